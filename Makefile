@@ -1,0 +1,96 @@
+# `make demo` and `make test` are the two commands; each sets up what it needs first. `make` alone explains the rest.
+# Every compiling target uses the one cargo profile, release: a second one would compile libtorch's bridge again.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+# cargo installed a minute ago by rustup is found without a new shell.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jtav
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+JTAV := $(TARGET)/release/jtav
+# What follows the command, as in: make demo ARGS="--json"
+ARGS ?=
+
+.PHONY: help
+help: ## this text
+	@echo 'jtav labels a live feed of posts: text, audio and images in, sentiment and embeddings out.'
+	@echo
+	@echo '  make demo      see it work: a sample feed through the whole system, on this machine alone'
+	@echo '  make test      every test, with a real Kafka broker and a real Redis that the tests start'
+	@echo
+	@echo 'The first run of either installs what is missing (apt, PyPI, Maven), says so, and compiles: about ten'
+	@echo 'minutes. Afterwards plain cargo build, cargo test and cargo run work from any shell.'
+	@echo
+	@echo 'More, each taking ARGS="..." where a program is run:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | grep -v -e '^  make demo|' -e '^  make test|' -e '^  make help|' \
+	  | while IFS='|' read -r target text; do printf '%-26s%s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'Examples:  make demo ARGS="--json"        one line of JSON, the last on stdout'
+	@echo '           make demo ARGS="--serve"       stays, with /metrics and /describe'
+	@echo '           JTAV_DATA_DIR=DIR make train   packs of data that are not in the repository'
+
+.PHONY: setup setup-demo
+setup: ## install what demo, test and check need; nothing is compiled
+	@scripts/setup.sh test
+	@echo 'set-up: everything is in place' >&2
+
+setup-demo:
+	@scripts/setup.sh demo
+
+.PHONY: demo
+demo: setup-demo ## the sample feed, labelled in front of you
+	@cargo build --release --bin jtav >&2
+	@"$(JTAV)" demo $(ARGS)
+
+.PHONY: test
+test: setup-test ## all tests
+	@cargo test --release --workspace $(ARGS)
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup.sh test
+
+.PHONY: check
+check: setup-demo ## formatting, clippy, and cargo-deny where it is installed
+	@for part in fmt clippy; do cargo $$part --version > /dev/null 2>&1 \
+	  || { echo "cargo $$part is missing; run: rustup component add rustfmt clippy" >&2; exit 1; }; done
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny > /dev/null; then cargo deny --workspace check; \
+	  else echo 'skipped: cargo-deny is not installed (cargo install cargo-deny --locked)'; fi
+
+.PHONY: check-manifests
+check-manifests: ## the k8s manifests against the schemas of Kubernetes and of the custom resources
+	@scripts/check-manifests.sh
+
+.PHONY: check-prometheus
+check-prometheus: ## promtool on configuration, rules, the rules' tests and the dashboard's queries
+	@command -v promtool > /dev/null || scripts/setup.sh test
+	@scripts/check-prometheus.sh
+
+.PHONY: bench
+bench: setup-demo ## micro-benchmarks
+	@cargo bench --profile release --workspace $(ARGS)
+
+.PHONY: load-test
+load-test: setup-test ## open-loop load on a real broker and store; the result is dated and kept
+	@cargo run --release -p jtav-load-tests -- $(ARGS)
+
+.PHONY: train
+train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set
+	@cargo build --release --bin jtav >&2
+	@"$(JTAV)" train $(ARGS)
+
+.PHONY: fmt
+fmt: ## format the sources
+	@cargo fmt --all
+
+.PHONY: clean
+clean: ## delete what was built and fetched in this folder; the user's cache stays
+	rm -rf target third_party .cache
+
+.PHONY: clean-cache
+clean-cache: ## delete the user's cache too (libtorch, Apache Kafka): the next set-up downloads again
+	rm -rf "$(CACHE)"

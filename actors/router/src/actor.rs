@@ -1,0 +1,126 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use jtav_pipeline::messages::RoutePost;
+use jtav_pipeline::{Admitted, Description, Observer, Stages};
+
+use crate::cache::EncodingCache;
+use crate::lanes::Parking;
+use crate::task::{self, TaskContext};
+
+/// How to make a lane.
+#[derive(Clone)]
+pub struct RouterParams {
+    /// The boxes that a post visits.
+    pub stages: Stages,
+    /// Encodings that are known; shared by the lanes.
+    pub cache: EncodingCache,
+    /// Name and weights of the model.
+    pub model_version: Arc<str>,
+    /// Watches outcomes.
+    pub observer: Arc<dyn Observer>,
+    /// A post that takes longer is abandoned and comes again.
+    pub post_deadline: Duration,
+    /// Media that take longer are absent with reason `timeout`.
+    pub fetch_timeout: Duration,
+    /// Attempts at a post before it is given up.
+    pub attempts: u32,
+}
+
+/// One lane: owns the keys whose hash falls to it. Its mailbox holds at most the admitted posts (permits) and one
+/// `Finished` each; the capacity of the mailbox itself bounds nothing.
+pub struct RouterActor {
+    context: TaskContext,
+    parking: Parking<Admitted>,
+}
+
+impl RouterActor {
+    /// Makes a lane.
+    pub fn new(params: RouterParams) -> Self {
+        let context = TaskContext {
+            stages: params.stages,
+            cache: params.cache,
+            model_version: params.model_version,
+            observer: params.observer,
+            post_deadline: params.post_deadline,
+            fetch_timeout: params.fetch_timeout,
+            attempts: params.attempts.max(1),
+        };
+        Self { context, parking: Parking::default() }
+    }
+
+    fn start_task(&self, key: Option<String>, post: Admitted, context: &mut Context<Self>) {
+        let work = task::run(post, self.context.clone());
+        let lane = context.address();
+        actix::spawn(async move {
+            work.await;
+            if let Some(key) = key {
+                lane.do_send(Finished(key));
+            }
+        });
+    }
+}
+
+impl Actor for RouterActor {
+    type Context = Context<Self>;
+}
+
+/// A post's task has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Finished(String);
+
+/// Asks a lane for its state.
+#[derive(Debug, Message)]
+#[rtype(result = "Description")]
+pub struct DescribeLane;
+
+/// Asks a lane to end; its running posts are abandoned, so drain first.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopLane;
+
+impl Handler<RoutePost> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, RoutePost(post): RoutePost, context: &mut Self::Context) {
+        let key = post.event.as_ref().ok().map(|event| event.post_id().to_owned());
+        let post = match &key {
+            Some(key) => self.parking.enter(key, post),
+            None => Some(post),
+        };
+        if let Some(post) = post {
+            self.start_task(key, post, context);
+        }
+    }
+}
+
+impl Handler<Finished> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Finished(key): Finished, context: &mut Self::Context) {
+        if let Some(next) = self.parking.leave(&key) {
+            self.start_task(Some(key), next, context);
+        }
+    }
+}
+
+impl Handler<DescribeLane> for RouterActor {
+    type Result = actix::MessageResult<DescribeLane>;
+
+    fn handle(&mut self, _: DescribeLane, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(Description::from([
+            ("active_posts".to_owned(), self.parking.active_keys().into()),
+            ("parked_posts".to_owned(), self.parking.parked().into()),
+        ]))
+    }
+}
+
+impl Handler<StopLane> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopLane, context: &mut Self::Context) {
+        context.stop();
+    }
+}

@@ -1,0 +1,167 @@
+//! The diagram as one function. Same stages, same words, same order as ARCHITECTURE.md and `topology.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jtav_pipeline::{
+    AttentionPart, Decoded, Encoded, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome, PublishRequest, Stage,
+    StageError, Stages,
+};
+use jtav_schemas::{
+    AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
+};
+use jtav_telemetry::{Metric, global};
+
+use crate::cache::{EncodingCache, Known};
+use crate::record::{self, Provenance};
+
+/// What the pipeline of one post works with, besides the post.
+#[derive(Clone)]
+pub struct PostContext {
+    /// The boxes.
+    pub stages: Stages,
+    /// Encodings that are known.
+    pub cache: EncodingCache,
+    /// Name and weights of the model.
+    pub model_version: Arc<str>,
+    /// Media must be here by then.
+    pub fetch_deadline: Instant,
+    /// Where the post came from.
+    pub provenance: Provenance,
+}
+
+/// How labelling a post ended, short of a system failure.
+#[derive(Debug)]
+pub enum Labelled {
+    /// Published, or found stale or erased by the store.
+    Done {
+        /// What the store and the broker said.
+        outcome: PublishOutcome,
+        /// The label.
+        sentiment: Arc<SentimentV1>,
+    },
+    /// Nothing of the post could be used.
+    NoModality {
+        /// Why, for each part.
+        modalities: PerModality<ModalityStatus>,
+    },
+}
+
+/// One modality on its way: encoded, or why not.
+type Part = Result<Arc<Encoded>, AbsentReason>;
+
+/// Labels one post: fetch → decode → encode (joined) → fuse → publish.
+///
+/// # Errors
+/// Only failures that are not the post's own missing or broken parts: those degrade it. Cancellation safe: effects are
+/// idempotent, and the offset hangs on the guard that the caller holds.
+pub async fn label_post(post: &PostV1, context: &PostContext) -> Result<Labelled, StageError> {
+    let (text, audio, image) = futures::join!(
+        encode_text(post, context),
+        encode_medium(Modality::Audio, post.audio.as_ref(), context),
+        encode_medium(Modality::Image, post.image.as_ref(), context),
+    );
+    let parts = PerModality { text: text?, audio: audio?, image: image? };
+    let modalities = statuses(&parts);
+    if Modality::ALL.into_iter().all(|modality| parts.get(modality).is_err()) {
+        return Ok(Labelled::NoModality { modalities });
+    }
+
+    let request = FuseRequest { vectors: vectors(&parts) };
+    let fused = timed(Stage::Fusion, context.stages.fusion.fuse(request.clone())).await?;
+
+    let attention = parts.map(|part| part.ok().map(|encoded| encoded.attention.clone()));
+    let sentiment = Arc::new(record::sentiment(post, &fused, modalities, attention, context));
+    let embedding = record::embedding(&sentiment, &fused, &request.vectors)
+        .map_err(|error| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, error))?;
+
+    let request = PublishRequest {
+        sentiment: Arc::clone(&sentiment),
+        embedding: Arc::new(embedding),
+        source: context.provenance.record.position(),
+        record: Arc::clone(&context.provenance.record),
+    };
+    let outcome = timed(Stage::Publisher, context.stages.publisher.publish(request)).await?;
+    Ok(Labelled::Done { outcome, sentiment })
+}
+
+async fn encode_text(post: &PostV1, context: &PostContext) -> Result<Part, StageError> {
+    if post.texts.iter().all(|part| part.text.trim().is_empty()) {
+        return Ok(Err(AbsentReason::Absent));
+    }
+    let encoder = Arc::clone(&context.stages.text_encoder);
+    let encoded = timed(Stage::TextEncoder, encoder.encode(post.texts.clone())).await?;
+    // Texts without one token (only links, say) carry nothing that the network could read.
+    Ok(encoded.map(Arc::new).ok_or(AbsentReason::Absent))
+}
+
+/// fetch → decode → encode of one medium; decoding and encoding are skipped where the bytes are known.
+async fn encode_medium(
+    modality: Modality,
+    media: Option<&MediaRef>,
+    context: &PostContext,
+) -> Result<Part, StageError> {
+    let Some(media) = media else { return Ok(Err(AbsentReason::Absent)) };
+    let request = FetchRequest { modality, media: media.clone(), deadline: context.fetch_deadline };
+    let fetched = match timed(Stage::Fetch, context.stages.fetch.fetch(request)).await {
+        Ok(fetched) => fetched,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let hash = fetched.content_hash;
+    context.cache.get_or_compute(modality, hash, decode_and_encode(fetched, context.stages.clone())).await
+}
+
+fn decode_and_encode(fetched: FetchedMedia, stages: Stages) -> BoxFuture<'static, Result<Known, StageError>> {
+    async move {
+        let modality = fetched.modality;
+        let decoded = match timed(Stage::Decode, stages.decode.decode(fetched)).await? {
+            Ok(decoded) => decoded,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let encoded = match (modality, decoded) {
+            (Modality::Audio, Decoded::Audio(pcm)) => {
+                timed(Stage::AudioEncoder, stages.audio_encoder.encode(pcm)).await?
+            }
+            (Modality::Image, Decoded::Image(image)) => {
+                timed(Stage::ImageEncoder, stages.image_encoder.encode(image)).await?
+            }
+            _ => return Ok(Err(AbsentReason::TypeMismatch)),
+        };
+        Ok(Ok(Arc::new(encoded)))
+    }
+    .boxed()
+}
+
+fn vectors(parts: &PerModality<Part>) -> PerModality<Option<jtav_pipeline::Embedding>> {
+    let vector = |part: &Part| part.as_ref().ok().map(|encoded| encoded.vector.clone());
+    PerModality { text: vector(&parts.text), audio: vector(&parts.audio), image: vector(&parts.image) }
+}
+
+fn statuses(parts: &PerModality<Part>) -> PerModality<ModalityStatus> {
+    let status = |modality: Modality| {
+        let status = match parts.get(modality) {
+            Ok(_) => ModalityStatus::Present,
+            Err(reason) => ModalityStatus::Absent(*reason),
+        };
+        global().inc(Metric::Modalities, &[modality.as_str(), status.as_str()]);
+        status
+    };
+    PerModality { text: status(Modality::Text), audio: status(Modality::Audio), image: status(Modality::Image) }
+}
+
+/// Adds the time of a stage to its histogram.
+async fn timed<T>(stage: Stage, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let result = work.await;
+    observe_stage(stage, started.elapsed());
+    result
+}
+
+fn observe_stage(stage: Stage, elapsed: Duration) {
+    global().observe(Metric::StageSeconds, &[stage.as_str()], elapsed.as_secs_f64());
+}
+
+/// Attention of each modality that took part.
+pub type Attention = PerModality<Option<AttentionPart>>;

@@ -1,0 +1,80 @@
+//! From a fused post to its records.
+
+use std::sync::Arc;
+
+use jtav_pipeline::{AttentionPart, Embedding, Fused, InboundRecord, now_ms};
+use jtav_schemas::{
+    AttentionSummary, EmbeddingV1, Label, ModalityStatus, PerModality, PostV1, SentimentV1, Vector, VectorError,
+    event_id,
+};
+
+use crate::pipeline::{Attention, PostContext};
+
+/// Where a post came from and when.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// The input record.
+    pub record: Arc<InboundRecord>,
+    /// When the worker received it, milliseconds since 1970.
+    pub received_at_ms: i64,
+}
+
+pub(crate) fn sentiment(
+    post: &PostV1,
+    fused: &Fused,
+    modalities: PerModality<ModalityStatus>,
+    attention: Attention,
+    context: &PostContext,
+) -> SentimentV1 {
+    let positive = fused.probability >= fused.threshold;
+    SentimentV1 {
+        event_id: event_id(&post.id, post.revision, &context.model_version),
+        post_id: post.id.clone(),
+        revision: post.revision,
+        label: if positive { Label::Positive } else { Label::Negative },
+        probability: fused.probability,
+        confidence: if positive { fused.probability } else { 1.0 - fused.probability },
+        threshold: fused.threshold,
+        // Moods are learned from music alone; without a clip they would be the prior dressed up as a finding.
+        moods: if modalities.audio.is_present() { fused.moods.clone() } else { Vec::new() },
+        modalities,
+        attention: summary(attention),
+        model_version: context.model_version.to_string(),
+        event_time_ms: context.provenance.record.source.timestamp_ms,
+        received_at_ms: context.provenance.received_at_ms,
+        labelled_at_ms: now_ms(),
+    }
+}
+
+fn summary(attention: Attention) -> AttentionSummary {
+    let mut summary = AttentionSummary::default();
+    for part in [attention.text, attention.audio, attention.image].into_iter().flatten() {
+        match part {
+            AttentionPart::Words(words) => summary.words = words,
+            AttentionPart::Spans(spans) => summary.audio_spans = spans,
+            AttentionPart::Cells(cells) => summary.image_cells = cells,
+        }
+    }
+    summary
+}
+
+pub(crate) fn embedding(
+    sentiment: &SentimentV1,
+    fused: &Fused,
+    vectors: &PerModality<Option<Embedding>>,
+) -> Result<EmbeddingV1, VectorError> {
+    let pack = |vector: &Option<Embedding>| vector.as_ref().map(|v| Vector::pack(v.values())).transpose();
+    Ok(EmbeddingV1 {
+        event_id: sentiment.event_id.clone(),
+        post_id: sentiment.post_id.clone(),
+        revision: sentiment.revision,
+        fused: Vector::pack(fused.u.values())?,
+        modalities: PerModality {
+            text: pack(&vectors.text)?,
+            audio: pack(&vectors.audio)?,
+            image: pack(&vectors.image)?,
+        },
+        model_version: sentiment.model_version.clone(),
+        labelled_at_ms: sentiment.labelled_at_ms,
+    })
+}

@@ -1,0 +1,336 @@
+//! A lane with plain structs for stages: what becomes of a post in each case.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use actix::Actor as _;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits, Settlement, SkipReason};
+use jtav_pipeline::*;
+use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
+use jtav_schemas::*;
+
+/// One struct plays every stage; the text of a post says how it behaves.
+#[derive(Default)]
+struct Fakes {
+    published: Mutex<Vec<SentimentV1>>,
+    dead_letters: Mutex<Vec<DeadLetterRequest>>,
+    erased: Mutex<Vec<String>>,
+    encodes: AtomicUsize,
+    decodes: AtomicUsize,
+    running: Mutex<Vec<String>>,
+    overlapped: AtomicUsize,
+}
+
+fn vector() -> Embedding {
+    Embedding::new(vec![0.5, -0.5]).unwrap()
+}
+
+struct Stage1(Arc<Fakes>);
+
+impl MediaFetcher for Stage1 {
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
+        let result = match request.media.url.as_str() {
+            "denied" => Err(AbsentReason::FetchDenied),
+            "gone" => Err(AbsentReason::NotFound),
+            url => Ok(FetchedMedia {
+                modality: request.modality,
+                bytes: Bytes::copy_from_slice(url.as_bytes()),
+                content_hash: [url.len() as u8; 32],
+                media_type: None,
+                reservation: None,
+            }),
+        };
+        async move { result }.boxed()
+    }
+}
+
+impl MediaDecoder for Stage1 {
+    fn decode(&self, media: FetchedMedia) -> BoxFuture<'static, Result<Result<Decoded, AbsentReason>, StageError>> {
+        self.0.decodes.fetch_add(1, Ordering::SeqCst);
+        let decoded = match &media.bytes[..] {
+            b"broken" => Err(AbsentReason::DecodeError),
+            _ if media.modality == Modality::Audio => {
+                Ok(Decoded::Audio(Pcm { samples: vec![0.0; 10].into(), sample_rate_hz: 22_050 }))
+            }
+            _ => Ok(Decoded::Image(RgbImage { width: 1, height: 1, pixels: vec![0; 3].into() })),
+        };
+        async move { Ok(decoded) }.boxed()
+    }
+}
+
+impl TextEncoder for Stage1 {
+    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<Encoded>, StageError>> {
+        let fakes = Arc::clone(&self.0);
+        async move {
+            let text = texts[0].text.clone();
+            let count = fakes.encodes.fetch_add(1, Ordering::SeqCst);
+            match text.as_str() {
+                "panic" => panic!("encoder"),
+                "panic once" if count == 0 => panic!("encoder"),
+                "poison" => {
+                    return Err(StageError::permanent(Stage::TextEncoder, DeadLetterReason::PoisonPill, "bad item"));
+                }
+                "busy" => return Err(StageError::retryable(Stage::TextEncoder, "queue_full", "full")),
+                "dead device" => return Err(StageError::fatal(Stage::TextEncoder, "device_fault", "gone")),
+                "slow" => tokio::time::sleep(Duration::from_secs(60)).await,
+                "links only" => return Ok(None),
+                "takes a moment" => {
+                    {
+                        let mut running = fakes.running.lock().unwrap();
+                        if !running.is_empty() {
+                            fakes.overlapped.fetch_add(1, Ordering::SeqCst);
+                        }
+                        running.push(text.clone());
+                    }
+                    tokio::time::sleep(Duration::from_millis(15)).await;
+                    fakes.running.lock().unwrap().clear();
+                }
+                _ => {}
+            }
+            Ok(Some(Encoded { vector: vector(), attention: AttentionPart::Words(Vec::new()) }))
+        }
+        .boxed()
+    }
+}
+
+impl AudioEncoder for Stage1 {
+    fn encode(&self, _: Pcm) -> BoxFuture<'static, Result<Encoded, StageError>> {
+        async { Ok(Encoded { vector: vector(), attention: AttentionPart::Spans(Vec::new()) }) }.boxed()
+    }
+}
+
+impl ImageEncoder for Stage1 {
+    fn encode(&self, _: RgbImage) -> BoxFuture<'static, Result<Encoded, StageError>> {
+        async { Ok(Encoded { vector: vector(), attention: AttentionPart::Cells(Vec::new()) }) }.boxed()
+    }
+}
+
+impl Fusion for Stage1 {
+    fn fuse(&self, _: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>> {
+        let moods = vec![MoodTag { tag: "Q1".into(), probability: 0.9 }];
+        async { Ok(Fused { u: vector(), probability: 0.8, threshold: 0.5, moods }) }.boxed()
+    }
+}
+
+impl Publisher for Stage1 {
+    fn publish(&self, request: PublishRequest) -> BoxFuture<'static, Result<PublishOutcome, StageError>> {
+        let fakes = Arc::clone(&self.0);
+        async move {
+            if request.sentiment.post_id == "stale" {
+                return Ok(PublishOutcome::Stale);
+            }
+            fakes.published.lock().unwrap().push((*request.sentiment).clone());
+            Ok(PublishOutcome::Published)
+        }
+        .boxed()
+    }
+
+    fn erase(&self, request: EraseRequest) -> BoxFuture<'static, Result<ErasureV1, StageError>> {
+        self.0.erased.lock().unwrap().push(request.post_id.clone());
+        let receipt = ErasureV1 { post_id: request.post_id, revision: 0, erased_keys: 1, erased_at_ms: 0 };
+        async move { Ok(receipt) }.boxed()
+    }
+
+    fn dead_letter(&self, request: DeadLetterRequest) -> BoxFuture<'static, Result<(), StageError>> {
+        let fakes = Arc::clone(&self.0);
+        async move {
+            if request.message.contains("topic down") {
+                return Err(StageError::retryable(Stage::Publisher, "timeout", "no acknowledgement"));
+            }
+            fakes.dead_letters.lock().unwrap().push(request);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+struct Lane {
+    fakes: Arc<Fakes>,
+    lanes: RouterLanes,
+    permits: PostPermits,
+    sender: Arc<mpsc::Sender<Settlement>>,
+    settlements: mpsc::Receiver<Settlement>,
+}
+
+fn lane() -> Lane {
+    let fakes = Arc::new(Fakes::default());
+    let stage = || Arc::new(Stage1(Arc::clone(&fakes)));
+    let stages = Stages {
+        fetch: stage(),
+        decode: stage(),
+        text_encoder: stage(),
+        audio_encoder: stage(),
+        image_encoder: stage(),
+        fusion: stage(),
+        publisher: stage(),
+    };
+    let params = RouterParams {
+        stages,
+        cache: EncodingCache::new(1 << 20, "model-1"),
+        model_version: "model-1".into(),
+        observer: Arc::new(NoObserver),
+        post_deadline: Duration::from_millis(700),
+        fetch_timeout: Duration::from_millis(500),
+        attempts: 3,
+    };
+    let lanes = RouterLanes::new(vec![RouterActor::new(params).start()]).unwrap();
+    let (sender, settlements) = mpsc::channel();
+    Lane { fakes, lanes, permits: PostPermits::new(64), sender: Arc::new(sender), settlements }
+}
+
+impl Lane {
+    async fn admit(&self, offset: i64, event: Result<PostEvent, Rejection>) {
+        let source = DeliveredFrom { topic: "posts".into(), partition: 0, offset, timestamp_ms: Some(1) };
+        let record = InboundRecord { source, key: None, value: Some(Bytes::from_static(b"raw")), headers: Vec::new() };
+        let tag = DeliveryTag { partition: 0, offset, epoch: AssignmentEpoch(1) };
+        self.lanes.admit(Admitted {
+            record: Arc::new(record),
+            event,
+            guard: DeliveryGuard::new(tag, self.sender.clone()),
+            permit: self.permits.acquire().await,
+            received_at: Instant::now(),
+            received_at_ms: now_ms(),
+        });
+    }
+
+    async fn next(&self) -> Settlement {
+        let started = Instant::now();
+        loop {
+            if let Ok(settlement) = self.settlements.try_recv() {
+                return settlement;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "no settlement");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn outcome_of(&self, post: PostV1) -> Outcome {
+        self.admit(1, Ok(PostEvent::Upsert(Arc::new(post)))).await;
+        let outcome = self.next().await.outcome;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(self.permits.in_flight(), 0, "settling gives the permit back");
+        outcome
+    }
+}
+
+fn post(id: &str, text: Option<&str>, audio: Option<&str>, image: Option<&str>) -> PostV1 {
+    let media = |url: &str| MediaRef { url: url.into(), media_type: None, sha256: None, bytes: None };
+    PostV1 {
+        id: id.into(),
+        revision: 0,
+        author_id: None,
+        created_at: None,
+        lang: None,
+        texts: text.map(|text| TextPart { role: "body".into(), text: text.into() }).into_iter().collect(),
+        audio: audio.map(media),
+        image: image.map(media),
+        deleted: false,
+    }
+}
+
+#[actix_rt::test]
+async fn a_post_with_a_part_that_cannot_be_used_is_published_with_the_reason() {
+    let lane = lane();
+    let outcome = lane.outcome_of(post("a", Some("fine"), Some("denied"), Some("broken"))).await;
+    assert_eq!(outcome, Outcome::Published);
+    let published = lane.fakes.published.lock().unwrap();
+    let sentiment = &published[0];
+    assert_eq!(sentiment.modalities.text, ModalityStatus::Present);
+    assert_eq!(sentiment.modalities.audio, ModalityStatus::Absent(AbsentReason::FetchDenied));
+    assert_eq!(sentiment.modalities.image, ModalityStatus::Absent(AbsentReason::DecodeError));
+    assert!(sentiment.moods.is_empty(), "moods come from audio alone");
+    assert_eq!((sentiment.label, sentiment.confidence), (Label::Positive, 0.8));
+}
+
+#[actix_rt::test]
+async fn a_post_of_which_nothing_can_be_used_is_set_aside_with_the_original_record() {
+    let lane = lane();
+    let outcome = lane.outcome_of(post("a", Some("links only"), Some("gone"), None)).await;
+    assert_eq!(outcome, Outcome::DeadLettered(DeadLetterReason::NoModality));
+    let letters = lane.fakes.dead_letters.lock().unwrap();
+    assert_eq!(letters[0].record.value.as_deref(), Some(&b"raw"[..]));
+    assert_eq!(letters[0].modalities.unwrap().audio, ModalityStatus::Absent(AbsentReason::NotFound));
+}
+
+#[actix_rt::test]
+async fn the_same_medium_is_decoded_once_also_when_it_is_broken() {
+    let lane = lane();
+    for image in ["picture", "picture", "broken", "broken"] {
+        lane.outcome_of(post(image, Some("x"), None, Some(image))).await;
+    }
+    assert_eq!(lane.fakes.decodes.load(Ordering::SeqCst), 2);
+}
+
+#[actix_rt::test]
+async fn a_post_that_panics_twice_is_set_aside_and_one_that_panics_once_is_published() {
+    let lane = lane();
+    let outcome = lane.outcome_of(post("a", Some("panic once"), None, None)).await;
+    assert_eq!(outcome, Outcome::Published);
+    let outcome = lane.outcome_of(post("b", Some("panic"), None, None)).await;
+    assert_eq!(outcome, Outcome::DeadLettered(DeadLetterReason::PoisonPill));
+}
+
+#[actix_rt::test]
+async fn a_poison_pill_is_set_aside_at_once() {
+    let lane = lane();
+    let outcome = lane.outcome_of(post("a", Some("poison"), None, None)).await;
+    assert_eq!(outcome, Outcome::DeadLettered(DeadLetterReason::PoisonPill));
+    assert_eq!(lane.fakes.encodes.load(Ordering::SeqCst), 1);
+}
+
+#[actix_rt::test]
+async fn a_fault_of_the_system_abandons_the_post_and_never_dead_letters_it() {
+    for text in ["busy", "dead device", "slow"] {
+        let lane = lane();
+        let outcome = lane.outcome_of(post("a", Some(text), None, None)).await;
+        assert_eq!(outcome, Outcome::Abandoned, "{text}");
+        assert!(lane.fakes.dead_letters.lock().unwrap().is_empty());
+    }
+}
+
+#[actix_rt::test]
+async fn a_dead_letter_that_the_broker_does_not_take_holds_the_offset() {
+    let lane = lane();
+    let rejection = Rejection { reason: DeadLetterReason::InvalidJson, message: "topic down".into() };
+    lane.admit(1, Err(rejection)).await;
+    assert_eq!(lane.next().await.outcome, Outcome::Abandoned);
+}
+
+#[actix_rt::test]
+async fn an_unreadable_record_is_set_aside_and_a_tombstone_erases() {
+    let lane = lane();
+    let rejection = Rejection { reason: DeadLetterReason::InvalidJson, message: "not JSON".into() };
+    lane.admit(1, Err(rejection)).await;
+    assert_eq!(lane.next().await.outcome, Outcome::DeadLettered(DeadLetterReason::InvalidJson));
+    lane.admit(2, Ok(PostEvent::Tombstone { post_id: "a".into(), revision: 0 })).await;
+    assert_eq!(lane.next().await.outcome, Outcome::Erased);
+    assert_eq!(*lane.fakes.erased.lock().unwrap(), vec!["a".to_owned()]);
+}
+
+#[actix_rt::test]
+async fn a_revision_that_the_store_finds_old_is_skipped() {
+    let lane = lane();
+    let outcome = lane.outcome_of(post("stale", Some("x"), None, None)).await;
+    assert_eq!(outcome, Outcome::Skipped(SkipReason::Stale));
+}
+
+#[actix_rt::test]
+async fn records_of_one_post_run_one_after_the_other_in_order_of_arrival() {
+    let lane = lane();
+    for offset in 0..6 {
+        let post = post("same", Some("takes a moment"), None, None);
+        lane.admit(offset, Ok(PostEvent::Upsert(Arc::new(PostV1 { revision: offset as u64, ..post })))).await;
+    }
+    let mut offsets = Vec::new();
+    for _ in 0..6 {
+        offsets.push(lane.next().await.tag.offset);
+    }
+    assert_eq!(offsets, (0..6).collect::<Vec<_>>());
+    assert_eq!(lane.fakes.overlapped.load(Ordering::SeqCst), 0);
+    let published = lane.fakes.published.lock().unwrap();
+    assert!(published.iter().map(|sentiment| sentiment.revision).is_sorted());
+}

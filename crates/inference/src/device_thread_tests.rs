@@ -1,0 +1,160 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jtav_pipeline::ErrorClass;
+
+use super::*;
+
+/// Doubles numbers; fails batches that hold 13, panics on 14, loses its device on 99. Notes the batch sizes.
+struct Doubler {
+    batches: Arc<Mutex<Vec<usize>>>,
+    gate: Option<Receiver<()>>,
+}
+
+impl Backend for Doubler {
+    type Item = u64;
+    type Output = u64;
+
+    fn cost(&self, item: &u64) -> u64 {
+        *item
+    }
+
+    fn forward(&mut self, items: &[u64]) -> Result<Vec<u64>, BackendError> {
+        if let Some(gate) = &self.gate {
+            let _ = gate.recv();
+        }
+        self.batches.lock().unwrap().push(items.len());
+        assert!(!items.contains(&14), "fourteen");
+        match items {
+            _ if items.contains(&99) => Err(BackendError::Device("assert".into())),
+            _ if items.contains(&13) => Err(BackendError::Batch("thirteen".into())),
+            _ => Ok(items.iter().map(|item| item * 2).collect()),
+        }
+    }
+}
+
+struct Fixture {
+    handle: InferenceHandle<Doubler>,
+    batches: Arc<Mutex<Vec<usize>>>,
+    fatal: Arc<Mutex<Vec<String>>>,
+    gate: Sender<()>,
+}
+
+fn fixture(max_items: usize, gated: bool) -> Fixture {
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let fatal = Arc::new(Mutex::new(Vec::new()));
+    let (gate, gate_receiver) = crossbeam_channel::unbounded();
+    let hook = {
+        let fatal = Arc::clone(&fatal);
+        Arc::new(move |message: &str| fatal.lock().unwrap().push(message.to_owned()))
+    };
+    let params = InferenceParams {
+        model: "doubler",
+        stage: Stage::Fusion,
+        streams: 1,
+        limits: BatchLimits { max_items, max_cost: 1000, max_wait: Duration::ZERO },
+        queue_capacity: 64,
+        on_fatal: hook,
+    };
+    let noted = Arc::clone(&batches);
+    let handle = spawn(params, move || {
+        Ok(Doubler { batches: Arc::clone(&noted), gate: gated.then(|| gate_receiver.clone()) })
+    })
+    .unwrap();
+    Fixture { handle, batches, fatal, gate }
+}
+
+#[tokio::test]
+async fn a_batch_is_what_arrived_while_the_previous_one_ran() {
+    let fixture = fixture(16, true);
+    let first = fixture.handle.submit(1);
+    // Only the first is with the device once the queue is empty again.
+    while fixture.handle.queue_len() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let others: Vec<_> = (2..8).map(|item| fixture.handle.submit(item)).collect();
+    for _ in 0..2 {
+        fixture.gate.send(()).unwrap();
+    }
+    assert_eq!(first.await.unwrap(), 2);
+    for (item, answer) in (2..8).zip(others) {
+        assert_eq!(answer.await.unwrap(), item * 2);
+    }
+    assert_eq!(*fixture.batches.lock().unwrap(), vec![1, 6]);
+}
+
+#[tokio::test]
+async fn one_guilty_item_fails_alone_and_its_batch_mates_pass() {
+    let fixture = fixture(16, true);
+    let first = fixture.handle.submit(0);
+    while fixture.handle.queue_len() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let items = [1u64, 2, 13, 4, 14, 6, 7, 8];
+    let answers: Vec<_> = items.iter().map(|item| fixture.handle.submit(*item)).collect();
+    drop(fixture.gate); // open for good
+    first.await.unwrap();
+    for (item, answer) in items.iter().zip(answers) {
+        match (*item, answer.await) {
+            (13 | 14, Err(error)) => assert_eq!(error.class, ErrorClass::Permanent(DeadLetterReason::PoisonPill)),
+            (item, answer) => assert_eq!(answer.unwrap(), item * 2),
+        }
+    }
+    assert!(fixture.handle.is_healthy());
+}
+
+#[tokio::test]
+async fn a_device_fault_is_fatal_and_everybody_is_told() {
+    let fixture = fixture(1, false);
+    let error = fixture.handle.submit(99).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Fatal);
+    let error = fixture.handle.submit(1).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Fatal);
+    assert_eq!(fixture.fatal.lock().unwrap().len(), 1);
+    assert!(!fixture.handle.is_healthy());
+}
+
+#[tokio::test]
+async fn an_item_nobody_waits_for_is_not_run() {
+    let fixture = fixture(1, true);
+    let first = fixture.handle.submit(1);
+    while fixture.handle.queue_len() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(fixture.handle.submit(2));
+    let third = fixture.handle.submit(3);
+    drop(fixture.gate);
+    first.await.unwrap();
+    third.await.unwrap();
+    assert_eq!(fixture.batches.lock().unwrap().len(), 2, "the dropped one took no forward pass");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_a_retryable_error_and_no_panic() {
+    let fixture = fixture(1, true);
+    let answers: Vec<_> = (0..70).map(|item| fixture.handle.submit(item)).collect();
+    drop(fixture.gate);
+    let mut full = 0;
+    for answer in answers {
+        match answer.await {
+            Err(error) if error.is_retryable() => full += 1,
+            Err(error) => assert!(matches!(error.class, ErrorClass::Permanent(_)), "{error}"),
+            Ok(_) => {}
+        }
+    }
+    assert!((5..=6).contains(&full), "64 wait, one is with the device: {full}");
+}
+
+#[test]
+fn a_network_that_cannot_be_built_is_reported_by_spawn() {
+    let params = InferenceParams {
+        model: "broken",
+        stage: Stage::Fusion,
+        streams: 2,
+        limits: BatchLimits { max_items: 1, max_cost: 1, max_wait: Duration::ZERO },
+        queue_capacity: 1,
+        on_fatal: Arc::new(|_| {}),
+    };
+    let result = spawn::<Doubler>(params, || Err(BackendError::Device("no weights".into())));
+    assert!(result.err().unwrap().message.contains("no weights"));
+}

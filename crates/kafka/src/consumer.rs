@@ -1,0 +1,272 @@
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::context::{PendingRebalance, RebalanceContext, answer};
+use crate::{ClientSettings, ConsumerSettings, KafkaError, Record, ffi};
+
+/// Where reading a partition starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartOffset {
+    /// The oldest record that is still there.
+    Beginning,
+    /// This offset; if it is gone, the oldest that is there.
+    At(i64),
+}
+
+/// Wait for the broker's answer or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitMode {
+    /// Returns when the broker has answered; blocks for up to the session time-out while brokers are away.
+    Sync,
+    /// Returns at once; the answer comes as [`ConsumerEvent::Committed`].
+    Async,
+}
+
+/// A committed position of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedPosition {
+    /// Partition.
+    pub partition: i32,
+    /// Next offset to read; none if nothing was ever committed.
+    pub offset: Option<i64>,
+    /// Text that was committed with it.
+    pub metadata: String,
+}
+
+/// Answer of the broker about one partition of a commit.
+#[derive(Debug, Clone)]
+pub struct PartitionCommit {
+    /// Partition.
+    pub partition: i32,
+    /// Next offset to read.
+    pub offset: i64,
+    /// Taken or not.
+    pub result: Result<(), KafkaError>,
+}
+
+/// Answer of the broker to one asynchronous commit.
+#[derive(Debug, Clone)]
+pub struct CommitResult {
+    /// The commit as a whole.
+    pub result: Result<(), KafkaError>,
+    /// Each partition.
+    pub partitions: Vec<PartitionCommit>,
+}
+
+/// What a poll brought.
+#[derive(Debug)]
+pub enum ConsumerEvent {
+    /// A record.
+    Record(Record),
+    /// Partitions are offered: answer with [`Consumer::accept`]. Until then the group waits and nothing is fetched.
+    Assigned(Vec<i32>),
+    /// Partitions must be given up: answer with [`Consumer::release`] when they are settled and committed, well within
+    /// `max_poll_interval_ms`. Until then they are ours (unless `lost`) and nothing is fetched.
+    Revoked {
+        /// Which.
+        partitions: Vec<i32>,
+        /// Another member may own them already: committing is pointless.
+        lost: bool,
+    },
+    /// Answer to an asynchronous commit.
+    Committed(CommitResult),
+    /// Something is wrong; the client carries on by itself unless [`KafkaError::fault`] says otherwise.
+    Error(KafkaError),
+}
+
+/// One member of a consumer group, reading one topic. Use it from one thread.
+///
+/// It must be polled all the time, paused or not: a member that does not poll for `max_poll_interval_ms` is expelled.
+/// Dropping it leaves the group (a static member leaves by session time-out instead) and commits nothing.
+pub struct Consumer {
+    native: BaseConsumer<RebalanceContext>,
+    topic: String,
+    max_unanswered_ms: u32,
+    unanswered: Option<PendingRebalance>,
+}
+
+impl Consumer {
+    /// Joins the group. No network call is waited for.
+    pub fn new(client: &ClientSettings, settings: &ConsumerSettings) -> Result<Self, KafkaError> {
+        let config = settings.config(client)?;
+        let native = BaseConsumer::from_config_and_context(&config, RebalanceContext::new(&settings.topic))
+            .map_err(|error| KafkaError::broker("create consumer", error))?;
+        native.subscribe(&[&settings.topic]).map_err(|error| KafkaError::broker("subscribe", error))?;
+        Ok(Self {
+            native,
+            topic: settings.topic.clone(),
+            max_unanswered_ms: settings.max_poll_interval_ms,
+            unanswered: None,
+        })
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// How long a rebalance may stay unanswered.
+    pub fn max_unanswered(&self) -> Duration {
+        Duration::from_millis(self.max_unanswered_ms.into())
+    }
+
+    /// The next event, waiting up to `timeout`; zero does not wait. May return `None` early.
+    pub fn poll(&mut self, timeout: Duration) -> Option<ConsumerEvent> {
+        if let Some(event) = self.noted() {
+            return Some(event);
+        }
+        let polled = match self.native.poll(timeout) {
+            None => None,
+            Some(Ok(message)) => Some(ConsumerEvent::Record(Record::from_native(&message))),
+            Some(Err(error)) => Some(ConsumerEvent::Error(KafkaError::broker("poll", error))),
+        };
+        polled.or_else(|| self.noted())
+    }
+
+    /// What the context took note of. A second rebalance stays queued until the first is answered.
+    fn noted(&mut self) -> Option<ConsumerEvent> {
+        let context = self.native.context();
+        if let Some(result) = context.next_commit() {
+            return Some(ConsumerEvent::Committed(result));
+        }
+        if self.unanswered.is_some() {
+            return None;
+        }
+        let pending = context.next_rebalance()?;
+        self.unanswered = Some(pending.clone());
+        Some(match pending {
+            PendingRebalance::Assign(partitions) => ConsumerEvent::Assigned(partitions),
+            PendingRebalance::Revoke { partitions, lost } => ConsumerEvent::Revoked { partitions, lost },
+        })
+    }
+
+    /// Takes over partitions that were offered, each from an explicit offset, and not paused: librdkafka keeps a
+    /// partition paused across a re-assignment (confluent-kafka-go #193) and may go on from its position in memory
+    /// rather than the committed one (librdkafka #1802).
+    pub fn accept(&mut self, starts: &[(i32, StartOffset)]) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (partition, start) in starts {
+            let offset = match start {
+                StartOffset::Beginning => Offset::Beginning,
+                StartOffset::At(offset) => Offset::Offset(*offset),
+            };
+            list.add_partition_offset(&self.topic, *partition, offset)
+                .map_err(|error| KafkaError::broker("assign", error))?;
+        }
+        answer(&self.native, true, &list).map_err(|error| KafkaError::broker("assign", error))?;
+        self.unanswered = None;
+        let partitions: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
+        self.resume(&partitions)
+    }
+
+    /// Gives up partitions that were revoked.
+    pub fn release(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.unanswered = None;
+        answer(&self.native, false, &self.list(partitions)).map_err(|error| KafkaError::broker("unassign", error))
+    }
+
+    /// Stops fetching partitions and drops what was fetched ahead; polling goes on.
+    pub fn pause(&self, partitions: &[i32]) -> Result<(), KafkaError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.native.pause(&self.list(partitions)).map_err(|error| KafkaError::broker("pause", error))
+    }
+
+    /// Fetches partitions again, from the record after the last one that was polled.
+    pub fn resume(&self, partitions: &[i32]) -> Result<(), KafkaError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.native.resume(&self.list(partitions)).map_err(|error| KafkaError::broker("resume", error))
+    }
+
+    /// Goes to another offset of an assigned partition. Records fetched ahead are dropped; no network call.
+    pub fn seek(&self, partition: i32, offset: i64) -> Result<(), KafkaError> {
+        self.native
+            .seek(&self.topic, partition, Offset::Offset(offset), Duration::from_secs(2))
+            .map_err(|error| KafkaError::broker("seek", error))
+    }
+
+    /// Commits next-to-read offsets, each with a text of the caller (at most 4,096 bytes by the broker's default).
+    pub fn commit(&self, offsets: &[(i32, i64)], metadata: &str, mode: CommitMode) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            let mut element = list.add_partition(&self.topic, *partition);
+            element.set_offset(Offset::Offset(*offset)).map_err(|error| KafkaError::broker("commit offsets", error))?;
+            if !metadata.is_empty() {
+                element.set_metadata(metadata);
+            }
+        }
+        match mode {
+            CommitMode::Sync => self
+                .native
+                .commit(&list, rdkafka::consumer::CommitMode::Sync)
+                .map_err(|error| KafkaError::broker("commit offsets", error)),
+            CommitMode::Async => ffi::commit_async(&self.native, &list)
+                .map_err(|code| KafkaError::code_only("commit offsets", code)),
+        }
+    }
+
+    /// Asks the coordinator for committed positions; blocks up to `timeout`.
+    pub fn committed(&self, partitions: &[i32], timeout: Duration) -> Result<Vec<CommittedPosition>, KafkaError> {
+        let list = self
+            .native
+            .committed_offsets(self.list(partitions), timeout)
+            .map_err(|error| KafkaError::broker("fetch committed offsets", error))?;
+        let mut positions = Vec::with_capacity(partitions.len());
+        for (index, element) in list.elements().iter().enumerate() {
+            element.error().map_err(|error| KafkaError::broker("fetch committed offsets", error))?;
+            positions.push(CommittedPosition {
+                partition: element.partition(),
+                offset: match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                },
+                metadata: ffi::metadata_of(&list, index),
+            });
+        }
+        Ok(positions)
+    }
+
+    /// Low and high watermark as of the last fetch; no network call. A paused partition keeps its old ones.
+    pub fn cached_watermarks(&self, partition: i32) -> Option<(i64, i64)> {
+        ffi::cached_watermarks(&self.native, &self.topic, partition)
+    }
+
+    /// Low and high watermark, asked of the broker; blocks up to `timeout`.
+    pub fn watermarks(&self, partition: i32, timeout: Duration) -> Result<(i64, i64), KafkaError> {
+        self.native
+            .fetch_watermarks(&self.topic, partition, timeout)
+            .map_err(|error| KafkaError::broker("fetch watermarks", error))
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&self.topic, *partition);
+        }
+        list
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // Closing polls until the group is left, which never happens while a rebalance waits for its answer.
+        let context = self.native.context();
+        context.start_closing();
+        let unanswered = self.unanswered.take();
+        for pending in unanswered.into_iter().chain(std::iter::from_fn(|| context.next_rebalance())) {
+            let (assign, partitions) = match pending {
+                PendingRebalance::Assign(partitions) => (true, partitions),
+                PendingRebalance::Revoke { partitions, .. } => (false, partitions),
+            };
+            if let Err(error) = answer(&self.native, assign, &self.list(&partitions)) {
+                tracing::warn!(%error, "rebalance while closing");
+            }
+        }
+    }
+}

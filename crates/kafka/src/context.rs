@@ -1,0 +1,165 @@
+//! What librdkafka tells besides records: log lines, errors, rebalances, commit results.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jtav_telemetry::{Metric, global};
+use rdkafka::config::RDKafkaLogLevel as Level;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::consumer::{CommitResult, PartitionCommit};
+use crate::KafkaError;
+
+/// Sends librdkafka's log lines to `tracing` and counts its errors.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LogContext;
+
+impl ClientContext for LogContext {
+    fn log(&self, level: Level, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        count_error(&error, reason);
+    }
+}
+
+fn log_line(level: Level, facility: &str, message: &str) {
+    match level {
+        Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        Level::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        Level::Notice | Level::Info => tracing::info!(target: "librdkafka", facility, "{message}"),
+        Level::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+fn count_error(error: &Native, reason: &str) {
+    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+    if code == Code::PartitionEOF {
+        return;
+    }
+    global().inc(Metric::KafkaErrors, &[&format!("{code:?}")]);
+    tracing::warn!(target: "librdkafka", code = ?code, "{reason}");
+}
+
+/// A rebalance that waits for the owner's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PendingRebalance {
+    Assign(Vec<i32>),
+    Revoke { partitions: Vec<i32>, lost: bool },
+}
+
+/// What the poll call leaves for [`crate::Consumer::poll`] to pick up. The mutexes are only ever taken by the polling
+/// thread; the trait asks for `Sync`.
+#[derive(Debug)]
+pub(crate) struct RebalanceContext {
+    topic: String,
+    rebalances: Mutex<VecDeque<PendingRebalance>>,
+    commits: Mutex<VecDeque<CommitResult>>,
+    /// Set before closing: nobody is left to answer, so rebalances are carried out on the spot.
+    closing: AtomicBool,
+}
+
+impl RebalanceContext {
+    pub(crate) fn new(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            rebalances: Mutex::default(),
+            commits: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn next_rebalance(&self) -> Option<PendingRebalance> {
+        lock(&self.rebalances).pop_front()
+    }
+
+    pub(crate) fn next_commit(&self) -> Option<CommitResult> {
+        lock(&self.commits).pop_front()
+    }
+
+    pub(crate) fn start_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+}
+
+/// A poisoned lock only says that the polling thread panicked; the queue itself is whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl ClientContext for RebalanceContext {
+    fn log(&self, level: Level, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        count_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for RebalanceContext {
+    /// Runs inside the poll call. librdkafka holds the group's state until assign or unassign is called, however much
+    /// later that is (within `max.poll.interval.ms`), and keeps sending heartbeats meanwhile; so this only takes note.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            if let Err(error) = answer(consumer, assign, list) {
+                tracing::warn!(%error, "rebalance while closing");
+            }
+            return;
+        }
+        let partitions = list
+            .elements()
+            .iter()
+            .filter(|element| element.topic() == self.topic)
+            .map(|element| element.partition())
+            .collect();
+        lock(&self.rebalances).push_back(if assign {
+            PendingRebalance::Assign(partitions)
+        } else {
+            // Asked here, because the flag is cleared once the partitions are given up.
+            PendingRebalance::Revoke { partitions, lost: consumer.assignment_lost() }
+        });
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let whole = result.map_err(|error| KafkaError::broker("commit offsets", error));
+        let partitions = offsets
+            .elements()
+            .iter()
+            .filter_map(|element| {
+                let Offset::Offset(offset) = element.offset() else { return None };
+                let own = element.error().map_err(|error| KafkaError::broker("commit offsets", error));
+                Some(PartitionCommit {
+                    partition: element.partition(),
+                    offset,
+                    result: own.and_then(|()| whole.clone()),
+                })
+            })
+            .collect();
+        lock(&self.commits).push_back(CommitResult { result: whole, partitions });
+    }
+}
+
+/// Carries a rebalance out: incrementally where the group's protocol is cooperative, wholesale otherwise. librdkafka
+/// refuses the other way round.
+pub(crate) fn answer(
+    consumer: &BaseConsumer<RebalanceContext>,
+    assign: bool,
+    list: &TopicPartitionList,
+) -> KafkaResult<()> {
+    let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+    match (assign, cooperative) {
+        (true, true) => consumer.incremental_assign(list),
+        (true, false) => consumer.assign(list),
+        (false, true) => consumer.incremental_unassign(list),
+        (false, false) => consumer.unassign(),
+    }
+}

@@ -1,0 +1,37 @@
+//! The only home of rdkafka: consumer, producer, admin calls, a simple reader, and the in-process cluster.
+//!
+//! No type of rdkafka leaves this crate, so the rest of the workspace neither builds against librdkafka's bindings nor
+//! depends on its error codes: [`KafkaError::fault`] says what a failure means for the caller.
+//!
+//! - [`Consumer`] hands rebalances out as events and waits for the answer, so the owner of the offset ledgers handles
+//!   them in its own loop, on its own thread, with no lock and no callback.
+//! - [`Producer`] is idempotent and awaits the broker's acknowledgement.
+//! - [`ClientSettings`] passes librdkafka settings through, except those that would break a promise
+//!   ([`check_passthrough`]).
+//! - [`InProcessCluster`] is the cluster that librdkafka carries, for the demo and for fault tests. It is not durable.
+
+mod admin;
+mod consumer;
+mod context;
+mod error;
+mod ffi;
+mod in_process;
+mod meter;
+mod passthrough;
+mod producer;
+mod reader;
+mod record;
+mod settings;
+
+pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
+pub use consumer::{
+    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, StartOffset,
+};
+pub use error::{Fault, KafkaError};
+pub use in_process::{InProcessCluster, InjectedError, Request};
+pub use meter::{IN_PROCESS_MAX_BYTES, IN_PROCESS_MAX_RECORDS};
+pub use passthrough::{UnsafeSetting, check_passthrough};
+pub use producer::{Delivered, Producer, ProducerSettings};
+pub use reader::{read_all, watermarks};
+pub use record::{OutboundRecord, Record};
+pub use settings::{AssignmentStrategy, ClientSettings, ConsumerSettings};

@@ -1,0 +1,112 @@
+//! Reading a whole topic, for tools and tests: no group, no commits.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError as Native;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::context::LogContext;
+use crate::{ClientSettings, KafkaError, Record};
+
+impl ConsumerContext for LogContext {}
+
+/// Every record of a topic up to the high watermarks at the time of the call, by partition and offset. Blocks; fails
+/// when it is not done within `timeout`.
+pub fn read_all(client: &ClientSettings, topic: &str, timeout: Duration) -> Result<Vec<Record>, KafkaError> {
+    let deadline = Instant::now() + timeout;
+    let reader = reader(client)?;
+    let mut ends = BTreeMap::new();
+    for (partition, (low, high)) in partition_watermarks(&reader, topic, timeout)? {
+        if high > low {
+            ends.insert(partition, high);
+        }
+    }
+    let mut assignment = TopicPartitionList::with_capacity(ends.len());
+    for partition in ends.keys() {
+        assignment
+            .add_partition_offset(topic, *partition, Offset::Beginning)
+            .map_err(|error| KafkaError::broker("assign", error))?;
+    }
+    reader.assign(&assignment).map_err(|error| KafkaError::broker("assign", error))?;
+
+    let mut records = Vec::new();
+    while !ends.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(KafkaError::Timeout { operation: "read topic", waited_ms: timeout.as_millis() as u64 });
+        }
+        match reader.poll(left.min(Duration::from_millis(200))) {
+            None => {}
+            Some(Ok(message)) => {
+                let record = Record::from_native(&message);
+                let Some(end) = ends.get(&record.partition).copied() else { continue };
+                if record.offset + 1 >= end {
+                    ends.remove(&record.partition);
+                }
+                if record.offset < end {
+                    records.push(record);
+                }
+            }
+            // The last offsets of a compacted or transactional log may hold no record at all.
+            Some(Err(Native::PartitionEOF(partition))) => {
+                ends.remove(&partition);
+            }
+            Some(Err(error)) => {
+                let error = KafkaError::broker("read topic", error);
+                if !error.is_retryable() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Low and high watermark of every partition of a topic; blocks up to `timeout` for each.
+pub fn watermarks(
+    client: &ClientSettings,
+    topic: &str,
+    timeout: Duration,
+) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    partition_watermarks(&reader(client)?, topic, timeout)
+}
+
+fn partition_watermarks(
+    reader: &BaseConsumer<LogContext>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    let metadata =
+        reader.fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
+    let found = metadata
+        .topics()
+        .iter()
+        .find(|found| found.name() == topic)
+        .ok_or_else(|| KafkaError::UnknownTopic(topic.to_owned()))?;
+    found
+        .partitions()
+        .iter()
+        .map(|partition| {
+            let marks = reader
+                .fetch_watermarks(topic, partition.id(), timeout)
+                .map_err(|error| KafkaError::broker("fetch watermarks", error))?;
+            Ok((partition.id(), marks))
+        })
+        .collect()
+}
+
+fn reader(client: &ClientSettings) -> Result<BaseConsumer<LogContext>, KafkaError> {
+    let mut config = client.config()?;
+    config
+        // Assigning by hand joins no group, but librdkafka wants a name.
+        .set("group.id", "jtav-reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest");
+    BaseConsumer::from_config_and_context(&config, LogContext).map_err(|error| KafkaError::broker("create reader", error))
+}

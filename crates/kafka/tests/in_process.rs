@@ -1,0 +1,189 @@
+//! The client against the in-process cluster.
+
+use std::time::{Duration, Instant};
+
+use jtav_kafka::{
+    CommitMode, Consumer, ConsumerEvent, ConsumerSettings, Fault, InProcessCluster, InjectedError, KafkaError,
+    OutboundRecord, Producer, ProducerSettings, Request, StartOffset, describe_topics, read_all, watermarks,
+};
+
+const SECONDS_10: Duration = Duration::from_secs(10);
+
+fn consumer_settings(group: &str) -> ConsumerSettings {
+    ConsumerSettings {
+        group_id: group.to_owned(),
+        session_timeout_ms: 2_000,
+        heartbeat_interval_ms: 200,
+        ..ConsumerSettings::default()
+    }
+}
+
+/// Polls until `wanted` gives something, answering assignments from the committed position.
+fn poll_until<T>(consumer: &mut Consumer, mut wanted: impl FnMut(&ConsumerEvent) -> Option<T>) -> T {
+    let deadline = Instant::now() + SECONDS_10;
+    while Instant::now() < deadline {
+        let Some(event) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let found = wanted(&event);
+        if let ConsumerEvent::Assigned(partitions) = &event {
+            let starts: Vec<_> = consumer
+                .committed(partitions, SECONDS_10)
+                .unwrap()
+                .into_iter()
+                .map(|position| (position.partition, position.offset.map_or(StartOffset::Beginning, StartOffset::At)))
+                .collect();
+            consumer.accept(&starts).unwrap();
+        }
+        if let ConsumerEvent::Revoked { partitions, .. } = &event {
+            consumer.release(partitions).unwrap();
+        }
+        if let Some(found) = found {
+            return found;
+        }
+    }
+    panic!("nothing came within 10 s");
+}
+
+fn record_offset(event: &ConsumerEvent) -> Option<i64> {
+    match event {
+        ConsumerEvent::Record(record) => Some(record.offset),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_produced_is_read_back_byte_for_byte() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    let mut record = OutboundRecord::keyed("posts", "k", vec![0u8, 159, 146, 150]).header("name", "first");
+    record.headers.push(("name".into(), None));
+    record.timestamp_ms = Some(1_700_000_000_123);
+    producer.send(record).await.unwrap();
+    producer.send(OutboundRecord::tombstone("posts", "k")).await.unwrap();
+    producer.flush(SECONDS_10).unwrap();
+
+    let read = read_all(&cluster.client("t"), "posts", SECONDS_10).unwrap();
+    assert_eq!(read.len(), 2);
+    assert_eq!(read[0].key.as_deref(), Some(&b"k"[..]));
+    assert_eq!(read[0].value.as_deref(), Some(&[0u8, 159, 146, 150][..]));
+    assert_eq!(read[0].timestamp_ms, Some(1_700_000_000_123));
+    assert_eq!(read[0].headers[0], ("name".to_owned(), Some("first".into())));
+    assert_eq!(read[0].headers[1], ("name".to_owned(), None));
+    assert_eq!(read[1].value, None);
+}
+
+#[tokio::test]
+async fn equal_keys_share_a_partition_as_with_the_java_client() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 6).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    // Partition = (murmur2(key) & 0x7fffffff) % 6; murmur2 of "21" is -973932308 by the Java client's own unit test.
+    let expected = (-973_932_308_i32 & 0x7fff_ffff) % 6;
+    for _ in 0..3 {
+        let delivered = producer.send(OutboundRecord::keyed("posts", "21", "x")).await.unwrap();
+        assert_eq!(delivered.partition, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_member_commits_and_the_next_one_goes_on_from_there() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    for number in 0..5 {
+        producer.send(OutboundRecord::keyed("posts", format!("k{number}"), "x")).await.unwrap();
+    }
+    {
+        let mut first = Consumer::new(&cluster.client("a"), &consumer_settings("g")).unwrap();
+        assert_eq!(poll_until(&mut first, record_offset), 0);
+        first.commit(&[(0, 3)], "note", CommitMode::Async).unwrap();
+        let commit = poll_until(&mut first, |event| match event {
+            ConsumerEvent::Committed(commit) => Some(commit.clone()),
+            _ => None,
+        });
+        assert!(commit.result.is_ok());
+        assert_eq!(commit.partitions[0].offset, 3);
+        let position = first.committed(&[0], SECONDS_10).unwrap().remove(0);
+        assert_eq!((position.offset, position.metadata.as_str()), (Some(3), "note"));
+        assert_eq!(first.watermarks(0, SECONDS_10).unwrap(), (0, 5));
+        assert_eq!(first.cached_watermarks(0).map(|(_, high)| high), Some(5));
+    }
+    let mut second = Consumer::new(&cluster.client("b"), &consumer_settings("g")).unwrap();
+    assert_eq!(poll_until(&mut second, record_offset), 3);
+    second.seek(0, 1).unwrap();
+    assert_eq!(poll_until(&mut second, record_offset), 1, "a seek drops what was fetched ahead");
+    second.commit(&[(0, 5)], "", CommitMode::Sync).unwrap();
+    assert_eq!(second.committed(&[0], SECONDS_10).unwrap()[0].offset, Some(5));
+}
+
+#[tokio::test]
+async fn an_injected_commit_error_is_reported_for_the_partition() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap();
+    let mut consumer = Consumer::new(&cluster.client("a"), &consumer_settings("g")).unwrap();
+    poll_until(&mut consumer, record_offset);
+    cluster.inject(Request::OffsetCommit, &[InjectedError::IllegalGeneration]).unwrap();
+    consumer.commit(&[(0, 1)], "", CommitMode::Async).unwrap();
+    let commit = poll_until(&mut consumer, |event| match event {
+        ConsumerEvent::Committed(commit) => Some(commit.clone()),
+        _ => None,
+    });
+    let error = commit.partitions[0].result.clone().unwrap_err();
+    assert!(error.is_not_owner(), "{error}");
+}
+
+#[tokio::test]
+async fn delivery_survives_replicas_that_are_behind_and_reports_a_refused_record() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    cluster.inject(Request::Produce, &[InjectedError::NotEnoughReplicas, InjectedError::Disconnect]).unwrap();
+    producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap();
+    assert_eq!(watermarks(&cluster.client("t"), "posts", SECONDS_10).unwrap()[&0], (0, 1), "delivered once");
+
+    let large = vec![b'x'; 1_200_000];
+    let error = producer.send(OutboundRecord::keyed("posts", "k", large)).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::RecordRefused, "{error}");
+}
+
+#[tokio::test]
+async fn a_dead_cluster_fails_the_delivery_at_its_deadline() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let settings = ProducerSettings { delivery_timeout_ms: 1_000, ..ProducerSettings::default() };
+    let producer = Producer::new(&cluster.client("t"), &settings).unwrap();
+    producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap();
+    cluster.broker_down(None).unwrap();
+    let started = Instant::now();
+    let error = producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn the_producer_refuses_to_overfill_the_in_process_cluster() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    let block = vec![7u8; 1_000_000];
+    for _ in 0..4 {
+        producer.send(OutboundRecord::keyed("posts", "k", block.clone())).await.unwrap();
+    }
+    assert!(cluster.fullest_partition_bytes("posts") > 4_000_000);
+    let error = producer.send(OutboundRecord::keyed("posts", "k", block)).await.unwrap_err();
+    assert!(matches!(error, KafkaError::InProcessFull { .. }), "{error}");
+    assert_eq!(read_all(&cluster.client("t"), "posts", SECONDS_10).unwrap().len(), 4, "nothing was dropped");
+}
+
+#[test]
+fn looking_for_a_topic_does_not_create_it() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 3).unwrap();
+    for _ in 0..2 {
+        let found = describe_topics(&cluster.client("t"), &["posts", "absent"], SECONDS_10).unwrap();
+        assert_eq!(found[0].partitions, Some(3));
+        assert_eq!(found[1].partitions, None);
+    }
+}

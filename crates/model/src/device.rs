@@ -1,0 +1,111 @@
+//! Where the networks run, and how libtorch is told.
+
+use std::ffi::CString;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use crate::ModelError;
+
+/// The device a network is asked to run on. Text form: `auto`, `cpu`, `cuda`, `cuda:1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU if libtorch sees one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU with this index; an error where there is none.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    /// The device meant, or [`ModelError::Device`] when it is not there.
+    pub(crate) fn resolve(self) -> Result<tch::Device, ModelError> {
+        match self {
+            Self::Cpu => Ok(tch::Device::Cpu),
+            Self::Auto if cuda_devices() > 0 => Ok(tch::Device::Cuda(0)),
+            Self::Auto => Ok(tch::Device::Cpu),
+            Self::Cuda(index) if index < cuda_devices() => Ok(tch::Device::Cuda(index)),
+            Self::Cuda(index) => {
+                Err(ModelError::Device(format!("cuda:{index} was asked for, {} GPUs are visible", cuda_devices())))
+            }
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || ModelError::Configuration(format!("device `{text}`: use auto, cpu, cuda or cuda:N"));
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let index = text.strip_prefix("cuda:").ok_or_else(unknown)?;
+                index.parse().map(Self::Cuda).map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// Opens libtorch's CUDA half (`$TCH_CUDA_LIB`, else `libtorch_cuda.so` by the loader's search) so that a binary
+/// built for the CPU can use a GPU. True when it was found. Call it first thing in `main`: libtorch registers its
+/// device hooks while the library loads, and a thread that has already asked for devices will not ask again.
+pub fn open_cuda_library() -> bool {
+    static OPENED: OnceLock<bool> = OnceLock::new();
+    *OPENED.get_or_init(|| {
+        let name = std::env::var("TCH_CUDA_LIB").unwrap_or_else(|_| "libtorch_cuda.so".to_owned());
+        let Ok(name) = CString::new(name) else { return false };
+        // SAFETY: `name` is a NUL-terminated string that outlives the call. RTLD_GLOBAL because libtorch_cpu looks
+        // the hooks up by symbol; the handle is never closed, so the code stays mapped.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_GLOBAL) };
+        !handle.is_null()
+    })
+}
+
+/// Number of GPUs that libtorch can use; 0 without [`open_cuda_library`].
+pub fn cuda_devices() -> usize {
+    if !tch::Cuda::is_available() {
+        return 0;
+    }
+    usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
+}
+
+/// Makes libtorch compute on the calling thread alone. Call it first thing on every thread that owns a network: the
+/// setting does not reach a thread that has used libtorch already, and N threads of one beat one of N (design D10).
+pub fn single_threaded() {
+    tch::set_num_threads(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_survives_its_text_form() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)] {
+            assert_eq!(choice.to_string().parse::<DeviceChoice>().ok(), Some(choice));
+        }
+        for text in ["gpu", "cuda:", "cuda:-1", "CPU", ""] {
+            assert!(text.parse::<DeviceChoice>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_a_fatal_error() {
+        let error = DeviceChoice::Cuda(4096).resolve().unwrap_err();
+        assert!(error.is_fatal(), "{error}");
+    }
+}

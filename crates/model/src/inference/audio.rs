@@ -1,0 +1,130 @@
+//! The audio network as it serves.
+
+use tch::{Device, Tensor};
+
+use super::{AudioInput, Encoded, FRAME_SECONDS, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB};
+use crate::networks::{Dcrnn, DcrnnConfig, steps_of_frames};
+use crate::parameters::{Builder, to_rows};
+use crate::{Checkpoint, DeviceChoice, ModelError, Standardisation};
+
+/// Most segments of one pass through the network.
+const MAX_SEGMENTS: usize = 32;
+
+/// Segments on their way into the network.
+pub(crate) struct AudioBatch {
+    /// `[segments, 1, 215, 96]`, standardised.
+    pub x: Tensor,
+    /// Valid time steps of each segment.
+    pub steps: Vec<i64>,
+}
+
+impl AudioBatch {
+    pub fn new(
+        segments: &[(&[f32], usize)],
+        standardisation: &Standardisation,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let mut levels = Vec::with_capacity(segments.len() * SEGMENT_FRAMES * SEGMENT_BINS);
+        for (segment, _) in segments {
+            levels.extend_from_slice(segment);
+        }
+        let shape = [segments.len() as i64, 1, SEGMENT_FRAMES as i64, SEGMENT_BINS as i64];
+        let statistic = |values: &[f32]| Tensor::f_from_slice(values)?.f_to_device(device);
+        let x = Tensor::f_from_slice(&levels)?.f_view(shape)?.f_to_device(device)?;
+        let x = x.f_sub(&statistic(&standardisation.mean)?)?.f_div(&statistic(&standardisation.std)?)?;
+        let steps = segments.iter().map(|&(_, frames)| steps_of_frames(frames) as i64).collect();
+        Ok(Self { x, steps })
+    }
+}
+
+/// DCRNN on one device. `Send`, not `Sync`: one owner thread.
+pub struct AudioNetwork {
+    network: Dcrnn,
+    standardisation: Standardisation,
+    device: Device,
+}
+
+impl AudioNetwork {
+    /// Builds the network from the checkpoint's weights.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
+        let device = device.resolve()?;
+        let manifest = checkpoint.manifest();
+        let stored = checkpoint.stored()?;
+        let config = DcrnnConfig::modern(&manifest.dimensions);
+        let network = Dcrnn::new(&Builder::stored(&stored, device).scope("audio"), &config, 0.0)?;
+        Ok(Self { network, standardisation: manifest.standardisation.clone(), device })
+    }
+
+    /// Vectors (100 values) and attention over time, in order. A clip's vector is the mean of its segments' vectors,
+    /// each weighing as much as it has sound. [`ModelError::Input`] for a clip that breaks [`AudioInput`]'s rules.
+    pub fn encode(&self, inputs: &[AudioInput]) -> Result<Vec<Encoded>, ModelError> {
+        encode_clips(&self.network, &self.standardisation, self.device, inputs)
+    }
+
+    /// Seconds from one attention value to the next: 215 frames over 27 steps, 0.37 s. Steps count on over segments.
+    pub fn seconds_per_step() -> f32 {
+        (SEGMENT_FRAMES as f64 * FRAME_SECONDS / steps_of_frames(SEGMENT_FRAMES) as f64) as f32
+    }
+
+    /// Runs one batch of silence.
+    pub fn warm_up(&self) -> Result<(), ModelError> {
+        let silence = vec![SILENCE_DB; SEGMENT_FRAMES * SEGMENT_BINS];
+        let clip = AudioInput { segments: vec![silence; 2], valid_frames: vec![SEGMENT_FRAMES, 100] };
+        self.encode(&[clip]).map(drop)
+    }
+}
+
+/// Shared with the trainer, so that both average a clip in the same way.
+pub(crate) fn encode_clips(
+    network: &Dcrnn,
+    standardisation: &Standardisation,
+    device: Device,
+    inputs: &[AudioInput],
+) -> Result<Vec<Encoded>, ModelError> {
+    let _guard = tch::no_grad_guard();
+    let mut segments: Vec<(&[f32], usize)> = Vec::new();
+    for input in inputs {
+        input.check()?;
+        segments.extend(input.segments.iter().map(Vec::as_slice).zip(input.valid_frames.iter().copied()));
+    }
+    let (mut vectors, mut attention) = (Vec::new(), Vec::new());
+    for chunk in segments.chunks(MAX_SEGMENTS) {
+        let batch = AudioBatch::new(chunk, standardisation, device)?;
+        let forward = network.forward(&batch.x, &batch.steps, false)?;
+        vectors.extend(to_rows(&forward.vector)?);
+        attention.extend(to_rows(&forward.attention)?);
+    }
+    let mut of_segment = vectors.into_iter().zip(attention);
+    Ok(inputs.iter().map(|input| mean_of_segments(&input.valid_frames, &mut of_segment)).collect())
+}
+
+fn mean_of_segments(frames: &[usize], of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>) -> Encoded {
+    let total = frames.iter().sum::<usize>() as f32;
+    let mut mean = Encoded { vector: Vec::new(), attention: Vec::new() };
+    for (&frames, (vector, attention)) in frames.iter().zip(of_segment) {
+        let share = frames as f32 / total;
+        mean.vector.resize(vector.len(), 0.0);
+        for (sum, value) in mean.vector.iter_mut().zip(vector) {
+            *sum += share * value;
+        }
+        mean.attention.extend(attention.into_iter().map(|weight| share * weight));
+    }
+    mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_weigh_as_much_as_they_have_sound() {
+        let mut segments = vec![(vec![1.0, 0.0], vec![1.0]), (vec![5.0, 4.0], vec![1.0])].into_iter();
+        let mean = mean_of_segments(&[150, 50], &mut segments);
+        assert_eq!(mean, Encoded { vector: vec![2.0, 1.0], attention: vec![0.75, 0.25] });
+    }
+
+    #[test]
+    fn twenty_seven_steps_last_ten_seconds() {
+        assert!((AudioNetwork::seconds_per_step() * 27.0 - 9.985).abs() < 1e-3);
+    }
+}

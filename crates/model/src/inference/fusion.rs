@@ -1,0 +1,93 @@
+//! The fusion as it serves.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind};
+
+use super::{Contributions, FusionInput, FusionOutput};
+use crate::layers::Linear;
+use crate::networks::{Joint, JointBatch};
+use crate::parameters::{Builder, to_rows, to_vec};
+use crate::{Checkpoint, DeviceChoice, Manifest, Modality, ModelError};
+
+/// Most posts of one pass: the attention tables take 240 kB a post.
+const MAX_BATCH: usize = 128;
+
+/// CMF-AP, the sum of the parts and their calibration on one device. `Send`, not `Sync`: one owner thread.
+pub struct FusionNetwork {
+    network: Joint,
+    mood_head: Linear,
+    manifest: Arc<Manifest>,
+    device: Device,
+}
+
+impl FusionNetwork {
+    /// Builds the network from the checkpoint's weights.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
+        let device = device.resolve()?;
+        let manifest = Arc::new(checkpoint.manifest().clone());
+        let dimensions = &manifest.dimensions;
+        let stored = checkpoint.stored()?;
+        let builder = Builder::stored(&stored, device);
+        let network = Joint::new(&builder.scope("fusion"), dimensions, 0.0)?;
+        let mood_head = Linear::new(&builder.scope("audio.mood_head"), dimensions.vector, dimensions.moods)?;
+        Ok(Self { network, mood_head, manifest, device })
+    }
+
+    /// Fuses each post's vectors, whichever are there, in order. [`ModelError::Input`] for a post without any, or
+    /// with a vector that has another length or is not finite.
+    pub fn fuse(&self, inputs: &[FusionInput]) -> Result<Vec<FusionOutput>, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let mut results = Vec::with_capacity(inputs.len());
+        for chunk in inputs.chunks(MAX_BATCH) {
+            let batch = JointBatch::new(chunk, self.manifest.dimensions.vector as usize, self.device)?;
+            let forward = self.network.forward(&batch, false)?;
+            let audio = batch.vectors.f_select(1, Modality::Audio as i64)?;
+            let moods = to_rows(&self.mood_head.forward(&audio)?.f_softmax(1, Kind::Float)?)?;
+            let rows = to_rows(&forward.u)?.into_iter().zip(to_vec(&forward.logit)?);
+            let rows = rows.zip(to_rows(&forward.contributions)?).zip(moods);
+            for (input, (((u, logit), contributions), moods)) in chunk.iter().zip(rows) {
+                results.push(self.output(input, u, logit, &contributions, moods));
+            }
+        }
+        Ok(results)
+    }
+
+    fn output(
+        &self,
+        input: &FusionInput,
+        u: Vec<f32>,
+        logit: f32,
+        contributions: &[f32],
+        moods: Vec<f32>,
+    ) -> FusionOutput {
+        let subset = input.modalities();
+        let calibration = &self.manifest.calibration;
+        let probability = sigmoid(logit / calibration.temperature_of(subset));
+        let threshold = calibration.threshold_of(subset);
+        let part = |index: usize| contributions.get(index).copied().unwrap_or(0.0);
+        let moods = match input.audio {
+            Some(_) => self.manifest.moods.iter().cloned().zip(moods).collect(),
+            None => Vec::new(),
+        };
+        FusionOutput {
+            u,
+            logit,
+            probability,
+            threshold,
+            label: self.manifest.labels[usize::from(probability >= threshold)].clone(),
+            moods,
+            contributions: Contributions { text: part(0), audio: part(1), image: part(2), interaction: part(3) },
+        }
+    }
+
+    /// Runs one post with all parts.
+    pub fn warm_up(&self) -> Result<(), ModelError> {
+        let vector = Some(vec![0.1; self.manifest.dimensions.vector as usize]);
+        self.fuse(&[FusionInput { text: vector.clone(), audio: vector.clone(), image: vector }]).map(drop)
+    }
+}
+
+pub(crate) fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}

@@ -1,0 +1,114 @@
+//! A bidirectional gated recurrent unit that knows how long each row is.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::ModelError;
+use crate::parameters::{Init, Scope};
+
+/// One bidirectional layer with torch's equations and names (`weight_ih_l0`, `..._reverse`), gates in the order
+/// reset, update, new (Cho et al. 2014, "reset after" form).
+pub(crate) struct BiGru {
+    /// Forward then backward: input weights, hidden weights, input bias, hidden bias.
+    weights: Vec<Tensor>,
+    hidden: i64,
+}
+
+impl BiGru {
+    pub fn new(scope: &Scope, inputs: i64, hidden: i64) -> Result<Self, ModelError> {
+        // torch's own rule; the update gate saturates with larger values.
+        let init = Init::Uniform(1.0 / (hidden as f32).sqrt());
+        let mut weights = Vec::with_capacity(8);
+        for suffix in ["", "_reverse"] {
+            weights.push(scope.weight(&format!("weight_ih_l0{suffix}"), &[3 * hidden, inputs], init)?);
+            weights.push(scope.weight(&format!("weight_hh_l0{suffix}"), &[3 * hidden, hidden], init)?);
+            weights.push(scope.weight(&format!("bias_ih_l0{suffix}"), &[3 * hidden], init)?);
+            weights.push(scope.weight(&format!("bias_hh_l0{suffix}"), &[3 * hidden], init)?);
+        }
+        Ok(Self { weights, hidden })
+    }
+
+    /// `[batch, time, inputs]` to `[batch, time, 2 hidden]`, zero beyond each row's length. The backward direction
+    /// starts at the last valid step of each row, so that padding changes nothing. Lengths are 1 to `time`.
+    pub fn forward(&self, x: &Tensor, lengths: &[i64]) -> Result<Tensor, ModelError> {
+        let (batch, time, _) = x.size3()?;
+        let start = Tensor::f_zeros([2, batch, self.hidden], (x.kind(), x.device()))?;
+        if lengths.iter().all(|&length| length == time) {
+            return Ok(x.f_gru(&start, &self.weights, true, 1, 0.0, false, true, true)?.0);
+        }
+        // Packing wants the longest row first.
+        let mut order: Vec<i64> = (0..batch).collect();
+        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row as usize]));
+        let mut back = vec![0_i64; order.len()];
+        for (position, &row) in order.iter().enumerate() {
+            back[row as usize] = position as i64;
+        }
+        let sorted: Vec<i64> = order.iter().map(|&row| lengths[row as usize]).collect();
+        let index = |rows: &[i64]| Tensor::f_from_slice(rows)?.f_to_device(x.device());
+
+        let (packed, steps) = x
+            .f_index_select(0, &index(&order)?)?
+            .f_internal_pack_padded_sequence(&Tensor::f_from_slice(&sorted)?, true)?;
+        let (packed, _) = Tensor::f_gru_data(&packed, &steps, &start, &self.weights, true, 1, 0.0, false, true)?;
+        let (padded, _) = Tensor::f_internal_pad_packed_sequence(&packed, &steps, true, 0.0, time)?;
+        Ok(padded.f_index_select(0, &index(&back)?)?)
+    }
+
+    /// One fused buffer makes cuDNN faster and quiet; a no-op elsewhere.
+    pub fn flatten(&self, inputs: i64) -> Result<(), ModelError> {
+        let on_gpu = self.weights.first().is_some_and(|weight| matches!(weight.device(), Device::Cuda(_)));
+        if on_gpu && tch::Cuda::cudnn_is_available() && self.weights[0].kind() == Kind::Float {
+            // 3 is torch's number for a GRU (aten/src/ATen/native/cudnn/RNN.cpp).
+            Tensor::f_internal_cudnn_rnn_flatten_weight(&self.weights, 4, inputs, 3, self.hidden, 0, 1, true, true)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::{Builder, to_rows, to_vec};
+
+    fn layer() -> BiGru {
+        BiGru::new(&Builder::fresh(5, Device::Cpu).scope("gru"), 6, 4).unwrap()
+    }
+
+    fn wave(rows: i64, time: i64) -> Tensor {
+        let values: Vec<f32> = (0..rows * time * 6).map(|i| ((i * i + 3) as f32 * 0.37).sin()).collect();
+        Tensor::from_slice(&values).view([rows, time, 6])
+    }
+
+    #[test]
+    fn a_padded_batch_equals_its_rows_run_alone() {
+        let (gru, x) = (layer(), wave(3, 7));
+        let _guard = tch::no_grad_guard();
+        let lengths = [4, 7, 1];
+        let together = gru.forward(&x, &lengths).unwrap();
+        for (row, &length) in lengths.iter().enumerate() {
+            let alone = gru.forward(&x.narrow(0, row as i64, 1).narrow(1, 0, length), &[length]).unwrap();
+            let same = together.narrow(0, row as i64, 1).narrow(1, 0, length);
+            let difference = to_vec(&(alone - same)).unwrap();
+            assert!(difference.iter().all(|d| d.abs() < 1e-6), "row {row}: {difference:?}");
+            let beyond = to_vec(&together.get(row as i64).narrow(0, length, 7 - length)).unwrap();
+            assert!(beyond.iter().all(|&v| v == 0.0));
+        }
+    }
+
+    /// The last state of the backward direction stands at the first step, not at the last.
+    #[test]
+    fn the_backward_direction_reads_from_the_end() {
+        let (gru, x) = (layer(), wave(1, 5));
+        let _guard = tch::no_grad_guard();
+        let whole = to_rows(&gru.forward(&x, &[5]).unwrap()).unwrap();
+        let tail = to_rows(&gru.forward(&x.narrow(1, 4, 1), &[1]).unwrap()).unwrap();
+        assert_eq!(whole[4][4..], tail[0][4..]);
+        assert_ne!(whole[4][..4], tail[0][..4]);
+    }
+
+    #[test]
+    fn gradients_flow_through_the_packed_form() {
+        let (gru, x) = (layer(), wave(2, 4));
+        gru.forward(&x, &[2, 4]).unwrap().sum(Kind::Float).backward();
+        assert!(gru.weights.iter().all(|weight| weight.grad().defined()));
+    }
+}

@@ -1,0 +1,200 @@
+//! The pieces that all networks are put together from. Every forward pass returns an error instead of panicking: a
+//! device that fails mid-batch must reach the caller as a value.
+
+mod attention;
+mod gru;
+
+pub(crate) use attention::AdditiveAttention;
+pub(crate) use gru::BiGru;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::ModelError;
+use crate::parameters::{Init, Scope};
+
+/// `y = x W' + b`.
+pub(crate) struct Linear {
+    pub weight: Tensor,
+    pub bias: Tensor,
+}
+
+impl Linear {
+    pub fn new(scope: &Scope, inputs: i64, outputs: i64) -> Result<Self, ModelError> {
+        Ok(Self {
+            weight: scope.weight("weight", &[outputs, inputs], Init::Glorot)?,
+            bias: scope.weight("bias", &[outputs], Init::Constant(0.0))?,
+        })
+    }
+
+    /// `[..., inputs]` to `[..., outputs]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
+    }
+}
+
+/// Normalises the last dimension (Ba et al. 2016).
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    width: i64,
+}
+
+impl LayerNorm {
+    pub fn new(scope: &Scope, width: i64) -> Result<Self, ModelError> {
+        Ok(Self {
+            weight: scope.weight("weight", &[width], Init::Constant(1.0))?,
+            bias: scope.weight("bias", &[width], Init::Constant(0.0))?,
+            width,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)?)
+    }
+}
+
+/// Batch normalisation of `[batch, width]` or `[batch, width, height, width]`; parameters stay f32 under bf16 input.
+pub(crate) struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl BatchNorm {
+    /// torch's own constant, with which the torchvision weights were trained.
+    const EPSILON: f64 = 1e-5;
+
+    pub fn new(scope: &Scope, width: i64) -> Result<Self, ModelError> {
+        Ok(Self {
+            weight: scope.weight("weight", &[width], Init::Constant(1.0))?,
+            bias: scope.weight("bias", &[width], Init::Constant(0.0))?,
+            running_mean: scope.buffer("running_mean", &[width], 0.0)?,
+            running_var: scope.buffer("running_var", &[width], 1.0)?,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        Ok(x.f_batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            train,
+            0.1,
+            Self::EPSILON,
+            true,
+        )?)
+    }
+
+    /// The same layer over the same storage.
+    pub fn share(&self) -> Self {
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            running_mean: self.running_mean.shallow_clone(),
+            running_var: self.running_var.shallow_clone(),
+        }
+    }
+
+    /// In evaluation mode the layer is `x * scale + shift`.
+    pub fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
+        let scale = self.weight.f_mul(&self.running_var.f_add_scalar(Self::EPSILON)?.f_rsqrt()?)?;
+        let shift = self.bias.f_sub(&self.running_mean.f_mul(&scale)?)?;
+        Ok((scale, shift))
+    }
+}
+
+/// A two-dimensional convolution without bias; folding a batch normalisation into it gives it one.
+pub(crate) struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv2d {
+    /// `kernel` is height by width.
+    pub fn new(
+        scope: &Scope,
+        channels: (i64, i64),
+        kernel: (i64, i64),
+        stride: i64,
+        padding: i64,
+    ) -> Result<Self, ModelError> {
+        let shape = [channels.1, channels.0, kernel.0, kernel.1];
+        Ok(Self { weight: scope.weight("weight", &shape, Init::HeNormal)?, bias: None, stride, padding })
+    }
+
+    /// Computes in the kind of `x`: under bf16 the f32 weight is cast on the way, and gradients come back to it.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        if self.weight.kind() == x.kind() {
+            return Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), stride, padding, [1, 1], 1)?);
+        }
+        let weight = self.weight.f_to_kind(x.kind())?;
+        let bias = self.bias.as_ref().map(|bias| bias.f_to_kind(x.kind())).transpose()?;
+        Ok(x.f_conv2d(&weight, bias.as_ref(), stride, padding, [1, 1], 1)?)
+    }
+
+    /// This convolution followed by `norm` in evaluation mode, as one convolution.
+    pub fn fold(&self, norm: &BatchNorm) -> Result<Self, ModelError> {
+        let (scale, shift) = norm.as_affine()?;
+        let shift = match &self.bias {
+            Some(bias) => bias.f_mul(&scale)?.f_add(&shift)?,
+            None => shift,
+        };
+        let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
+        Ok(Self { weight, bias: Some(shift), stride: self.stride, padding: self.padding })
+    }
+
+    /// The same convolution in another kind, weights laid out channels last.
+    pub fn prepared(&self, kind: Kind) -> Result<Self, ModelError> {
+        Ok(Self {
+            weight: channels_last(&self.weight.f_to_kind(kind)?)?,
+            bias: self.bias.as_ref().map(|bias| bias.f_to_kind(kind)).transpose()?,
+            stride: self.stride,
+            padding: self.padding,
+        })
+    }
+}
+
+/// The same `[N, C, H, W]` values with C innermost in memory; tch offers no memory-format argument.
+pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
+}
+
+/// `[batch, longest]`, true where a row has a value.
+pub(crate) fn length_mask(lengths: &[i64], longest: i64, device: Device) -> Result<Tensor, ModelError> {
+    let lengths = Tensor::f_from_slice(lengths)?.f_view([-1, 1])?;
+    Ok(Tensor::f_arange(longest, (Kind::Int64, Device::Cpu))?.f_lt_tensor(&lengths)?.f_to_device(device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::{Builder, to_vec};
+
+    #[test]
+    fn a_folded_convolution_equals_the_two_layers() {
+        let builder = Builder::fresh(3, Device::Cpu);
+        let scope = builder.scope("n");
+        let conv = Conv2d::new(&scope.sub("conv"), (3, 5), (3, 3), 1, 1).unwrap();
+        let norm = BatchNorm::new(&scope.sub("norm"), 5).unwrap();
+        let _guard = tch::no_grad_guard();
+        let x = Tensor::from_slice(&(0..3 * 36).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>()).view([1, 3, 6, 6]);
+        for _ in 0..5 {
+            norm.forward(&conv.forward(&x).unwrap(), true).unwrap();
+        }
+        let apart = norm.forward(&conv.forward(&x).unwrap(), false).unwrap();
+        let folded = conv.fold(&norm).unwrap().forward(&x).unwrap();
+        let difference = to_vec(&(apart - folded)).unwrap();
+        assert!(difference.iter().all(|d| d.abs() < 1e-5), "{difference:?}");
+    }
+
+    #[test]
+    fn the_mask_covers_exactly_the_lengths() {
+        let mask = length_mask(&[2, 0, 3], 3, Device::Cpu).unwrap();
+        assert_eq!(to_vec(&mask).unwrap(), [1., 1., 0., 0., 0., 0., 1., 1., 1.]);
+    }
+}

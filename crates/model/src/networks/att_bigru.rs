@@ -1,0 +1,181 @@
+//! attBiGRU (paper 4.1): the supporting parts gate the protagonist's words, a BiGRU reads them, attention pools them.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::layers::{AdditiveAttention, BiGru, LayerNorm, Linear};
+use crate::parameters::{Init, Scope};
+use crate::text::{TextInput, TokenisedText};
+use crate::{Dimensions, ModelError};
+
+/// The text network with its head.
+///
+/// `modern` differs from the paper in four ways: words are means of subword rows (trained here, not fastText's); the
+/// gate is `1 + mean(supporting)`, so that a post without a caption is not a post of zeros; the attended *word
+/// vectors* join the attended states, a short cut that small data profits from; one dense layer brings all
+/// modalities to the same width.
+pub(crate) struct AttBiGru {
+    embedding: Tensor,
+    norm: LayerNorm,
+    gru: BiGru,
+    attention: AdditiveAttention,
+    dense: Linear,
+    head: Linear,
+    dropout: f64,
+}
+
+/// What one forward pass yields.
+pub(crate) struct TextForward {
+    /// `[batch, vector]`.
+    pub vector: Tensor,
+    /// `[batch]`.
+    pub logit: Tensor,
+    /// `[batch, longest]`.
+    pub attention: Tensor,
+}
+
+impl AttBiGru {
+    pub fn new(scope: &Scope, dimensions: &Dimensions, dropout: f64) -> Result<Self, ModelError> {
+        let (words, hidden) = (dimensions.embedding, dimensions.text_hidden);
+        let gru = BiGru::new(&scope.sub("gru"), words, hidden)?;
+        gru.flatten(words)?;
+        Ok(Self {
+            embedding: scope.sub("embedding").weight(
+                "weight",
+                &[dimensions.embedding_rows, words],
+                Init::Normal(0.1),
+            )?,
+            norm: LayerNorm::new(&scope.sub("norm"), words)?,
+            gru,
+            attention: AdditiveAttention::new(&scope.sub("attention"), 2 * hidden)?,
+            dense: Linear::new(&scope.sub("dense"), 2 * hidden + words, dimensions.vector)?,
+            head: Linear::new(&scope.sub("head"), dimensions.vector, 1)?,
+            dropout,
+        })
+    }
+
+    pub fn forward(&self, batch: &TextBatch, train: bool) -> Result<TextForward, ModelError> {
+        let words = batch.word_vectors(&self.embedding)?;
+        let gated = batch.gate(&words)?.f_mul(&batch.protagonist(&words)?)?;
+        let sequence = self.norm.forward(&gated)?.f_dropout(self.dropout, train)?;
+        let states = self.gru.forward(&sequence, &batch.lengths)?;
+        let attention = self.attention.weights(&states, &batch.lengths)?;
+        let pooled = Tensor::f_cat(
+            &[AdditiveAttention::pool(&attention, &states)?, AdditiveAttention::pool(&attention, &sequence)?],
+            1,
+        )?;
+        let vector = self.dense.forward(&pooled.f_dropout(self.dropout, train)?)?.f_tanh()?;
+        let logit = self.head.forward(&vector)?.f_squeeze_dim(1)?;
+        Ok(TextForward { vector, logit, attention })
+    }
+
+    pub fn head(&self) -> &Linear {
+        &self.head
+    }
+}
+
+/// A batch of posts as index tensors.
+pub(crate) struct TextBatch {
+    /// All words' rows in a row, and where each word begins.
+    rows: Tensor,
+    starts: Tensor,
+    /// `[batch, longest]` and `[batch, most supporting]`: position of each word among all words; the place after the
+    /// last is a word of zeros and pads.
+    protagonist: Tensor,
+    supporting: Option<Tensor>,
+    /// `[batch, 1]`: supporting words of each post, at least 1 so that none divides by zero.
+    supporting_counts: Tensor,
+    /// Words of each protagonist.
+    pub lengths: Vec<i64>,
+}
+
+impl TextBatch {
+    /// `table_rows` is the height of the embedding table; a row beyond it is refused here rather than read.
+    pub fn new(inputs: &[TextInput], table_rows: i64, device: Device) -> Result<Self, ModelError> {
+        let mut flat = FlatWords::default();
+        let mut protagonists = Vec::with_capacity(inputs.len());
+        let mut supporters = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            protagonists.push(flat.add(&input.protagonist, table_rows)?);
+            supporters.push(input.supporting.as_ref().map(|text| flat.add(text, table_rows)).transpose()?);
+        }
+        if protagonists.iter().any(|places| places.is_empty()) {
+            return Err(ModelError::Input("a text without words".to_owned()));
+        }
+        let supporters: Vec<_> = supporters.into_iter().map(Option::unwrap_or_default).collect();
+        let nothing = flat.starts.len() as i64;
+        let lengths: Vec<i64> = protagonists.iter().map(|places| places.len() as i64).collect();
+        let counts: Vec<f32> = supporters.iter().map(|places| places.len().max(1) as f32).collect();
+        Ok(Self {
+            rows: Tensor::f_from_slice(&flat.rows)?.f_to_device(device)?,
+            starts: Tensor::f_from_slice(&flat.starts)?.f_to_device(device)?,
+            protagonist: places_tensor(&protagonists, nothing, device)?,
+            supporting: supporters
+                .iter()
+                .any(|places| !places.is_empty())
+                .then(|| places_tensor(&supporters, nothing, device))
+                .transpose()?,
+            supporting_counts: Tensor::f_from_slice(&counts)?.f_view([-1, 1])?.f_to_device(device)?,
+            lengths,
+        })
+    }
+
+    /// `[words + 1, width]`: the mean of each word's rows, then one row of zeros.
+    fn word_vectors(&self, table: &Tensor) -> Result<Tensor, ModelError> {
+        const MEAN: i64 = 1;
+        let no_weights: Option<&Tensor> = None;
+        let means =
+            Tensor::f_embedding_bag(table, &self.rows, &self.starts, false, MEAN, false, no_weights, false)?.0;
+        let zero = Tensor::f_zeros([1, table.size2()?.1], (Kind::Float, table.device()))?;
+        Ok(Tensor::f_cat(&[means, zero], 0)?)
+    }
+
+    /// `[batch, longest, width]`.
+    fn protagonist(&self, words: &Tensor) -> Result<Tensor, ModelError> {
+        gather(words, &self.protagonist)
+    }
+
+    /// `[batch, 1, width]`, or `[1, 1, 1]` when no post has supporting words.
+    fn gate(&self, words: &Tensor) -> Result<Tensor, ModelError> {
+        let Some(supporting) = &self.supporting else {
+            return Ok(Tensor::f_ones([1, 1, 1], (Kind::Float, words.device()))?);
+        };
+        let sum = gather(words, supporting)?.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
+        Ok(sum.f_div(&self.supporting_counts)?.f_add_scalar(1.0)?.f_unsqueeze(1)?)
+    }
+}
+
+#[derive(Default)]
+struct FlatWords {
+    rows: Vec<i64>,
+    starts: Vec<i64>,
+}
+
+impl FlatWords {
+    /// Appends a text; returns the places of its words.
+    fn add(&mut self, text: &TokenisedText, table_rows: i64) -> Result<Vec<i64>, ModelError> {
+        let first = self.starts.len() as i64;
+        for rows in &text.rows {
+            if rows.is_empty() || rows.iter().any(|&row| i64::from(row) >= table_rows) {
+                return Err(ModelError::Input(format!("rows {rows:?} of a table of {table_rows}")));
+            }
+            self.starts.push(self.rows.len() as i64);
+            self.rows.extend(rows.iter().map(|&row| i64::from(row)));
+        }
+        Ok((first..self.starts.len() as i64).collect())
+    }
+}
+
+fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Tensor, ModelError> {
+    let longest = places.iter().map(Vec::len).max().unwrap_or(0);
+    let mut flat = Vec::with_capacity(places.len() * longest);
+    for row in places {
+        flat.extend_from_slice(row);
+        flat.resize(flat.len() + longest - row.len(), nothing);
+    }
+    Ok(Tensor::f_from_slice(&flat)?.f_view([places.len() as i64, longest as i64])?.f_to_device(device)?)
+}
+
+fn gather(words: &Tensor, places: &Tensor) -> Result<Tensor, ModelError> {
+    let (batch, longest) = places.size2()?;
+    Ok(words.f_index_select(0, &places.f_view([-1])?)?.f_view([batch, longest, -1])?)
+}

@@ -1,0 +1,175 @@
+//! The fused classifier: CMF-AP over three pairs, beside the sum of the encoders' own logits.
+
+use tch::{Device, Kind, Tensor};
+
+use super::cmf_ap::CmfPair;
+use crate::inference::FusionInput;
+use crate::layers::{BatchNorm, Linear};
+use crate::parameters::{Init, Scope};
+use crate::{Dimensions, Modality, ModelError};
+
+/// The fusion of `modern`.
+///
+/// Each vector is scaled to length 1 and then by a learned factor; an absent one is replaced by a learned vector, so
+/// that a pair with one side still carries that side into `u` (with zeros CMF-AP would collapse to a constant,
+/// `jtav-spec` 5.3). `u` feeds batch normalisation, dropout and one logit, the paper's classifier.
+///
+/// Beside it runs the additive path: the encoders' own heads, summed. Posts whose parts are independent given the
+/// label need nothing else, and it keeps the fused label from being worse than its best part. How far each of the
+/// four logits is trusted is fitted on validation and not by gradients, because on training posts the encoders are
+/// right about everything.
+pub(crate) struct Joint {
+    scale: Tensor,
+    absent: Tensor,
+    pairs: Vec<(Modality, Modality, CmfPair)>,
+    norm: BatchNorm,
+    head: Linear,
+    /// `[3, vector]` and `[3]`: the encoders' heads.
+    additive_weight: Tensor,
+    additive_bias: Tensor,
+    /// `[4]`: trust in text, audio, image and interaction.
+    trust: Tensor,
+    /// `[3]`: added when that modality is present; takes back the base rate that each head carries.
+    offset: Tensor,
+    /// `[1]`.
+    bias: Tensor,
+    dropout: f64,
+}
+
+/// Vectors of a batch: `[batch, 3, vector]` with zeros where absent, and `[batch, 3]` of 1 and 0.
+pub(crate) struct JointBatch {
+    pub vectors: Tensor,
+    pub present: Tensor,
+}
+
+impl JointBatch {
+    pub fn new(inputs: &[FusionInput], width: usize, device: Device) -> Result<Self, ModelError> {
+        let mut vectors = Vec::with_capacity(inputs.len() * 3 * width);
+        let mut present = Vec::with_capacity(inputs.len() * 3);
+        for input in inputs {
+            if input.modalities().is_empty() {
+                return Err(ModelError::Input("a post without any modality".to_owned()));
+            }
+            for modality in Modality::ALL {
+                match input.vector(modality) {
+                    Some(vector) if vector.len() == width && vector.iter().all(|value| value.is_finite()) => {
+                        vectors.extend_from_slice(vector);
+                        present.push(1.0);
+                    }
+                    Some(vector) => {
+                        let name = modality.name();
+                        return Err(ModelError::Input(format!("a {name} vector of {} values, expected {width} finite ones", vector.len())));
+                    }
+                    None => {
+                        vectors.resize(vectors.len() + width, 0.0);
+                        present.push(0.0);
+                    }
+                }
+            }
+        }
+        let rows = inputs.len() as i64;
+        Ok(Self {
+            vectors: Tensor::f_from_slice(&vectors)?.f_view([rows, 3, width as i64])?.f_to_device(device)?,
+            present: Tensor::f_from_slice::<f32>(&present)?.f_view([rows, 3])?.f_to_device(device)?,
+        })
+    }
+}
+
+/// What one forward pass yields.
+pub(crate) struct JointForward {
+    /// `[batch, 6 reduced]`.
+    pub u: Tensor,
+    /// `[batch]`: CMF-AP's own logit.
+    pub interaction: Tensor,
+    /// `[batch, 4]`: logits of text, audio, image and CMF-AP as they come; 0 where absent.
+    pub parts: Tensor,
+    /// `[batch, 4]`: what each adds to the fused logit.
+    pub contributions: Tensor,
+    /// `[batch]`.
+    pub logit: Tensor,
+}
+
+impl Joint {
+    pub fn new(scope: &Scope, dimensions: &Dimensions, dropout: f64) -> Result<Self, ModelError> {
+        let (width, attention, reduced) = (dimensions.vector, dimensions.fusion_attention, dimensions.fusion_reduced);
+        let pair = |first: Modality, second: Modality| {
+            let name = format!("pairs.{}_{}", first.name(), second.name());
+            let pair = CmfPair::new(&scope.sub(&name), width, attention, reduced)?;
+            Ok::<_, ModelError>((first, second, pair))
+        };
+        let pairs = vec![
+            pair(Modality::Text, Modality::Audio)?,
+            pair(Modality::Text, Modality::Image)?,
+            pair(Modality::Audio, Modality::Image)?,
+        ];
+        Ok(Self {
+            // Entries of a unit vector of this width have size 1 / sqrt(width); this brings them back to about 1.
+            scale: scope.weight("scale", &[3], Init::Constant((width as f32).sqrt()))?,
+            absent: scope.weight("absent", &[3, width], Init::Normal(0.1))?,
+            pairs,
+            norm: BatchNorm::new(&scope.sub("norm"), 6 * reduced)?,
+            head: Linear::new(&scope.sub("head"), 6 * reduced, 1)?,
+            additive_weight: scope.buffer("additive.weight", &[3, width], 0.0)?,
+            additive_bias: scope.buffer("additive.bias", &[3], 0.0)?,
+            trust: scope.buffer("trust", &[4], 1.0)?,
+            offset: scope.buffer("offset", &[3], 0.0)?,
+            bias: scope.buffer("bias", &[1], 0.0)?,
+            dropout,
+        })
+    }
+
+    pub fn forward(&self, batch: &JointBatch, train: bool) -> Result<JointForward, ModelError> {
+        let u = self.embed(batch)?;
+        let normalised = self.norm.forward(&u, train)?.f_dropout(self.dropout, train)?;
+        let interaction = self.head.forward(&normalised)?.f_squeeze_dim(1)?;
+        let alone = batch.vectors.f_mul(&self.additive_weight)?;
+        let alone = alone.f_sum_dim_intlist([2_i64].as_slice(), false, None)?.f_add(&self.additive_bias)?;
+        let alone = alone.f_mul(&batch.present)?;
+        let parts = Tensor::f_cat(&[alone, interaction.f_unsqueeze(1)?], 1)?;
+
+        let moved = batch.present.f_mul(&self.offset)?;
+        let moved = Tensor::f_cat(&[moved, interaction.f_zeros_like()?.f_unsqueeze(1)?], 1)?;
+        let contributions = parts.f_mul(&self.trust)?.f_add(&moved)?;
+        let logit = contributions.f_sum_dim_intlist([1_i64].as_slice(), false, None)?.f_add(&self.bias)?;
+        Ok(JointForward { u, interaction, parts, contributions, logit })
+    }
+
+    /// `[batch, 6 reduced]`.
+    fn embed(&self, batch: &JointBatch) -> Result<Tensor, ModelError> {
+        let present = batch.present.f_unsqueeze(2)?;
+        let length = batch.vectors.f_square()?.f_sum_dim_intlist([2_i64].as_slice(), true, None)?.f_sqrt()?;
+        let unit = batch.vectors.f_div(&length.f_clamp_min(1e-6)?)?.f_mul(&self.scale.f_view([1, 3, 1])?)?;
+        let missing = present.f_neg()?.f_add_scalar(1.0)?.f_mul(&self.absent)?;
+        let filled = unit.f_mul(&present)?.f_add(&missing)?;
+        let of = |modality: Modality| filled.f_select(1, modality as i64);
+        let mut attended = Vec::with_capacity(3);
+        for (first, second, pair) in &self.pairs {
+            attended.push(pair.forward(&of(*first)?, &of(*second)?)?);
+        }
+        Ok(Tensor::f_cat(&attended, 1)?)
+    }
+
+    /// Sets the encoders' heads: one row of weights and one bias per modality.
+    pub fn set_heads(&mut self, weight: &[f32], bias: &[f32]) -> Result<(), ModelError> {
+        overwrite(&mut self.additive_weight, weight)?;
+        overwrite(&mut self.additive_bias, bias)
+    }
+
+    /// Sets what calibration fits.
+    pub fn set_trust(&mut self, trust: &[f32; 4], offset: &[f32; 3], bias: f32) -> Result<(), ModelError> {
+        overwrite(&mut self.trust, trust)?;
+        overwrite(&mut self.offset, offset)?;
+        overwrite(&mut self.bias, &[bias])
+    }
+}
+
+/// New values in place, so that every holder of the tensor sees them.
+fn overwrite(tensor: &mut Tensor, values: &[f32]) -> Result<(), ModelError> {
+    let _guard = tch::no_grad_guard();
+    let shape = tensor.size();
+    if values.len() != tensor.numel() {
+        return Err(ModelError::Input(format!("{} values for shape {shape:?}", values.len())));
+    }
+    let values = Tensor::f_from_slice(values)?.f_view(shape.as_slice())?.f_to_kind(Kind::Float)?;
+    Ok(tensor.f_copy_(&values)?)
+}

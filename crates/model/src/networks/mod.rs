@@ -1,0 +1,17 @@
+//! The architectures, as builders over named tensors. Each takes a small configuration, so that the profiles `paper`
+//! and `authors-code` are other configurations and compositions of the same parts.
+
+mod att_bigru;
+mod cmf_ap;
+mod dcrnn;
+mod densenet;
+mod image_head;
+mod joint;
+
+pub(crate) use att_bigru::{AttBiGru, TextBatch};
+pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};
+pub(crate) use image_head::{ImageModel, Pixels};
+pub(crate) use joint::{Joint, JointBatch, JointForward};
+
+#[cfg(test)]
+pub(crate) use densenet::{DenseNet, DenseNetConfig};

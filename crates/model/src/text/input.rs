@@ -1,0 +1,100 @@
+//! Role selection (paper 4.1): the longest part is the protagonist, the others support it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Tokenizer, Vocabulary};
+
+/// Words of the protagonist that the network reads (paper: lyrics are cut at 100).
+pub const MAX_PROTAGONIST_WORDS: usize = 100;
+
+/// Words of the supporting parts that the network reads. The paper keeps 5 "cleaned" caption words; nothing is lost
+/// by reading a short caption whole, since the gate takes their mean.
+pub const MAX_SUPPORTING_WORDS: usize = 20;
+
+/// Words and, for each, the embedding rows whose mean is its vector.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TokenisedText {
+    /// Normalised words, in order.
+    pub words: Vec<String>,
+    /// One non-empty list of rows per word; the word's own row, if it has one, comes first.
+    pub rows: Vec<Vec<u32>>,
+}
+
+impl TokenisedText {
+    fn new(mut words: Vec<String>, limit: usize, vocabulary: &Vocabulary) -> Self {
+        words.truncate(limit);
+        let rows = words.iter().map(|word| vocabulary.rows(word)).collect();
+        Self { words, rows }
+    }
+}
+
+/// What the text network reads of one post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextInput {
+    /// The part with the most words, at most [`MAX_PROTAGONIST_WORDS`] of them, at least one.
+    pub protagonist: TokenisedText,
+    /// All other parts' words, joined in declared order, at most [`MAX_SUPPORTING_WORDS`]; `None` when they have none.
+    pub supporting: Option<TokenisedText>,
+}
+
+impl TextInput {
+    /// Tokenises `(role, text)` parts and chooses the protagonist: most words before truncation, ties to the part
+    /// declared first. `None` when no part has a word left (only links, handles or punctuation).
+    pub fn from_parts<R, T>(tokenizer: &Tokenizer, vocabulary: &Vocabulary, parts: &[(R, T)]) -> Option<Self>
+    where
+        R: AsRef<str>,
+        T: AsRef<str>,
+    {
+        let mut tokenised: Vec<Vec<String>> =
+            parts.iter().map(|(_role, text)| tokenizer.words(text.as_ref())).collect();
+        let longest = tokenised.iter().map(Vec::len).max().filter(|&words| words > 0)?;
+        let protagonist_at = tokenised.iter().position(|words| words.len() == longest)?;
+        let protagonist = std::mem::take(&mut tokenised[protagonist_at]);
+        let supporting: Vec<String> = tokenised.into_iter().flatten().collect();
+        Some(Self {
+            protagonist: TokenisedText::new(protagonist, MAX_PROTAGONIST_WORDS, vocabulary),
+            supporting: (!supporting.is_empty())
+                .then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VocabularyConfig;
+
+    fn input(parts: &[(&str, &str)]) -> Option<TextInput> {
+        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
+        TextInput::from_parts(&Tokenizer::new(), &vocabulary, parts)
+    }
+
+    #[test]
+    fn the_longest_part_is_the_protagonist_whatever_its_role() {
+        let both = input(&[("body", "short"), ("caption", "this one is longer")]).unwrap();
+        assert_eq!(both.protagonist.words, ["this", "one", "is", "longer"]);
+        assert_eq!(both.supporting.unwrap().words, ["short"]);
+    }
+
+    #[test]
+    fn equal_lengths_go_to_the_part_declared_first() {
+        let both = input(&[("a", "first part"), ("b", "second part"), ("c", "x")]).unwrap();
+        assert_eq!(both.protagonist.words, ["first", "part"]);
+        assert_eq!(both.supporting.unwrap().words, ["second", "part", "x"]);
+    }
+
+    #[test]
+    fn texts_are_cut_at_one_hundred_and_twenty_words() {
+        let long = "word ".repeat(300);
+        let cut = input(&[("body", &long), ("caption", &long)]).unwrap();
+        assert_eq!(cut.protagonist.words.len(), 100);
+        assert_eq!(cut.supporting.unwrap().rows.len(), 20);
+    }
+
+    #[test]
+    fn a_post_without_a_word_has_no_text() {
+        assert_eq!(input(&[]), None);
+        assert_eq!(input(&[("body", "https://example.com @somebody ..."), ("caption", "  ")]), None);
+        assert_eq!(input(&[("body", ""), ("caption", "hi")]).unwrap().supporting, None);
+    }
+}

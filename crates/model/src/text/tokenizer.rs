@@ -1,0 +1,210 @@
+//! Words of a post, as posts are written: links, handles, hashtags, emoticons, emoji, stretched words.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Splits a text into normalised words. Stateless and cheap to make.
+///
+/// NFC, typographic apostrophes made plain, links, e-mail addresses and `@handles` removed, `#CamelCase` split,
+/// emoticons and emoji kept as words, three or more equal letters in a row squeezed to two, lowercase.
+/// Punctuation is dropped, stop words are kept ("not" decides a sentiment).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tokenizer;
+
+/// Emoticons in lower case, longest first so that `:-(` is not read as `:-` and `(`.
+const EMOTICONS: [&str; 34] = [
+    ":'-(", ":'-)", ":'(", ":')", ":-)", ":-(", ":-d", ":-p", ":-/", ":-o", ":-*", ";-)", "</3", ">:(", ">:)", "^_^",
+    "-_-", "t_t", ":)", ":(", ":d", ":p", ":/", ":o", ":*", ":|", ";)", ";d", "=)", "=(", "=d", "xd", "<3", "d:",
+];
+
+/// A stretched word of this many letters or more carries no more meaning, and its n-grams would cost time.
+const MAX_WORD_CHARS: usize = 40;
+
+impl Tokenizer {
+    /// The only tokenizer there is; a profile with other rules gets another type.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// The normalised words of `text`, in order. Never contains an empty string.
+    pub fn words(&self, text: &str) -> Vec<String> {
+        let text: String = text.nfc().map(|c| if matches!(c, '’' | '‘' | 'ʼ' | '＇') { '\'' } else { c }).collect();
+        let mut words = Vec::new();
+        for chunk in text.split_whitespace() {
+            split_chunk(without_link(chunk), &mut words);
+        }
+        words
+    }
+}
+
+/// `chunk` up to where a link starts; empty for an e-mail address.
+fn without_link(chunk: &str) -> &str {
+    let bytes = chunk.as_bytes();
+    let starts_here = |at: usize, prefix: &str| {
+        bytes.get(at..at + prefix.len()).is_some_and(|part| part.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    let link = (0..bytes.len())
+        .find(|&at| starts_here(at, "http://") || starts_here(at, "https://") || starts_here(at, "www."));
+    let chunk = &chunk[..link.unwrap_or(chunk.len())];
+    let is_address = chunk.split_once('@').is_some_and(|(before, after)| {
+        before.ends_with(|c: char| c.is_alphanumeric()) && after.starts_with(char::is_alphanumeric)
+    });
+    if is_address { "" } else { chunk }
+}
+
+/// Takes handles, hashtags and emoticons out of one run without white space; the rest goes to [`split_plain`].
+fn split_chunk(chunk: &str, words: &mut Vec<String>) {
+    let mut plain_from = 0;
+    let mut at = 0;
+    let mut previous: Option<char> = None;
+    while let Some(current) = chunk[at..].chars().next() {
+        let rest = &chunk[at..];
+        let after_word = previous.is_some_and(char::is_alphanumeric);
+        let name_bytes = rest.char_indices().skip(1).find(|&(_, c)| !is_name(c)).map_or(rest.len(), |(end, _)| end);
+        let taken = match current {
+            '@' | '#' if name_bytes > 1 => name_bytes,
+            _ if after_word => 0,
+            _ => emoticon_bytes(rest),
+        };
+        if taken == 0 {
+            at += current.len_utf8();
+            previous = Some(current);
+            continue;
+        }
+        split_plain(&chunk[plain_from..at], words);
+        match current {
+            '@' => {}
+            '#' => split_hashtag(&rest[1..taken], words),
+            _ => words.push(rest[..taken].to_ascii_lowercase()),
+        }
+        at += taken;
+        plain_from = at;
+        previous = None;
+    }
+    split_plain(&chunk[plain_from..], words);
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Length of the emoticon that `rest` starts with, 0 for none. One that ends in a letter must not run into a word
+/// (`:delta`), and `xd` or `d:` must be the whole run.
+fn emoticon_bytes(rest: &str) -> usize {
+    let matches = |emoticon: &&&str| {
+        rest.get(..emoticon.len()).is_some_and(|head| head.eq_ignore_ascii_case(emoticon))
+            && !rest[emoticon.len()..].starts_with(char::is_alphanumeric)
+    };
+    EMOTICONS.iter().find(matches).map_or(0, |emoticon| emoticon.len())
+}
+
+/// `BestDayEver_2026` gives `Best Day Ever 2026`.
+fn split_hashtag(name: &str, words: &mut Vec<String>) {
+    let mut part = String::new();
+    let mut previous: Option<char> = None;
+    for c in name.chars() {
+        let boundary = previous.is_some_and(|p| {
+            p == '_' || p.is_lowercase() && c.is_uppercase() || p.is_numeric() != c.is_numeric() && p != '_'
+        });
+        if boundary {
+            split_plain(&std::mem::take(&mut part), words);
+        }
+        if c != '_' {
+            part.push(c);
+        }
+        previous = Some(c);
+    }
+    split_plain(&part, words);
+}
+
+/// Unicode word boundaries (UAX 29), then the joints which that rule keeps (`end.Next`, `a:b`, `a_b`) are cut too.
+fn split_plain(text: &str, words: &mut Vec<String>) {
+    for segment in text.split_word_bounds() {
+        if segment.chars().any(char::is_alphanumeric) && !is_emoji(segment) {
+            let parts = segment.split(|c: char| matches!(c, '.' | ':' | '_' | ',' | ';' | '·'));
+            words.extend(parts.map(normalise_word).filter(|word| !word.is_empty()));
+        } else if is_emoji(segment) {
+            // U+FE0F only asks for the coloured form; both forms are the same word.
+            words.push(segment.chars().filter(|&c| c != '\u{FE0F}').collect());
+        }
+    }
+}
+
+fn normalise_word(part: &str) -> String {
+    let mut word = String::with_capacity(part.len());
+    let mut run = (None, 0);
+    for c in part.trim_matches('\'').chars().take(MAX_WORD_CHARS).flat_map(char::to_lowercase) {
+        run = if run.0 == Some(c) { (run.0, run.1 + 1) } else { (Some(c), 1) };
+        if run.1 <= 2 || !c.is_alphabetic() {
+            word.push(c);
+        }
+    }
+    word
+}
+
+/// Whether the segment is a pictograph: blocks that hold them, plus keycaps and flags by their first mark.
+fn is_emoji(segment: &str) -> bool {
+    let pictograph = |c: char| {
+        matches!(u32::from(c),
+            0x1F000..=0x1FAFF | 0x2600..=0x27BF | 0x2B05..=0x2B07 | 0x2B1B..=0x2B1C | 0x2B50 | 0x2B55
+            | 0x2190..=0x21FF | 0x2300..=0x23FF | 0x203C | 0x2049 | 0x3030 | 0x303D | 0x3297 | 0x3299)
+    };
+    segment.chars().next().is_some_and(pictograph) || segment.contains('\u{20E3}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        Tokenizer::new().words(text)
+    }
+
+    #[test]
+    fn links_addresses_and_handles_are_not_words() {
+        assert_eq!(words("see https://example.com/a?b=c now"), ["see", "now"]);
+        assert_eq!(words("see:HTTP://x.y www.example.com @some_body's mail a.b@example.com"), ["see", "s", "mail"]);
+    }
+
+    #[test]
+    fn stretched_words_keep_two_letters_and_numbers_keep_all() {
+        assert_eq!(words("Sooooo goooood 10000"), ["soo", "good", "10000"]);
+    }
+
+    #[test]
+    fn apostrophes_stay_inside_a_word_and_typographic_ones_are_plain() {
+        assert_eq!(words("Don’t 'quote' rock'n'roll"), ["don't", "quote", "rock'n'roll"]);
+    }
+
+    #[test]
+    fn hashtags_are_split_where_the_case_changes() {
+        assert_eq!(words("#BestDayEver_2026 #fun"), ["best", "day", "ever", "2026", "fun"]);
+    }
+
+    #[test]
+    fn emoticons_and_emoji_are_words() {
+        assert_eq!(words("nice :) bad:-( :Delta XD <3"), ["nice", ":)", "bad", ":-(", "delta", "xd", "<3"]);
+        assert_eq!(words("yes😀😀 ok❤️ 👨‍👩‍👧"), ["yes", "😀", "😀", "ok", "❤", "👨‍👩‍👧"]);
+    }
+
+    #[test]
+    fn joined_sentences_and_composed_letters_are_handled() {
+        assert_eq!(words("end.Next, cafe\u{301}!!"), ["end", "next", "café"]);
+        assert_eq!(words("... !!! — ' \u{0}"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_word_without_end_is_cut() {
+        let word = &words(&"ab".repeat(10_000))[0];
+        assert_eq!(word.chars().count(), 40);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_yield_an_empty_word(text in "\\PC{0,80}") {
+            for word in words(&text) {
+                proptest::prop_assert!(!word.is_empty());
+            }
+        }
+    }
+}

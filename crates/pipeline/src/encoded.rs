@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use jtav_schemas::{AudioSpan, ImageCell, MoodTag, PerModality, VectorError, WordWeight};
+
+/// A checked vector: not empty, finite, not zero. Nothing else is ever fused or published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding(Arc<[f32]>);
+
+impl Embedding {
+    /// Checks `values` `[dim]`.
+    pub fn new(values: Vec<f32>) -> Result<Self, VectorError> {
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(VectorError::NotFinite { index });
+        }
+        if values.iter().all(|value| *value == 0.0) {
+            return Err(VectorError::ZeroNorm);
+        }
+        Ok(Self(values.into()))
+    }
+
+    /// `[dim]`.
+    pub fn values(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+/// What an encoder looked at, largest weights first.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttentionPart {
+    /// Of the text.
+    Words(Vec<WordWeight>),
+    /// Of the audio clip.
+    Spans(Vec<AudioSpan>),
+    /// Of the image.
+    Cells(Vec<ImageCell>),
+}
+
+/// One encoded modality.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// Its vector.
+    pub vector: Embedding,
+    /// What the encoder looked at.
+    pub attention: AttentionPart,
+}
+
+/// The vectors to fuse; at least one is there.
+#[derive(Debug, Clone, Default)]
+pub struct FuseRequest {
+    /// Vector of each modality that is present.
+    pub vectors: PerModality<Option<Embedding>>,
+}
+
+/// The fused post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fused {
+    /// Joint embedding `u`.
+    pub u: Embedding,
+    /// Calibrated probability of `positive`.
+    pub probability: f32,
+    /// Label is `positive` from here on.
+    pub threshold: f32,
+    /// Most probable first; empty without audio.
+    pub moods: Vec<MoodTag>,
+}

@@ -1,0 +1,29 @@
+//! What the boxes of the diagram share: domain types, one trait per stage, the actix messages between them.
+//!
+//! The router depends on these traits alone. [`messages`] gives every actor address the trait of the message it
+//! handles, so `topology.rs` injects addresses and a test injects plain structs.
+
+mod encoded;
+mod error;
+mod media;
+pub mod messages;
+mod observer;
+mod post;
+mod stage;
+mod traits;
+
+pub use encoded::{AttentionPart, Embedding, Encoded, FuseRequest, Fused};
+pub use error::{ErrorClass, StageError};
+pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, RgbImage};
+pub use observer::{NoObserver, Observer, PostReport};
+pub use post::{Admitted, InboundRecord, PostEvent, Rejection, SourcePosition};
+pub use stage::Stage;
+pub use traits::{
+    AudioEncoder, DeadLetterRequest, EraseRequest, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, PublishOutcome,
+    PublishRequest, Publisher, RouterIntake, Description, Stages, TextEncoder,
+};
+
+/// Milliseconds since 1970 by the system clock; 0 before it.
+pub fn now_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64)
+}

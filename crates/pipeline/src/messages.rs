@@ -1,0 +1,127 @@
+//! The actix messages between boxes, one per request, and the stage trait of every address that handles one.
+//!
+//! An address is a reply channel and no flow control (its capacity does not bound work); the permits bound the number
+//! of messages that can exist. A mailbox that is closed means the actor has died: a retryable error, the supervisor
+//! restarts the pipeline and the post comes again.
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, MailboxError, Message};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jtav_schemas::{AbsentReason, ErasureV1, TextPart};
+
+use crate::{
+    Admitted, AudioEncoder, DeadLetterRequest, Decoded, Encoded, EraseRequest, FetchRequest, FetchedMedia,
+    FuseRequest, Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest,
+    Publisher, RgbImage, RouterIntake, Stage, StageError, TextEncoder,
+};
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $name:ident($payload:ty) -> $result:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub struct $name(pub $payload);
+            impl Message for $name { type Result = $result; }
+        )*
+    };
+}
+
+messages! {
+    /// Ingest to router.
+    RoutePost(Admitted) -> ();
+    /// Router to media.
+    FetchMedia(FetchRequest) -> Result<FetchedMedia, AbsentReason>;
+    /// Router to media.
+    DecodeMedia(FetchedMedia) -> Result<Result<Decoded, AbsentReason>, StageError>;
+    /// Router to text encoder.
+    EncodeText(Vec<TextPart>) -> Result<Option<Encoded>, StageError>;
+    /// Router to audio encoder.
+    EncodeAudio(Pcm) -> Result<Encoded, StageError>;
+    /// Router to image encoder.
+    EncodeImage(RgbImage) -> Result<Encoded, StageError>;
+    /// Router to fusion.
+    FusePost(FuseRequest) -> Result<Fused, StageError>;
+    /// Router to publisher.
+    PublishPost(PublishRequest) -> Result<PublishOutcome, StageError>;
+    /// Router to publisher.
+    ErasePost(EraseRequest) -> Result<ErasureV1, StageError>;
+    /// Router to publisher.
+    SetAside(DeadLetterRequest) -> Result<(), StageError>;
+}
+
+/// What a closed mailbox or a dropped reply means.
+fn gone(stage: Stage) -> impl Fn(MailboxError) -> StageError {
+    move |error| StageError::retryable(stage, "actor_gone", error)
+}
+
+fn flatten<T>(stage: Stage, reply: Result<Result<T, StageError>, MailboxError>) -> Result<T, StageError> {
+    reply.map_err(gone(stage))?
+}
+
+impl<A> RouterIntake for Addr<A>
+where
+    A: Actor + Handler<RoutePost>,
+    A::Context: ToEnvelope<A, RoutePost>,
+{
+    fn admit(&self, post: Admitted) {
+        self.do_send(RoutePost(post));
+    }
+}
+
+impl<A> MediaFetcher for Addr<A>
+where
+    A: Actor + Handler<FetchMedia>,
+    A::Context: ToEnvelope<A, FetchMedia>,
+{
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
+        self.send(FetchMedia(request)).map(|reply| reply.unwrap_or(Err(AbsentReason::FetchFailed))).boxed()
+    }
+}
+
+impl<A> MediaDecoder for Addr<A>
+where
+    A: Actor + Handler<DecodeMedia>,
+    A::Context: ToEnvelope<A, DecodeMedia>,
+{
+    fn decode(&self, media: FetchedMedia) -> BoxFuture<'static, Result<Result<Decoded, AbsentReason>, StageError>> {
+        self.send(DecodeMedia(media)).map(|reply| flatten(Stage::Decode, reply)).boxed()
+    }
+}
+
+macro_rules! stage_for_addr {
+    ($trait:ident :: $method:ident($payload:ty) -> $result:ty, $message:ident, $stage:expr) => {
+        impl<A> $trait for Addr<A>
+        where
+            A: Actor + Handler<$message>,
+            A::Context: ToEnvelope<A, $message>,
+        {
+            fn $method(&self, payload: $payload) -> BoxFuture<'static, Result<$result, StageError>> {
+                self.send($message(payload)).map(|reply| flatten($stage, reply)).boxed()
+            }
+        }
+    };
+}
+
+stage_for_addr!(TextEncoder::encode(Vec<TextPart>) -> Option<Encoded>, EncodeText, Stage::TextEncoder);
+stage_for_addr!(AudioEncoder::encode(Pcm) -> Encoded, EncodeAudio, Stage::AudioEncoder);
+stage_for_addr!(ImageEncoder::encode(RgbImage) -> Encoded, EncodeImage, Stage::ImageEncoder);
+stage_for_addr!(Fusion::fuse(FuseRequest) -> Fused, FusePost, Stage::Fusion);
+
+impl<A> Publisher for Addr<A>
+where
+    A: Actor + Handler<PublishPost> + Handler<ErasePost> + Handler<SetAside>,
+    A::Context: ToEnvelope<A, PublishPost> + ToEnvelope<A, ErasePost> + ToEnvelope<A, SetAside>,
+{
+    fn publish(&self, request: PublishRequest) -> BoxFuture<'static, Result<PublishOutcome, StageError>> {
+        self.send(PublishPost(request)).map(|reply| flatten(Stage::Publisher, reply)).boxed()
+    }
+
+    fn erase(&self, request: EraseRequest) -> BoxFuture<'static, Result<ErasureV1, StageError>> {
+        self.send(ErasePost(request)).map(|reply| flatten(Stage::Publisher, reply)).boxed()
+    }
+
+    fn dead_letter(&self, request: DeadLetterRequest) -> BoxFuture<'static, Result<(), StageError>> {
+        self.send(SetAside(request)).map(|reply| flatten(Stage::Publisher, reply)).boxed()
+    }
+}

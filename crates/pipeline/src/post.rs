@@ -1,0 +1,86 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use jtav_delivery::{DeliveryGuard, PostPermit};
+use jtav_schemas::{DeadLetterReason, DeliveredFrom, PostV1};
+
+/// A record of the input topic as it came.
+#[derive(Debug, Clone)]
+pub struct InboundRecord {
+    /// Where it came from.
+    pub source: DeliveredFrom,
+    /// Kafka key.
+    pub key: Option<Bytes>,
+    /// Kafka value; none is a tombstone.
+    pub value: Option<Bytes>,
+    /// Kafka headers, in order, repeated names included.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+/// Position of a record in the input log; the tie-break between equal revisions of a post, whose records share a
+/// partition because the key is the post id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourcePosition {
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// What a readable record asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PostEvent {
+    /// Label this revision.
+    Upsert(Arc<PostV1>),
+    /// Erase the post.
+    Tombstone {
+        /// Which.
+        post_id: String,
+        /// Revision of the tombstone; 0 for a null value.
+        revision: u64,
+    },
+}
+
+impl PostEvent {
+    /// The post.
+    pub fn post_id(&self) -> &str {
+        match self {
+            PostEvent::Upsert(post) => &post.id,
+            PostEvent::Tombstone { post_id, .. } => post_id,
+        }
+    }
+}
+
+/// Why a record is no post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejection {
+    /// Dead-letter reason.
+    pub reason: DeadLetterReason,
+    /// One line for a person: what, where in the value, what was expected.
+    pub message: String,
+}
+
+/// A record that was let in: what it says, and the responsibility for it.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The record as it came.
+    pub record: Arc<InboundRecord>,
+    /// What it asks for, or why it cannot be read.
+    pub event: Result<PostEvent, Rejection>,
+    /// Settles the offset.
+    pub guard: DeliveryGuard,
+    /// Leave to be inside.
+    pub permit: PostPermit,
+    /// When the worker received it.
+    pub received_at: Instant,
+    /// The same, milliseconds since 1970.
+    pub received_at_ms: i64,
+}
+
+impl InboundRecord {
+    /// Position in the log.
+    pub fn position(&self) -> SourcePosition {
+        SourcePosition { partition: self.source.partition, offset: self.source.offset }
+    }
+}

@@ -1,0 +1,141 @@
+//! One trait per stage. Every future is `'static` and may be dropped at any point; dropping one gives up the caller's
+//! interest and never an offset.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jtav_schemas::{
+    AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, ModalityStatus, PerModality, SentimentV1, TextPart,
+};
+
+use crate::{
+    Admitted, Decoded, Encoded, FetchRequest, FetchedMedia, FuseRequest, Fused, InboundRecord, Pcm, RgbImage,
+    SourcePosition, Stage, StageError,
+};
+
+/// Takes posts that hold a permit; the number of permits bounds what it can be handed.
+pub trait RouterIntake: Send + Sync {
+    /// Hands one post over. If nobody is there to take it, it is dropped, which is an abandonment.
+    fn admit(&self, post: Admitted);
+}
+
+/// URL to bytes.
+pub trait MediaFetcher: Send + Sync {
+    /// Downloads one medium within its limits; every failure is a reason, never an error of the post.
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>>;
+}
+
+/// Bytes to sound or picture.
+pub trait MediaDecoder: Send + Sync {
+    /// Decodes one medium. `Err(Ok(reason))`-like nesting is avoided: a system failure is a [`StageError`].
+    fn decode(&self, media: FetchedMedia) -> BoxFuture<'static, Result<Result<Decoded, AbsentReason>, StageError>>;
+}
+
+/// attBiGRU.
+pub trait TextEncoder: Send + Sync {
+    /// Encodes the texts of a post; `None` where no token remains.
+    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<Encoded>, StageError>>;
+}
+
+/// CQT and DCRNN.
+pub trait AudioEncoder: Send + Sync {
+    /// Encodes a clip.
+    fn encode(&self, pcm: Pcm) -> BoxFuture<'static, Result<Encoded, StageError>>;
+}
+
+/// DenseNet.
+pub trait ImageEncoder: Send + Sync {
+    /// Encodes a picture.
+    fn encode(&self, image: RgbImage) -> BoxFuture<'static, Result<Encoded, StageError>>;
+}
+
+/// CMF-AP.
+pub trait Fusion: Send + Sync {
+    /// Fuses what is there.
+    fn fuse(&self, request: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>>;
+}
+
+/// A finished post.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// The label.
+    pub sentiment: Arc<SentimentV1>,
+    /// The vectors.
+    pub embedding: Arc<EmbeddingV1>,
+    /// Position of the input record.
+    pub source: SourcePosition,
+    /// The input record, for a publisher that answers where it asked.
+    pub record: Arc<InboundRecord>,
+}
+
+/// What publishing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishOutcome {
+    /// Durable in the store and acknowledged on both topics (perhaps for the second time).
+    Published,
+    /// The store holds a newer revision: nothing was produced.
+    Stale,
+    /// The post is erased: nothing was produced.
+    Erased,
+}
+
+/// A tombstone to carry out.
+#[derive(Debug, Clone)]
+pub struct EraseRequest {
+    /// Which post.
+    pub post_id: String,
+    /// Revision of the tombstone.
+    pub revision: u64,
+    /// Position of the input record.
+    pub source: SourcePosition,
+}
+
+/// A record to set aside.
+#[derive(Debug, Clone)]
+pub struct DeadLetterRequest {
+    /// The record, untouched.
+    pub record: Arc<InboundRecord>,
+    /// Why.
+    pub reason: DeadLetterReason,
+    /// Who gave up.
+    pub stage: Stage,
+    /// For a person.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why each part was unusable.
+    pub modalities: Option<PerModality<ModalityStatus>>,
+}
+
+/// Store, output topics, dead-letter topic. Each call returns when the effect is durable, or not at all.
+pub trait Publisher: Send + Sync {
+    /// Publishes label and vectors.
+    fn publish(&self, request: PublishRequest) -> BoxFuture<'static, Result<PublishOutcome, StageError>>;
+    /// Erases a post for every model.
+    fn erase(&self, request: EraseRequest) -> BoxFuture<'static, Result<ErasureV1, StageError>>;
+    /// Sets a record aside; `Ok` means the broker has it.
+    fn dead_letter(&self, request: DeadLetterRequest) -> BoxFuture<'static, Result<(), StageError>>;
+}
+
+/// Every stage that the router's pipeline function calls, in flow order.
+#[derive(Clone)]
+pub struct Stages {
+    /// URL to bytes.
+    pub fetch: Arc<dyn MediaFetcher>,
+    /// Bytes to sound or picture.
+    pub decode: Arc<dyn MediaDecoder>,
+    /// attBiGRU.
+    pub text_encoder: Arc<dyn TextEncoder>,
+    /// CQT and DCRNN.
+    pub audio_encoder: Arc<dyn AudioEncoder>,
+    /// DenseNet.
+    pub image_encoder: Arc<dyn ImageEncoder>,
+    /// CMF-AP.
+    pub fusion: Arc<dyn Fusion>,
+    /// Store and topics.
+    pub publisher: Arc<dyn Publisher>,
+}
+
+/// Observable state of an actor for `/describe`: name to value.
+pub type Description = BTreeMap<String, serde_json::Value>;

@@ -1,0 +1,110 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::durations;
+use super::values::{empty_as_none, none_as_empty};
+use crate::Passthrough;
+
+/// Broker, consumer group, topics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Comma-separated `host:port`; two or three are enough, the rest is learned from them. Default: `127.0.0.1:9092`.
+    pub brokers: String,
+    /// Name of this program in the broker's logs and quotas. Default: `jtav`.
+    pub client_id: String,
+    /// Consumer group; its committed offsets are the position in the feed, so a new name reads the feed anew.
+    /// Default: `jtav`.
+    pub group_id: String,
+    /// Static membership: a stable name for each worker (the pod's), so that a rolling restart moves no partitions.
+    /// Empty is none: dynamic membership. Default: empty.
+    #[serde(deserialize_with = "empty_as_none", serialize_with = "none_as_empty")]
+    #[schemars(with = "String")]
+    pub group_instance_id: Option<String>,
+    /// Posts come from here; the record key must be the post id. Default: `posts`.
+    pub input_topic: String,
+    /// Labels go here, keyed by post id. Default: `sentiment`.
+    pub sentiment_topic: String,
+    /// Vectors go here, keyed by post id. Default: `embeddings`.
+    pub embeddings_topic: String,
+    /// Records that cannot be processed go here with their original bytes. Default: `dead-letters`.
+    pub dead_letters_topic: String,
+    /// What was erased and when goes here, keyed by post id. Default: `erasures`.
+    pub erasures_topic: String,
+    /// Further librdkafka properties, for TLS and SASL above all. Those that would break the delivery guarantees are
+    /// refused, with the reason, by the crate that owns rdkafka. Default: empty.
+    pub librdkafka: Passthrough,
+}
+
+impl Kafka {
+    /// The topics with their keys, input first.
+    pub fn topics(&self) -> [(&'static str, &str); 5] {
+        [
+            ("kafka.input_topic", &self.input_topic),
+            ("kafka.sentiment_topic", &self.sentiment_topic),
+            ("kafka.embeddings_topic", &self.embeddings_topic),
+            ("kafka.dead_letters_topic", &self.dead_letters_topic),
+            ("kafka.erasures_topic", &self.erasures_topic),
+        ]
+    }
+}
+
+/// What is let in, and when offsets are committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// Posts inside the worker at once: more hides slower media hosts, and is what a crash processes twice.
+    /// Default: `64`.
+    pub max_in_flight_posts: usize,
+    /// Unsettled posts of one partition; at the bound the partition is paused. Less than `max_in_flight_posts`, so
+    /// that one partition with slow hosts leaves room for others. Default: `32`.
+    pub max_in_flight_per_partition: usize,
+    /// Milliseconds between offset commits: longer means fewer requests and more repeated work after a crash.
+    /// Default: `1000`.
+    pub commit_interval_ms: u64,
+    /// Milliseconds that revoked partitions may take to finish; the group waits for us meanwhile. Default: `10000`.
+    pub drain_timeout_ms: u64,
+    /// Bytes of the largest record that is parsed; larger ones are dead-lettered, and with their headers must fit that
+    /// topic's limit. Default: `524288`.
+    pub max_record_bytes: usize,
+    /// Bytes that librdkafka may fetch ahead in all (`queued.max.messages.kbytes`); its own default of 64 MiB a
+    /// partition has killed workers on a lagging topic. Default: `16777216`.
+    pub prefetch_max_bytes: usize,
+    /// Milliseconds without a heartbeat until the group gives our partitions away. Default: `45000`.
+    pub session_timeout_ms: u64,
+    /// Milliseconds between two polls until the group expels us; polling never stops, so this catches a hung thread.
+    /// Default: `300000`.
+    pub max_poll_interval_ms: u64,
+    /// Times a partition is read again from its committed offset after an abandoned post, before the whole pipeline
+    /// restarts. Default: `3`.
+    pub rewind_attempts: u32,
+}
+
+durations!(Ingest {
+    commit_interval: from_millis(commit_interval_ms),
+    drain_timeout: from_millis(drain_timeout_ms),
+    session_timeout: from_millis(session_timeout_ms),
+    max_poll_interval: from_millis(max_poll_interval_ms),
+});
+
+/// The posts' tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Router {
+    /// Threads that run the posts' tasks; a post id belongs to one of them. 0: one for each CPU core. Default: `0`.
+    pub lanes: usize,
+    /// Milliseconds a post may take from receipt to settlement; media that is late is absent with reason `timeout`.
+    /// Default: `30000`.
+    pub post_deadline_ms: u64,
+    /// Tries of a stage that fails for one post; after the last the post is a poison pill. Default: `2`.
+    pub attempts: u32,
+}
+
+durations!(Router { post_deadline: from_millis(post_deadline_ms) });
+
+impl Router {
+    /// `lanes`, with 0 resolved to the number of CPU cores.
+    pub fn lane_count(&self) -> usize {
+        super::values::or_cores(self.lanes)
+    }
+}

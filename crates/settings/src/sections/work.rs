@@ -1,0 +1,96 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::durations;
+use super::values::{Device, exact_addresses, or_cores};
+
+/// Fetching and decoding what strangers point at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    /// Exact `address:port` pairs that may be fetched although they are not public. Anything here can be reached by
+    /// anyone who can post. Default: empty.
+    #[serde(deserialize_with = "exact_addresses")]
+    pub allow: Vec<SocketAddr>,
+    /// Bytes of the largest image file; a larger one is absent with reason `too_large`. Default: `20971520`.
+    pub max_image_bytes: u64,
+    /// Bytes of the largest audio file; a larger one is absent with reason `too_large`. Default: `31457280`.
+    pub max_audio_bytes: u64,
+    /// Bytes of fetched media in memory at once, all posts together; a fetch waits when it is used up.
+    /// Default: `134217728`.
+    pub byte_budget_bytes: u64,
+    /// Pixels of the largest image, checked before decoding: three bytes of memory each. Default: `40000000`.
+    pub max_pixels: u64,
+    /// Seconds of sound that are decoded at most; the rest is cut off. Default: `600`.
+    pub max_decoded_audio_seconds: u32,
+    /// Seconds from the start of the clip that the network hears; each costs about 3 ms of a CPU core. Default: `30`.
+    pub analysed_audio_seconds: u32,
+    /// Milliseconds to open a connection, TLS included. Default: `3000`.
+    pub connect_timeout_ms: u64,
+    /// Milliseconds for one try of one medium, from the request to the last byte: ends a server that sends one byte a
+    /// second. Default: `10000`.
+    pub total_timeout_ms: u64,
+    /// Redirects that are followed; each hop is checked like the first address. Default: `3`.
+    pub max_redirects: u32,
+    /// Tries of one medium, the first included; only time-outs, 429 and 5xx are tried again. Default: `3`.
+    pub attempts: u32,
+    /// Fetches from one host at once: politeness, and a hanging host cannot hold more posts than this. Default: `8`.
+    pub per_host_concurrency: usize,
+    /// Threads that decode. 0: one for each CPU core. Default: `0`.
+    pub decode_workers: usize,
+    /// What media hosts see as the user agent. Default: `jtav`.
+    pub user_agent: String,
+}
+
+durations!(Media {
+    connect_timeout: from_millis(connect_timeout_ms),
+    total_timeout: from_millis(total_timeout_ms),
+});
+
+impl Media {
+    /// `decode_workers`, with 0 resolved to the number of CPU cores.
+    pub fn decode_worker_count(&self) -> usize {
+        or_cores(self.decode_workers)
+    }
+}
+
+/// The networks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Folder of the checkpoint: absolute, or relative to the working folder, or shipped with the program.
+    /// Default: `models/jtav-modern`.
+    pub path: PathBuf,
+    /// `auto` takes the first GPU that works and else the CPU; `cpu`; `cuda:0`. Default: `auto`.
+    pub device: Device,
+    /// Image networks side by side, each with one thread and its own copy of the weights. 0: one for each CPU core,
+    /// and one on a GPU. Default: `0`.
+    pub image_streams: usize,
+    /// Texts in one forward pass: larger raises throughput on a GPU and the wait of the first item. Default: `32`.
+    pub text_max_batch_items: usize,
+    /// Clips in one forward pass; a clip of 30 s is three segments. Default: `8`.
+    pub audio_max_batch_items: usize,
+    /// Images in one forward pass. Default: `16`.
+    pub image_max_batch_items: usize,
+    /// Posts in one fusion pass. Default: `64`.
+    pub fusion_max_batch_items: usize,
+    /// Milliseconds to wait for a batch to fill. 0: a batch is what arrived while the last one ran; waiting costs
+    /// latency when idle. Default: `0`.
+    pub max_wait_ms: u64,
+    /// Replaces the networks by a fixed function of the input: measures everything but the networks. Its labels mean
+    /// nothing. Default: `false`.
+    pub stub: bool,
+}
+
+durations!(Model { max_wait: from_millis(max_wait_ms) });
+
+/// Encoder outputs by content hash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Bytes of encoder outputs kept, so that a viral picture is encoded once. 0: off. Default: `67108864`.
+    pub max_bytes: u64,
+}

@@ -1,0 +1,39 @@
+//! From decoded samples to what the audio encoder looks at.
+//!
+//! ```text
+//! interleaved PCM ─► downmix ─► resample ─► ConstantQ ─► to_db ─► segments
+//!                                          MelSpectrogram ─► power_to_db ─┘
+//! ```
+//!
+//! Everything here is a pure function of its input: no threads, no clocks, no I/O. Two calls with
+//! the same samples give the same bits on the same machine; machines with different vector units
+//! may differ in the last places, because the FFT library picks its code path at run time.
+//!
+//! Kernels and FFT plans are built once, when the object is made, and are only read afterwards:
+//! [`ConstantQ`], [`MelSpectrogram`] and [`CqtFrontEnd`] are `Send + Sync`, and one of each serves
+//! a whole process behind an `Arc`. Scratch memory belongs to the call.
+//!
+//! | clip | what happens |
+//! |---|---|
+//! | no samples | [`SignalError::EmptyClip`] |
+//! | 1 to 1023 samples | one frame, the clip surrounded by zeros |
+//! | `n` samples | `1 + n / 1024` frames (integer division), frame `t` centred on sample `1024 t` |
+//! | silence | every value is −80 dB |
+//! | NaN, infinity, a value above 2³² | [`SignalError::BadSample`] with its position |
+
+mod constant_q;
+pub mod constants;
+mod error;
+mod front_end;
+mod mel;
+mod pcm;
+mod resample;
+mod spectrogram;
+
+pub use constant_q::{ConstantQ, CqtParams};
+pub use error::SignalError;
+pub use front_end::CqtFrontEnd;
+pub use mel::{MelParams, MelSpectrogram};
+pub use pcm::{MAX_ABS_SAMPLE, downmix};
+pub use resample::{MAX_RATE_HZ, MIN_RATE_HZ, resample};
+pub use spectrogram::{Segment, Spectrogram, power_to_db, segments, to_db};

@@ -1,0 +1,49 @@
+//! The label store: Redis behind one trait, and its twin in memory.
+//!
+//! A write is one atomic compare-and-set ordered by (revision, source position): an equal or older one changes
+//! nothing, so late and repeated writers are harmless. Erasure is terminal: it deletes the keys of every model and
+//! leaves a marker that refuses every later write until it lapses (design D6). `schemas/redis-keys.md` states the keys.
+//!
+//! [`RedisStore`] and [`EmbeddedStore`] pass the same conformance tests (`tests/conformance.rs`).
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+mod clock;
+mod embedded;
+mod error;
+mod read;
+mod redis_store;
+mod script;
+mod types;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use embedded::EmbeddedStore;
+pub use error::StoreError;
+pub use read::read_embedding;
+pub use redis_store::{ClientCertificate, RedisOptions, RedisStore};
+pub use types::{Applied, LabelWrite, Source, StoredLabel};
+
+/// Labels and vectors by post and model.
+///
+/// A future that is dropped gives up the answer, not the effect: a write that was sent may still be carried out, and
+/// repeating it is safe.
+pub trait Store: Send + Sync {
+    /// Writes a label unless the store holds this or a newer one, or the post is erased.
+    fn apply(&self, write: &LabelWrite) -> BoxFuture<'static, Result<Applied, StoreError>>;
+
+    /// Erases a post: deletes its label under every model and refuses every write of it for `ttl`, which must
+    /// outlast the input and dead-letter topics' retention. Answers how many labels were deleted. Repeating it
+    /// starts `ttl` anew.
+    fn erase(&self, post_id: &str, revision: u64, ttl: Duration) -> BoxFuture<'static, Result<u32, StoreError>>;
+
+    /// The label of a post by one model, if there is one.
+    fn read(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Option<StoredLabel>, StoreError>>;
+
+    /// Whether the post is erased.
+    fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>>;
+
+    /// `Ok` when the store answers.
+    fn ping(&self) -> BoxFuture<'static, Result<(), StoreError>>;
+}

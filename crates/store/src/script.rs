@@ -1,0 +1,121 @@
+//! The two scripts, and the translation of a label to fields and back.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jtav_schemas::redis_key::{erased_key, field, label_key, models_key};
+use jtav_schemas::{Label, Modality, PerModality};
+use redis::{Script, ScriptInvocation};
+
+use crate::types::ttl_ms;
+use crate::{LabelWrite, Source, StoreError, StoredLabel};
+
+static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
+static ERASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("erase.lua")));
+
+/// Fields of the label hash in the order in which [`stored_label`] takes them.
+pub(crate) const FIELDS: [&str; 11] = [
+    field::REVISION,
+    field::SOURCE,
+    field::EVENT_ID,
+    field::LABEL,
+    field::PROBABILITY,
+    field::SENTIMENT,
+    field::LABELLED_AT_MS,
+    field::U,
+    field::TEXT,
+    field::AUDIO,
+    field::IMAGE,
+];
+
+fn modality_field(modality: Modality) -> &'static str {
+    match modality {
+        Modality::Text => field::TEXT,
+        Modality::Audio => field::AUDIO,
+        Modality::Image => field::IMAGE,
+    }
+}
+
+pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
+    let mut call = APPLY.prepare_invoke();
+    call.key(label_key(&write.post_id, &write.model_version))
+        .key(erased_key(&write.post_id))
+        .key(models_key(&write.post_id))
+        .arg(ttl_ms(write.ttl))
+        .arg(&write.model_version)
+        .arg(write.revision)
+        .arg(write.source.partition)
+        .arg(write.source.offset)
+        .arg(field::REVISION)
+        .arg(write.revision)
+        .arg(field::SOURCE)
+        .arg(write.source.to_string())
+        .arg(field::EVENT_ID)
+        .arg(&write.event_id)
+        .arg(field::LABEL)
+        .arg(write.label.as_str())
+        .arg(field::PROBABILITY)
+        // Rust writes the shortest decimal that reads back as the same f32.
+        .arg(write.probability.to_string())
+        .arg(field::SENTIMENT)
+        .arg(write.sentiment_json.as_ref())
+        .arg(field::LABELLED_AT_MS)
+        .arg(write.labelled_at_ms)
+        .arg(field::U)
+        .arg(write.u.as_ref());
+    for (modality, vector) in write.modalities.iter() {
+        if let Some(vector) = vector {
+            call.arg(modality_field(modality)).arg(vector.as_ref());
+        }
+    }
+    call
+}
+
+pub(crate) fn erase(post_id: &str, revision: u64, ttl: Duration) -> ScriptInvocation<'static> {
+    let mut call = ERASE.prepare_invoke();
+    call.key(erased_key(post_id)).key(models_key(post_id)).arg(ttl_ms(ttl)).arg(revision).arg(label_key(post_id, ""));
+    call
+}
+
+/// Reads the values of [`FIELDS`]; `None` where the key is not there.
+pub(crate) fn stored_label(key: &str, values: Vec<Option<Bytes>>) -> Result<Option<StoredLabel>, StoreError> {
+    if values.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let bad = |name: &str| StoreError::ForeignKey(format!("`{key}` has no readable `{name}`"));
+    let mut values = FIELDS.into_iter().zip(values).collect::<std::collections::HashMap<_, _>>();
+    let mut take = |name: &'static str| values.remove(name).flatten();
+    fn number<T: std::str::FromStr>(bytes: Option<Bytes>) -> Option<T> {
+        std::str::from_utf8(&bytes?).ok()?.parse().ok()
+    }
+    let text = |bytes: Option<Bytes>| String::from_utf8(bytes?.to_vec()).ok();
+    Ok(Some(StoredLabel {
+        revision: number(take(field::REVISION)).ok_or_else(|| bad(field::REVISION))?,
+        source: text(take(field::SOURCE)).and_then(|s| Source::parse(&s)).ok_or_else(|| bad(field::SOURCE))?,
+        event_id: text(take(field::EVENT_ID)).ok_or_else(|| bad(field::EVENT_ID))?,
+        label: match take(field::LABEL).as_deref() {
+            Some(b"positive") => Label::Positive,
+            Some(b"negative") => Label::Negative,
+            _ => return Err(bad(field::LABEL)),
+        },
+        probability: number(take(field::PROBABILITY)).ok_or_else(|| bad(field::PROBABILITY))?,
+        sentiment_json: take(field::SENTIMENT).ok_or_else(|| bad(field::SENTIMENT))?,
+        labelled_at_ms: number(take(field::LABELLED_AT_MS)).ok_or_else(|| bad(field::LABELLED_AT_MS))?,
+        u: take(field::U).ok_or_else(|| bad(field::U))?,
+        modalities: PerModality { text: take(field::TEXT), audio: take(field::AUDIO), image: take(field::IMAGE) },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_of_someone_else_is_an_error_and_not_a_label() {
+        let mut values = vec![None; FIELDS.len()];
+        assert_eq!(stored_label("k", values.clone()), Ok(None));
+        values[0] = Some(Bytes::from_static(b"not a number"));
+        assert!(matches!(stored_label("k", values), Err(StoreError::ForeignKey(message)) if message.contains("revision")));
+    }
+}

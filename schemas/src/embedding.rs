@@ -1,0 +1,154 @@
+use half::f16;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::PerModality;
+
+/// A vector as it is stored: half-precision, little-endian, base64 in JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Vector {
+    /// Number of components.
+    pub dimensions: u32,
+    /// Euclidean length before rounding to f16.
+    pub l2_norm: f32,
+    /// `2 × dimensions` bytes, IEEE 754 binary16, little-endian, base64 with padding (RFC 4648 section 4).
+    pub f16_le_base64: String,
+}
+
+/// Why a vector is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum VectorError {
+    /// NaN or infinite, before or after rounding to f16.
+    #[error("component {index} is not finite")]
+    NotFinite {
+        /// Index of the first such component.
+        index: usize,
+    },
+    /// No component, or all of them zero.
+    #[error("vector is empty or has no length")]
+    ZeroNorm,
+    /// Bytes that are no such vector.
+    #[error("vector bytes: {0}")]
+    Malformed(String),
+}
+
+impl VectorError {
+    /// Never: the same vector is refused again.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+impl Vector {
+    /// Checks and packs a vector: finite after rounding, and not zero.
+    pub fn pack(values: &[f32]) -> Result<Vector, VectorError> {
+        let bytes = f16_le_bytes(values)?;
+        let l2_norm = values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt() as f32;
+        if l2_norm == 0.0 {
+            return Err(VectorError::ZeroNorm);
+        }
+        Ok(Vector { dimensions: values.len() as u32, l2_norm, f16_le_base64: base64_encode(&bytes) })
+    }
+
+    /// Wraps bytes that are packed already, as the Redis keys hold them; the length is measured after the rounding,
+    /// because the numbers before it are gone.
+    pub fn from_f16_le(bytes: &[u8]) -> Result<Vector, VectorError> {
+        Vector::pack(&f32_from_f16_le(bytes)?)
+    }
+
+    /// The components, `[dimensions]`.
+    pub fn unpack(&self) -> Result<Vec<f32>, VectorError> {
+        f32_from_f16_le(&self.f16_le()?)
+    }
+
+    /// The packed bytes, `2 × dimensions` of them, as the Redis keys hold them.
+    pub fn f16_le(&self) -> Result<Vec<u8>, VectorError> {
+        let bytes = base64_decode(&self.f16_le_base64)?;
+        if bytes.len() != self.dimensions as usize * 2 {
+            return Err(VectorError::Malformed(format!(
+                "{} bytes where {} components are declared",
+                bytes.len(),
+                self.dimensions
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+/// `embedding.v1`: the vectors of one revision of a post by one model. The Kafka key is the post id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "embedding.v1")]
+pub struct EmbeddingV1 {
+    /// The same id as the `sentiment.v1` record's.
+    pub event_id: String,
+    /// The post.
+    pub post_id: String,
+    /// Its revision.
+    pub revision: u64,
+    /// The fused vector `u` (paper, equation 12).
+    pub fused: Vector,
+    /// The vector of each modality that took part.
+    pub modalities: PerModality<Option<Vector>>,
+    /// Name and weights of the model.
+    pub model_version: String,
+    /// When the vectors were made, milliseconds since 1970.
+    pub labelled_at_ms: i64,
+}
+
+/// Packs `[n]` f32 as `2 n` bytes of little-endian f16; refuses what is not finite in f16.
+pub fn f16_le_bytes(values: &[f32]) -> Result<Vec<u8>, VectorError> {
+    let mut bytes = Vec::with_capacity(values.len() * 2);
+    for (index, value) in values.iter().enumerate() {
+        let half = f16::from_f32(*value);
+        if !half.is_finite() {
+            return Err(VectorError::NotFinite { index });
+        }
+        bytes.extend_from_slice(&half.to_le_bytes());
+    }
+    if bytes.is_empty() { Err(VectorError::ZeroNorm) } else { Ok(bytes) }
+}
+
+/// Reads little-endian f16 bytes back.
+pub fn f32_from_f16_le(bytes: &[u8]) -> Result<Vec<f32>, VectorError> {
+    if !bytes.len().is_multiple_of(2) {
+        return Err(VectorError::Malformed(format!("{} bytes is no whole number of f16", bytes.len())));
+    }
+    Ok(bytes.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect())
+}
+
+fn base64_encode(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn base64_decode(text: &str) -> Result<Vec<u8>, VectorError> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| VectorError::Malformed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_packed_vector_unpacks_to_the_same_numbers_within_half_precision(values in prop::collection::vec(-100f32..100.0, 1..200)) {
+            prop_assume!(values.iter().any(|v| v.abs() > 1e-3));
+            let packed = Vector::pack(&values).unwrap();
+            let back = packed.unpack().unwrap();
+            for (a, b) in values.iter().zip(&back) {
+                prop_assert!((a - b).abs() <= a.abs() * 1e-3 + 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_vector_that_is_not_finite_or_has_no_length_is_refused() {
+        assert_eq!(Vector::pack(&[1.0, f32::NAN]), Err(VectorError::NotFinite { index: 1 }));
+        assert_eq!(Vector::pack(&[f32::INFINITY]), Err(VectorError::NotFinite { index: 0 }));
+        assert_eq!(Vector::pack(&[1e30]), Err(VectorError::NotFinite { index: 0 }));
+        assert_eq!(Vector::pack(&[0.0, 0.0]), Err(VectorError::ZeroNorm));
+        assert_eq!(Vector::pack(&[]), Err(VectorError::ZeroNorm));
+    }
+}

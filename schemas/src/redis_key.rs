@@ -1,0 +1,84 @@
+//! Names and fields of the Redis keys; the whole layout is stated in `schemas/redis-keys.md`.
+
+/// Hash of one post's label and vectors by one model: `jtav:{<post_id>}:<model_version>`. The braces are the Redis
+/// Cluster hash tag, so that all keys of a post share a slot and one script may touch them together.
+pub fn label_key(post_id: &str, model_version: &str) -> String {
+    format!("jtav:{{{post_id}}}:{model_version}")
+}
+
+/// Marker of an erased post: `jtav:{<post_id>}:erased`.
+pub fn erased_key(post_id: &str) -> String {
+    format!("jtav:{{{post_id}}}:erased")
+}
+
+/// Set of the model versions that hold a key for the post: `jtav:{<post_id>}:models`. Erasure is for every model,
+/// and a script may not scan for keys it was not given.
+pub fn models_key(post_id: &str) -> String {
+    format!("jtav:{{{post_id}}}:models")
+}
+
+/// Whether a model version may be part of a key. `erased` and `models` name other keys of the post, and with a `}` in
+/// it the keys of two posts could be one: (`a`, `b}:c`) and (`a}:b`, `c`).
+pub fn is_valid_model_version(model_version: &str) -> bool {
+    !model_version.is_empty() && !matches!(model_version, "erased" | "models") && !model_version.contains('}')
+}
+
+/// Field names of the label hash.
+pub mod field {
+    /// Decimal.
+    pub const REVISION: &str = "revision";
+    /// `<partition>:<offset>` of the input record, decimal; the tie-break between equal revisions.
+    pub const SOURCE: &str = "source";
+    /// `positive` or `negative`.
+    pub const LABEL: &str = "label";
+    /// Decimal, 0 to 1.
+    pub const PROBABILITY: &str = "probability";
+    /// The whole `sentiment.v1` record as JSON.
+    pub const SENTIMENT: &str = "sentiment";
+    /// Event id.
+    pub const EVENT_ID: &str = "event_id";
+    /// f16 little-endian bytes.
+    pub const U: &str = "u";
+    /// f16 little-endian bytes, present only with the modality.
+    pub const TEXT: &str = "text";
+    /// f16 little-endian bytes, present only with the modality.
+    pub const AUDIO: &str = "audio";
+    /// f16 little-endian bytes, present only with the modality.
+    pub const IMAGE: &str = "image";
+    /// Milliseconds since 1970, decimal.
+    pub const LABELLED_AT_MS: &str = "labelled_at_ms";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Few letters, so that near collisions are common.
+    fn name() -> impl Strategy<Value = String> {
+        "[ab:{}]{1,5}"
+    }
+
+    proptest! {
+        #[test]
+        fn two_posts_never_share_a_key(a in name(), b in name(), one in name(), other in name()) {
+            prop_assume!(is_valid_model_version(&one) && is_valid_model_version(&other));
+            let keys = |post: &str, model: &str| [label_key(post, model), erased_key(post), models_key(post)];
+            let (left, right) = (keys(&a, &one), keys(&b, &other));
+            if a != b {
+                prop_assert!(left.iter().all(|key| !right.contains(key)), "{left:?} {right:?}");
+            } else {
+                prop_assert_eq!(left[0] == right[0], one == other);
+                prop_assert!(left[0] != left[1] && left[0] != left[2]);
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_other_keys_and_closing_braces_are_no_model_versions() {
+        for bad in ["", "erased", "models", "m}:x"] {
+            assert!(!is_valid_model_version(bad), "{bad}");
+        }
+        assert!(is_valid_model_version("jtav-modern@0a1b2c"));
+    }
+}

@@ -1,0 +1,149 @@
+"""Called by check-manifests.sh. Exits 1 with one line per finding."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+from kustomize_build import build
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KUBERNETES = "1.34"
+OWN_SCHEMAS = {
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): "servicemonitor-v1.json",
+    ("keda.sh/v1alpha1", "ScaledObject"): "scaledobject-v1alpha1.json",
+}
+OVERLAYS = ["base", "overlays/dev", "overlays/prod"]
+# The drain is followed by the last commit, the producer's flush and leaving the group.
+GRACE_AFTER_DRAIN_S = 15
+# What the admin server of the worker answers.
+ADMIN_PATHS = {"/metrics", "/healthz", "/readyz", "/describe"}
+
+findings = []
+
+
+def check(where, condition, text):
+    if not condition:
+        findings.append(f"{where}: {text}")
+
+
+def validate(where, resource):
+    """One resource against its schema; strict, so that a misspelt field is a finding."""
+    kind = (resource["apiVersion"], resource["kind"])
+    name = f"{where}: {resource['kind']}/{resource['metadata']['name']}"
+    if kind in OWN_SCHEMAS:
+        schema = json.loads((ROOT / "k8s/schemas" / OWN_SCHEMAS[kind]).read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(resource):
+            findings.append(f"{name}: {error.json_path}: {error.message}")
+        return
+    try:
+        kubernetes_validate.validate(resource, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        findings.append(f"{name}: {'.'.join(str(part) for part in error.path)}: {error.message}")
+    except kubernetes_validate.SchemaNotFoundError:
+        findings.append(f"{name}: Kubernetes {KUBERNETES} has no such kind")
+
+
+def matches(selector, labels):
+    return all(labels.get(key) == value for key, value in selector["matchLabels"].items())
+
+
+def settings_of(where, config_map):
+    """config/default.toml with the mounted file on top; a key that the defaults do not have is a finding."""
+    settings = tomllib.loads((ROOT / "config/default.toml").read_text())
+    for section, values in tomllib.loads(config_map["data"]["config.toml"]).items():
+        check(where, section in settings, f"config.toml: no section [{section}] in config/default.toml")
+        for key, value in values.items():
+            check(where, key in settings.get(section, {}), f"config.toml: no key {section}.{key} in config/default.toml")
+            settings.setdefault(section, {})[key] = value
+    return settings
+
+
+def check_environment(where, variables, settings):
+    for name in variables:
+        if name.startswith("JTAV__"):
+            section, _, key = name.removeprefix("JTAV__").lower().partition("__")
+            free = section == "kafka" and key.startswith("librdkafka__")
+            check(where, free or key in settings.get(section, {}) or key.removesuffix("_file") in settings.get(section, {}), f"{name} is no setting")
+
+
+def cross_check(where, resources):
+    by_kind = {}
+    for resource in resources:
+        by_kind.setdefault(resource["kind"], []).append(resource)
+    deployment = by_kind["Deployment"][0]
+    template = deployment["spec"]["template"]
+    pod, labels = template["spec"], template["metadata"]["labels"]
+    worker = pod["containers"][0]
+    maps = {m["metadata"]["name"]: m for m in by_kind["ConfigMap"]}
+    mounted = next(v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v)
+    variables = {k for source in worker["envFrom"] for k in maps[source["configMapRef"]["name"]]["data"]} | {v["name"] for v in worker["env"]}
+    settings = settings_of(where, maps[mounted])
+    check_environment(where, variables, settings)
+
+    drain_ms, grace_s = settings["shutdown"]["shutdown_timeout_ms"], pod["terminationGracePeriodSeconds"]
+    check(where, grace_s * 1000 >= drain_ms + GRACE_AFTER_DRAIN_S * 1000,
+          f"terminationGracePeriodSeconds {grace_s} is less than shutdown_timeout_ms {drain_ms} plus {GRACE_AFTER_DRAIN_S} s")
+    port = int(settings["admin"]["listen"].rpartition(":")[2])
+    check(where, worker["ports"][0]["containerPort"] == port, f"the container's port is not that of admin.listen, {port}")
+    check(where, settings["admin"]["listen"].startswith(("0.0.0.0:", "[::]:")), "probes cannot reach admin.listen")
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        check(where, worker[probe]["httpGet"]["path"] in ADMIN_PATHS, f"{probe} asks for a path that the worker does not serve")
+    check(where, "cpu" in worker["resources"]["limits"], "without a CPU limit the worker takes the node's cores for its own")
+    check(where, not worker["image"].endswith(":latest") and ":" in worker["image"], f"image {worker['image']} names no version")
+    check(where, pod["securityContext"]["runAsNonRoot"] and worker["securityContext"]["readOnlyRootFilesystem"], "root, or a writable root file system")
+
+    check(where, matches(deployment["spec"]["selector"], labels), "the deployment does not select its pods")
+    for kind in ("PodDisruptionBudget", "NetworkPolicy"):
+        selector = by_kind[kind][0]["spec"]
+        check(where, matches(selector.get("selector") or selector.get("podSelector"), labels), f"{kind} does not select the worker's pods")
+    service = by_kind["Service"][0]
+    check(where, all(labels.get(k) == v for k, v in service["spec"]["selector"].items()), "the service does not select the worker's pods")
+    check(where, by_kind["NetworkPolicy"][0]["spec"]["ingress"][0]["ports"][0]["port"] == port, f"the network policy does not let the scrape in on {port}")
+    for monitor in by_kind.get("ServiceMonitor", []):
+        check(where, matches(monitor["spec"]["selector"], service["metadata"]["labels"]), "the service monitor does not select the service")
+        for endpoint in monitor["spec"]["endpoints"]:
+            check(where, endpoint["port"] in {p["name"] for p in service["spec"]["ports"]}, f"the service has no port named {endpoint['port']}")
+    for scaled in by_kind.get("ScaledObject", []):
+        spec, target = scaled["spec"], scaled["spec"]["scaleTargetRef"]
+        check(where, (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"]), "the scaled object's target is not the deployment")
+        check(where, "replicas" not in deployment["spec"], "replicas is set, but the autoscaler owns the number")
+        partitions = int(scaled["metadata"]["annotations"]["jtav.dev/input-partitions"])
+        check(where, spec["minReplicaCount"] <= spec["maxReplicaCount"] <= partitions, f"{spec['maxReplicaCount']} workers for {partitions} partitions")
+
+
+def compare_with_kustomize(where, folder, resources):
+    """kustomize_build.py against the real one, where that is installed."""
+    if not shutil.which("kustomize"):
+        return False
+    real = list(yaml.safe_load_all(subprocess.run(["kustomize", "build", folder], check=True, capture_output=True, text=True).stdout))
+    def order(resource):
+        return resource["kind"], resource["metadata"]["name"]
+    check(where, sorted(real, key=order) == sorted(resources, key=order), "kustomize builds something else than scripts/kustomize_build.py")
+    return True
+
+
+def main():
+    count, compared = 0, False
+    for overlay in OVERLAYS:
+        where, folder = f"k8s/{overlay}", ROOT / "k8s" / overlay
+        resources = build(folder)
+        compared = compare_with_kustomize(where, folder, resources)
+        for resource in resources:
+            validate(where, resource)
+        cross_check(where, resources)
+        count += len(resources)
+    if findings:
+        sys.exit("\n".join(findings))
+    print(f"{count} resources of {len(OVERLAYS)} kustomizations are valid for Kubernetes {KUBERNETES}"
+          + (" and equal what kustomize builds" if compared else " (kustomize is not installed: built by scripts/kustomize_build.py alone)"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""The Grafana dashboard from one short description.
+
+grafana-dashboard.py                 writes config/grafana/dashboards/jtav.json
+grafana-dashboard.py --check FILE    fails if that file is not what this description gives, and writes every query
+                                     into FILE as recording rules, so that promtool can parse them
+"""
+import json
+import pathlib
+import sys
+
+TARGET = pathlib.Path(__file__).resolve().parent.parent / "config/grafana/dashboards/jtav.json"
+W = '{instance=~"$instance"}'
+
+
+def p99(metric, by):
+    return f'histogram_quantile(0.99, sum by (le, {by}) (rate({metric}_bucket{W}[$__rate_interval])))'
+
+
+def rate(metric, by, extra=""):
+    return f'sum by ({by}) (rate({metric}{{instance=~"$instance"{extra}}}[$__rate_interval]))'
+
+
+# Row title, then panels: (title, unit, width of 24, [(query, legend)], options). A unit is Grafana's name for it.
+ROWS = [
+    ("Event lag and objectives", [
+        ("Oldest unsettled post", "s", 4, [("jtav:event_lag_seconds:max", "")], {"kind": "stat", "steps": [(None, "green"), (5, "orange"), (60, "red")]}),
+        ("Labels later than 1 s (1 h)", "percentunit", 4, [("jtav:label_later_than_1s:ratio_rate1h", "")], {"kind": "stat", "steps": [(None, "green"), (0.05, "orange"), (0.3, "red")]}),
+        ("Labels later than 30 s (1 h)", "percentunit", 4, [("jtav:label_later_than_30s:ratio_rate1h", "")], {"kind": "stat", "steps": [(None, "green"), (0.001, "orange"), (0.006, "red")]}),
+        ("Event lag by partition", "s", 12, [(f"max by (partition) (jtav_event_lag_seconds{W})", "{{partition}}")], {"help": "Age of the oldest post that is not settled. The autoscaler acts on its maximum."}),
+        ("Timestamp to label", "s", 12, [
+            ("histogram_quantile(0.5, sum by (le) (rate(jtav_event_to_label_seconds_bucket" + W + "[$__rate_interval])))", "p50"),
+            ("histogram_quantile(0.95, sum by (le) (rate(jtav_event_to_label_seconds_bucket" + W + "[$__rate_interval])))", "p95"),
+            ("histogram_quantile(0.99, sum by (le) (rate(jtav_event_to_label_seconds_bucket" + W + "[$__rate_interval])))", "p99"),
+        ], {}),
+        ("Burn rate (1 = budget spent exactly at its end)", "none", 12, [
+            ("jtav:label_later_than_1s:ratio_rate5m / 0.05", "1 s, 5 min"), ("jtav:label_later_than_1s:ratio_rate1h / 0.05", "1 s, 1 h"), ("jtav:label_later_than_1s:ratio_rate6h / 0.05", "1 s, 6 h"),
+            ("jtav:label_later_than_30s:ratio_rate1h / 0.001", "30 s, 1 h"), ("jtav:label_later_than_30s:ratio_rate6h / 0.001", "30 s, 6 h"),
+        ], {"help": "Pages at 14.4 over 1 h, tickets at 6 over 6 h."}),
+    ]),
+    ("Throughput and outcomes", [
+        ("Conservation gap", "none", 4, [(f"sum(abs(jtav_conservation_gap{W}))", "")], {"kind": "stat", "steps": [(None, "green"), (1, "red")], "help": "Received minus settled minus in flight. Anything but 0 for a minute is a defect."}),
+        ("Published", "ops", 4, [(f'sum(rate(jtav_posts_total{{instance=~"$instance", outcome="published"}}[$__rate_interval]))', "")], {"kind": "stat"}),
+        ("Dead-lettered", "percentunit", 4, [("jtav:dead_lettered:ratio_rate5m", "")], {"kind": "stat", "steps": [(None, "green"), (0.05, "orange"), (0.2, "red")]}),
+        ("Posts by outcome", "ops", 12, [(rate("jtav_posts_total", "outcome"), "{{outcome}}"), (rate("jtav_ingest_records_total", "job"), "read")], {}),
+        ("Dead letters by reason", "ops", 8, [(rate("jtav_dead_letters_total", "stage, reason"), "{{stage}} {{reason}}"), (rate("jtav_ingest_invalid_records_total", "reason"), "invalid: {{reason}}")], {}),
+        ("In flight", "none", 8, [(f"sum by (instance) (jtav_delivery_in_flight_posts{W})", "{{instance}}")], {}),
+        ("Degraded, abandoned, read again", "ops", 8, [(rate("jtav_posts_degraded_total", "job"), "degraded"), (rate("jtav_delivery_abandoned_total", "job"), "abandoned"), (rate("jtav_ingest_rewinds_total", "job"), "rewinds")], {}),
+        ("Why a modality was not there", "ops", 24, [(rate("jtav_modalities_total", "modality, status", ', status!="present"'), "{{modality}} {{status}}")], {}),
+    ]),
+    ("Stages, encoders, cache", [
+        ("Stage time, p99", "s", 12, [(p99("jtav_stage_duration_seconds", "stage"), "{{stage}}")], {}),
+        ("Post time, p99", "s", 6, [(p99("jtav_post_duration_seconds", "outcome"), "{{outcome}}")], {}),
+        ("Stage failures", "ops", 6, [(rate("jtav_stage_errors_total", "stage, error_code"), "{{stage}} {{error_code}}")], {}),
+        ("Encoder: waiting and forward, p99", "s", 8, [(p99("jtav_encoder_queue_wait_seconds", "model"), "{{model}} wait"), (p99("jtav_encoder_forward_seconds", "model"), "{{model}} forward")], {}),
+        ("Encoder: mean batch", "none", 8, [(f"sum by (model) (rate(jtav_encoder_batch_items_sum{W}[$__rate_interval])) / sum by (model) (rate(jtav_encoder_batch_items_count{W}[$__rate_interval]))", "{{model}}")], {}),
+        ("Queues", "none", 8, [(f"sum by (model) (jtav_encoder_queue_items{W})", "{{model}}"), (f"sum(jtav_decode_queue_items{W})", "decode"), (rate("jtav_encoder_bisections_total", "model"), "{{model}} bisections/s")], {}),
+        ("Cache hit ratio", "percentunit", 8, [("jtav:cache_hits:ratio_rate5m", "{{modality}}")], {}),
+        ("Media fetched", "Bps", 8, [(rate("jtav_media_fetched_bytes_total", "modality"), "{{modality}}")], {}),
+        ("Media budget and fetch results", "short", 8, [(f"sum(jtav_inflight_bytes{W})", "bytes reserved"), (rate("jtav_media_fetches_total", "modality, result"), "{{modality}} {{result}}/s")], {"right_axis": "bytes reserved"}),
+    ]),
+    ("Dependencies and process", [
+        ("Ready", "none", 4, [(f"sum(jtav_ready{W})", "ready"), (f"count(jtav_ready{W})", "workers")], {"kind": "stat"}),
+        ("Version", "none", 8, [(f"count by (version) (jtav_build_info{W})", "program {{version}}"), (f"count by (version, device) (jtav_model_info{W})", "model {{version}} on {{device}}")], {"kind": "stat", "text": "value_and_name"}),
+        ("Writes by sink", "ops", 12, [(rate("jtav_publish_records_total", "sink, result"), "{{sink}} {{result}}"), (rate("jtav_publish_retries_total", "sink"), "{{sink}} retries")], {}),
+        ("Partitions", "none", 8, [(f"sum by (instance) (jtav_ingest_assigned_partitions{W})", "{{instance}}"), (f"sum(jtav_ingest_paused_partitions{W})", "paused"), (f"max by (cause) (jtav_intake_paused{W})", "intake paused: {{cause}}")], {}),
+        ("Rebalances and commits", "ops", 8, [(rate("jtav_ingest_rebalances_total", "kind"), "{{kind}}"), (rate("jtav_ingest_commits_total", "result"), "commit {{result}}"), (rate("jtav_kafka_errors_total", "code"), "error {{code}}")], {}),
+        ("Consumer lag", "none", 8, [(f"max by (partition) (jtav_consumer_lag_records{W})", "{{partition}}")], {}),
+        ("Restarts of the pipeline", "none", 12, [(f"max by (instance) (jtav_pipeline_generation{W})", "{{instance}} generation"), (f"sum by (reason) (increase(jtav_pipeline_restarts_total{W}[$__rate_interval]))", "{{reason}}")], {}),
+        ("Drain time, p99", "s", 12, [(p99("jtav_drain_duration_seconds", "cause"), "{{cause}}")], {}),
+    ]),
+]
+
+DATASOURCE = {"type": "prometheus", "uid": "jtav-prometheus"}
+
+
+def panel(number, title, unit, width, height, x, y, queries, options):
+    kind = options.get("kind", "timeseries")
+    defaults = {"unit": unit, "min": 0}
+    if "steps" in options:
+        defaults["thresholds"] = {"mode": "absolute", "steps": [{"color": colour, "value": value} for value, colour in options["steps"]]}
+    if kind == "timeseries":
+        defaults["custom"] = {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
+        detail = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}}
+    else:
+        detail = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "colorMode": "background" if "steps" in options else "value",
+                  "graphMode": "none", "textMode": options.get("text", "auto")}
+    overrides = []
+    if "right_axis" in options:
+        overrides = [{"matcher": {"id": "byName", "options": options["right_axis"]},
+                      "properties": [{"id": "unit", "value": "bytes"}, {"id": "custom.axisPlacement", "value": "right"}]}]
+    return {
+        "id": number, "type": kind, "title": title, "description": options.get("help", ""), "datasource": DATASOURCE,
+        "gridPos": {"h": height, "w": width, "x": x, "y": y},
+        "targets": [{"refId": chr(ord("A") + i), "datasource": DATASOURCE, "expr": expr, "legendFormat": legend or "__auto", "range": kind == "timeseries", "instant": kind != "timeseries"}
+                    for i, (expr, legend) in enumerate(queries)],
+        "fieldConfig": {"defaults": defaults, "overrides": overrides},
+        "options": detail,
+    }
+
+
+def dashboard():
+    panels, number, y = [], 1, 0
+    for title, row in ROWS:
+        panels.append({"id": number, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}})
+        number, x, y = number + 1, 0, y + 1
+        for name, unit, width, queries, options in row:
+            if x + width > 24:
+                x, y = 0, y + 8
+            panels.append(panel(number, name, unit, width, 8, x, y, queries, options))
+            number, x = number + 1, x + width
+        y += 8
+    return {
+        "uid": "jtav", "title": "jtav", "tags": ["jtav"], "timezone": "browser", "schemaVersion": 38, "version": 1, "editable": False,
+        "refresh": "15s", "time": {"from": "now-1h", "to": "now"}, "graphTooltip": 1,
+        "annotations": {"list": [{"name": "Alerts", "enable": True, "hide": False, "iconColor": "red", "datasource": DATASOURCE,
+                                  "expr": 'ALERTS{alertname=~"Jtav.*", alertstate="firing"}', "titleFormat": "{{alertname}}", "textFormat": "{{severity}}"}]},
+        "templating": {"list": [{"name": "instance", "label": "worker", "type": "query", "datasource": DATASOURCE, "refresh": 2, "sort": 1,
+                                 "query": {"query": "label_values(jtav_ready, instance)", "refId": "instance"},
+                                 "includeAll": True, "multi": True, "allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]}}]},
+        "panels": panels,
+    }
+
+
+def main():
+    board = dashboard()
+    text = json.dumps(board, indent=2) + "\n"
+    if sys.argv[1:2] == ["--check"]:
+        if not TARGET.exists() or TARGET.read_text() != text:
+            sys.exit(f"{TARGET} is not what scripts/grafana-dashboard.py gives: run it and commit the result")
+        queries = [target["expr"] for p in board["panels"] for target in p.get("targets", [])]
+        rules = [{"record": f"dashboard:query:{i}", "expr": q.replace("$__rate_interval", "1m").replace("$instance", ".*")} for i, q in enumerate(queries)]
+        # JSON is YAML.
+        pathlib.Path(sys.argv[2]).write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    elif sys.argv[1:]:
+        sys.exit(__doc__)
+    else:
+        TARGET.parent.mkdir(parents=True, exist_ok=True)
+        TARGET.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+//! jtav-feed-simulator

@@ -1,0 +1,242 @@
+//! What the encoders read of each media file, decoded once and kept.
+//!
+//! A feature is kept under the SHA-256 of the file's bytes and the version of the front end, as a small safetensors
+//! file: audio as `decibels` `[frames, 96]` f16, pictures as `pixels` `[256, 256, 3]` u8. A damaged file is made anew.
+//! Decoding and front end are those of the serving path, so that a network is trained on what it will be given.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use half::f16;
+use jtav_model::{IMAGE_SIDE, Modality};
+use jtav_signal::CqtFrontEnd;
+use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, HOP_LENGTH, SAMPLE_RATE_HZ};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+
+use crate::dataset::{DataPack, MediaFile, sha256_hex};
+use crate::decode::{decode_audio, decode_picture};
+use crate::progress::Progress;
+
+/// Side in pixels of a kept picture: its centre square, shorter side resized to this.
+pub const PICTURE_SIDE: usize = 256;
+
+/// Raise it when decoding, resampling, resizing or the constant-Q transform change their numbers: every feature is
+/// then made anew.
+const FRONT_END_REVISION: u32 = 1;
+
+/// Names the folder that features of this front end are kept in.
+pub fn front_end_version() -> String {
+    format!(
+        "cqt{BINS}x{BINS_PER_OCTAVE}-hop{HOP_LENGTH}-{SAMPLE_RATE_HZ}hz-db16_rgb{PICTURE_SIDE}_r{FRONT_END_REVISION}"
+    )
+}
+
+/// A media file that the serving path could not use either; its posts go without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// The features of a pack, in memory.
+#[derive(Debug, Default)]
+pub struct Features {
+    audio: HashMap<PathBuf, Arc<[f32]>>,
+    image: HashMap<PathBuf, Arc<[u8]>>,
+    /// Files without a feature.
+    pub unreadable: Vec<Unreadable>,
+    /// Files whose feature was already there.
+    pub from_cache: usize,
+    /// Files that were decoded.
+    pub decoded: usize,
+}
+
+impl Features {
+    /// Spectrogram of a clip, `[frames, 96]` in dB.
+    pub fn audio(&self, file: &MediaFile) -> Option<&Arc<[f32]>> {
+        self.audio.get(&file.path)
+    }
+
+    /// Centre square of a picture, `[256, 256, 3]`, RGB.
+    pub fn picture(&self, file: &MediaFile) -> Option<&Arc<[u8]>> {
+        self.image.get(&file.path)
+    }
+
+    /// Reads, or decodes and keeps, the features of every file that a post of `pack` names, on `threads` threads.
+    ///
+    /// # Errors
+    /// A file that is missing, or is not the one that the pack describes; a cache folder that cannot be written.
+    /// A file that does not decode is no error but listed in [`unreadable`](Self::unreadable).
+    pub fn load(pack: &DataPack, cache: &Path, threads: usize, progress: &dyn Progress) -> anyhow::Result<Self> {
+        let folder = cache.join(front_end_version());
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        // Ordered, so that runs report the same files in the same order.
+        let mut files: BTreeMap<&Path, (Modality, &Arc<MediaFile>)> = BTreeMap::new();
+        for post in &pack.posts {
+            for (modality, file) in [(Modality::Audio, &post.audio), (Modality::Image, &post.image)] {
+                if let Some(file) = file {
+                    files.insert(&file.path, (modality, file));
+                }
+            }
+        }
+        let files: Vec<_> = files.into_values().collect();
+        progress.start("features", files.len() as u64);
+        let shared = Shared {
+            files: &files,
+            folder: &folder,
+            front_end: CqtFrontEnd::new(),
+            next: AtomicUsize::new(0),
+            result: Mutex::new(Ok(Self::default())),
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| shared.work(progress));
+            }
+        });
+        let mut features = shared.result.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        features.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
+        progress.finish(&format!(
+            "{} files: {} decoded, {} from {}, {} unreadable",
+            files.len(),
+            features.decoded,
+            features.from_cache,
+            folder.display(),
+            features.unreadable.len()
+        ));
+        Ok(features)
+    }
+}
+
+/// What the threads of one load share.
+struct Shared<'a> {
+    files: &'a [(Modality, &'a Arc<MediaFile>)],
+    folder: &'a Path,
+    front_end: CqtFrontEnd,
+    next: AtomicUsize,
+    result: Mutex<anyhow::Result<Features>>,
+}
+
+impl Shared<'_> {
+    /// Takes files until none is left or somebody failed.
+    fn work(&self, progress: &dyn Progress) {
+        while let Some(&(modality, file)) = self.files.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let made = self.feature(modality, file);
+            let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(features) = result.as_mut() else { return };
+            match made {
+                Ok((feature, from_cache)) => features.insert(file, feature, from_cache),
+                Err(error) => {
+                    *result = Err(error);
+                    return;
+                }
+            }
+            progress.advance(1);
+        }
+    }
+
+    /// The feature of one file, and whether it was already there.
+    fn feature(&self, modality: Modality, file: &MediaFile) -> anyhow::Result<(Result<Feature, String>, bool)> {
+        let bytes = std::fs::read(&file.path).with_context(|| format!("reading {}", file.path.display()))?;
+        let digest = sha256_hex(&bytes);
+        if let Some(expected) = file.sha256.as_ref().filter(|&expected| *expected != digest) {
+            anyhow::bail!("{}: sha256 is {digest}, the pack says {expected}", file.path.display());
+        }
+        let kept = self.folder.join(format!("{digest}.{}.safetensors", modality.name()));
+        if let Some(feature) = std::fs::read(&kept).ok().and_then(|bytes| Feature::from_bytes(modality, &bytes)) {
+            return Ok((Ok(feature), true));
+        }
+        let made = match modality {
+            Modality::Image => decode_picture(bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
+            _ => decode_audio(bytes).and_then(|samples| {
+                let spectrogram = self.front_end.decibels(&samples).map_err(|e| e.to_string())?;
+                Ok(Feature::Decibels(spectrogram.values.into()))
+            }),
+        };
+        match made {
+            // Rounded as the cache rounds, so that the first run and the second see the same numbers.
+            Ok(feature) => {
+                let bytes = feature.to_bytes()?;
+                write_whole(&kept, &bytes)?;
+                let feature = Feature::from_bytes(modality, &bytes);
+                Ok((feature.ok_or_else(|| "the front end gave no whole frame".to_owned()), false))
+            }
+            Err(reason) => Ok((Err(reason), false)),
+        }
+    }
+}
+
+impl Features {
+    fn insert(&mut self, file: &MediaFile, feature: Result<Feature, String>, from_cache: bool) {
+        if from_cache {
+            self.from_cache += 1;
+        } else {
+            self.decoded += 1;
+        }
+        match feature {
+            Ok(Feature::Decibels(values)) => drop(self.audio.insert(file.path.clone(), values)),
+            Ok(Feature::Picture(pixels)) => drop(self.image.insert(file.path.clone(), pixels)),
+            Err(reason) => self.unreadable.push(Unreadable { path: file.path.clone(), reason }),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Feature {
+    Decibels(Arc<[f32]>),
+    Picture(Arc<[u8]>),
+}
+
+impl Feature {
+    fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
+        let (name, dtype, shape, data) = match self {
+            Self::Decibels(values) => {
+                let halves: Vec<u8> = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
+                ("decibels", Dtype::F16, vec![values.len() / BINS, BINS], halves)
+            }
+            Self::Picture(pixels) => ("pixels", Dtype::U8, vec![PICTURE_SIDE, PICTURE_SIDE, 3], pixels.to_vec()),
+        };
+        let view = TensorView::new(dtype, shape, &data).context("the front end gave an array of another shape")?;
+        serialize([(name, view)], None).context("packing a feature")
+    }
+
+    /// `None` when the bytes are not such a feature: an interrupted write, another version.
+    fn from_bytes(modality: Modality, bytes: &[u8]) -> Option<Self> {
+        let file = SafeTensors::deserialize(bytes).ok()?;
+        if modality == Modality::Image {
+            let view = file.tensor("pixels").ok()?;
+            let right = view.dtype() == Dtype::U8 && view.shape() == [PICTURE_SIDE, PICTURE_SIDE, 3];
+            return right.then(|| Self::Picture(view.data().into()));
+        }
+        let view = file.tensor("decibels").ok()?;
+        let right = view.dtype() == Dtype::F16 && matches!(view.shape(), [frames, BINS] if *frames > 0);
+        right.then(|| {
+            let halves = view.data().chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32());
+            Self::Decibels(halves.collect())
+        })
+    }
+}
+
+/// Writes beside and renames, so that a reader never sees half a file.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension(format!("tmp{}", std::process::id()));
+    let write = || {
+        let mut file = std::fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        std::fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// The centre 224 × 224 of a kept picture: with a shorter side of 256, exactly what serving cuts out.
+pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
+    let margin = (PICTURE_SIDE - IMAGE_SIDE) / 2;
+    let rows = pixels.chunks_exact(PICTURE_SIDE * 3).skip(margin).take(IMAGE_SIDE);
+    rows.flat_map(|row| row[margin * 3..(margin + IMAGE_SIDE) * 3].iter().copied()).collect()
+}

@@ -1,0 +1,220 @@
+//! One training loop for all four networks: warm-up and cosine step size, early stopping, best weights restored.
+
+use anyhow::Context;
+use jtav_model::training::EpochReport;
+use serde::{Deserialize, Serialize};
+
+use crate::progress::Progress;
+
+/// How long and how fast a network is trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FitPlan {
+    /// Most passes over the training examples.
+    pub epochs: usize,
+    /// Passes without a better validation score after which it stops; 0 counts as 1.
+    pub patience: usize,
+    /// Largest step size; it falls along half a cosine to a twentieth of this.
+    pub learning_rate: f64,
+}
+
+/// How the network does on the validation split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Validation {
+    /// Area under the ROC curve; what early stopping looks at. 0.5 where one class is missing.
+    pub auc: f64,
+    /// Mean negative log-likelihood before calibration, in nats.
+    pub log_loss: f64,
+}
+
+/// One row of the training curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// From 1.
+    pub epoch: usize,
+    /// Step size of this epoch.
+    pub learning_rate: f64,
+    /// Mean loss over the training examples, augmentation and dropout on.
+    pub train_loss: f64,
+    /// Validation AUC after it.
+    pub validation_auc: f64,
+    /// Validation log loss after it.
+    pub validation_log_loss: f64,
+    /// Wall seconds of the pass, without validation.
+    pub seconds: f64,
+}
+
+/// What became of one network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitReport {
+    /// Every epoch that was run.
+    pub curve: Vec<CurvePoint>,
+    /// Epoch whose weights were kept, from 1.
+    pub best_epoch: usize,
+    /// Its validation AUC.
+    pub best_auc: f64,
+    /// Wall seconds, validation included.
+    pub seconds: f64,
+}
+
+/// A network in training together with its examples.
+pub(crate) trait Learner {
+    fn set_learning_rate(&mut self, learning_rate: f64);
+    fn epoch(&mut self) -> anyhow::Result<EpochReport>;
+    fn validate(&mut self) -> anyhow::Result<Validation>;
+    fn snapshot(&mut self);
+    fn restore(&mut self) -> bool;
+}
+
+/// Trains `learner`; at the end it holds the weights of the best epoch.
+pub(crate) fn fit(
+    name: &str,
+    learner: &mut dyn Learner,
+    plan: FitPlan,
+    progress: &dyn Progress,
+) -> anyhow::Result<FitReport> {
+    let started = std::time::Instant::now();
+    let mut curve: Vec<CurvePoint> = Vec::new();
+    let mut best: Option<(usize, Validation)> = None;
+    progress.start(name, plan.epochs as u64);
+    for epoch in 1..=plan.epochs {
+        let learning_rate = plan.learning_rate * cosine(epoch - 1, plan.epochs);
+        learner.set_learning_rate(learning_rate);
+        let report = learner.epoch().with_context(|| format!("{name}, epoch {epoch}"))?;
+        anyhow::ensure!(report.loss.is_finite(), "{name}: the loss of epoch {epoch} is {}; lower the learning rate", report.loss);
+        let validation = learner.validate().with_context(|| format!("{name}, validation of epoch {epoch}"))?;
+        curve.push(CurvePoint {
+            epoch,
+            learning_rate,
+            train_loss: f64::from(report.loss),
+            validation_auc: validation.auc,
+            validation_log_loss: validation.log_loss,
+            seconds: f64::from(report.seconds),
+        });
+        if best.is_none_or(|(_, best)| is_better(validation, best)) {
+            best = Some((epoch, validation));
+            learner.snapshot();
+        }
+        let best_epoch = best.map_or(epoch, |(epoch, _)| epoch);
+        progress.advance(1);
+        progress.note(&format!(
+            "epoch {epoch}: loss {:.4}, validation AUC {:.4}, log loss {:.4} (best epoch {best_epoch}, {:.0} s)",
+            report.loss, validation.auc, validation.log_loss, report.seconds
+        ));
+        if epoch - best_epoch >= plan.patience.max(1) {
+            break;
+        }
+    }
+    let (best_epoch, validation) = best.with_context(|| format!("{name}: at least one epoch is needed"))?;
+    anyhow::ensure!(learner.restore(), "{name}: the best weights were not kept");
+    progress.finish(&format!("best epoch {best_epoch} of {}, validation AUC {:.4}", curve.len(), validation.auc));
+    Ok(FitReport { curve, best_epoch, best_auc: validation.auc, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// A higher AUC; of equal ones the lower log loss.
+fn is_better(new: Validation, old: Validation) -> bool {
+    new.auc > old.auc || new.auc == old.auc && new.log_loss < old.log_loss
+}
+
+/// 1 falling to 0.05 along half a cosine (Loshchilov & Hutter 2017, without restarts).
+fn cosine(done: usize, total: usize) -> f64 {
+    let share = done as f64 / (total.max(2) - 1) as f64;
+    0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * share.min(1.0)).cos())
+}
+
+/// Validation figures of raw logits.
+pub(crate) fn validation(logits: &[f32], labels: &[bool]) -> anyhow::Result<Validation> {
+    anyhow::ensure!(logits.len() == labels.len(), "{} logits for {} labels", logits.len(), labels.len());
+    anyhow::ensure!(!logits.is_empty(), "the validation split has no example of this kind");
+    if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
+        anyhow::bail!("logit {at} of the validation split is {}", logits[at]);
+    }
+    let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
+    let losses = logits.iter().zip(labels).map(|(&logit, &label)| {
+        // ln(1 + e^-z) without overflow, z = logit of the true class.
+        let z = if label { logit } else { -logit };
+        (-z.abs()).exp().ln_1p() + (-z).max(0.0)
+    });
+    let log_loss = losses.sum::<f64>() / labels.len() as f64;
+    Ok(Validation { auc: crate::metrics::auc(&logits, labels).unwrap_or(0.5), log_loss })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    /// Gives the listed validation scores and remembers what it was told.
+    struct Scripted {
+        aucs: Vec<f64>,
+        loss: f32,
+        epoch: usize,
+        rates: Vec<f64>,
+        kept: Option<usize>,
+        restored: Option<usize>,
+    }
+
+    impl Scripted {
+        fn new(aucs: &[f64]) -> Self {
+            Self { aucs: aucs.to_vec(), loss: 0.5, epoch: 0, rates: Vec::new(), kept: None, restored: None }
+        }
+    }
+
+    impl Learner for Scripted {
+        fn set_learning_rate(&mut self, learning_rate: f64) {
+            self.rates.push(learning_rate);
+        }
+        fn epoch(&mut self) -> anyhow::Result<EpochReport> {
+            self.epoch += 1;
+            Ok(EpochReport { epoch: self.epoch, loss: self.loss, examples: 1, seconds: 0.0 })
+        }
+        fn validate(&mut self) -> anyhow::Result<Validation> {
+            Ok(Validation { auc: self.aucs[self.epoch - 1], log_loss: 0.6 })
+        }
+        fn snapshot(&mut self) {
+            self.kept = Some(self.epoch);
+        }
+        fn restore(&mut self) -> bool {
+            self.restored = self.kept;
+            self.kept.is_some()
+        }
+    }
+
+    fn plan(epochs: usize, patience: usize) -> FitPlan {
+        FitPlan { epochs, patience, learning_rate: 1.0 }
+    }
+
+    #[test]
+    fn it_stops_when_patience_is_used_up_and_goes_back_to_the_best_epoch() {
+        let mut learner = Scripted::new(&[0.6, 0.8, 0.7, 0.7, 0.9]);
+        let report = fit("text", &mut learner, plan(5, 2), &Silent).unwrap();
+        assert_eq!((report.best_epoch, report.best_auc, report.curve.len()), (2, 0.8, 4));
+        assert_eq!(learner.restored, Some(2));
+    }
+
+    #[test]
+    fn the_step_size_falls_from_the_plan_to_a_twentieth_of_it() {
+        let mut learner = Scripted::new(&[0.6, 0.7, 0.8]);
+        fit("text", &mut learner, plan(3, 9), &Silent).unwrap();
+        assert!((learner.rates[0] - 1.0).abs() < 1e-12 && (learner.rates[2] - 0.05).abs() < 1e-12);
+        assert!(learner.rates[1] < 1.0 && learner.rates[1] > 0.05);
+    }
+
+    #[test]
+    fn no_epoch_and_a_diverged_loss_are_errors() {
+        assert!(fit("text", &mut Scripted::new(&[]), plan(0, 1), &Silent).is_err());
+        let mut diverged = Scripted::new(&[0.5]);
+        diverged.loss = f32::NAN;
+        let message = fit("text", &mut diverged, plan(1, 1), &Silent).unwrap_err().to_string();
+        assert!(message.contains("epoch 1 is NaN"), "{message}");
+    }
+
+    #[test]
+    fn the_log_loss_is_finite_for_huge_logits_and_right_for_zero() {
+        let at_zero = validation(&[0.0, 0.0], &[true, false]).unwrap();
+        assert!((at_zero.log_loss - 2f64.ln()).abs() < 1e-12 && at_zero.auc == 0.5);
+        let wrong = validation(&[1000.0, -1000.0], &[false, true]).unwrap();
+        assert!((wrong.log_loss - 1000.0).abs() < 1e-9 && wrong.auc == 0.0);
+        assert!(validation(&[f32::NAN], &[true]).is_err());
+        assert!(validation(&[], &[]).is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! A training run: features, three encoders, fusion on their frozen vectors, evaluation, checkpoint, card.
+//!
+//! The validation split decides when to stop, the temperatures and the thresholds. The test split is read once, after
+//! the checkpoint has been written, by loading that very checkpoint.
+
+mod encoders;
+mod examples;
+mod finish;
+mod network;
+mod state;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use jtav_model::training::{AudioTrainer, FusionTrainer, ImageTrainer, Standardisation, TextTrainer};
+use jtav_model::{Tokenizer, Vocabulary};
+
+use crate::dataset::DataPack;
+use crate::features::Features;
+use crate::fit::fit;
+use crate::options::{Stage, TrainOptions};
+use crate::progress::Progress;
+use crate::report::{StageRecord, TrainReport};
+
+use encoders::Encoders;
+use network::{Network, WithExamples};
+use state::WorkDir;
+
+pub use finish::score_checkpoint;
+
+/// Trains as `options` say and writes the checkpoint with its model card to `options.out`.
+///
+/// Blocking, hours long at worst; may be killed at any time: finished stages are kept in `options.work_dir` and can be
+/// taken over by a run that leaves them out, and files in `options.out` are only replaced at the very end.
+///
+/// # Errors
+/// The pack (with file and line), a stage that was left out and is not in the work folder, a loss that diverges, a
+/// device fault, a folder that cannot be written.
+pub fn train(options: &TrainOptions, progress: &dyn Progress) -> anyhow::Result<TrainReport> {
+    let run = Run::prepare(options, progress)?;
+    let vocabulary = run.vocabulary()?;
+    let (text, text_record) = run.text(&vocabulary)?;
+    let (audio, audio_record) = run.audio()?;
+    let (image, image_record) = run.image()?;
+    let mut records = vec![text_record, audio_record, image_record];
+    let encoders = Encoders { text, audio, image };
+    let (fusion, calibration, record) = run.fusion(&encoders, &vocabulary)?;
+    records.push(record);
+    finish::finish(&run, encoders, fusion, calibration, &vocabulary, records)
+}
+
+/// Trains the stages named in `options.stages` up to the encoders and keeps them in the work folder, without fusing.
+/// This is how encoders are trained side by side, one process each.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_encoders(options: &TrainOptions, progress: &dyn Progress) -> anyhow::Result<Vec<StageRecord>> {
+    let run = Run::prepare(options, progress)?;
+    let mut records = Vec::new();
+    for stage in options.stages.iter().copied() {
+        records.push(match stage {
+            Stage::Text => run.text(&run.vocabulary()?)?.1,
+            Stage::Audio => run.audio()?.1,
+            Stage::Image => run.image()?.1,
+            Stage::Fusion => anyhow::bail!("the fusion needs all encoders; use `train`"),
+        });
+    }
+    Ok(records)
+}
+
+/// What every stage needs.
+pub(crate) struct Run<'a> {
+    options: &'a TrainOptions,
+    progress: &'a dyn Progress,
+    pack: DataPack,
+    features: Features,
+    work: WorkDir,
+    tokenizer: Tokenizer,
+    started: std::time::Instant,
+}
+
+impl<'a> Run<'a> {
+    fn prepare(options: &'a TrainOptions, progress: &'a dyn Progress) -> anyhow::Result<Self> {
+        let started = std::time::Instant::now();
+        let folder: PathBuf = options.resolve_data()?;
+        let pack = DataPack::read(&folder)?;
+        let features = Features::load(&pack, &options.cache_dir, options.decode_threads, progress)?;
+        for file in &features.unreadable {
+            tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
+        }
+        let work = WorkDir::create(&options.work_dir, &pack)?;
+        Ok(Self { options, progress, pack, features, work, tokenizer: Tokenizer::new(), started })
+    }
+
+    /// Built from the texts of the training side when the text network is trained, else the one it was trained with.
+    fn vocabulary(&self) -> anyhow::Result<Vocabulary> {
+        let path = self.work.vocabulary();
+        if !self.options.stages.contains(&Stage::Text) {
+            return Vocabulary::load(&path).context("the vocabulary of the text network; train the stage `text` first");
+        }
+        let vocabulary = examples::vocabulary(&self.pack, &self.tokenizer, self.options.vocabulary);
+        vocabulary.save(&path)?;
+        Ok(vocabulary)
+    }
+
+    fn text(&self, vocabulary: &Vocabulary) -> anyhow::Result<(TextTrainer, StageRecord)> {
+        let config = jtav_model::training::TextConfig { device: self.options.device, ..self.options.text };
+        let mut trainer = TextTrainer::new(config, vocabulary.rows_total(), self.options.seed)?;
+        let settings = serde_json::to_value(config)?;
+        let record = self.encoder(Stage::Text, &mut trainer, settings, || {
+            examples::texts(&self.pack, &self.tokenizer, vocabulary)
+        })?;
+        Ok((trainer, record))
+    }
+
+    fn audio(&self) -> anyhow::Result<(AudioTrainer, StageRecord)> {
+        let config = jtav_model::training::AudioConfig { device: self.options.device, ..self.options.audio };
+        let clips = examples::training_clips(&self.pack, &self.features);
+        let standardisation = Standardisation::fit(clips.iter().map(|clip| &**clip))
+            .context("the training split has no readable audio")?;
+        let mut trainer = AudioTrainer::new(config, standardisation, self.options.seed)?;
+        let settings = serde_json::to_value(config)?;
+        let record = self.encoder(Stage::Audio, &mut trainer, settings, || examples::clips(&self.pack, &self.features))?;
+        Ok((trainer, record))
+    }
+
+    fn image(&self) -> anyhow::Result<(ImageTrainer, StageRecord)> {
+        let config = jtav_model::training::ImageConfig { device: self.options.device, ..self.options.image };
+        let mut trainer = ImageTrainer::new(config, self.options.seed)?;
+        let settings = serde_json::to_value(config)?;
+        let record =
+            self.encoder(Stage::Image, &mut trainer, settings, || examples::pictures(&self.pack, &self.features))?;
+        Ok((trainer, record))
+    }
+
+    /// Trains one encoder and keeps it, or takes it over from the work folder.
+    fn encoder<N: Network>(
+        &self,
+        stage: Stage,
+        trainer: &mut N,
+        settings: serde_json::Value,
+        examples: impl FnOnce() -> anyhow::Result<examples::Examples<N>>,
+    ) -> anyhow::Result<StageRecord> {
+        if !self.options.stages.contains(&stage) {
+            return self.work.take_over(stage, trainer);
+        }
+        let record = self.fit(stage, trainer, settings, examples()?)?;
+        self.work.keep(&record, trainer)?;
+        Ok(record)
+    }
+
+    fn fit<N: Network>(
+        &self,
+        stage: Stage,
+        trainer: &mut N,
+        settings: serde_json::Value,
+        mut examples: examples::Examples<N>,
+    ) -> anyhow::Result<StageRecord> {
+        examples.train.truncate(self.options.example_limit());
+        anyhow::ensure!(!examples.train.is_empty(), "the training split has nothing for the stage `{stage}`");
+        anyhow::ensure!(!examples.validation.is_empty(), "the validation split has nothing for the stage `{stage}`");
+        let plan = self.options.plan(stage);
+        let mut learner = WithExamples { network: trainer, examples: &examples };
+        let fitted = fit(stage.name(), &mut learner, plan, self.progress)?;
+        Ok(StageRecord {
+            stage,
+            posts_sha256: self.pack.posts_sha256.clone(),
+            seed: self.options.seed,
+            settings,
+            parameters: trainer.parameter_count(),
+            train_examples: examples.train.len(),
+            validation_examples: examples.validation.len(),
+            fit: fitted,
+        })
+    }
+}

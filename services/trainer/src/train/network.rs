@@ -1,0 +1,92 @@
+//! One face for the four trainers, so that one loop trains them all.
+
+use std::path::Path;
+
+use jtav_model::training::{
+    AudioExample, AudioTrainer, EpochReport, FusionExample, FusionTrainer, ImageExample, ImageTrainer, TextExample,
+    TextTrainer,
+};
+use jtav_model::{AudioInput, FusionInput, ModelError, Rgb224, TextInput};
+
+use super::examples::Examples;
+use crate::fit::{Learner, Validation, validation};
+
+/// A trainer of `jtav-model`.
+pub(super) trait Network {
+    type Example;
+    type Input;
+    fn set_learning_rate(&mut self, learning_rate: f64);
+    fn epoch(&mut self, examples: &[Self::Example]) -> Result<EpochReport, ModelError>;
+    fn predict(&self, inputs: &[Self::Input]) -> Result<Vec<f32>, ModelError>;
+    fn snapshot(&mut self);
+    fn restore(&mut self) -> bool;
+    fn save_state(&self, path: &Path) -> Result<(), ModelError>;
+    fn load_state(&mut self, path: &Path) -> Result<(), ModelError>;
+    fn parameter_count(&self) -> usize;
+}
+
+macro_rules! network {
+    ($trainer:ty, $example:ty, $input:ty) => {
+        impl Network for $trainer {
+            type Example = $example;
+            type Input = $input;
+            fn set_learning_rate(&mut self, learning_rate: f64) {
+                <$trainer>::set_learning_rate(self, learning_rate);
+            }
+            fn epoch(&mut self, examples: &[Self::Example]) -> Result<EpochReport, ModelError> {
+                <$trainer>::epoch(self, examples)
+            }
+            fn predict(&self, inputs: &[Self::Input]) -> Result<Vec<f32>, ModelError> {
+                <$trainer>::predict(self, inputs)
+            }
+            fn snapshot(&mut self) {
+                <$trainer>::snapshot(self);
+            }
+            fn restore(&mut self) -> bool {
+                <$trainer>::restore(self)
+            }
+            fn save_state(&self, path: &Path) -> Result<(), ModelError> {
+                <$trainer>::save_state(self, path)
+            }
+            fn load_state(&mut self, path: &Path) -> Result<(), ModelError> {
+                <$trainer>::load_state(self, path)
+            }
+            fn parameter_count(&self) -> usize {
+                <$trainer>::parameter_count(self)
+            }
+        }
+    };
+}
+
+network!(TextTrainer, TextExample, TextInput);
+network!(AudioTrainer, AudioExample, AudioInput);
+network!(ImageTrainer, ImageExample, Rgb224);
+network!(FusionTrainer, FusionExample, FusionInput);
+
+/// A trainer with what it learns from and what it is judged by.
+pub(super) struct WithExamples<'a, N: Network> {
+    pub network: &'a mut N,
+    pub examples: &'a Examples<N>,
+}
+
+impl<N: Network> Learner for WithExamples<'_, N> {
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.network.set_learning_rate(learning_rate);
+    }
+
+    fn epoch(&mut self) -> anyhow::Result<EpochReport> {
+        Ok(self.network.epoch(&self.examples.train)?)
+    }
+
+    fn validate(&mut self) -> anyhow::Result<Validation> {
+        validation(&self.network.predict(&self.examples.validation)?, &self.examples.labels)
+    }
+
+    fn snapshot(&mut self) {
+        self.network.snapshot();
+    }
+
+    fn restore(&mut self) -> bool {
+        self.network.restore()
+    }
+}
