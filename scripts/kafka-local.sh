@@ -109,7 +109,8 @@ configure() {
   [ "$port" != "$controller_port" ] || die "broker and controller need two ports, both are $port"
   mkdir -p "$dir"
   dir="$(cd "$dir" && pwd)"
-  printf 'port=%s\ncontroller_port=%s\n' "$port" "$controller_port" > "$dir/instance"
+  printf 'port=%s\ncontroller_port=%s\n' "$port" "$controller_port" > "$dir/instance.new"
+  mv "$dir/instance.new" "$dir/instance"
   cat > "$dir/server.properties" <<CFG
 process.roles=broker,controller
 node.id=1
@@ -188,16 +189,24 @@ become_broker() {
 is_up() {
   local pid
   pid="$(cat "$dir/pid" 2> /dev/null)" || return 1
-  [ -n "$pid" ] && tr '\0' '\n' < "/proc/$pid/cmdline" 2> /dev/null | grep -qxF "$(cd "$dir" && pwd)/server.properties"
+  [ -n "$pid" ] && { tr '\0' '\n' < "/proc/$pid/cmdline"; } 2> /dev/null | grep -qxF "$(cd "$dir" && pwd)/server.properties"
 }
 
-wait_ready() {
-  local deadline=$((SECONDS + start_timeout_s)) pid
-  until grep -q 'Kafka Server started' "$dir/kafka.log" 2> /dev/null; do
+# A caller of `run` may come here before its broker has written its process id, and find the one of a broker that was
+# killed before: a dead process counts only when it stays the recorded one for a while.
+wait_ready() { # seconds that a dead process is given
+  local deadline=$((SECONDS + start_timeout_s)) dead_since="" pid
+  # The running process first: the log may still be that of the one before.
+  until is_up && grep -q 'Kafka Server started' "$dir/kafka.log" 2> /dev/null; do
     pid="$(cat "$dir/pid" 2> /dev/null || true)"
     if [ -n "$pid" ] && ! kill -0 "$pid" 2> /dev/null; then
-      tail -n 20 "$dir/kafka.log" >&2
-      die "the broker died; its log is $dir/kafka.log"
+      dead_since="${dead_since:-$SECONDS}"
+      if [ $((SECONDS - dead_since)) -ge "$1" ]; then
+        tail -n 20 "$dir/kafka.log" >&2
+        die "the broker died; its log is $dir/kafka.log"
+      fi
+    else
+      dead_since=""
     fi
     [ $SECONDS -lt $deadline ] || die "not serving after $start_timeout_s s; its log is $dir/kafka.log"
     sleep 0.1
@@ -224,14 +233,16 @@ end_with() {
 case "$command" in
   fetch) fetch ;;
   start)
-    if is_up; then wait_ready; exit 0; fi
-    prepare
-    (become_broker) &
-    disown
-    wait_ready
+    if ! is_up; then
+      prepare
+      rm -f "$dir/pid"
+      (become_broker) &
+      disown
+    fi
+    wait_ready 0
     ;;
   run) prepare; become_broker ;;
-  wait) wait_ready ;;
+  wait) wait_ready 15 ;;
   stop) end_with TERM ;;
   kill) end_with KILL ;;
   wipe)

@@ -19,7 +19,7 @@ pub use embedding::{EmbeddingV1, Vector, VectorError};
 pub use erasure::ErasureV1;
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};
 pub use post::{DatasetGroups, DatasetLabels, DatasetMedia, DatasetPostV1, MediaRef, PostV1, TextPart};
-pub use sentiment::{AttentionSummary, AudioSpan, ImageCell, Label, MoodTag, SentimentV1, WordWeight};
+pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, Label, MoodTag, SentimentV1, WordWeight};
 
 /// Deterministic id of one visible effect: the same post, revision and model give the same id on every attempt,
 /// so a consumer that has seen it may drop the record (design D6).

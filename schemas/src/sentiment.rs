@@ -89,6 +89,20 @@ pub struct AttentionSummary {
     pub image_cells: Vec<ImageCell>,
 }
 
+/// What each modality, and their interaction, added to the logit before calibration: positive numbers speak for
+/// `positive`. An absent modality adds exactly 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Contributions {
+    /// Of the text alone.
+    pub text: f32,
+    /// Of the audio clip alone.
+    pub audio: f32,
+    /// Of the image alone.
+    pub image: f32,
+    /// Of the modalities together (CMF-AP).
+    pub interaction: f32,
+}
+
 /// `sentiment.v1`: the label of one revision of a post by one model. The Kafka key is the post id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "sentiment.v1")]
@@ -118,6 +132,9 @@ pub struct SentimentV1 {
     /// What the networks looked at.
     #[serde(default)]
     pub attention: AttentionSummary,
+    /// Which modality moved the label, and how far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contributions: Option<Contributions>,
     /// Name and weights of the model.
     pub model_version: String,
     /// Timestamp of the input record, milliseconds since 1970.

@@ -1,1 +1,9 @@
-//! jtav-audio-encoder
+//! Box 5b: sound to its vector by constant-Q transform and DCRNN.
+//!
+//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+
+mod actor;
+mod backend;
+
+pub use actor::AudioEncoderActor;
+pub use backend::{AudioBackend, stub};

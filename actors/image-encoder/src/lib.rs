@@ -1,1 +1,9 @@
-//! jtav-image-encoder
+//! Box 5c: picture to its vector by DenseNet-121.
+//!
+//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+
+mod actor;
+mod backend;
+
+pub use actor::ImageEncoderActor;
+pub use backend::{ImageBackend, stub};

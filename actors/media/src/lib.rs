@@ -1,1 +1,34 @@
-//! jtav-media
+//! The media box of the diagram: fetch, then decode.
+//!
+//! ```text
+//! FetchMedia ──► FetchActor ─ Fetcher ─► policy · host slots · byte budget · redirects · retries ─► FetchedMedia
+//! DecodeMedia ─► DecodeActor ─ DecodePool ─► decode(bytes): sniff ─► picture | sound ─────────────► Decoded
+//! ```
+//!
+//! Everything here treats hosts and bytes as hostile: nothing is contacted that the [`policy`] does not name public,
+//! nothing is allocated that a limit has not allowed, and every failure is an [`AbsentReason`] of one part of a post.
+//!
+//! [`AbsentReason`]: jtav_schemas::AbsentReason
+
+mod actor;
+mod budget;
+mod decode;
+mod fetch;
+mod hosts;
+mod params;
+mod picture;
+pub mod policy;
+mod pool;
+mod resolver;
+mod sniff;
+mod sound;
+
+pub use actor::{DecodeActor, FetchActor};
+pub use decode::{decode, image_view};
+pub use fetch::{FetchSetupError, Fetcher, accept};
+pub use params::{DecodeLimits, DecodeParams, FetchLimits, FetchParams};
+pub use picture::center_crop;
+pub use policy::{AddressPolicy, Denied};
+pub use pool::DecodePool;
+pub use resolver::{Lookup, SystemLookup};
+pub use sound::SAMPLE_RATE_HZ;

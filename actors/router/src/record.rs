@@ -39,6 +39,7 @@ pub(crate) fn sentiment(
         moods: if modalities.audio.is_present() { fused.moods.clone() } else { Vec::new() },
         modalities,
         attention: summary(attention),
+        contributions: fused.contributions,
         model_version: context.model_version.to_string(),
         event_time_ms: context.provenance.record.source.timestamp_ms,
         received_at_ms: context.provenance.received_at_ms,

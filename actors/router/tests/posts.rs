@@ -112,7 +112,7 @@ impl ImageEncoder for Stage1 {
 impl Fusion for Stage1 {
     fn fuse(&self, _: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>> {
         let moods = vec![MoodTag { tag: "Q1".into(), probability: 0.9 }];
-        async { Ok(Fused { u: vector(), probability: 0.8, threshold: 0.5, moods }) }.boxed()
+        async { Ok(Fused { u: vector(), probability: 0.8, threshold: 0.5, moods, contributions: None }) }.boxed()
     }
 }
 

@@ -119,6 +119,11 @@ impl PartitionLedger {
         self.unsettled.len()
     }
 
+    /// Records received since the oldest unsettled one, settled or not: what a crash now would bring again.
+    pub fn window(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The ownership period.
     pub fn epoch(&self) -> AssignmentEpoch {
         self.epoch

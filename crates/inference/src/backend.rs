@@ -14,6 +14,22 @@ pub trait Backend: 'static {
     fn forward(&mut self, items: &[Self::Item]) -> Result<Vec<Self::Output>, BackendError>;
 }
 
+/// A backend whose network is chosen at run time.
+pub type BoxedBackend<I, O> = Box<dyn Backend<Item = I, Output = O>>;
+
+impl<I: Send + 'static, O: Send + 'static> Backend for BoxedBackend<I, O> {
+    type Item = I;
+    type Output = O;
+
+    fn cost(&self, item: &I) -> u64 {
+        (**self).cost(item)
+    }
+
+    fn forward(&mut self, items: &[I]) -> Result<Vec<O>, BackendError> {
+        (**self).forward(items)
+    }
+}
+
 /// Why a batch failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BackendError {

@@ -12,7 +12,7 @@ mod batch;
 mod device_thread;
 mod stub;
 
-pub use backend::{Backend, BackendError, FatalHook};
+pub use backend::{Backend, BackendError, BoxedBackend, FatalHook};
 pub use batch::{BatchLimits, BatchLimitsError, take_batch};
 pub use device_thread::{InferenceHandle, InferenceParams, spawn};
 pub use stub::StubBackend;

@@ -45,11 +45,7 @@ pub struct TopicInfo {
 /// Creates the topics that are missing and waits until they have leaders; existing ones are left as they are. Safe to
 /// call from several processes at once. The in-process cluster does not know this call: use its own
 /// [`crate::InProcessCluster::create_topic`].
-pub async fn ensure_topics(
-    client: &ClientSettings,
-    topics: &[TopicSpec],
-    timeout: Duration,
-) -> Result<(), KafkaError> {
+pub async fn ensure_topics(client: &ClientSettings, topics: &[TopicSpec], timeout: Duration) -> Result<(), KafkaError> {
     let deadline = Instant::now() + timeout;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
     let existing: BTreeSet<String> = describe_topics(client, &names, timeout)?
@@ -62,10 +58,9 @@ pub async fn ensure_topics(
         .filter(|topic| !existing.contains(&topic.name))
         .map(|topic| {
             let replication = TopicReplication::Fixed(topic.replication);
-            topic
-                .config
-                .iter()
-                .fold(NewTopic::new(&topic.name, topic.partitions, replication), |new, (key, value)| new.set(key, value))
+            topic.config.iter().fold(NewTopic::new(&topic.name, topic.partitions, replication), |new, (key, value)| {
+                new.set(key, value)
+            })
         })
         .collect();
     if missing.is_empty() {
@@ -103,10 +98,8 @@ pub fn describe_topics(
 ) -> Result<Vec<TopicInfo>, KafkaError> {
     let admin = admin(client)?;
     // All topics are asked for: asking for one by name lets a broker with auto-creation make it.
-    let metadata = admin
-        .inner()
-        .fetch_metadata(None, timeout)
-        .map_err(|error| KafkaError::broker("fetch metadata", error))?;
+    let metadata =
+        admin.inner().fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
     names
         .iter()
         .map(|name| {

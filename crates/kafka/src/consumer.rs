@@ -206,8 +206,9 @@ impl Consumer {
                 .native
                 .commit(&list, rdkafka::consumer::CommitMode::Sync)
                 .map_err(|error| KafkaError::broker("commit offsets", error)),
-            CommitMode::Async => ffi::commit_async(&self.native, &list)
-                .map_err(|code| KafkaError::code_only("commit offsets", code)),
+            CommitMode::Async => {
+                ffi::commit_async(&self.native, &list).map_err(|code| KafkaError::code_only("commit offsets", code))
+            }
         }
     }
 

@@ -11,8 +11,8 @@ use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::consumer::{CommitResult, PartitionCommit};
 use crate::KafkaError;
+use crate::consumer::{CommitResult, PartitionCommit};
 
 /// Sends librdkafka's log lines to `tracing` and counts its errors.
 #[derive(Debug, Clone, Copy, Default)]

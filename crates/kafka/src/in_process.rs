@@ -151,9 +151,7 @@ impl InProcessCluster {
 
     /// Creates a topic with one replica.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        self.native()?
-            .create_topic(name, partitions, 1)
-            .map_err(|error| KafkaError::broker("create topic", error))
+        self.native()?.create_topic(name, partitions, 1).map_err(|error| KafkaError::broker("create topic", error))
     }
 
     /// Lets the next requests of a kind fail, one error each, in order.

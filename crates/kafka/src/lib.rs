@@ -32,6 +32,6 @@ pub use in_process::{InProcessCluster, InjectedError, Request};
 pub use meter::{IN_PROCESS_MAX_BYTES, IN_PROCESS_MAX_RECORDS};
 pub use passthrough::{UnsafeSetting, check_passthrough};
 pub use producer::{Delivered, Producer, ProducerSettings};
-pub use reader::{read_all, watermarks};
+pub use reader::{group_positions, read_all, watermarks};
 pub use record::{OutboundRecord, Record};
 pub use settings::{AssignmentStrategy, ClientSettings, ConsumerSettings};

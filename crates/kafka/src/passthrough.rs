@@ -67,11 +67,7 @@ const RULES: &[(&str, Refused, &str)] = &[
         Refused::Unless(&["false"]),
         "the end of a partition would be reported as an error of the consumer",
     ),
-    (
-        "isolation.level",
-        Refused::Unless(&["read_committed"]),
-        "posts of aborted transactions would be labelled",
-    ),
+    ("isolation.level", Refused::Unless(&["read_committed"]), "posts of aborted transactions would be labelled"),
     (
         "allow.auto.create.topics",
         Refused::Unless(&["false"]),
@@ -100,7 +96,11 @@ const RULES: &[(&str, Refused, &str)] = &[
         Refused::Unless(&["murmur2_random", "murmur2"]),
         "records of one post would land in other partitions than those of producers written in Java, and lose their order",
     ),
-    ("transactional.id", Refused::Always, "the producer is idempotent and not transactional; a record would never become visible"),
+    (
+        "transactional.id",
+        Refused::Always,
+        "the producer is idempotent and not transactional; a record would never become visible",
+    ),
     ("enable.ssl.certificate.verification", Refused::When(&["false", "f", "0"]), VERIFY),
     ("ssl.endpoint.identification.algorithm", Refused::Unless(&["https"]), VERIFY),
     ("ssl.engine.location", Refused::Always, CODE),
@@ -110,11 +110,7 @@ const RULES: &[(&str, Refused, &str)] = &[
         Refused::Unless(&["false"]),
         "unsigned tokens prove nothing to the broker",
     ),
-    (
-        "test.mock.num.brokers",
-        Refused::Always,
-        "it replaces the brokers by ones in memory that lose everything",
-    ),
+    ("test.mock.num.brokers", Refused::Always, "it replaces the brokers by ones in memory that lose everything"),
     ("log.queue", Refused::Always, "log lines are taken from that queue already"),
 ];
 

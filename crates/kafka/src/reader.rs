@@ -75,13 +75,44 @@ pub fn watermarks(
     partition_watermarks(&reader(client)?, topic, timeout)
 }
 
+/// Committed positions of a group in every partition of a topic, without joining it; partitions without one are left
+/// out. Blocks up to `timeout` for each of its two requests.
+pub fn group_positions(
+    client: &ClientSettings,
+    group_id: &str,
+    topic: &str,
+    timeout: Duration,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let reader = grouped_reader(client, group_id)?;
+    let metadata = reader.fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
+    let found = metadata
+        .topics()
+        .iter()
+        .find(|found| found.name() == topic)
+        .ok_or_else(|| KafkaError::UnknownTopic(topic.to_owned()))?;
+    let mut list = TopicPartitionList::new();
+    for partition in found.partitions() {
+        list.add_partition(topic, partition.id());
+    }
+    let list = reader
+        .committed_offsets(list, timeout)
+        .map_err(|error| KafkaError::broker("fetch committed offsets", error))?;
+    let mut positions = BTreeMap::new();
+    for element in list.elements() {
+        element.error().map_err(|error| KafkaError::broker("fetch committed offsets", error))?;
+        if let Offset::Offset(offset) = element.offset() {
+            positions.insert(element.partition(), offset);
+        }
+    }
+    Ok(positions)
+}
+
 fn partition_watermarks(
     reader: &BaseConsumer<LogContext>,
     topic: &str,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
-    let metadata =
-        reader.fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
+    let metadata = reader.fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
     let found = metadata
         .topics()
         .iter()
@@ -100,13 +131,18 @@ fn partition_watermarks(
 }
 
 fn reader(client: &ClientSettings) -> Result<BaseConsumer<LogContext>, KafkaError> {
+    // Assigning by hand joins no group, but librdkafka wants a name.
+    grouped_reader(client, "jtav-reader")
+}
+
+fn grouped_reader(client: &ClientSettings, group_id: &str) -> Result<BaseConsumer<LogContext>, KafkaError> {
     let mut config = client.config()?;
     config
-        // Assigning by hand joins no group, but librdkafka wants a name.
-        .set("group.id", "jtav-reader")
+        .set("group.id", group_id)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest");
-    BaseConsumer::from_config_and_context(&config, LogContext).map_err(|error| KafkaError::broker("create reader", error))
+    BaseConsumer::from_config_and_context(&config, LogContext)
+        .map_err(|error| KafkaError::broker("create reader", error))
 }

@@ -23,10 +23,7 @@ pub struct Record {
 impl Record {
     pub(crate) fn from_native(message: &BorrowedMessage<'_>) -> Self {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers
-                .iter()
-                .map(|header| (header.key.to_owned(), header.value.map(Bytes::copy_from_slice)))
-                .collect()
+            headers.iter().map(|header| (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))).collect()
         });
         Self {
             topic: message.topic().to_owned(),

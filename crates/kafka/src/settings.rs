@@ -138,6 +138,15 @@ impl ConsumerSettings {
         for (key, value) in [
             ("queued.min.messages", self.queued_min_messages.to_string()),
             ("queued.max.messages.kbytes", self.queued_max_messages_kbytes.to_string()),
+            // How long fetching rests once enough is fetched ahead. The default of 1 s suits a prefetch of 100,000
+            // records; with a bounded one the reader would run dry every second.
+            ("fetch.queue.backoff.ms", "10".to_owned()),
+            // Longer than finding the coordinator again takes (500 ms and the connection). With the default of 100 ms
+            // a commit that meets a coordinator that has moved is retried on a connection that is just being changed,
+            // fails, marks the new coordinator dead, and so on without heartbeats until the session ends: measured on
+            // librdkafka 2.12.1, every partition lost after `session_timeout_ms` instead of a pause of about 1 s.
+            ("retry.backoff.ms", "1000".to_owned()),
+            ("retry.backoff.max.ms", "2000".to_owned()),
         ] {
             if config.get(key).is_none() {
                 config.set(key, value);

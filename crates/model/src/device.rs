@@ -83,6 +83,17 @@ pub fn cuda_devices() -> usize {
     usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
 }
 
+/// Whether the hardware multiplies bf16 natively. Elsewhere libtorch emulates it, many times slower than f32.
+pub(crate) fn multiplies_bf16(device: tch::Device) -> bool {
+    match device {
+        tch::Device::Cuda(_) => true,
+        #[cfg(target_arch = "x86_64")]
+        _ => std::arch::is_x86_feature_detected!("avx512bf16"),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => false,
+    }
+}
+
 /// Makes libtorch compute on the calling thread alone. Call it first thing on every thread that owns a network: the
 /// setting does not reach a thread that has used libtorch already, and N threads of one beat one of N (design D10).
 pub fn single_threaded() {

@@ -48,9 +48,9 @@ pub use checkpoint::{Calibration, Checkpoint, Dimensions, Manifest, Probe, Stand
 pub use device::DeviceChoice;
 pub use error::ModelError;
 pub use inference::{
-    AudioInput, AudioNetwork, Contributions, Encoded, FusionInput, FusionNetwork, FusionOutput, ImageNetwork, Rgb224,
-    TextNetwork, IMAGE_CELLS, IMAGE_SIDE,
+    AudioInput, AudioNetwork, Contributions, Encoded, FusionInput, FusionNetwork, FusionOutput, IMAGE_CELLS,
+    IMAGE_SIDE, ImageNetwork, Rgb224, TextNetwork,
 };
 pub use modality::{Modality, ModalitySet};
-pub use probe::{parity_probe, ParityReport};
+pub use probe::{ParityReport, parity_probe};
 pub use text::{TextInput, TokenisedText, Tokenizer, Vocabulary, VocabularyConfig};

@@ -82,10 +82,7 @@ mod tests {
     #[test]
     fn the_seven_subsets_have_seven_names() {
         let names: Vec<_> = ModalitySet::all_non_empty().map(|set| set.to_string()).collect();
-        assert_eq!(
-            names,
-            ["text", "audio", "text+audio", "image", "text+image", "audio+image", "text+audio+image"]
-        );
+        assert_eq!(names, ["text", "audio", "text+audio", "image", "text+image", "audio+image", "text+audio+image"]);
         assert_eq!(ModalitySet::from_presence(true, false, true).to_string(), "text+image");
         assert!(ModalitySet::from_presence(false, false, false).is_empty());
     }

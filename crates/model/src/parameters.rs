@@ -40,8 +40,6 @@ pub(crate) struct Parameters {
     pub tensors: BTreeMap<String, Tensor>,
     /// Names of those that an optimiser moves, in the order of construction.
     pub trainable: Vec<String>,
-    /// Where they all live.
-    pub device: Device,
 }
 
 impl Parameters {
@@ -72,7 +70,7 @@ impl<'a> Builder<'a> {
     }
 
     fn new(stored: Option<&'a dyn Stored>, seed: u64, device: Device) -> Self {
-        let parameters = Parameters { tensors: BTreeMap::new(), trainable: Vec::new(), device };
+        let parameters = Parameters { tensors: BTreeMap::new(), trainable: Vec::new() };
         let rng = RefCell::new(StdRng::seed_from_u64(seed));
         Self { stored, rng, parameters: RefCell::new(parameters), device }
     }
@@ -185,9 +183,12 @@ mod tests {
     #[test]
     fn drawn_values_have_the_variance_asked_for() {
         let mut rng = StdRng::seed_from_u64(7);
-        for (init, variance) in
-            [(Init::HeNormal, 2.0 / 100.0), (Init::Glorot, 2.0 / 300.0), (Init::Normal(0.5), 0.25), (Init::Uniform(3.0), 3.0)]
-        {
+        for (init, variance) in [
+            (Init::HeNormal, 2.0 / 100.0),
+            (Init::Glorot, 2.0 / 300.0),
+            (Init::Normal(0.5), 0.25),
+            (Init::Uniform(3.0), 3.0),
+        ] {
             let values = draw(&mut rng, &[200, 100], init);
             let measured = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
             assert!((measured / variance - 1.0).abs() < 0.05, "{init:?}: {measured} for {variance}");

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use jtav_schemas::{AudioSpan, ImageCell, MoodTag, PerModality, VectorError, WordWeight};
+use jtav_schemas::{AudioSpan, Contributions, ImageCell, MoodTag, PerModality, VectorError, WordWeight};
 
 /// A checked vector: not empty, finite, not zero. Nothing else is ever fused or published.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,4 +62,6 @@ pub struct Fused {
     pub threshold: f32,
     /// Most probable first; empty without audio.
     pub moods: Vec<MoodTag>,
+    /// What each modality added to the logit; a stand-in network has none.
+    pub contributions: Option<Contributions>,
 }

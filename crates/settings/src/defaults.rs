@@ -57,9 +57,9 @@ mod tests {
     fn every_key_of_the_types_is_in_the_file_and_the_other_way_round() {
         let of_types = toml::Table::try_from(Settings::default()).unwrap();
         let keys = |table: &Table| -> Vec<String> {
-            let sections = table.iter().flat_map(|(section, keys)| {
-                keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}"))
-            });
+            let sections = table
+                .iter()
+                .flat_map(|(section, keys)| keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}")));
             sections.collect()
         };
         assert_eq!(keys(&of_types), keys(&TABLE), "same keys, in the same order");

@@ -85,11 +85,13 @@ pub enum SettingsError {
         source: std::io::Error,
     },
     /// The configuration file is not TOML.
-    #[error("`{}` is not TOML: {message}", path.display())]
+    #[error("`{}` is not TOML: line {line}: {message}", path.display())]
     Syntax {
         /// Which.
         path: PathBuf,
-        /// Line, column and what was expected.
+        /// From 1.
+        line: usize,
+        /// What was expected.
         message: String,
     },
     /// Keys or values that are wrong by themselves.

@@ -21,16 +21,9 @@ fn clip(rate_hz: u32) -> Vec<f32> {
 fn front_end(c: &mut Criterion) {
     let pcm = clip(SAMPLE_RATE_HZ);
     let constant_q = CqtFrontEnd::new();
-    c.bench_function("constant_q_decibels_10s", |b| {
-        b.iter(|| constant_q.decibels(black_box(&pcm)))
-    });
+    c.bench_function("constant_q_decibels_10s", |b| b.iter(|| constant_q.decibels(black_box(&pcm))));
 
-    let params = MelParams {
-        sample_rate_hz: SAMPLE_RATE_HZ,
-        n_fft: N_FFT,
-        hop_length: HOP_LENGTH,
-        n_mels: BINS,
-    };
+    let params = MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
     match MelSpectrogram::new(params) {
         Ok(mel) => {
             c.bench_function("mel_power_10s", |b| b.iter(|| mel.power(black_box(&pcm))));

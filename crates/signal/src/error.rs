@@ -58,10 +58,7 @@ impl SignalError {
     }
 
     pub(crate) fn invalid(name: &'static str, problem: impl Into<String>) -> Self {
-        Self::InvalidParameter {
-            name,
-            problem: problem.into(),
-        }
+        Self::InvalidParameter { name, problem: problem.into() }
     }
 }
 

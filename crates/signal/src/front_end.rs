@@ -22,9 +22,7 @@ impl CqtFrontEnd {
             bins_per_octave: BINS_PER_OCTAVE,
             n_bins: BINS,
         };
-        Self {
-            constant_q: ConstantQ::build(params),
-        }
+        Self { constant_q: ConstantQ::build(params) }
     }
 
     /// Decibels relative to the loudest value of the clip, in [−80, 0], `[frames, 96]` with

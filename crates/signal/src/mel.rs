@@ -46,36 +46,22 @@ impl MelSpectrogram {
     /// [`SignalError::InvalidParameter`]; among them a band so narrow that no FFT bin falls into
     /// it, which would be a row of constant silence.
     pub fn new(params: MelParams) -> Result<Self, SignalError> {
-        let MelParams {
-            sample_rate_hz,
-            n_fft,
-            hop_length,
-            n_mels,
-        } = params;
+        let MelParams { sample_rate_hz, n_fft, hop_length, n_mels } = params;
         if sample_rate_hz == 0 {
             return Err(SignalError::invalid("sample_rate_hz", "must be positive"));
         }
         if !(2..=65_536).contains(&n_fft) || !n_fft.is_multiple_of(2) {
-            return Err(SignalError::invalid(
-                "n_fft",
-                format!("{n_fft} is not an even number in 2..=65536"),
-            ));
+            return Err(SignalError::invalid("n_fft", format!("{n_fft} is not an even number in 2..=65536")));
         }
         if hop_length == 0 {
             return Err(SignalError::invalid("hop_length", "must be positive"));
         }
         if n_mels == 0 || n_mels > n_fft {
-            return Err(SignalError::invalid(
-                "n_mels",
-                format!("{n_mels} is not in 1..={n_fft}"),
-            ));
+            return Err(SignalError::invalid("n_mels", format!("{n_mels} is not in 1..={n_fft}")));
         }
         let bands = slaney_bands(params);
         if let Some(band) = bands.iter().position(|band| band.weights.is_empty()) {
-            return Err(SignalError::invalid(
-                "n_mels",
-                format!("band {band} of {n_mels} contains no FFT bin"),
-            ));
+            return Err(SignalError::invalid("n_mels", format!("band {band} of {n_mels} contains no FFT bin")));
         }
         let hann = |i| (0.5 - 0.5 * (TAU * i as f64 / n_fft as f64).cos()) as f32;
         Ok(Self {
@@ -93,12 +79,7 @@ impl MelSpectrogram {
     /// [`SignalError::EmptyClip`], [`SignalError::BadSample`].
     pub fn power(&self, samples: &[f32]) -> Result<Spectrogram, SignalError> {
         check_clip(samples)?;
-        let MelParams {
-            n_fft,
-            hop_length,
-            n_mels,
-            ..
-        } = self.params;
+        let MelParams { n_fft, hop_length, n_mels, .. } = self.params;
         let frames = 1 + samples.len() / hop_length;
         let mut windowed = self.fft.make_input_vec();
         let mut spectrum = self.fft.make_output_vec();
@@ -108,41 +89,24 @@ impl MelSpectrogram {
         for frame in 0..frames {
             let start = (frame * hop_length) as isize - (n_fft / 2) as isize;
             copy_zero_padded(samples, start, &mut windowed);
-            windowed
-                .iter_mut()
-                .zip(&self.window)
-                .for_each(|(x, w)| *x *= w);
-            self.fft
-                .process_with_scratch(&mut windowed, &mut spectrum, &mut scratch)?;
-            power
-                .iter_mut()
-                .zip(&spectrum)
-                .for_each(|(p, x)| *p = x.norm_sqr());
+            windowed.iter_mut().zip(&self.window).for_each(|(x, w)| *x *= w);
+            self.fft.process_with_scratch(&mut windowed, &mut spectrum, &mut scratch)?;
+            power.iter_mut().zip(&spectrum).for_each(|(p, x)| *p = x.norm_sqr());
             values.extend(self.bands.iter().map(|band| band.apply(&power)));
         }
-        Ok(Spectrogram {
-            frames,
-            bins: n_mels,
-            values,
-        })
+        Ok(Spectrogram { frames, bins: n_mels, values })
     }
 }
 
 impl fmt::Debug for MelSpectrogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MelSpectrogram")
-            .field("params", &self.params)
-            .finish_non_exhaustive()
+        f.debug_struct("MelSpectrogram").field("params", &self.params).finish_non_exhaustive()
     }
 }
 
 impl Band {
     fn apply(&self, power: &[f32]) -> f32 {
-        self.weights
-            .iter()
-            .zip(&power[self.first_bin..])
-            .map(|(w, p)| w * p)
-            .sum()
+        self.weights.iter().zip(&power[self.first_bin..]).map(|(w, p)| w * p).sum()
     }
 }
 
@@ -163,11 +127,7 @@ fn slaney_bands(params: MelParams) -> Vec<Band> {
             };
             let bins = 0..=params.n_fft / 2;
             let first_bin = bins.clone().find(|&k| weight(k) > 0.0).unwrap_or(0);
-            let weights = bins
-                .skip(first_bin)
-                .map(weight)
-                .take_while(|&w| w > 0.0)
-                .collect();
+            let weights = bins.skip(first_bin).map(weight).take_while(|&w| w > 0.0).collect();
             Band { first_bin, weights }
         })
         .collect()
@@ -175,31 +135,18 @@ fn slaney_bands(params: MelParams) -> Vec<Band> {
 
 /// Slaney's scale: linear up to 1 kHz (15 mel), logarithmic above, 27 mel per factor 6.4.
 fn hz_to_mel(hz: f64) -> f64 {
-    if hz < 1_000.0 {
-        hz * 3.0 / 200.0
-    } else {
-        15.0 + (hz / 1_000.0).ln() * 27.0 / 6.4f64.ln()
-    }
+    if hz < 1_000.0 { hz * 3.0 / 200.0 } else { 15.0 + (hz / 1_000.0).ln() * 27.0 / 6.4f64.ln() }
 }
 
 fn mel_to_hz(mel: f64) -> f64 {
-    if mel < 15.0 {
-        mel * 200.0 / 3.0
-    } else {
-        1_000.0 * ((mel - 15.0) * 6.4f64.ln() / 27.0).exp()
-    }
+    if mel < 15.0 { mel * 200.0 / 3.0 } else { 1_000.0 * ((mel - 15.0) * 6.4f64.ln() / 27.0).exp() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PARAMS: MelParams = MelParams {
-        sample_rate_hz: 22_050,
-        n_fft: 2_048,
-        hop_length: 1_024,
-        n_mels: 96,
-    };
+    const PARAMS: MelParams = MelParams { sample_rate_hz: 22_050, n_fft: 2_048, hop_length: 1_024, n_mels: 96 };
 
     #[test]
     fn the_mel_scale_and_its_inverse_cancel() {
@@ -211,55 +158,27 @@ mod tests {
     #[test]
     fn a_tone_is_loudest_in_the_band_around_it() {
         let mel = MelSpectrogram::new(PARAMS).unwrap();
-        let tone: Vec<f32> = (0..22_050)
-            .map(|i| (TAU * 1_000.0 * f64::from(i) / 22_050.0).sin() as f32)
-            .collect();
+        let tone: Vec<f32> = (0..22_050).map(|i| (TAU * 1_000.0 * f64::from(i) / 22_050.0).sin() as f32).collect();
         let power = mel.power(&tone).unwrap();
         let frame = &power.values[10 * 96..11 * 96];
-        let loudest = (0..96)
-            .max_by(|&a, &b| frame[a].total_cmp(&frame[b]))
-            .unwrap();
+        let loudest = (0..96).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).unwrap();
         // 1 kHz is 15 mel, band centres lie at (i + 1) * top / 97.
         let expected = 15.0 / hz_to_mel(11_025.0) * 97.0 - 1.0;
-        assert!(
-            (loudest as f64 - expected).abs() <= 1.0,
-            "band {loudest}, expected {expected}"
-        );
+        assert!((loudest as f64 - expected).abs() <= 1.0, "band {loudest}, expected {expected}");
     }
 
     #[test]
     fn parameters_without_a_usable_filter_bank_are_refused() {
         let bad = [
-            MelParams {
-                sample_rate_hz: 0,
-                ..PARAMS
-            },
+            MelParams { sample_rate_hz: 0, ..PARAMS },
             MelParams { n_fft: 0, ..PARAMS },
-            MelParams {
-                n_fft: 2_047,
-                ..PARAMS
-            },
-            MelParams {
-                hop_length: 0,
-                ..PARAMS
-            },
-            MelParams {
-                n_mels: 0,
-                ..PARAMS
-            },
-            MelParams {
-                n_mels: 1_000,
-                ..PARAMS
-            },
+            MelParams { n_fft: 2_047, ..PARAMS },
+            MelParams { hop_length: 0, ..PARAMS },
+            MelParams { n_mels: 0, ..PARAMS },
+            MelParams { n_mels: 1_000, ..PARAMS },
         ];
         for params in bad {
-            assert!(
-                matches!(
-                    MelSpectrogram::new(params),
-                    Err(SignalError::InvalidParameter { .. })
-                ),
-                "{params:?}"
-            );
+            assert!(matches!(MelSpectrogram::new(params), Err(SignalError::InvalidParameter { .. })), "{params:?}");
         }
     }
 }

@@ -16,21 +16,14 @@ pub const MAX_ABS_SAMPLE: f32 = 4_294_967_296.0;
 /// frame is incomplete (a truncated decode, where guessing would swap channels).
 pub fn downmix(interleaved: &[f32], channels: usize) -> Result<Vec<f32>, SignalError> {
     match channels {
-        0 => Err(SignalError::invalid(
-            "channels",
-            "there must be at least one",
-        )),
+        0 => Err(SignalError::invalid("channels", "there must be at least one")),
         1 => Ok(interleaved.to_vec()),
-        _ if !interleaved.len().is_multiple_of(channels) => Err(SignalError::PartialFrame {
-            samples: interleaved.len(),
-            channels,
-        }),
+        _ if !interleaved.len().is_multiple_of(channels) => {
+            Err(SignalError::PartialFrame { samples: interleaved.len(), channels })
+        }
         _ => {
             let share = 1.0 / channels as f32;
-            Ok(interleaved
-                .chunks_exact(channels)
-                .map(|frame| frame.iter().sum::<f32>() * share)
-                .collect())
+            Ok(interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * share).collect())
         }
     }
 }
@@ -40,10 +33,7 @@ pub(crate) fn check_samples(samples: &[f32]) -> Result<(), SignalError> {
     // NaN compares false, so this one comparison also catches it.
     let usable = |x: f32| x.abs() <= MAX_ABS_SAMPLE;
     match samples.iter().position(|&x| !usable(x)) {
-        Some(index) => Err(SignalError::BadSample {
-            index,
-            value: samples[index],
-        }),
+        Some(index) => Err(SignalError::BadSample { index, value: samples[index] }),
         None => Ok(()),
     }
 }
@@ -79,35 +69,17 @@ mod tests {
 
     #[test]
     fn a_truncated_frame_and_zero_channels_are_errors() {
-        assert_eq!(
-            downmix(&[0.0; 5], 2),
-            Err(SignalError::PartialFrame {
-                samples: 5,
-                channels: 2
-            })
-        );
-        assert!(matches!(
-            downmix(&[0.0; 4], 0),
-            Err(SignalError::InvalidParameter {
-                name: "channels",
-                ..
-            })
-        ));
+        assert_eq!(downmix(&[0.0; 5], 2), Err(SignalError::PartialFrame { samples: 5, channels: 2 }));
+        assert!(matches!(downmix(&[0.0; 4], 0), Err(SignalError::InvalidParameter { name: "channels", .. })));
     }
 
     #[test]
     fn the_first_bad_sample_is_named() {
         assert_eq!(
             check_samples(&[0.0, f32::INFINITY, f32::NAN]),
-            Err(SignalError::BadSample {
-                index: 1,
-                value: f32::INFINITY
-            })
+            Err(SignalError::BadSample { index: 1, value: f32::INFINITY })
         );
-        assert!(matches!(
-            check_samples(&[f32::NAN]),
-            Err(SignalError::BadSample { index: 0, .. })
-        ));
+        assert!(matches!(check_samples(&[f32::NAN]), Err(SignalError::BadSample { index: 0, .. })));
         assert_eq!(check_samples(&[1.0, -2.0e9]), Ok(()));
     }
 

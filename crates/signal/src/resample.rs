@@ -55,8 +55,7 @@ pub fn resample(samples: &[f32], from_hz: u32, to_hz: u32) -> Result<Vec<f32>, S
     if from_hz == to_hz || samples.is_empty() {
         return Ok(samples.to_vec());
     }
-    let output_len =
-        (samples.len() as u128 * u128::from(to_hz)).div_ceil(u128::from(from_hz)) as usize;
+    let output_len = (samples.len() as u128 * u128::from(to_hz)).div_ceil(u128::from(from_hz)) as usize;
     Blocks::plan(from_hz, to_hz).run(samples, output_len)
 }
 
@@ -80,26 +79,14 @@ impl Blocks {
         let lower_nyquist = (step_out as f64 / step_in as f64).min(1.0);
         let half_filter = half_low_pass(lower_nyquist);
         let margin = half_filter.len().div_ceil(step_in);
-        let steps = MIN_BLOCK_LEN
-            .div_ceil(step_in.min(step_out))
-            .max(8 * margin)
-            .next_power_of_two();
-        Self {
-            step_in,
-            step_out,
-            steps,
-            margin,
-            half_filter,
-        }
+        let steps = MIN_BLOCK_LEN.div_ceil(step_in.min(step_out)).max(8 * margin).next_power_of_two();
+        Self { step_in, step_out, steps, margin, half_filter }
     }
 
     fn run(&self, samples: &[f32], output_len: usize) -> Result<Vec<f32>, SignalError> {
         let (len_in, len_out) = (self.steps * self.step_in, self.steps * self.step_out);
         let mut planner = RealFftPlanner::<f32>::new();
-        let (forward, inverse) = (
-            planner.plan_fft_forward(len_in),
-            planner.plan_fft_inverse(len_out),
-        );
+        let (forward, inverse) = (planner.plan_fft_forward(len_in), planner.plan_fft_inverse(len_out));
         let gains = self.gains(&mut planner)?;
         let (mut block_in, mut block_out) = (forward.make_input_vec(), inverse.make_output_vec());
         let (mut spectrum, mut cut) = (forward.make_output_vec(), inverse.make_input_vec());
@@ -110,8 +97,7 @@ impl Blocks {
         let kept = self.margin * self.step_out..(self.steps - self.margin) * self.step_out;
         let mut output = Vec::with_capacity(output_len + kept.len());
         while output.len() < output_len {
-            let first_step =
-                (output.len() / kept.len() * kept_steps) as isize - self.margin as isize;
+            let first_step = (output.len() / kept.len() * kept_steps) as isize - self.margin as isize;
             copy_zero_padded(samples, first_step * self.step_in as isize, &mut block_in);
             forward.process_with_scratch(&mut block_in, &mut spectrum, &mut scratch_in)?;
             // Beyond `gains` the low-pass is zero, and so is what the longer side has there.
@@ -138,10 +124,7 @@ impl Blocks {
         let mut spectrum = fft.make_output_vec();
         fft.process(&mut response, &mut spectrum)?;
         let bins = len_in.min(self.steps * self.step_out) / 2;
-        Ok(spectrum[..bins]
-            .iter()
-            .map(|h| h.re / len_in as f32)
-            .collect())
+        Ok(spectrum[..bins].iter().map(|h| h.re / len_in as f32).collect())
     }
 }
 
@@ -183,10 +166,7 @@ fn ratio(from: u64, to: u64) -> (usize, usize) {
     let (mut previous, mut current) = ((0, 1), (1, 0));
     while b != 0 {
         let quotient = a / b;
-        let next = (
-            quotient * current.0 + previous.0,
-            quotient * current.1 + previous.1,
-        );
+        let next = (quotient * current.0 + previous.0, quotient * current.1 + previous.1);
         if next.0.max(next.1) > MAX_TERM {
             break;
         }
@@ -202,9 +182,7 @@ mod tests {
     use std::f64::consts::TAU;
 
     fn tone(rate_hz: u32, hz: f64, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|i| (0.5 * (TAU * hz * i as f64 / f64::from(rate_hz)).sin()) as f32)
-            .collect()
+        (0..len).map(|i| (0.5 * (TAU * hz * i as f64 / f64::from(rate_hz)).sin()) as f32).collect()
     }
 
     /// Signal-to-noise ratio against the ideal, in dB, away from the ends of the clip.
@@ -218,9 +196,7 @@ mod tests {
 
     #[test]
     fn a_tone_in_the_pass_band_survives_with_100_db() {
-        for from_hz in [
-            8_000, 11_025, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000,
-        ] {
+        for from_hz in [8_000, 11_025, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000] {
             let nyquist_hz = f64::from(from_hz.min(22_050)) / 2.0;
             for share in [0.01, 0.3, 0.7, 0.9] {
                 let hz = share * nyquist_hz;
@@ -235,9 +211,7 @@ mod tests {
     fn a_tone_above_the_new_nyquist_frequency_is_removed_by_100_db() {
         for hz in [11_300.0, 15_000.0, 21_000.0] {
             let got = resample(&tone(44_100, hz, 44_100), 44_100, 22_050).unwrap();
-            let loudest = got[600..got.len() - 600]
-                .iter()
-                .fold(0f32, |m, x| m.max(x.abs()));
+            let loudest = got[600..got.len() - 600].iter().fold(0f32, |m, x| m.max(x.abs()));
             assert!(loudest < 0.5e-5, "{hz} Hz leaves {loudest}");
         }
     }
@@ -251,37 +225,22 @@ mod tests {
             (1, 8_000, 22_050, 3),
             (0, 8_000, 22_050, 0),
         ] {
-            assert_eq!(
-                resample(&vec![0.1; n], from_hz, to_hz).unwrap().len(),
-                expected
-            );
+            assert_eq!(resample(&vec![0.1; n], from_hz, to_hz).unwrap().len(), expected);
         }
     }
 
     #[test]
     fn equal_rates_return_the_clip_untouched() {
-        assert_eq!(
-            resample(&[0.1, -0.2, 0.3], 44_100, 44_100).unwrap(),
-            [0.1, -0.2, 0.3]
-        );
+        assert_eq!(resample(&[0.1, -0.2, 0.3], 44_100, 44_100).unwrap(), [0.1, -0.2, 0.3]);
     }
 
     #[test]
     fn rates_outside_the_supported_range_and_bad_samples_are_refused() {
         for rate_hz in [0, 999, 768_001, u32::MAX] {
-            assert_eq!(
-                resample(&[0.0], rate_hz, 22_050),
-                Err(SignalError::UnsupportedRate { rate_hz })
-            );
-            assert_eq!(
-                resample(&[0.0], 22_050, rate_hz),
-                Err(SignalError::UnsupportedRate { rate_hz })
-            );
+            assert_eq!(resample(&[0.0], rate_hz, 22_050), Err(SignalError::UnsupportedRate { rate_hz }));
+            assert_eq!(resample(&[0.0], 22_050, rate_hz), Err(SignalError::UnsupportedRate { rate_hz }));
         }
-        assert!(matches!(
-            resample(&[0.0, f32::NAN], 44_100, 22_050),
-            Err(SignalError::BadSample { index: 1, .. })
-        ));
+        assert!(matches!(resample(&[0.0, f32::NAN], 44_100, 22_050), Err(SignalError::BadSample { index: 1, .. })));
     }
 
     #[test]
@@ -294,10 +253,7 @@ mod tests {
             let (a, b) = ratio(from, 22_050);
             assert!(a.max(b) as u64 <= MAX_TERM);
             let drift = (a as f64 / b as f64) / (from as f64 / 22_050.0) - 1.0;
-            assert!(
-                drift != 0.0 && drift.abs() < 1.0 / 65_536.0,
-                "{from}: {drift:e}"
-            );
+            assert!(drift != 0.0 && drift.abs() < 1.0 / 65_536.0, "{from}: {drift:e}");
         }
     }
 

@@ -43,24 +43,18 @@ pub fn power_to_db(power: &Spectrogram) -> Spectrogram {
 }
 
 fn relative_db(spectrogram: &Spectrogram, power: impl Fn(f32) -> f32) -> Spectrogram {
-    // `f32::max` drops a NaN, so a caller who built the array by hand still gets decibels.
+    // `f32::max` drops a NaN and the reference stays finite: an array that a caller built by hand
+    // gives decibels too.
     let floored = |&s: &f32| power(s).max(POWER_FLOOR);
-    let loudest = spectrogram
-        .values
-        .iter()
-        .map(floored)
-        .fold(POWER_FLOOR, f32::max);
+    let loudest = spectrogram.values.iter().map(floored).fold(POWER_FLOOR, f32::max);
     let values = if loudest <= POWER_FLOOR {
         vec![FLOOR_DB; spectrogram.values.len()]
     } else {
-        let reference_db = 10.0 * loudest.log10();
+        let reference_db = 10.0 * loudest.min(f32::MAX).log10();
         let db = |s| (10.0 * f32::log10(floored(s)) - reference_db).clamp(FLOOR_DB, 0.0);
         spectrogram.values.iter().map(db).collect()
     };
-    Spectrogram {
-        values,
-        ..*spectrogram
-    }
+    Spectrogram { values, ..*spectrogram }
 }
 
 /// Cuts a decibel spectrogram into consecutive, non-overlapping segments of `frames_per_segment`
@@ -74,19 +68,12 @@ pub fn segments(decibels: &Spectrogram, frames_per_segment: usize) -> Vec<Segmen
     let padded = |clip: &[f32]| {
         let mut values = clip.to_vec();
         values.resize(segment_len, FLOOR_DB);
-        Segment {
-            values,
-            valid_frames: clip.len() / decibels.bins.max(1),
-        }
+        Segment { values, valid_frames: clip.len() / decibels.bins.max(1) }
     };
     if decibels.values.is_empty() {
         return vec![padded(&[])];
     }
-    decibels
-        .values
-        .chunks(segment_len.max(1))
-        .map(padded)
-        .collect()
+    decibels.values.chunks(segment_len.max(1)).map(padded).collect()
 }
 
 #[cfg(test)]
@@ -94,28 +81,14 @@ mod tests {
     use super::*;
 
     fn spectrogram(frames: usize, bins: usize, value: impl Fn(usize) -> f32) -> Spectrogram {
-        Spectrogram {
-            frames,
-            bins,
-            values: (0..frames * bins).map(value).collect(),
-        }
+        Spectrogram { frames, bins, values: (0..frames * bins).map(value).collect() }
     }
 
     #[test]
     fn decibels_are_relative_to_the_loudest_value_and_stop_at_minus_eighty() {
-        let db = to_db(&Spectrogram {
-            frames: 1,
-            bins: 4,
-            values: vec![2.0, 0.2, 2e-4, 0.0],
-        });
+        let db = to_db(&Spectrogram { frames: 1, bins: 4, values: vec![2.0, 0.2, 2e-4, 0.0] });
         let expected = [0.0, -20.0, -80.0, -80.0];
-        assert!(
-            db.values
-                .iter()
-                .zip(expected)
-                .all(|(got, want)| (got - want).abs() < 1e-4),
-            "{db:?}"
-        );
+        assert!(db.values.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-4), "{db:?}");
     }
 
     #[test]
@@ -123,33 +96,27 @@ mod tests {
         let magnitude = spectrogram(3, 5, |i| 0.1 + i as f32);
         let power = spectrogram(3, 5, |i| (0.1 + i as f32).powi(2));
         let (a, b) = (to_db(&magnitude), power_to_db(&power));
-        assert!(
-            a.values
-                .iter()
-                .zip(&b.values)
-                .all(|(a, b)| (a - b).abs() < 1e-4)
-        );
+        assert!(a.values.iter().zip(&b.values).all(|(a, b)| (a - b).abs() < 1e-4));
     }
 
     #[test]
     fn silence_and_what_lies_below_the_floor_are_minus_eighty_everywhere() {
         for level in [0.0, 1e-6] {
-            assert!(
-                to_db(&spectrogram(4, 3, |_| level))
-                    .values
-                    .iter()
-                    .all(|&db| db == FLOOR_DB)
-            );
+            assert!(to_db(&spectrogram(4, 3, |_| level)).values.iter().all(|&db| db == FLOOR_DB));
         }
+    }
+
+    #[test]
+    fn values_no_transform_produces_still_give_decibels() {
+        let values = vec![f32::NAN, f32::INFINITY, 1.0];
+        let db = to_db(&Spectrogram { frames: 1, bins: 3, values });
+        assert_eq!(db.values, [FLOOR_DB, 0.0, FLOOR_DB]);
     }
 
     #[test]
     fn the_last_segment_is_padded_and_says_how_much_of_it_is_real() {
         let cut = segments(&spectrogram(5, 2, |i| -(i as f32)), 2);
-        assert_eq!(
-            cut.iter().map(|s| s.valid_frames).collect::<Vec<_>>(),
-            [2, 2, 1]
-        );
+        assert_eq!(cut.iter().map(|s| s.valid_frames).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(cut[1].values, [-4.0, -5.0, -6.0, -7.0]);
         assert_eq!(cut[2].values, [-8.0, -9.0, FLOOR_DB, FLOOR_DB]);
     }
@@ -162,12 +129,6 @@ mod tests {
     #[test]
     fn an_empty_spectrogram_still_gives_one_segment_of_padding() {
         let cut = segments(&spectrogram(0, 3, |_| 0.0), 4);
-        assert_eq!(
-            cut,
-            [Segment {
-                values: vec![FLOOR_DB; 12],
-                valid_frames: 0
-            }]
-        );
+        assert_eq!(cut, [Segment { values: vec![FLOOR_DB; 12], valid_frames: 0 }]);
     }
 }

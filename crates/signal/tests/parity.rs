@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, N_FFT, SAMPLE_RATE_HZ};
-use jtav_signal::{
-    ConstantQ, CqtFrontEnd, CqtParams, MelParams, MelSpectrogram, Spectrogram, power_to_db,
-    resample,
-};
+use jtav_signal::{ConstantQ, CqtFrontEnd, CqtParams, MelParams, MelSpectrogram, Spectrogram, power_to_db, resample};
 use safetensors::SafeTensors;
 
 const PARAMS: CqtParams = CqtParams {
@@ -18,32 +15,21 @@ const PARAMS: CqtParams = CqtParams {
 };
 
 fn fixture(file: &str) -> Vec<u8> {
-    std::fs::read(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures")
-            .join(file),
-    )
-    .unwrap()
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file)).unwrap()
 }
 
 fn floats(file: &[u8], name: &str) -> Vec<f32> {
     let tensors = SafeTensors::deserialize(file).unwrap();
     let (values, rest) = tensors.tensor(name).unwrap().data().as_chunks();
     assert!(rest.is_empty(), "{name} is not f32");
-    values
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes))
-        .collect()
+    values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 fn pcm(file: &[u8], name: &str) -> Vec<f32> {
     let tensors = SafeTensors::deserialize(file).unwrap();
     let (values, rest) = tensors.tensor(name).unwrap().data().as_chunks();
     assert!(rest.is_empty(), "{name} is not i16");
-    values
-        .iter()
-        .map(|&bytes| f32::from(i16::from_le_bytes(bytes)) / 32_768.0)
-        .collect()
+    values.iter().map(|&bytes| f32::from(i16::from_le_bytes(bytes)) / 32_768.0).collect()
 }
 
 fn clip() -> Vec<f32> {
@@ -56,10 +42,7 @@ fn peak(values: &[f32]) -> f32 {
 
 fn largest_difference(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
-    got.iter()
-        .zip(want)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max)
+    got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 fn correlation(a: &[f32], b: &[f32]) -> f64 {
@@ -76,10 +59,7 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn assert_shape(spectrogram: &Spectrogram, samples: usize) {
-    assert_eq!(
-        (spectrogram.frames, spectrogram.bins),
-        (1 + samples / HOP_LENGTH, BINS)
-    );
+    assert_eq!((spectrogram.frames, spectrogram.bins), (1 + samples / HOP_LENGTH, BINS));
 }
 
 #[test]
@@ -98,11 +78,7 @@ fn constant_q_equals_librosas_wavelets_applied_directly() {
 #[test]
 fn constant_q_follows_librosa_cqt_as_closely_as_its_decimation_allows() {
     let want = floats(&fixture("front_end.safetensors"), "cqt");
-    let got = ConstantQ::new(PARAMS)
-        .unwrap()
-        .magnitude(&clip())
-        .unwrap()
-        .values;
+    let got = ConstantQ::new(PARAMS).unwrap().magnitude(&clip()).unwrap().values;
     let floor = peak(&want) * 1e-3;
     let audible = got.iter().zip(&want).filter(|&(_, &w)| w > floor);
     let mut differences_db: Vec<f32> = audible.map(|(g, w)| 20.0 * (g / w).log10().abs()).collect();
@@ -123,11 +99,7 @@ fn front_end_decibels_equal_librosas() {
     let got = CqtFrontEnd::new().decibels(&clip()).unwrap();
     assert_shape(&got, clip().len());
     let above = |limit: f32| {
-        let pairs = got
-            .values
-            .iter()
-            .zip(&want)
-            .filter(move |&(_, &w)| w > limit);
+        let pairs = got.values.iter().zip(&want).filter(move |&(_, &w)| w > limit);
         pairs.map(|(g, w)| (g - w).abs()).fold(0.0, f32::max)
     };
     println!(
@@ -143,12 +115,7 @@ fn front_end_decibels_equal_librosas() {
 #[test]
 fn mel_power_and_its_decibels_equal_librosas() {
     let file = fixture("front_end.safetensors");
-    let params = MelParams {
-        sample_rate_hz: SAMPLE_RATE_HZ,
-        n_fft: N_FFT,
-        hop_length: HOP_LENGTH,
-        n_mels: BINS,
-    };
+    let params = MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
     let got = MelSpectrogram::new(params).unwrap().power(&clip()).unwrap();
     assert_shape(&got, clip().len());
     let want = floats(&file, "mel_power");
@@ -164,12 +131,7 @@ fn resampling_equals_soxr_hq_by_80_db_wherever_both_filters_are_flat() {
     let file = fixture("resample.safetensors");
     for from_hz in [8_000, 16_000, 44_100, 48_000] {
         let want = floats(&file, &format!("{from_hz}.soxr_hq"));
-        let got = resample(
-            &pcm(&file, &format!("{from_hz}.pcm")),
-            from_hz,
-            SAMPLE_RATE_HZ,
-        )
-        .unwrap();
+        let got = resample(&pcm(&file, &format!("{from_hz}.pcm")), from_hz, SAMPLE_RATE_HZ).unwrap();
         assert_eq!(got.len(), want.len());
         let square = |x: f32| f64::from(x) * f64::from(x);
         let signal: f64 = want.iter().map(|&x| square(x)).sum();

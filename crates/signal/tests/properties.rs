@@ -4,19 +4,14 @@ use std::sync::LazyLock;
 
 use jtav_signal::constants::{BINS, FLOOR_DB, HOP_LENGTH, N_FFT, SAMPLE_RATE_HZ, SEGMENT_FRAMES};
 use jtav_signal::{
-    CqtFrontEnd, MAX_ABS_SAMPLE, MAX_RATE_HZ, MIN_RATE_HZ, MelParams, MelSpectrogram, SignalError,
-    Spectrogram, power_to_db, resample, segments,
+    CqtFrontEnd, MAX_ABS_SAMPLE, MAX_RATE_HZ, MIN_RATE_HZ, MelParams, MelSpectrogram, SignalError, Spectrogram,
+    power_to_db, resample, segments,
 };
 use proptest::prelude::*;
 
 static FRONT_END: LazyLock<CqtFrontEnd> = LazyLock::new(CqtFrontEnd::new);
 static MEL: LazyLock<MelSpectrogram> = LazyLock::new(|| {
-    let params = MelParams {
-        sample_rate_hz: SAMPLE_RATE_HZ,
-        n_fft: N_FFT,
-        hop_length: HOP_LENGTH,
-        n_mels: BINS,
-    };
+    let params = MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
     MelSpectrogram::new(params).unwrap()
 });
 
@@ -29,13 +24,7 @@ const BOTH: [Decibels; 2] = [|pcm| FRONT_END.decibels(pcm), mel_decibels];
 
 /// A clip of up to 7 hops at any level from inaudible to the largest that is accepted.
 fn any_clip() -> impl Strategy<Value = Vec<f32>> {
-    let level = prop_oneof![
-        Just(0.0f32),
-        Just(1e-7),
-        Just(0.3),
-        Just(1.0),
-        Just(MAX_ABS_SAMPLE)
-    ];
+    let level = prop_oneof![Just(0.0f32), Just(1e-7), Just(0.3), Just(1.0), Just(MAX_ABS_SAMPLE)];
     (level, 1..7 * HOP_LENGTH, any::<u32>()).prop_map(|(level, len, seed)| {
         let mut state = seed;
         let mut noise = || {
@@ -65,23 +54,14 @@ fn a_clip_of_one_sample_has_one_frame() {
     for decibels in BOTH {
         let got = decibels(&[0.5]).unwrap();
         assert_eq!((got.frames, got.bins, got.values.len()), (1, BINS, BINS));
-        assert!(
-            got.values.contains(&0.0),
-            "the loudest value is the reference"
-        );
+        assert!(got.values.contains(&0.0), "the loudest value is the reference");
     }
 }
 
 #[test]
 fn a_silent_clip_is_minus_eighty_everywhere() {
     for decibels in BOTH {
-        assert!(
-            decibels(&[0.0; 5_000])
-                .unwrap()
-                .values
-                .iter()
-                .all(|&db| db == FLOOR_DB)
-        );
+        assert!(decibels(&[0.0; 5_000]).unwrap().values.iter().all(|&db| db == FLOOR_DB));
     }
 }
 
@@ -91,27 +71,16 @@ fn samples_that_are_not_audio_are_named_in_the_error() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
             let mut clip = vec![0.1; 3_000];
             clip[1_234] = bad;
-            assert!(
-                matches!(
-                    decibels(&clip),
-                    Err(SignalError::BadSample { index: 1_234, .. })
-                ),
-                "{bad}"
-            );
+            assert!(matches!(decibels(&clip), Err(SignalError::BadSample { index: 1_234, .. })), "{bad}");
         }
     }
 }
 
 #[test]
 fn ten_seconds_are_one_full_segment_and_one_frame() {
-    let clip: Vec<f32> = (0..10 * SAMPLE_RATE_HZ)
-        .map(|i| (i as f32 * 0.1).sin())
-        .collect();
+    let clip: Vec<f32> = (0..10 * SAMPLE_RATE_HZ).map(|i| (i as f32 * 0.1).sin()).collect();
     let cut = segments(&FRONT_END.decibels(&clip).unwrap(), SEGMENT_FRAMES);
-    assert_eq!(
-        cut.iter().map(|s| s.valid_frames).collect::<Vec<_>>(),
-        [215, 1]
-    );
+    assert_eq!(cut.iter().map(|s| s.valid_frames).collect::<Vec<_>>(), [215, 1]);
     assert!(cut.iter().all(|s| s.values.len() == SEGMENT_FRAMES * BINS));
 }
 
@@ -173,16 +142,6 @@ proptest! {
 
 #[test]
 fn the_extreme_rates_are_converted_into_each_other() {
-    assert_eq!(
-        resample(&[0.5; 10], MIN_RATE_HZ, MAX_RATE_HZ)
-            .unwrap()
-            .len(),
-        7_680
-    );
-    assert_eq!(
-        resample(&[0.5; 7_681], MAX_RATE_HZ, MIN_RATE_HZ)
-            .unwrap()
-            .len(),
-        11
-    );
+    assert_eq!(resample(&[0.5; 10], MIN_RATE_HZ, MAX_RATE_HZ).unwrap().len(), 7_680);
+    assert_eq!(resample(&[0.5; 7_681], MAX_RATE_HZ, MIN_RATE_HZ).unwrap().len(), 11);
 }

@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -115,19 +116,22 @@ fn of_server_code(code: &str, message: String) -> StoreError {
         "WRONGTYPE" => StoreError::ForeignKey(message),
         "NOAUTH" | "WRONGPASS" => denied("auth", message),
         "NOPERM" => denied("no_permission", message),
-        "MOVED" | "ASK" | "CROSSSLOT" => {
-            denied("cluster", format!("{message} (give the address of one primary or of a proxy, not of a Cluster node)"))
-        }
+        "MOVED" | "ASK" | "CROSSSLOT" => denied(
+            "cluster",
+            format!("{message} (give the address of one primary or of a proxy, not of a Cluster node)"),
+        ),
         _ => denied("server", message),
     }
 }
 
 /// A certificate that is not accepted surfaces as invalid data on the socket.
 fn is_tls_refusal(error: &RedisError) -> bool {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+    // The client library hands its source out inside the `Arc` that it keeps it in.
+    let io = error.source().and_then(|source| {
+        let inner = source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>();
+        inner.map_or_else(|| source.downcast_ref(), |inner| inner.downcast_ref::<std::io::Error>())
+    });
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
 }
 
 /// True where the connection manager would keep a connection that can no longer serve: it replaces only those that
@@ -137,7 +141,9 @@ pub(crate) fn needs_new_connection(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io => is_tls_refusal(error),
         ErrorKind::AuthenticationFailed | ErrorKind::Client | ErrorKind::RESP3NotSupported => true,
-        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown) => true,
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown) => {
+            true
+        }
         ErrorKind::Server(ServerErrorKind::ResponseError) => {
             error.to_string().contains("refused to switch database") || server_code(error) == "READONLY"
         }

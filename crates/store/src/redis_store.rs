@@ -94,8 +94,10 @@ impl RedisStore {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.command_timeout))
+            // One pause per attempt keeps a server that is away from being hammered; more of them would hide the reason
+            // (refused, wrong password, bad certificate) behind our own time-out.
+            .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1))
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
         let current = Mutex::new(Current { manager, made_at: Instant::now(), generation: 0 });
@@ -161,10 +163,10 @@ fn client(options: &RedisOptions) -> Result<Client, StoreError> {
     if options.ca_pem.is_none() && options.client_certificate.is_none() {
         return Client::open(info).map_err(bad_url);
     }
-    let client_tls = options.client_certificate.as_ref().map(|own| ClientTlsConfig {
-        client_cert: own.certificate_pem.clone(),
-        client_key: own.key_pem.clone(),
-    });
+    let client_tls = options
+        .client_certificate
+        .as_ref()
+        .map(|own| ClientTlsConfig { client_cert: own.certificate_pem.clone(), client_key: own.key_pem.clone() });
     Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: options.ca_pem.clone() })
         .map_err(|error| StoreError::Invalid(format!("store certificates: {error}")))
 }

@@ -116,6 +116,8 @@ mod tests {
         let mut values = vec![None; FIELDS.len()];
         assert_eq!(stored_label("k", values.clone()), Ok(None));
         values[0] = Some(Bytes::from_static(b"not a number"));
-        assert!(matches!(stored_label("k", values), Err(StoreError::ForeignKey(message)) if message.contains("revision")));
+        assert!(
+            matches!(stored_label("k", values), Err(StoreError::ForeignKey(message)) if message.contains("revision"))
+        );
     }
 }

@@ -206,9 +206,9 @@ impl DataPack {
 
     /// Share of positive posts in the training split: what is known about a post of which nothing is left.
     pub fn base_rate(&self) -> f64 {
-        let (positive, all) = self.split(Split::Train).fold((0_usize, 0_usize), |(positive, all), post| {
-            (positive + usize::from(post.positive), all + 1)
-        });
+        let (positive, all) = self
+            .split(Split::Train)
+            .fold((0_usize, 0_usize), |(positive, all), post| (positive + usize::from(post.positive), all + 1));
         if all == 0 { 0.5 } else { positive as f64 / all as f64 }
     }
 
@@ -217,8 +217,11 @@ impl DataPack {
         if !path.exists() {
             return Ok(());
         }
-        let description: Description = serde_json::from_slice(&read(&path)?)
-            .map_err(|e| DatasetError::Line { path: path.clone(), line: e.line(), reason: e.to_string() })?;
+        let description: Description = serde_json::from_slice(&read(&path)?).map_err(|e| DatasetError::Line {
+            path: path.clone(),
+            line: e.line(),
+            reason: e.to_string(),
+        })?;
         if let Some(expected) = description.posts_sha256.filter(|expected| *expected != self.posts_sha256) {
             return Err(DatasetError::Integrity {
                 path: self.root.join("posts.jsonl"),
@@ -243,7 +246,7 @@ fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
 }
 
 /// SHA-256 in lower-case hexadecimal.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
@@ -355,9 +358,8 @@ fn comparable(text: &str) -> String {
 fn check_leaks(path: &Path, posts: &[Post]) -> Result<(), DatasetError> {
     let mut seen: HashMap<(&str, String), &Post> = HashMap::new();
     for post in posts {
-        let medium = |file: &Arc<MediaFile>| {
-            file.sha256.clone().unwrap_or_else(|| file.path.to_string_lossy().into_owned())
-        };
+        let medium =
+            |file: &Arc<MediaFile>| file.sha256.clone().unwrap_or_else(|| file.path.to_string_lossy().into_owned());
         let texts = post.texts.iter().map(|part| ("text", comparable(&part.text)));
         let media = [("audio", &post.audio), ("image", &post.image)];
         let media = media.into_iter().filter_map(|(what, file)| Some((what, medium(file.as_ref()?))));
@@ -382,7 +384,8 @@ fn check_leaks(path: &Path, posts: &[Post]) -> Result<(), DatasetError> {
 mod tests {
     use super::*;
 
-    const TRAIN: &str = r#"{"id":"a","texts":[{"role":"body","text":"fine"}],"labels":{"sentiment":1,"mood":null},"split":"train"}"#;
+    const TRAIN: &str =
+        r#"{"id":"a","texts":[{"role":"body","text":"fine"}],"labels":{"sentiment":1,"mood":null},"split":"train"}"#;
 
     fn read_pack(posts: &str, others: &[(&str, &str)]) -> Result<DataPack, DatasetError> {
         let folder = tempfile::tempdir().unwrap();

@@ -104,8 +104,8 @@ pub fn evaluate(
         for (&at, answer) in present.iter().zip(&answers) {
             scored[at] = *answer;
         }
-        let figures = figures(&scored, &labels, &present, seed)
-            .with_context(|| format!("scoring {split} by {subset}"))?;
+        let figures =
+            figures(&scored, &labels, &present, seed).with_context(|| format!("scoring {split} by {subset}"))?;
         if subset == ModalitySet::FULL {
             moods = mood_figures(&scored, posts);
         }
@@ -155,7 +155,11 @@ mod tests {
         let one = |input: &FusionInput| {
             let values: Vec<f32> = [&input.text, &input.audio].into_iter().flatten().map(|v| v[0]).collect();
             let probability = f64::from(values.iter().sum::<f32>() / values.len() as f32);
-            Scored { probability, positive: probability >= 0.6, mood: input.audio.as_ref().map(|v| usize::from(v[0] > 0.5)) }
+            Scored {
+                probability,
+                positive: probability >= 0.6,
+                mood: input.audio.as_ref().map(|v| usize::from(v[0] > 0.5)),
+            }
         };
         assert!(inputs.iter().all(|input| !input.modalities().is_empty()));
         Ok(inputs.iter().map(one).collect())

@@ -153,8 +153,8 @@ impl Shared<'_> {
             return Ok((Ok(feature), true));
         }
         let made = match modality {
-            Modality::Image => decode_picture(bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
-            _ => decode_audio(bytes).and_then(|samples| {
+            Modality::Image => decode_picture(&bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
+            _ => decode_audio(&bytes, file.media_type.as_deref()).and_then(|samples| {
                 let spectrogram = self.front_end.decibels(&samples).map_err(|e| e.to_string())?;
                 Ok(Feature::Decibels(spectrogram.values.into()))
             }),
@@ -239,4 +239,102 @@ pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
     let margin = (PICTURE_SIDE - IMAGE_SIDE) / 2;
     let rows = pixels.chunks_exact(PICTURE_SIDE * 3).skip(margin).take(IMAGE_SIDE);
     rows.flat_map(|row| row[margin * 3..(margin + IMAGE_SIDE) * 3].iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    /// A one-pixel GIF, red.
+    const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+
+    /// Half a second of 440 Hz at 22,050 Hz, 16-bit mono WAV.
+    fn wav() -> Vec<u8> {
+        let samples: Vec<i16> = (0..11_025)
+            .map(|i| ((f64::from(i) * 440.0 * std::f64::consts::TAU / 22_050.0).sin() * 20_000.0) as i16)
+            .collect();
+        let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let mut file = b"RIFF".to_vec();
+        file.extend((36 + data.len() as u32).to_le_bytes());
+        file.extend(b"WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00");
+        file.extend(22_050_u32.to_le_bytes());
+        file.extend(44_100_u32.to_le_bytes());
+        file.extend(b"\x02\x00\x10\x00data");
+        file.extend((data.len() as u32).to_le_bytes());
+        file.extend(data);
+        file
+    }
+
+    fn pack(folder: &Path, image: &[u8]) -> DataPack {
+        std::fs::write(folder.join("a.wav"), wav()).unwrap();
+        std::fs::write(folder.join("i.gif"), image).unwrap();
+        let line = format!(
+            r#"{{"id":"a","audio":{{"path":"a.wav","sha256":"{}"}},"image":{{"path":"i.gif"}},"labels":{{"sentiment":1}},"split":"train"}}"#,
+            sha256_hex(&wav())
+        );
+        std::fs::write(folder.join("posts.jsonl"), line).unwrap();
+        DataPack::read(folder).unwrap()
+    }
+
+    #[test]
+    fn a_second_run_reads_the_same_features_without_decoding() {
+        let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let pack = pack(folder.path(), GIF);
+        let first = Features::load(&pack, cache.path(), 2, &Silent).unwrap();
+        assert_eq!((first.decoded, first.from_cache, first.unreadable.len()), (2, 0, 0));
+        let second = Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        assert_eq!((second.decoded, second.from_cache), (0, 2));
+
+        let post = &pack.posts[0];
+        let (audio, image) = (post.audio.as_ref().unwrap(), post.image.as_ref().unwrap());
+        assert_eq!(first.audio(audio), second.audio(audio));
+        assert_eq!(first.picture(image), second.picture(image));
+        let decibels = first.audio(audio).unwrap();
+        assert_eq!(decibels.len(), (1 + 11_025 / HOP_LENGTH) * BINS);
+        // A4 is 45 semitones above C1.
+        let frame = &decibels[5 * BINS..6 * BINS];
+        let loudest = (0..BINS).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).unwrap();
+        assert_eq!(loudest, 45);
+        let picture = first.picture(image).unwrap();
+        assert!(picture.chunks_exact(3).all(|pixel| pixel == [255, 0, 0]));
+    }
+
+    #[test]
+    fn a_damaged_feature_is_made_anew() {
+        let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let pack = pack(folder.path(), GIF);
+        Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        for entry in std::fs::read_dir(cache.path().join(front_end_version())).unwrap() {
+            std::fs::write(entry.unwrap().path(), b"half a fi").unwrap();
+        }
+        let again = Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        assert_eq!((again.decoded, again.from_cache, again.unreadable.len()), (2, 0, 0));
+    }
+
+    #[test]
+    fn a_file_that_does_not_decode_is_listed_and_one_that_is_another_is_an_error() {
+        let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let pack = pack(folder.path(), b"no picture at all");
+        let features = Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        assert_eq!(features.unreadable.len(), 1);
+        assert!(features.picture(pack.posts[0].image.as_ref().unwrap()).is_none());
+
+        std::fs::write(folder.path().join("a.wav"), b"swapped").unwrap();
+        let message = Features::load(&pack, cache.path(), 1, &Silent).unwrap_err().to_string();
+        assert!(message.contains("a.wav: sha256 is"), "{message}");
+    }
+
+    #[test]
+    fn the_centre_is_cut_out_of_the_middle() {
+        let mut pixels = vec![0_u8; PICTURE_SIDE * PICTURE_SIDE * 3];
+        let at = |row: usize, column: usize| (row * PICTURE_SIDE + column) * 3;
+        pixels[at(16, 16)] = 1;
+        pixels[at(239, 239) + 2] = 2;
+        pixels[at(15, 16)] = 9;
+        let cut = centre_crop(&pixels);
+        assert_eq!(cut.len(), IMAGE_SIDE * IMAGE_SIDE * 3);
+        assert_eq!((cut[0], cut[cut.len() - 1]), (1, 2));
+        assert!(!cut.contains(&9));
+    }
 }

@@ -1,1 +1,41 @@
-//! jtav-trainer
+//! Training: from a data pack to a checkpoint that serves, with a model card that says what it is worth.
+//!
+//! ```text
+//! DataPack ─► Features (decoded once) ─► text, audio, image encoder, each with its own head
+//!                                            └─► frozen vectors ─► fusion ─► calibration ─► checkpoint + model card
+//!                                                                                └─► Evaluation (seven subsets)
+//! ```
+//!
+//! ```no_run
+//! use jtav_trainer::{Terminal, TrainOptions, train};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! jtav_model::device::open_cuda_library();
+//! let options = TrainOptions::new("polarity-posts", "models/mine");
+//! let report = train(&options, &Terminal::new())?;
+//! println!("{}", report.model_version);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate holds no network: those are `jtav-model`'s, in training as in service.
+
+mod card;
+pub mod dataset;
+mod decode;
+pub mod evaluation;
+pub mod features;
+mod fit;
+pub mod metrics;
+mod options;
+mod progress;
+mod report;
+mod train;
+
+pub use card::model_card;
+pub use dataset::DataPack;
+pub use fit::{CurvePoint, FitPlan, FitReport, Validation};
+pub use options::{Profile, Stage, TrainOptions};
+pub use progress::{Progress, Silent, Terminal};
+pub use report::{SplitSize, StageRecord, TrainReport, curves_csv};
+pub use train::{score_checkpoint, train, train_encoders};

@@ -263,7 +263,13 @@ mod tests {
             for (b, &other) in scores.iter().zip(labels) {
                 if positive && !other {
                     pairs += 1.0;
-                    won += if a > b { 1.0 } else if a == b { 0.5 } else { 0.0 };
+                    won += if a > b {
+                        1.0
+                    } else if a == b {
+                        0.5
+                    } else {
+                        0.0
+                    };
                 }
             }
         }
@@ -348,7 +354,8 @@ mod tests {
     #[test]
     fn the_bootstrap_interval_holds_the_estimate_and_repeats_with_its_seed() {
         let labels: Vec<bool> = (0..200).map(|i| i % 3 != 0).collect();
-        let scores: Vec<f64> = (0..200).map(|i| (f64::from(i * 37 % 101) + f64::from(u8::from(i % 3 != 0)) * 40.0) / 141.0).collect();
+        let scores: Vec<f64> =
+            (0..200).map(|i| (f64::from(i * 37 % 101) + f64::from(u8::from(i % 3 != 0)) * 40.0) / 141.0).collect();
         let interval = auc_interval(&scores, &labels, 400, 7).unwrap();
         let estimate = auc(&scores, &labels).unwrap();
         assert!(interval.low < estimate && estimate < interval.high, "{interval:?} {estimate}");

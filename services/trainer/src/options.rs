@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jtav_model::DeviceChoice;
-use jtav_model::training::{AudioConfig, FusionConfig, ImageConfig, TextConfig};
+use jtav_model::training::{AudioConfig, FusionConfig, ImageConfig, Optimisation, TextConfig};
+use jtav_model::{DeviceChoice, VocabularyConfig};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::FitPlan;
@@ -107,11 +108,14 @@ pub struct TrainOptions {
     pub image_plan: FitPlan,
     /// The same of the fusion.
     pub fusion_plan: FitPlan,
+    /// Size of the embedding table.
+    pub vocabulary: VocabularyConfig,
     /// Regularisation of the text network.
     pub text: TextConfig,
     /// Augmentation and regularisation of the audio network.
     pub audio: AudioConfig,
-    /// Resolution, augmentation and regularisation of the image network.
+    /// Resolution, augmentation and regularisation of the image network. In f32: on a processor without bf16
+    /// instructions, bf16 is emulated and many times slower.
     pub image: ImageConfig,
     /// Modality dropout and regularisation of the fusion.
     pub fusion: FusionConfig,
@@ -129,6 +133,8 @@ pub struct TrainOptions {
     pub quick: bool,
     /// The command line, for the model card.
     pub command: String,
+    /// What else the model card has to say of this run, one paragraph each: what was tried, what went wrong.
+    pub notes: Vec<String>,
 }
 
 impl TrainOptions {
@@ -141,13 +147,14 @@ impl TrainOptions {
             cache_dir: ".cache/features".into(),
             profile: Profile::Modern,
             stages: Stage::ALL.into_iter().collect(),
-            text_plan: FitPlan { epochs: 8, patience: 3, learning_rate: 2e-3 },
-            audio_plan: FitPlan { epochs: 14, patience: 6, learning_rate: 1e-3 },
-            image_plan: FitPlan { epochs: 14, patience: 6, learning_rate: 1e-3 },
+            text_plan: FitPlan { epochs: 9, patience: 4, learning_rate: 1.5e-3 },
+            audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
+            image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
             fusion_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
-            text: TextConfig::default(),
+            vocabulary: VocabularyConfig::default(),
+            text: text_settings(),
             audio: AudioConfig::default(),
-            image: ImageConfig::default(),
+            image: image_settings(),
             fusion: FusionConfig::default(),
             seed: 20,
             device: DeviceChoice::Auto,
@@ -155,7 +162,31 @@ impl TrainOptions {
             score_test: true,
             quick: false,
             command: "jtav train".to_owned(),
+            notes: Vec::new(),
         }
+    }
+
+    /// Changes one setting by name, for `--set KEY=VALUE`: `text.dropout`, `image.optimisation.batch_size`,
+    /// `audio.plan.epochs`, `fusion.plan.learning_rate`, in general a field of [`text`](Self::text) and its
+    /// siblings or of their plans. The value is JSON.
+    ///
+    /// # Errors
+    /// A stage or field that does not exist, a value of another type.
+    pub fn set(&mut self, key: &str, value: &str) -> anyhow::Result<()> {
+        let (stage, field) = key.split_once('.').ok_or_else(|| anyhow::anyhow!("`{key}`: expected STAGE.FIELD"))?;
+        let stage = stage.parse::<Stage>().map_err(anyhow::Error::msg)?;
+        let value: serde_json::Value = serde_json::from_str(value).map_err(|e| anyhow::anyhow!("`{value}`: {e}"))?;
+        match (stage, field.strip_prefix("plan.")) {
+            (Stage::Text, Some(field)) => change(&mut self.text_plan, field, value),
+            (Stage::Audio, Some(field)) => change(&mut self.audio_plan, field, value),
+            (Stage::Image, Some(field)) => change(&mut self.image_plan, field, value),
+            (Stage::Fusion, Some(field)) => change(&mut self.fusion_plan, field, value),
+            (Stage::Text, None) => change(&mut self.text, field, value),
+            (Stage::Audio, None) => change(&mut self.audio, field, value),
+            (Stage::Image, None) => change(&mut self.image, field, value),
+            (Stage::Fusion, None) => change(&mut self.fusion, field, value),
+        }
+        .map_err(|error| error.context(format!("setting `{key}`")))
     }
 
     /// Plan of one stage.
@@ -179,6 +210,40 @@ impl TrainOptions {
         let data_dir = std::env::var_os("JTAV_DATA_DIR").map(PathBuf::from);
         resolve(&self.data, data_dir.as_deref())
     }
+}
+
+/// About ten thousand short texts: without this much noise the network knows them by heart after three epochs.
+fn text_settings() -> TextConfig {
+    let defaults = TextConfig::default();
+    let optimisation =
+        Optimisation { batch_size: 64, label_smoothing: 0.1, weight_decay: 0.05, ..defaults.optimisation };
+    TextConfig { optimisation, dropout: 0.5, word_dropout: 0.2, word_row_dropout: 0.2, ..defaults }
+}
+
+/// A few hundred pictures and no pretrained weights: resolution is not what is missing, so it is kept low for speed,
+/// in training and in service.
+fn image_settings() -> ImageConfig {
+    let defaults = ImageConfig::default();
+    let optimisation = Optimisation { label_smoothing: 0.1, weight_decay: 0.05, ..defaults.optimisation };
+    ImageConfig { optimisation, train_resolution: 96, serve_resolution: 128, min_crop: 0.6, bf16: false, ..defaults }
+}
+
+/// Sets the field at a dotted path and reads the whole back, so that serde checks name and type.
+fn change<T: Serialize + DeserializeOwned>(
+    settings: &mut T,
+    path: &str,
+    value: serde_json::Value,
+) -> anyhow::Result<()> {
+    let mut whole = serde_json::to_value(&*settings)?;
+    let mut place = &mut whole;
+    for name in path.split('.') {
+        let known: Vec<String> = place.as_object().map_or_else(Vec::new, |fields| fields.keys().cloned().collect());
+        place =
+            place.get_mut(name).ok_or_else(|| anyhow::anyhow!("no field `{name}`; there are {}", known.join(", ")))?;
+    }
+    *place = value;
+    *settings = serde_json::from_value(whole)?;
+    Ok(())
 }
 
 fn resolve(data: &Path, data_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
@@ -217,6 +282,21 @@ mod tests {
         let message = resolve(Path::new("nowhere"), Some(folder.path())).unwrap_err().to_string();
         assert!(message.contains("nowhere nor in"), "{message}");
         assert!(resolve(Path::new("nowhere"), None).unwrap_err().to_string().contains("JTAV_DATA_DIR is not set"));
+    }
+
+    #[test]
+    fn a_setting_is_changed_by_name_and_a_wrong_one_names_the_right_ones() {
+        let mut options = TrainOptions::new("pack", "out");
+        options.set("text.dropout", "0.25").unwrap();
+        options.set("audio.plan.epochs", "3").unwrap();
+        options.set("image.optimisation.batch_size", "8").unwrap();
+        assert_eq!((options.text.dropout, options.audio_plan.epochs), (0.25, 3));
+        assert_eq!(options.image.optimisation.batch_size, 8);
+        let message = |key, value| format!("{:#}", options.clone().set(key, value).unwrap_err());
+        assert!(message("text.dropuot", "1").contains("there are optimisation, "));
+        assert!(message("text.plan.epochs", "\"x\"").contains("setting `text.plan.epochs`"));
+        assert!(message("video.dropout", "1").contains("use text, audio, image or fusion"));
+        assert!(message("dropout", "1").contains("expected STAGE.FIELD"));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct StageRecord {
     pub posts_sha256: String,
     /// Seed.
     pub seed: u64,
+    /// Whether it was trained in a trial run.
+    pub quick: bool,
     /// Optimiser, augmentation and regularisation.
     pub settings: serde_json::Value,
     /// Trainable values.
@@ -44,12 +46,14 @@ pub struct TrainReport {
     pub weights_bytes: u64,
     /// Name of the data pack.
     pub data: String,
-    /// Whether this was only a trial run.
+    /// Whether this, or the run that any of its networks comes from, was only a trial.
     pub quick: bool,
     /// Seed.
     pub seed: u64,
     /// The command line.
     pub command: String,
+    /// What else there is to say of this run.
+    pub notes: Vec<String>,
     /// Wall seconds of this run, decoding included.
     pub seconds: f64,
     /// Posts per split.
@@ -87,7 +91,8 @@ impl SplitSize {
 
 /// The training curves, one row per stage and epoch.
 pub fn curves_csv(stages: &[StageRecord]) -> String {
-    let mut csv = String::from("stage,epoch,learning_rate,train_loss,validation_auc,validation_log_loss,seconds,kept\n");
+    let mut csv =
+        String::from("stage,epoch,learning_rate,train_loss,validation_auc,validation_log_loss,seconds,kept\n");
     for record in stages {
         for point in &record.fit.curve {
             // Writing to a String cannot fail.
@@ -138,6 +143,7 @@ pub(crate) mod samples {
             stage,
             posts_sha256: "00".to_owned(),
             seed: 20,
+            quick: false,
             settings: serde_json::json!({"dropout": 0.4}),
             parameters: 1_234_567,
             train_examples: 100,

@@ -42,7 +42,12 @@ pub struct Manifest {
 
 impl Manifest {
     /// A manifest of the profile `modern` with the usual names, no metrics and no data; fill in the rest.
-    pub fn modern(dimensions: Dimensions, standardisation: Standardisation, calibration: Calibration, seed: u64) -> Self {
+    pub fn modern(
+        dimensions: Dimensions,
+        standardisation: Standardisation,
+        calibration: Calibration,
+        seed: u64,
+    ) -> Self {
         Self {
             format: FORMAT,
             profile: "modern".to_owned(),
@@ -114,7 +119,8 @@ impl Dimensions {
             moods: 4,
             image_resolution: 224,
             vector: 100,
-            fusion_attention: 100,
+            // The paper leaves it open, the authors take 100; the cost of a post's fusion grows with it.
+            fusion_attention: 32,
             fusion_reduced: 100,
         }
     }
@@ -160,7 +166,17 @@ pub struct Calibration {
     pub temperature: BTreeMap<String, f32>,
     /// Probability from which on a post is positive; 0.5 where a subset is not listed.
     pub threshold: BTreeMap<String, f32>,
+    /// Largest size of the logit that `text`, `audio`, `image` and `interaction` may each bring into the sum, reached
+    /// smoothly (`b tanh(x / b)`); none where it is not listed. An encoder's logit has no bound of its own, and on an
+    /// input unlike its training data it can be large enough to overrule all others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bound: BTreeMap<String, f32>,
 }
+
+/// The four summands of a fused logit by the names used in [`Calibration::bound`].
+pub(crate) const SUMMANDS: [&str; 4] = ["text", "audio", "image", "interaction"];
+/// In place of "none": beyond any logit, and small enough that dividing by it loses nothing.
+pub(crate) const NO_BOUND: f32 = 1e6;
 
 impl Calibration {
     /// Temperature of a subset.
@@ -173,7 +189,18 @@ impl Calibration {
         self.threshold.get(&subset.to_string()).copied().unwrap_or(0.5)
     }
 
+    /// Bounds in the order of the summands.
+    pub(crate) fn bounds(&self) -> [f32; 4] {
+        SUMMANDS.map(|name| self.bound.get(name).copied().unwrap_or(NO_BOUND))
+    }
+
     fn check(&self) -> Result<(), String> {
+        if let Some(name) = self.bound.keys().find(|name| !SUMMANDS.contains(&name.as_str())) {
+            return Err(format!("calibration: `{name}` is no summand of the fused logit"));
+        }
+        if self.bound.values().any(|bound| !bound.is_finite() || *bound <= 0.0) {
+            return Err("calibration: a bound is not above 0".to_owned());
+        }
         let names: Vec<String> = ModalitySet::all_non_empty().map(|set| set.to_string()).collect();
         if let Some(name) = self.temperature.keys().chain(self.threshold.keys()).find(|name| !names.contains(name)) {
             return Err(format!("calibration: `{name}` is no subset of modalities"));
@@ -280,6 +307,10 @@ mod tests {
         assert!(calibration.check().unwrap_err().contains("audio+text"));
         let cold = Calibration { temperature: BTreeMap::from([("text".to_owned(), 0.0)]), ..Calibration::default() };
         assert!(cold.check().is_err());
+        let strange = Calibration { bound: BTreeMap::from([("video".to_owned(), 1.0)]), ..Calibration::default() };
+        assert!(strange.check().unwrap_err().contains("video"));
+        let open = Calibration { bound: BTreeMap::from([("image".to_owned(), 0.0)]), ..Calibration::default() };
+        assert!(open.check().is_err());
     }
 
     #[test]

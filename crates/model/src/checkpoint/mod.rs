@@ -13,8 +13,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tch::Device;
 
-pub(crate) use manifest::check_resolution;
 pub use manifest::{Calibration, Dimensions, Manifest, Probe, Standardisation};
+pub(crate) use manifest::{NO_BOUND, SUMMANDS, check_resolution};
 pub(crate) use weights::{Precision, StoredWeights, encode_weights};
 
 use crate::networks::{AttBiGru, Dcrnn, DcrnnConfig, ImageModel, Joint};

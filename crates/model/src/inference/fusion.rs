@@ -29,7 +29,8 @@ impl FusionNetwork {
         let dimensions = &manifest.dimensions;
         let stored = checkpoint.stored()?;
         let builder = Builder::stored(&stored, device);
-        let network = Joint::new(&builder.scope("fusion"), dimensions, 0.0)?;
+        let mut network = Joint::new(&builder.scope("fusion"), dimensions, 0.0)?;
+        network.set_bound(&manifest.calibration.bounds())?;
         let mood_head = Linear::new(&builder.scope("audio.mood_head"), dimensions.vector, dimensions.moods)?;
         Ok(Self { network, mood_head, manifest, device })
     }
@@ -88,6 +89,6 @@ impl FusionNetwork {
     }
 }
 
-pub(crate) fn sigmoid(logit: f32) -> f32 {
+fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }

@@ -3,6 +3,7 @@
 use tch::{Device, Kind};
 
 use super::{Encoded, IMAGE_CELLS, IMAGE_SIDE, Rgb224, encoded};
+use crate::device::multiplies_bf16;
 use crate::networks::{ImageModel, Pixels};
 use crate::parameters::Builder;
 use crate::{Checkpoint, DeviceChoice, ModelError};
@@ -63,15 +64,5 @@ impl ImageNetwork {
     /// Runs one grey picture.
     pub fn warm_up(&self) -> Result<(), ModelError> {
         self.encode(&[Rgb224::new(vec![128_u8; Rgb224::BYTES])?]).map(drop)
-    }
-}
-
-fn multiplies_bf16(device: Device) -> bool {
-    match device {
-        Device::Cuda(_) => true,
-        #[cfg(target_arch = "x86_64")]
-        _ => std::arch::is_x86_feature_detected!("avx512bf16"),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => false,
     }
 }

@@ -16,7 +16,6 @@ pub use types::{
 };
 
 pub(crate) use audio::{AudioBatch, encode_clips};
-pub(crate) use fusion::sigmoid;
 
 use tch::Tensor;
 

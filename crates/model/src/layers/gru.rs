@@ -57,8 +57,19 @@ impl BiGru {
     pub fn flatten(&self, inputs: i64) -> Result<(), ModelError> {
         let on_gpu = self.weights.first().is_some_and(|weight| matches!(weight.device(), Device::Cuda(_)));
         if on_gpu && tch::Cuda::cudnn_is_available() && self.weights[0].kind() == Kind::Float {
+            let _guard = tch::no_grad_guard();
             // 3 is torch's number for a GRU (aten/src/ATen/native/cudnn/RNN.cpp).
-            Tensor::f_internal_cudnn_rnn_flatten_weight(&self.weights, 4, inputs, 3, self.hidden, 0, 1, true, true)?;
+            let _flat = Tensor::f_internal_cudnn_rnn_flatten_weight(
+                &self.weights,
+                4,
+                inputs,
+                3,
+                self.hidden,
+                0,
+                1,
+                true,
+                true,
+            )?;
         }
         Ok(())
     }
@@ -101,8 +112,8 @@ mod tests {
         let _guard = tch::no_grad_guard();
         let whole = to_rows(&gru.forward(&x, &[5]).unwrap()).unwrap();
         let tail = to_rows(&gru.forward(&x.narrow(1, 4, 1), &[1]).unwrap()).unwrap();
-        assert_eq!(whole[4][4..], tail[0][4..]);
-        assert_ne!(whole[4][..4], tail[0][..4]);
+        let differ = |from: usize| (from..from + 4).map(|i| (whole[4][i] - tail[0][i]).abs()).fold(0.0, f32::max);
+        assert!(differ(4) < 1e-6 && differ(0) > 1e-3, "forward {}, backward {}", differ(0), differ(4));
     }
 
     #[test]

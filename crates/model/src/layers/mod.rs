@@ -184,7 +184,7 @@ mod tests {
         let _guard = tch::no_grad_guard();
         let x = Tensor::from_slice(&(0..3 * 36).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>()).view([1, 3, 6, 6]);
         for _ in 0..5 {
-            norm.forward(&conv.forward(&x).unwrap(), true).unwrap();
+            let _ = norm.forward(&conv.forward(&x).unwrap(), true).unwrap();
         }
         let apart = norm.forward(&conv.forward(&x).unwrap(), false).unwrap();
         let folded = conv.fold(&norm).unwrap().forward(&x).unwrap();

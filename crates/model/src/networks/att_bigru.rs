@@ -9,13 +9,15 @@ use crate::{Dimensions, ModelError};
 
 /// The text network with its head.
 ///
-/// `modern` differs from the paper in four ways: words are means of subword rows (trained here, not fastText's); the
+/// `modern` differs from the paper in five ways: words are means of subword rows (trained here, not fastText's); the
 /// gate is `1 + mean(supporting)`, so that a post without a caption is not a post of zeros; the attended *word
-/// vectors* join the attended states, a short cut that small data profits from; one dense layer brings all
-/// modalities to the same width.
+/// vectors* join the attended states, a short cut that small data profits from; the supporting mean joins them too,
+/// since a gate can only modulate what the protagonist says and a caption often says it alone; one dense layer brings
+/// all modalities to the same width.
 pub(crate) struct AttBiGru {
     embedding: Tensor,
     norm: LayerNorm,
+    supporting_norm: LayerNorm,
     gru: BiGru,
     attention: AdditiveAttention,
     dense: Linear,
@@ -45,9 +47,10 @@ impl AttBiGru {
                 Init::Normal(0.1),
             )?,
             norm: LayerNorm::new(&scope.sub("norm"), words)?,
+            supporting_norm: LayerNorm::new(&scope.sub("supporting_norm"), words)?,
             gru,
             attention: AdditiveAttention::new(&scope.sub("attention"), 2 * hidden)?,
-            dense: Linear::new(&scope.sub("dense"), 2 * hidden + words, dimensions.vector)?,
+            dense: Linear::new(&scope.sub("dense"), 2 * hidden + 2 * words, dimensions.vector)?,
             head: Linear::new(&scope.sub("head"), dimensions.vector, 1)?,
             dropout,
         })
@@ -55,12 +58,19 @@ impl AttBiGru {
 
     pub fn forward(&self, batch: &TextBatch, train: bool) -> Result<TextForward, ModelError> {
         let words = batch.word_vectors(&self.embedding)?;
-        let gated = batch.gate(&words)?.f_mul(&batch.protagonist(&words)?)?;
+        let supporting = batch.supporting_mean(&words)?;
+        let gate = supporting.f_add_scalar(1.0)?.f_unsqueeze(1)?;
+        let gated = gate.f_mul(&batch.protagonist(&words)?)?;
         let sequence = self.norm.forward(&gated)?.f_dropout(self.dropout, train)?;
         let states = self.gru.forward(&sequence, &batch.lengths)?;
         let attention = self.attention.weights(&states, &batch.lengths)?;
+        let supporting = self.supporting_norm.forward(&supporting)?.f_mul(&batch.has_supporting)?;
         let pooled = Tensor::f_cat(
-            &[AdditiveAttention::pool(&attention, &states)?, AdditiveAttention::pool(&attention, &sequence)?],
+            &[
+                AdditiveAttention::pool(&attention, &states)?,
+                AdditiveAttention::pool(&attention, &sequence)?,
+                supporting,
+            ],
             1,
         )?;
         let vector = self.dense.forward(&pooled.f_dropout(self.dropout, train)?)?.f_tanh()?;
@@ -84,6 +94,8 @@ pub(crate) struct TextBatch {
     supporting: Option<Tensor>,
     /// `[batch, 1]`: supporting words of each post, at least 1 so that none divides by zero.
     supporting_counts: Tensor,
+    /// `[batch, 1]`: 1 where there is a supporting word, else 0.
+    has_supporting: Tensor,
     /// Words of each protagonist.
     pub lengths: Vec<i64>,
 }
@@ -105,6 +117,7 @@ impl TextBatch {
         let nothing = flat.starts.len() as i64;
         let lengths: Vec<i64> = protagonists.iter().map(|places| places.len() as i64).collect();
         let counts: Vec<f32> = supporters.iter().map(|places| places.len().max(1) as f32).collect();
+        let has: Vec<f32> = supporters.iter().map(|places| f32::from(u8::from(!places.is_empty()))).collect();
         Ok(Self {
             rows: Tensor::f_from_slice(&flat.rows)?.f_to_device(device)?,
             starts: Tensor::f_from_slice(&flat.starts)?.f_to_device(device)?,
@@ -115,6 +128,7 @@ impl TextBatch {
                 .then(|| places_tensor(&supporters, nothing, device))
                 .transpose()?,
             supporting_counts: Tensor::f_from_slice(&counts)?.f_view([-1, 1])?.f_to_device(device)?,
+            has_supporting: Tensor::f_from_slice(&has)?.f_view([-1, 1])?.f_to_device(device)?,
             lengths,
         })
     }
@@ -123,8 +137,7 @@ impl TextBatch {
     fn word_vectors(&self, table: &Tensor) -> Result<Tensor, ModelError> {
         const MEAN: i64 = 1;
         let no_weights: Option<&Tensor> = None;
-        let means =
-            Tensor::f_embedding_bag(table, &self.rows, &self.starts, false, MEAN, false, no_weights, false)?.0;
+        let means = Tensor::f_embedding_bag(table, &self.rows, &self.starts, false, MEAN, false, no_weights, false)?.0;
         let zero = Tensor::f_zeros([1, table.size2()?.1], (Kind::Float, table.device()))?;
         Ok(Tensor::f_cat(&[means, zero], 0)?)
     }
@@ -134,13 +147,14 @@ impl TextBatch {
         gather(words, &self.protagonist)
     }
 
-    /// `[batch, 1, width]`, or `[1, 1, 1]` when no post has supporting words.
-    fn gate(&self, words: &Tensor) -> Result<Tensor, ModelError> {
+    /// `[batch, width]`: mean of the supporting words, zeros for a post without any.
+    fn supporting_mean(&self, words: &Tensor) -> Result<Tensor, ModelError> {
         let Some(supporting) = &self.supporting else {
-            return Ok(Tensor::f_ones([1, 1, 1], (Kind::Float, words.device()))?);
+            let (posts, width) = (self.lengths.len() as i64, words.size2()?.1);
+            return Ok(Tensor::f_zeros([posts, width], (Kind::Float, words.device()))?);
         };
         let sum = gather(words, supporting)?.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
-        Ok(sum.f_div(&self.supporting_counts)?.f_add_scalar(1.0)?.f_unsqueeze(1)?)
+        Ok(sum.f_div(&self.supporting_counts)?)
     }
 }
 

@@ -35,7 +35,8 @@ impl CrossAttention {
     pub fn forward(&self, m: &Tensor, n: &Tensor) -> Result<Tensor, ModelError> {
         let none: Option<&Tensor> = None;
         let w = m.f_linear(&self.project.weight, none)?.f_unsqueeze(1)?;
-        let hidden = n.f_unsqueeze(2)?.f_mul(&w)?.f_add(&self.project.bias)?.f_tanh()?;
+        // The table of `q x k` is most of the work: one pass fills it, the next runs in place.
+        let hidden = self.project.bias.f_addcmul(&n.f_unsqueeze(2)?, &w)?.f_tanh_()?;
         let weights = hidden.f_matmul(&self.context)?.f_squeeze_dim(2)?.f_softmax(1, None)?;
         let gate = weights.f_mul(n)?.f_sum_dim_intlist([1_i64].as_slice(), true, None)?;
         let reduced = m.f_linear(&self.reduce.weight, none)?;
@@ -104,15 +105,19 @@ mod tests {
         let (m, n) = (vectors(3, 12, 0.2), vectors(3, 9, 1.1));
         let upstream = vectors(3, 5, 2.0).detach();
         let leaves = [
-            &m, &n, &layer.project.weight, &layer.project.bias, &layer.context, &layer.reduce.weight,
+            &m,
+            &n,
+            &layer.project.weight,
+            &layer.project.bias,
+            &layer.context,
+            &layer.reduce.weight,
             &layer.reduce.bias,
         ];
         let factorised = layer.forward(&m, &n).unwrap();
         let printed = dense(&layer, &m, &n);
         assert!(largest_difference(&factorised, &printed) < 1e-14);
-        let gradients = |value: &Tensor| {
-            Tensor::run_backward(&[(value * &upstream).sum(Kind::Double)], &leaves, true, false)
-        };
+        let gradients =
+            |value: &Tensor| Tensor::run_backward(&[(value * &upstream).sum(Kind::Double)], &leaves, true, false);
         for (index, (ours, theirs)) in gradients(&factorised).iter().zip(gradients(&printed)).enumerate() {
             assert!(largest_difference(ours, &theirs) < 1e-13, "gradient of leaf {index}");
         }

@@ -131,9 +131,7 @@ impl DenseNet {
         for (layers, transition) in &self.blocks {
             let layers = layers.iter().map(layer).collect::<Result<Vec<_>, ModelError>>()?;
             let transition = match transition {
-                Some(Transition { norm, conv }) => {
-                    Some(Transition { norm: norm.share(), conv: conv.prepared(kind)? })
-                }
+                Some(Transition { norm, conv }) => Some(Transition { norm: norm.share(), conv: conv.prepared(kind)? }),
                 None => None,
             };
             blocks.push((layers, transition));

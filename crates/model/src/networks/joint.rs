@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::cmf_ap::CmfPair;
+use crate::checkpoint::NO_BOUND;
 use crate::inference::FusionInput;
 use crate::layers::{BatchNorm, Linear};
 use crate::parameters::{Init, Scope};
@@ -33,6 +34,8 @@ pub(crate) struct Joint {
     offset: Tensor,
     /// `[1]`.
     bias: Tensor,
+    /// `[4]`: see [`Calibration::bound`](crate::Calibration::bound); not a weight.
+    bound: Tensor,
     dropout: f64,
 }
 
@@ -58,7 +61,10 @@ impl JointBatch {
                     }
                     Some(vector) => {
                         let name = modality.name();
-                        return Err(ModelError::Input(format!("a {name} vector of {} values, expected {width} finite ones", vector.len())));
+                        return Err(ModelError::Input(format!(
+                            "a {name} vector of {} values, expected {width} finite ones",
+                            vector.len()
+                        )));
                     }
                     None => {
                         vectors.resize(vectors.len() + width, 0.0);
@@ -81,7 +87,7 @@ pub(crate) struct JointForward {
     pub u: Tensor,
     /// `[batch]`: CMF-AP's own logit.
     pub interaction: Tensor,
-    /// `[batch, 4]`: logits of text, audio, image and CMF-AP as they come; 0 where absent.
+    /// `[batch, 4]`: logits of text, audio, image and CMF-AP before their bounds; 0 where absent.
     pub parts: Tensor,
     /// `[batch, 4]`: what each adds to the fused logit.
     pub contributions: Tensor,
@@ -114,6 +120,7 @@ impl Joint {
             trust: scope.buffer("trust", &[4], 1.0)?,
             offset: scope.buffer("offset", &[3], 0.0)?,
             bias: scope.buffer("bias", &[1], 0.0)?,
+            bound: Tensor::f_from_slice(&[NO_BOUND; 4])?.f_to_device(scope.device())?,
             dropout,
         })
     }
@@ -129,7 +136,8 @@ impl Joint {
 
         let moved = batch.present.f_mul(&self.offset)?;
         let moved = Tensor::f_cat(&[moved, interaction.f_zeros_like()?.f_unsqueeze(1)?], 1)?;
-        let contributions = parts.f_mul(&self.trust)?.f_add(&moved)?;
+        let bounded = parts.f_div(&self.bound)?.f_tanh()?.f_mul(&self.bound)?;
+        let contributions = bounded.f_mul(&self.trust)?.f_add(&moved)?;
         let logit = contributions.f_sum_dim_intlist([1_i64].as_slice(), false, None)?.f_add(&self.bias)?;
         Ok(JointForward { u, interaction, parts, contributions, logit })
     }
@@ -153,6 +161,11 @@ impl Joint {
     pub fn set_heads(&mut self, weight: &[f32], bias: &[f32]) -> Result<(), ModelError> {
         overwrite(&mut self.additive_weight, weight)?;
         overwrite(&mut self.additive_bias, bias)
+    }
+
+    /// Sets how large each summand may become.
+    pub fn set_bound(&mut self, bound: &[f32; 4]) -> Result<(), ModelError> {
+        overwrite(&mut self.bound, bound)
     }
 
     /// Sets what calibration fits.

@@ -10,8 +10,8 @@ mod joint;
 
 pub(crate) use att_bigru::{AttBiGru, TextBatch};
 pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};
-pub(crate) use image_head::{ImageModel, Pixels};
+pub(crate) use image_head::{ImageForward, ImageModel, Pixels};
 pub(crate) use joint::{Joint, JointBatch, JointForward};
 
 #[cfg(test)]
-pub(crate) use densenet::{DenseNet, DenseNetConfig};
+mod parity_tests;

@@ -12,9 +12,9 @@ use unicode_segmentation::UnicodeSegmentation;
 pub struct Tokenizer;
 
 /// Emoticons in lower case, longest first so that `:-(` is not read as `:-` and `(`.
-const EMOTICONS: [&str; 34] = [
+const EMOTICONS: [&str; 33] = [
     ":'-(", ":'-)", ":'(", ":')", ":-)", ":-(", ":-d", ":-p", ":-/", ":-o", ":-*", ";-)", "</3", ">:(", ">:)", "^_^",
-    "-_-", "t_t", ":)", ":(", ":d", ":p", ":/", ":o", ":*", ":|", ";)", ";d", "=)", "=(", "=d", "xd", "<3", "d:",
+    "-_-", "t_t", ":)", ":(", ":d", ":p", ":/", ":o", ":*", ":|", ";)", ";d", "=)", "=(", "=d", "xd", "<3",
 ];
 
 /// A stretched word of this many letters or more carries no more meaning, and its n-grams would cost time.
@@ -63,7 +63,7 @@ fn split_chunk(chunk: &str, words: &mut Vec<String>) {
         let name_bytes = rest.char_indices().skip(1).find(|&(_, c)| !is_name(c)).map_or(rest.len(), |(end, _)| end);
         let taken = match current {
             '@' | '#' if name_bytes > 1 => name_bytes,
-            _ if after_word => 0,
+            _ if after_word && current.is_alphanumeric() => 0,
             _ => emoticon_bytes(rest),
         };
         if taken == 0 {
@@ -89,7 +89,7 @@ fn is_name(c: char) -> bool {
 }
 
 /// Length of the emoticon that `rest` starts with, 0 for none. One that ends in a letter must not run into a word
-/// (`:delta`), and `xd` or `d:` must be the whole run.
+/// (`:delta`); one that begins with a letter is only looked for where no word precedes it.
 fn emoticon_bytes(rest: &str) -> usize {
     let matches = |emoticon: &&&str| {
         rest.get(..emoticon.len()).is_some_and(|head| head.eq_ignore_ascii_case(emoticon))
@@ -103,9 +103,8 @@ fn split_hashtag(name: &str, words: &mut Vec<String>) {
     let mut part = String::new();
     let mut previous: Option<char> = None;
     for c in name.chars() {
-        let boundary = previous.is_some_and(|p| {
-            p == '_' || p.is_lowercase() && c.is_uppercase() || p.is_numeric() != c.is_numeric() && p != '_'
-        });
+        let boundary = previous
+            .is_some_and(|p| p == '_' || p.is_lowercase() && c.is_uppercase() || p.is_numeric() != c.is_numeric());
         if boundary {
             split_plain(&std::mem::take(&mut part), words);
         }
@@ -121,7 +120,7 @@ fn split_hashtag(name: &str, words: &mut Vec<String>) {
 fn split_plain(text: &str, words: &mut Vec<String>) {
     for segment in text.split_word_bounds() {
         if segment.chars().any(char::is_alphanumeric) && !is_emoji(segment) {
-            let parts = segment.split(|c: char| matches!(c, '.' | ':' | '_' | ',' | ';' | '·'));
+            let parts = segment.split(['.', ':', '_', ',', ';', '·']);
             words.extend(parts.map(normalise_word).filter(|word| !word.is_empty()));
         } else if is_emoji(segment) {
             // U+FE0F only asks for the coloured form; both forms are the same word.

@@ -17,17 +17,52 @@
 //! snapshot(&mut self) / restore(&mut self) -> bool  best weights, kept in memory; false when there is none
 //! save_state(&self, &Path) / load_state(&mut self, &Path)           weights, Adam's moments, epoch, seed
 //! parameter_count(&self) -> usize
-//! head(&self) -> LinearHead                         encoders only, for UnimodalHeads
+//! head(&self) -> Result<LinearHead, _>                         encoders only, for UnimodalHeads
 //! ```
+//!
+//! Equal seeds give equal trainings as long as no other thread of the process trains: dropout draws from libtorch's
+//! one generator.
 //!
 //! [`AudioTrainer::predict_moods`] gives the mood logits. [`FusionTrainer::calibrate`] fits on validation what must
 //! not be fitted on training vectors (encoders know their training posts by heart): the reliability of each
-//! modality, the temperatures and the thresholds. [`standardisation`] takes the bins' statistics of the training
-//! clips. [`assemble_checkpoint`] writes the folder.
+//! modality, the temperatures and the thresholds. [`Standardisation::fit`] takes the bins' statistics
+//! of the training clips. [`assemble_checkpoint`] writes the folder.
 
+mod adam;
+mod assemble;
+mod audio;
+mod calibration;
+mod fusion;
+mod image;
+mod learner;
+mod text;
 mod types;
 
+pub use assemble::assemble_checkpoint;
+pub use audio::AudioTrainer;
+pub use fusion::FusionTrainer;
+pub use image::ImageTrainer;
+pub use text::TextTrainer;
 pub use types::{
     AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, LinearHead,
     Optimisation, TextConfig, TextExample, UnimodalHeads,
 };
+
+pub use crate::checkpoint::Standardisation;
+
+use crate::ModelError;
+use crate::layers::Linear;
+use crate::parameters::to_vec;
+
+/// A probability that is drawn from, so below 1: at 1 nothing would be left.
+fn check_share(name: &str, share: f64) -> Result<(), ModelError> {
+    if (0.0..1.0).contains(&share) {
+        return Ok(());
+    }
+    Err(ModelError::Configuration(format!("{name} is {share}, expected 0 to below 1")))
+}
+
+fn linear_head(head: &Linear) -> Result<LinearHead, ModelError> {
+    let bias = to_vec(&head.bias)?;
+    Ok(LinearHead { weight: to_vec(&head.weight)?, bias: bias.first().copied().unwrap_or(0.0) })
+}

@@ -31,7 +31,10 @@ impl AudioExample {
     pub(crate) fn frames(&self) -> Result<usize, ModelError> {
         let frames = self.decibels.len() / SEGMENT_BINS;
         if frames == 0 || !self.decibels.len().is_multiple_of(SEGMENT_BINS) {
-            return Err(ModelError::Input(format!("a spectrogram of {} values has no whole frame", self.decibels.len())));
+            return Err(ModelError::Input(format!(
+                "a spectrogram of {} values has no whole frame",
+                self.decibels.len()
+            )));
         }
         Ok(frames)
     }
@@ -157,7 +160,8 @@ pub struct AudioConfig {
 impl Default for AudioConfig {
     fn default() -> Self {
         Self {
-            optimisation: Optimisation { batch_size: 16, ..Optimisation::default() },
+            // From scratch on small batches, 1e-3 overshoots.
+            optimisation: Optimisation { learning_rate: 5e-4, batch_size: 16, ..Optimisation::default() },
             device: DeviceChoice::Auto,
             dropout: 0.3,
             mask_bins: 12,
@@ -188,14 +192,16 @@ pub struct ImageConfig {
     pub jitter: f64,
     /// Dropout before the dense layer.
     pub dropout: f64,
-    /// Convolutions in bf16 (weights and moments stay f32): half the time on a CPU with AVX-512 BF16.
+    /// Convolutions in bf16 (weights and moments stay f32) where the hardware multiplies it: half the time on a GPU
+    /// or a CPU with AVX-512 BF16. Ignored elsewhere.
     pub bf16: bool,
 }
 
 impl Default for ImageConfig {
     fn default() -> Self {
         Self {
-            optimisation: Optimisation { batch_size: 16, ..Optimisation::default() },
+            // From scratch on small batches, 1e-3 overshoots.
+            optimisation: Optimisation { learning_rate: 5e-4, batch_size: 16, ..Optimisation::default() },
             device: DeviceChoice::Auto,
             train_resolution: 128,
             serve_resolution: 160,

@@ -13,7 +13,7 @@ pub enum Device {
     Auto,
     /// The CPU.
     Cpu,
-    /// This GPU or none: failing is better than being 50 times slower unseen.
+    /// This GPU or none: failing is better than being slow unseen.
     Cuda(usize),
 }
 

@@ -45,10 +45,7 @@ pub struct Media {
     pub user_agent: String,
 }
 
-durations!(Media {
-    connect_timeout: from_millis(connect_timeout_ms),
-    total_timeout: from_millis(total_timeout_ms),
-});
+durations!(Media { connect_timeout: from_millis(connect_timeout_ms), total_timeout: from_millis(total_timeout_ms) });
 
 impl Media {
     /// `decode_workers`, with 0 resolved to the number of CPU cores.

@@ -81,9 +81,8 @@ pub(super) fn clips(pack: &DataPack, features: &Features) -> anyhow::Result<Exam
         let files = files(pack, split, |post| post.audio.as_ref(), |post| post.mood);
         files.into_iter().filter_map(|(file, positive, mood)| Some((features.audio(file)?.clone(), positive, mood)))
     };
-    let train = of_split(Split::Train)
-        .map(|(decibels, positive, mood)| AudioExample { decibels, positive, mood })
-        .collect();
+    let train =
+        of_split(Split::Train).map(|(decibels, positive, mood)| AudioExample { decibels, positive, mood }).collect();
     let (mut validation, mut labels) = (Vec::new(), Vec::new());
     for (decibels, positive, _) in of_split(Split::Validation) {
         validation.push(AudioInput::from_spectrogram(&decibels)?);

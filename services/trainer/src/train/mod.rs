@@ -12,7 +12,7 @@ mod state;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use jtav_model::training::{AudioTrainer, FusionTrainer, ImageTrainer, Standardisation, TextTrainer};
+use jtav_model::training::{AudioTrainer, ImageTrainer, Standardisation, TextTrainer};
 use jtav_model::{Tokenizer, Vocabulary};
 
 use crate::dataset::DataPack;
@@ -84,7 +84,11 @@ impl<'a> Run<'a> {
         let started = std::time::Instant::now();
         let folder: PathBuf = options.resolve_data()?;
         let pack = DataPack::read(&folder)?;
-        let features = Features::load(&pack, &options.cache_dir, options.decode_threads, progress)?;
+        let reads_media = options.stages.iter().any(|&stage| stage != Stage::Text);
+        let features = match reads_media {
+            true => Features::load(&pack, &options.cache_dir, options.decode_threads, progress)?,
+            false => Features::default(),
+        };
         for file in &features.unreadable {
             tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
         }
@@ -120,7 +124,8 @@ impl<'a> Run<'a> {
             .context("the training split has no readable audio")?;
         let mut trainer = AudioTrainer::new(config, standardisation, self.options.seed)?;
         let settings = serde_json::to_value(config)?;
-        let record = self.encoder(Stage::Audio, &mut trainer, settings, || examples::clips(&self.pack, &self.features))?;
+        let record =
+            self.encoder(Stage::Audio, &mut trainer, settings, || examples::clips(&self.pack, &self.features))?;
         Ok((trainer, record))
     }
 
@@ -166,6 +171,7 @@ impl<'a> Run<'a> {
             stage,
             posts_sha256: self.pack.posts_sha256.clone(),
             seed: self.options.seed,
+            quick: self.options.quick,
             settings,
             parameters: trainer.parameter_count(),
             train_examples: examples.train.len(),

@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+# One image for every command of jtav. Not built where it was written: no container engine was at hand. Its steps are the
+# set-up script and the cargo command that every build uses, and the run-time layout was tried with ldd.
+#
+#   docker build -t jtav:0.1.0 .
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+# The set-up first: it changes rarely, and holds the one large download.
+COPY scripts/setup.sh scripts/setup-libtorch.sh scripts/
+RUN scripts/setup.sh demo && rm -rf /root/.cache /var/lib/apt/lists/*
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin jtav && cp target/release/jtav /usr/local/bin/jtav
+# All libraries in one folder: libtorch looks for its CUDA run-time stubs beside itself, the program in ../lib.
+RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
+    && cp -a third_party/pytorch/torch/lib/. third_party/pytorch/nvidia/cu13/lib/. /opt/jtav/lib/ \
+    && find third_party/pytorch -path '*.dist-info/*' -type f -exec cp --parents -t /opt/jtav/licenses {} + \
+    && cp /usr/local/bin/jtav /opt/jtav/bin/jtav \
+    && ! env -u LD_LIBRARY_PATH ldd /opt/jtav/bin/jtav | grep 'not found'
+
+FROM debian:12-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 libstdc++6 zlib1g \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/jtav /opt/jtav
+# What ships with the program is looked for in share/jtav beside bin, by its path in the repository.
+COPY models /opt/jtav/share/jtav/models
+COPY config /opt/jtav/share/jtav/config
+COPY LICENSE-MIT LICENSE-APACHE /opt/jtav/licenses/
+ENV PATH=/opt/jtav/bin:$PATH \
+    OMP_WAIT_POLICY=passive
+WORKDIR /opt/jtav/share/jtav
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+EXPOSE 9600
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["jtav"]
+CMD ["run", "--config", "config/production.toml"]

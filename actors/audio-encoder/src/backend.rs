@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
+use jtav_model::{AudioInput, AudioNetwork, Checkpoint, DeviceChoice, ModelError};
+use jtav_pipeline::{AttentionPart, Embedding, Encoded, Pcm, Stage, StageError};
+use jtav_schemas::{AudioSpan, DeadLetterReason};
+use jtav_signal::CqtFrontEnd;
+
+/// Stretches named in a published record.
+const TOP_SPANS: usize = 3;
+
+type Output = Result<Encoded, StageError>;
+
+/// Constant-Q transform and the DCRNN of a checkpoint on one thread.
+pub struct AudioBackend {
+    network: AudioNetwork,
+    front_end: CqtFrontEnd,
+}
+
+impl AudioBackend {
+    /// Loads and warms the network on the calling thread.
+    pub fn load(
+        checkpoint: &Arc<Checkpoint>,
+        device: DeviceChoice,
+    ) -> Result<BoxedBackend<Pcm, Output>, BackendError> {
+        jtav_model::device::single_threaded();
+        let network = AudioNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
+        network.warm_up().map_err(failure)?;
+        Ok(Box::new(Self { network, front_end: CqtFrontEnd::new() }))
+    }
+
+    fn transform(&self, pcm: &Pcm) -> Result<AudioInput, StageError> {
+        let refuse = |error: &dyn std::fmt::Display| {
+            StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error)
+        };
+        let spectrogram = self.front_end.decibels(&pcm.samples).map_err(|error| refuse(&error))?;
+        AudioInput::from_spectrogram(&spectrogram.values).map_err(|error| refuse(&error))
+    }
+}
+
+impl Backend for AudioBackend {
+    type Item = Pcm;
+    type Output = Output;
+
+    /// Segments of ten seconds.
+    fn cost(&self, item: &Pcm) -> u64 {
+        (item.seconds() / 10.0).ceil().max(1.0) as u64
+    }
+
+    fn forward(&mut self, items: &[Pcm]) -> Result<Vec<Output>, BackendError> {
+        let inputs: Vec<Result<AudioInput, StageError>> = items.iter().map(|pcm| self.transform(pcm)).collect();
+        let usable: Vec<AudioInput> = inputs.iter().filter_map(|input| input.as_ref().ok()).cloned().collect();
+        let mut encoded = self.network.encode(&usable).map_err(failure)?.into_iter();
+        inputs
+            .into_iter()
+            .map(|input| match input {
+                Ok(_) => encoded.next().map(finish).ok_or_else(|| BackendError::Batch("answer missing".into())),
+                Err(error) => Ok(Err(error)),
+            })
+            .collect()
+    }
+}
+
+fn finish(encoded: jtav_model::Encoded) -> Result<Encoded, StageError> {
+    let spans = spans_by_second(&encoded.attention, AudioNetwork::seconds_per_step());
+    let vector = Embedding::new(encoded.vector)
+        .map_err(|error| StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error))?;
+    Ok(Encoded { vector, attention: AttentionPart::Spans(spans) })
+}
+
+/// The seconds of the clip that got most of the attention. `attention` is per time step.
+fn spans_by_second(attention: &[f32], seconds_per_step: f32) -> Vec<AudioSpan> {
+    let end = attention.len() as f32 * seconds_per_step;
+    let mut seconds = vec![0.0f32; end.ceil() as usize];
+    for (step, weight) in attention.iter().enumerate() {
+        let middle = (step as f32 + 0.5) * seconds_per_step;
+        if let Some(second) = seconds.get_mut(middle as usize) {
+            *second += weight;
+        }
+    }
+    let mut spans: Vec<AudioSpan> = seconds
+        .into_iter()
+        .enumerate()
+        .map(|(start, weight)| AudioSpan {
+            start_seconds: start as f32,
+            end_seconds: (start as f32 + 1.0).min(end),
+            weight,
+        })
+        .collect();
+    spans.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    spans.truncate(TOP_SPANS);
+    spans
+}
+
+fn failure(error: ModelError) -> BackendError {
+    if error.is_fatal() { BackendError::Device(error.to_string()) } else { BackendError::Batch(error.to_string()) }
+}
+
+/// Answers at once with a fixed vector; for load tests of everything else.
+pub fn stub() -> BoxedBackend<Pcm, Output> {
+    Box::new(StubBackend::new(|_: &Pcm| {
+        let vector = Embedding::new(vec![1.0; 100]).map_err(|error| {
+            StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error)
+        })?;
+        Ok(Encoded { vector, attention: AttentionPart::Spans(Vec::new()) })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attention_per_step_becomes_the_three_seconds_that_got_most() {
+        let mut attention = vec![0.0; 20];
+        attention[0] = 0.1;
+        attention[8] = 0.3;
+        attention[9] = 0.2;
+        attention[19] = 0.4;
+        let spans = spans_by_second(&attention, 0.25);
+        let named: Vec<_> = spans.iter().map(|span| (span.start_seconds, span.end_seconds)).collect();
+        assert_eq!(named, vec![(2.0, 3.0), (4.0, 5.0), (0.0, 1.0)]);
+        assert!((spans[0].weight - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn no_attention_gives_no_span() {
+        assert!(spans_by_second(&[], 0.37).is_empty());
+    }
+}

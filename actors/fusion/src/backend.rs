@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
+use jtav_model::{Checkpoint, DeviceChoice, FusionInput, FusionNetwork, FusionOutput, ModelError};
+use jtav_pipeline::{Embedding, FuseRequest, Fused, Stage, StageError};
+use jtav_schemas::{Contributions, DeadLetterReason, MoodTag};
+
+type Output = Result<Fused, StageError>;
+
+/// The CMF-AP of a checkpoint on one thread.
+pub struct FusionBackend {
+    network: FusionNetwork,
+}
+
+impl FusionBackend {
+    /// Loads and warms the network on the calling thread.
+    pub fn load(
+        checkpoint: &Arc<Checkpoint>,
+        device: DeviceChoice,
+    ) -> Result<BoxedBackend<FuseRequest, Output>, BackendError> {
+        jtav_model::device::single_threaded();
+        let network = FusionNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
+        network.warm_up().map_err(failure)?;
+        Ok(Box::new(Self { network }))
+    }
+}
+
+impl Backend for FusionBackend {
+    type Item = FuseRequest;
+    type Output = Output;
+
+    fn cost(&self, _: &FuseRequest) -> u64 {
+        1
+    }
+
+    fn forward(&mut self, items: &[FuseRequest]) -> Result<Vec<Output>, BackendError> {
+        let values = |vector: &Option<Embedding>| vector.as_ref().map(|vector| vector.values().to_vec());
+        let inputs: Vec<FusionInput> = items
+            .iter()
+            .map(|item| FusionInput {
+                text: values(&item.vectors.text),
+                audio: values(&item.vectors.audio),
+                image: values(&item.vectors.image),
+            })
+            .collect();
+        Ok(self.network.fuse(&inputs).map_err(failure)?.into_iter().map(finish).collect())
+    }
+}
+
+/// Checks what the network said: nothing that is not finite, and no probability outside 0 to 1, goes further.
+fn finish(output: FusionOutput) -> Result<Fused, StageError> {
+    let refuse = |message: String| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, message);
+    let in_range = |probability: f32| (0.0..=1.0).contains(&probability);
+    if !in_range(output.probability) || !output.moods.iter().all(|(_, probability)| in_range(*probability)) {
+        return Err(refuse(format!("probability {} is outside 0 to 1", output.probability)));
+    }
+    let u = Embedding::new(output.u).map_err(|error| refuse(error.to_string()))?;
+    let mut moods: Vec<MoodTag> =
+        output.moods.into_iter().map(|(tag, probability)| MoodTag { tag, probability }).collect();
+    moods.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let given = output.contributions;
+    let contributions = Contributions {
+        text: given.text,
+        audio: given.audio,
+        image: given.image,
+        interaction: given.interaction,
+    };
+    Ok(Fused {
+        u,
+        probability: output.probability,
+        threshold: output.threshold,
+        moods,
+        contributions: Some(contributions),
+    })
+}
+
+fn failure(error: ModelError) -> BackendError {
+    if error.is_fatal() { BackendError::Device(error.to_string()) } else { BackendError::Batch(error.to_string()) }
+}
+
+/// Answers at once with a fixed label; for load tests of everything else.
+pub fn stub() -> BoxedBackend<FuseRequest, Output> {
+    Box::new(StubBackend::new(|_: &FuseRequest| {
+        let u = Embedding::new(vec![1.0; 600])
+            .map_err(|error| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, error))?;
+        Ok(Fused { u, probability: 0.75, threshold: 0.5, moods: Vec::new(), contributions: None })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(probability: f32, u: Vec<f32>) -> FusionOutput {
+        FusionOutput {
+            u,
+            logit: 0.0,
+            probability,
+            threshold: 0.5,
+            label: "positive".into(),
+            moods: vec![("Q1".into(), 0.1), ("Q2".into(), 0.9)],
+            contributions: jtav_model::Contributions::default(),
+        }
+    }
+
+    #[test]
+    fn an_output_that_is_not_finite_is_set_aside_and_never_published() {
+        assert!(finish(output(f32::NAN, vec![1.0])).is_err());
+        assert!(finish(output(1.5, vec![1.0])).is_err());
+        assert!(finish(output(0.5, vec![f32::INFINITY])).is_err());
+        assert!(finish(output(0.5, vec![0.0])).is_err());
+    }
+
+    #[test]
+    fn moods_come_most_probable_first() {
+        let fused = finish(output(0.5, vec![1.0])).unwrap();
+        assert_eq!(fused.moods[0].tag, "Q2");
+    }
+}

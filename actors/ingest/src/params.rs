@@ -1,0 +1,148 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jtav_delivery::PostPermits;
+use jtav_kafka::{ClientSettings, ConsumerSettings, KafkaError};
+use jtav_pipeline::RouterIntake;
+use jtav_telemetry::Conservation;
+
+/// Everything that ingest needs from outside.
+#[derive(Clone)]
+pub struct IngestParams {
+    /// How to reach Kafka.
+    pub client: ClientSettings,
+    /// Topic, group, prefetch.
+    pub consumer: ConsumerSettings,
+    /// Bounds and patience.
+    pub settings: IngestSettings,
+    /// Where posts go.
+    pub intake: Arc<dyn RouterIntake>,
+    /// Leave to be inside; shared by everything that lets posts in.
+    pub permits: PostPermits,
+    /// Counts what goes in and what is settled.
+    pub conservation: Arc<Conservation>,
+}
+
+/// Bounds and patience of ingest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngestSettings {
+    /// Larger values are rejected unread; the record still goes to the dead-letter topic whole.
+    pub max_record_bytes: usize,
+    /// Unsettled records of one partition; above it the partition is paused.
+    pub max_in_flight_per_partition: usize,
+    /// Records of one partition since its oldest unsettled one, settled or not; above it the partition is paused. It
+    /// bounds what a crash brings again while one slow post holds the offset.
+    pub max_window_per_partition: usize,
+    /// Time between commits.
+    pub commit_interval_ms: u64,
+    /// How long a commit at a revocation or at the end may take.
+    pub commit_timeout_ms: u64,
+    /// How long a revoked partition may take to settle what is in flight. Below half of the group's session time-out.
+    pub drain_timeout_ms: u64,
+    /// How long the lack of a permit is waited out before partitions are paused. Pausing drops what was fetched ahead,
+    /// so it must not happen at every short shortage; it is far below every time-out of the group.
+    pub pause_after_ms: u64,
+    /// Wait before the first seek back after an abandoned record; doubles with every further one.
+    pub rewind_backoff_ms: u64,
+    /// Longest such wait.
+    pub rewind_backoff_max_ms: u64,
+    /// Seeks back without progress of the partition, after which the thread gives up and the supervisor restarts the
+    /// whole pipeline.
+    pub max_rewinds: u32,
+    /// Time between updates of the gauges.
+    pub export_interval_ms: u64,
+}
+
+impl Default for IngestSettings {
+    fn default() -> Self {
+        Self {
+            max_record_bytes: 1 << 20,
+            max_in_flight_per_partition: 1_024,
+            max_window_per_partition: 10_000,
+            commit_interval_ms: 1_000,
+            commit_timeout_ms: 5_000,
+            drain_timeout_ms: 15_000,
+            pause_after_ms: 20,
+            rewind_backoff_ms: 200,
+            rewind_backoff_max_ms: 10_000,
+            max_rewinds: 5,
+            export_interval_ms: 1_000,
+        }
+    }
+}
+
+impl IngestSettings {
+    /// Checks the arithmetic that a rebalance relies on.
+    pub fn check(&self, consumer: &ConsumerSettings) -> Result<(), IngestError> {
+        let bound = u64::from(consumer.session_timeout_ms.min(consumer.max_poll_interval_ms)) / 2;
+        if self.drain_timeout_ms >= bound {
+            return Err(IngestError::Settings(format!(
+                "drain_timeout_ms = {} must be below {bound}, half of the smaller of session_timeout_ms = {} and \
+                 max_poll_interval_ms = {}: a member that drains longer is expelled",
+                self.drain_timeout_ms, consumer.session_timeout_ms, consumer.max_poll_interval_ms
+            )));
+        }
+        for (name, value) in [
+            ("max_record_bytes", self.max_record_bytes as u64),
+            ("max_in_flight_per_partition", self.max_in_flight_per_partition as u64),
+            ("commit_interval_ms", self.commit_interval_ms),
+            ("commit_timeout_ms", self.commit_timeout_ms),
+            ("export_interval_ms", self.export_interval_ms),
+        ] {
+            if value == 0 {
+                return Err(IngestError::Settings(format!("{name} may not be 0")));
+            }
+        }
+        if self.max_window_per_partition < self.max_in_flight_per_partition {
+            return Err(IngestError::Settings(format!(
+                "max_window_per_partition = {} is below max_in_flight_per_partition = {}",
+                self.max_window_per_partition, self.max_in_flight_per_partition
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rewind_backoff(&self, attempt: u32) -> Duration {
+        let factor = 1u64 << attempt.saturating_sub(1).min(16);
+        Duration::from_millis(self.rewind_backoff_ms.saturating_mul(factor).min(self.rewind_backoff_max_ms))
+    }
+}
+
+/// Why ingest could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Kafka client.
+    #[error("ingest: {0}")]
+    Kafka(#[from] KafkaError),
+    /// Settings that contradict each other.
+    #[error("ingest settings: {0}")]
+    Settings(String),
+    /// The operating system gave no thread.
+    #[error("ingest thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl IngestError {
+    /// Can the same start go through later?
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Kafka(error) => error.is_retryable(),
+            Self::Settings(_) => false,
+            Self::Thread(_) => true,
+        }
+    }
+}
+
+/// How the poll thread ended. The consumer is closed by then and, unless it is a static member, has left the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IngestExit {
+    /// Asked to drain: nothing is in flight, everything settled is committed (or a warning in the log says why not).
+    Drained,
+    /// Asked to drain: the deadline passed with posts in flight. They are not committed and come again.
+    DrainTimedOut {
+        /// How many.
+        left: usize,
+    },
+    /// It cannot go on; the pipeline must be restarted as a whole.
+    Failed(String),
+}

@@ -1,0 +1,176 @@
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use jtav_delivery::{AssignmentEpoch, PartitionLedger};
+use jtav_kafka::Record;
+
+use crate::params::IngestSettings;
+
+/// A seek back that is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rewind {
+    /// Not before.
+    pub(crate) at: Instant,
+    /// Where to; none means the oldest unsettled record at that time.
+    pub(crate) target: Option<i64>,
+}
+
+/// One owned partition in one ownership period.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) ledger: PartitionLedger,
+    /// Records that were polled and have no permit yet; nearly always at most one.
+    pub(crate) in_hand: VecDeque<Record>,
+    /// Offset and timestamp of received records, oldest first; the settled ones leave with [`Self::forget_settled`].
+    pub(crate) timestamps: VecDeque<(i64, i64)>,
+    /// What librdkafka was last told.
+    pub(crate) paused: bool,
+    /// Too many unsettled records; with some slack before it ends, so that it does not flicker.
+    pub(crate) full: bool,
+    /// Records of this period whose guard was dropped.
+    pub(crate) abandoned: usize,
+    pub(crate) rewind: Option<Rewind>,
+    /// Seeks back since the partition last made progress, and the position of the last one.
+    pub(crate) rewinds: u32,
+    pub(crate) rewound_to: i64,
+    /// Position that the broker has.
+    pub(crate) committed: Option<i64>,
+    /// Offset after the last one that was polled.
+    pub(crate) position: Option<i64>,
+    /// End of the partition as the broker was last asked for it, while nothing is fetched.
+    pub(crate) asked_high: Option<i64>,
+    /// Since when records wait on the broker while nothing of the partition is in flight.
+    pub(crate) behind_since: Option<Instant>,
+}
+
+impl Partition {
+    pub(crate) fn new(ledger: PartitionLedger, committed: Option<i64>) -> Self {
+        Self {
+            ledger,
+            in_hand: VecDeque::new(),
+            timestamps: VecDeque::new(),
+            paused: false,
+            full: false,
+            abandoned: 0,
+            rewind: None,
+            rewinds: 0,
+            rewound_to: -1,
+            committed,
+            position: committed,
+            asked_high: None,
+            behind_since: None,
+        }
+    }
+
+    /// Starts a new period at `position`, in the same ownership.
+    pub(crate) fn start_period(&mut self, number: i32, epoch: AssignmentEpoch, limit: usize, position: i64) {
+        self.ledger = PartitionLedger::new(number, epoch, limit);
+        self.in_hand.clear();
+        self.timestamps.clear();
+        self.abandoned = 0;
+        self.rewind = None;
+        self.rewound_to = position;
+        self.position = Some(position);
+    }
+
+    /// Records that may still be settled: the abandoned ones never will be.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.ledger.pending().saturating_sub(self.abandoned)
+    }
+
+    pub(crate) fn update_full(&mut self, settings: &IngestSettings) {
+        let (pending, window) = (self.ledger.pending(), self.ledger.window());
+        let window_limit = settings.max_window_per_partition;
+        if !self.ledger.has_room() || window >= window_limit {
+            self.full = true;
+        } else if pending <= settings.max_in_flight_per_partition * 3 / 4 && window <= window_limit * 3 / 4 {
+            self.full = false;
+        }
+    }
+
+    fn forget_settled(&mut self) {
+        let oldest = self.ledger.rewind_position().unwrap_or(i64::MAX);
+        while self.timestamps.front().is_some_and(|(offset, _)| *offset < oldest) {
+            self.timestamps.pop_front();
+        }
+    }
+
+    /// Age in seconds of the oldest record that is received and not settled. With nothing received but records waiting
+    /// on the broker, the time since that was first seen: their own timestamps are not known before they are read.
+    pub(crate) fn event_lag_seconds(&mut self, now_ms: i64, marks: Option<(i64, i64)>) -> f64 {
+        self.forget_settled();
+        let received = self.timestamps.front().map(|(_, timestamp)| *timestamp);
+        let held = self.in_hand.front().and_then(|record| record.timestamp_ms);
+        if let Some(oldest) = received.into_iter().chain(held).min() {
+            self.behind_since = None;
+            return (now_ms - oldest).max(0) as f64 / 1e3;
+        }
+        let waiting = marks.is_some_and(|(low, high)| high > self.position.unwrap_or(low));
+        if !waiting {
+            self.behind_since = None;
+            return 0.0;
+        }
+        self.behind_since.get_or_insert_with(Instant::now).elapsed().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jtav_delivery::Outcome;
+
+    fn partition(limit: usize) -> Partition {
+        Partition::new(PartitionLedger::new(0, AssignmentEpoch(1), limit), Some(0))
+    }
+
+    #[test]
+    fn event_lag_is_the_age_of_the_oldest_unsettled_record() {
+        let mut owned = partition(10);
+        let tags: Vec<_> = (0..3).map(|offset| owned.ledger.receive(offset).unwrap()).collect();
+        owned.timestamps.extend([(0, 1_000), (1, 4_000), (2, 6_000)]);
+        assert_eq!(owned.event_lag_seconds(10_000, Some((0, 3))), 9.0);
+        owned.ledger.settle(tags[1], Outcome::Published);
+        assert_eq!(owned.event_lag_seconds(10_000, Some((0, 3))), 9.0, "the oldest still is");
+        owned.ledger.settle(tags[0], Outcome::Published);
+        assert_eq!(owned.event_lag_seconds(10_000, Some((0, 3))), 4.0);
+        owned.ledger.settle(tags[2], Outcome::Published);
+        owned.position = Some(3);
+        assert_eq!(owned.event_lag_seconds(10_000, Some((0, 3))), 0.0);
+    }
+
+    #[test]
+    fn records_that_wait_on_the_broker_while_intake_is_paused_show_as_lag() {
+        let mut owned = partition(10);
+        owned.position = Some(3);
+        owned.event_lag_seconds(10_000, Some((0, 4)));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(owned.event_lag_seconds(10_000, Some((0, 4))) >= 0.02);
+        assert_eq!(owned.event_lag_seconds(10_000, Some((0, 3))), 0.0);
+    }
+
+    #[test]
+    fn a_full_partition_has_slack_before_it_reads_again() {
+        let settings = IngestSettings { max_in_flight_per_partition: 4, ..IngestSettings::default() };
+        let mut owned = partition(4);
+        let tags: Vec<_> = (0..4).map(|offset| owned.ledger.receive(offset).unwrap()).collect();
+        owned.update_full(&settings);
+        assert!(owned.full);
+        owned.ledger.settle(tags[0], Outcome::Published);
+        owned.update_full(&settings);
+        assert!(!owned.full, "three of four is the slack");
+    }
+
+    #[test]
+    fn one_slow_post_bounds_the_window_behind_it() {
+        let settings =
+            IngestSettings { max_in_flight_per_partition: 4, max_window_per_partition: 6, ..IngestSettings::default() };
+        let mut owned = partition(4);
+        owned.ledger.receive(0).unwrap();
+        for offset in 1..6 {
+            let tag = owned.ledger.receive(offset).unwrap();
+            owned.ledger.settle(tag, Outcome::Published);
+        }
+        owned.update_full(&settings);
+        assert!(owned.full, "pending {} window {}", owned.ledger.pending(), owned.ledger.window());
+    }
+}

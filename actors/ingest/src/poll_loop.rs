@@ -1,0 +1,304 @@
+//! The thread that owns consumer and ledgers. Everything here runs on it, one thing after the other, and nothing waits
+//! for a post.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use jtav_delivery::{AssignmentEpoch, Outcome, Settlement, SettlementSink};
+use jtav_kafka::{Consumer, ConsumerEvent, Fault, KafkaError};
+use jtav_telemetry::{Conservation, Metric, global};
+use tokio::sync::{oneshot, watch};
+
+use crate::admission::Taken;
+use crate::commits::CommitSent;
+use crate::params::{IngestError, IngestExit, IngestParams};
+use crate::partition::Partition;
+use crate::rebalance::{PendingAssignment, Revocation};
+use crate::status::IngestStatus;
+
+/// Longest wait for a record. Settlements and commands wait as long at most, so it is short; an idle thread goes round
+/// fifty times a second.
+const POLL_WAIT: Duration = Duration::from_millis(20);
+
+/// Wait between two looks for a permit while a record is held for want of one.
+const PERMIT_WAIT: Duration = Duration::from_millis(1);
+
+/// Records taken before settlements get their turn again.
+const RECORDS_PER_TURN: usize = 64;
+
+/// What reaches the thread.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Settled(Settlement),
+    Control(Control),
+}
+
+/// Commands of the actor.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Pause { cause: &'static str, taken: oneshot::Sender<()> },
+    Resume { cause: &'static str, taken: oneshot::Sender<()> },
+    Drain { deadline: Instant },
+}
+
+/// Where guards report. Counting happens here and not on the thread, so that the law of conservation holds even for a
+/// post that is settled after the thread has ended.
+pub(crate) struct Sink {
+    inputs: Sender<Input>,
+    conservation: Arc<Conservation>,
+}
+
+impl SettlementSink for Sink {
+    fn settled(&self, settlement: Settlement) {
+        self.conservation.settled();
+        if settlement.outcome == Outcome::Abandoned {
+            global().inc(Metric::Abandoned, &[]);
+        }
+        // Nobody listens once the thread has ended; the record then comes again after a restart.
+        let _ = self.inputs.send(Input::Settled(settlement));
+    }
+}
+
+/// The running thread, seen from outside.
+pub(crate) struct PollThread {
+    pub(crate) inputs: Sender<Input>,
+    pub(crate) status: Arc<IngestStatus>,
+    pub(crate) exit: watch::Receiver<Option<IngestExit>>,
+}
+
+/// Makes the consumer, so that wrong settings fail here, and starts the thread.
+pub(crate) fn spawn(params: IngestParams) -> Result<PollThread, IngestError> {
+    params.settings.check(&params.consumer)?;
+    let consumer = Consumer::new(&params.client, &params.consumer)?;
+    let (inputs, received) = mpsc::channel();
+    let (exited, exit) = watch::channel(None);
+    let status = Arc::new(IngestStatus::new());
+    let mut poll_loop = PollLoop::new(params, consumer, inputs.clone(), received, Arc::clone(&status));
+    std::thread::Builder::new().name("jtav-ingest-poll".to_owned()).spawn(move || {
+        let ended = catch_unwind(AssertUnwindSafe(|| poll_loop.run()));
+        // Leaves the group before anybody hears of the end: a successor must not have to wait for the session time-out.
+        let closed = catch_unwind(AssertUnwindSafe(move || drop(poll_loop)));
+        let exit = match (ended, closed) {
+            (Ok(exit), Ok(())) => exit,
+            _ => IngestExit::Failed("the poll thread panicked".to_owned()),
+        };
+        tracing::info!(?exit, "ingest ended");
+        exited.send_replace(Some(exit));
+    })?;
+    Ok(PollThread { inputs, status, exit })
+}
+
+/// A drain under way.
+#[derive(Debug)]
+pub(crate) struct Draining {
+    pub(crate) started: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) commits_sent: u32,
+    pub(crate) committing_since: Option<Instant>,
+}
+
+pub(crate) struct PollLoop {
+    pub(crate) params: IngestParams,
+    pub(crate) consumer: Consumer,
+    pub(crate) inputs: Receiver<Input>,
+    pub(crate) sink: Arc<Sink>,
+    pub(crate) status: Arc<IngestStatus>,
+    pub(crate) partitions: BTreeMap<i32, Partition>,
+    /// Number of the last ownership period of any partition.
+    pub(crate) last_epoch: u64,
+    /// Posts let in whose guard has not reported, whatever period they belong to.
+    pub(crate) in_flight: usize,
+    pub(crate) paused_by: BTreeSet<&'static str>,
+    /// Since when a record is held for want of a permit, and whether partitions are paused for it.
+    pub(crate) held_since: Option<Instant>,
+    pub(crate) starved: bool,
+    pub(crate) assignment: Option<PendingAssignment>,
+    pub(crate) revocation: Option<Revocation>,
+    pub(crate) draining: Option<Draining>,
+    pub(crate) commit_sent: Option<CommitSent>,
+    pub(crate) last_commit: Instant,
+    pub(crate) last_export: Instant,
+    pub(crate) next_watermark: usize,
+    pub(crate) failed: Option<String>,
+}
+
+impl PollLoop {
+    fn new(
+        params: IngestParams,
+        consumer: Consumer,
+        sender: Sender<Input>,
+        inputs: Receiver<Input>,
+        status: Arc<IngestStatus>,
+    ) -> Self {
+        let sink = Arc::new(Sink { inputs: sender, conservation: Arc::clone(&params.conservation) });
+        Self {
+            params,
+            consumer,
+            inputs,
+            sink,
+            status,
+            partitions: BTreeMap::new(),
+            last_epoch: 0,
+            in_flight: 0,
+            paused_by: BTreeSet::new(),
+            held_since: None,
+            starved: false,
+            assignment: None,
+            revocation: None,
+            draining: None,
+            commit_sent: None,
+            last_commit: Instant::now(),
+            last_export: Instant::now(),
+            next_watermark: 0,
+            failed: None,
+        }
+    }
+
+    /// Settlements come before new input, so that a flood of records cannot starve commits (vector #20403).
+    fn run(&mut self) -> IngestExit {
+        loop {
+            self.status.progress();
+            self.take_inputs();
+            self.serve_rewinds();
+            self.serve_assignment();
+            self.serve_revocation();
+            self.admit_held();
+            self.pause_and_resume();
+            self.commit_if_due();
+            self.export_if_due();
+            if let Some(exit) = self.finished() {
+                self.remove_series();
+                return exit;
+            }
+            self.wait_and_poll();
+        }
+    }
+
+    /// Stops owning, with a reason for the supervisor; the first one counts.
+    pub(crate) fn fail(&mut self, reason: String) {
+        tracing::error!(reason, "ingest cannot go on");
+        self.failed.get_or_insert(reason);
+    }
+
+    pub(crate) fn next_epoch(&mut self) -> AssignmentEpoch {
+        self.last_epoch += 1;
+        AssignmentEpoch(self.last_epoch)
+    }
+
+    /// No post may be let in now.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.paused_by.is_empty() || self.draining.is_some()
+    }
+
+    fn take_inputs(&mut self) {
+        while let Ok(input) = self.inputs.try_recv() {
+            self.take_input(input);
+        }
+    }
+
+    fn take_input(&mut self, input: Input) {
+        match input {
+            Input::Settled(settlement) => self.settle(settlement),
+            Input::Control(Control::Pause { cause, taken }) => {
+                self.paused_by.insert(cause);
+                global().set(Metric::IntakePaused, &[cause], 1.0);
+                tracing::info!(cause, "intake paused");
+                // The caller may have given up waiting.
+                let _ = taken.send(());
+            }
+            Input::Control(Control::Resume { cause, taken }) => {
+                if self.paused_by.remove(cause) {
+                    global().set(Metric::IntakePaused, &[cause], 0.0);
+                    tracing::info!(cause, "intake resumed");
+                }
+                let _ = taken.send(());
+            }
+            Input::Control(Control::Drain { deadline }) => self.start_drain(deadline),
+        }
+    }
+
+    fn start_drain(&mut self, deadline: Instant) {
+        if let Some(draining) = &mut self.draining {
+            draining.deadline = draining.deadline.min(deadline);
+            return;
+        }
+        global().set(Metric::IntakePaused, &["drain"], 1.0);
+        tracing::info!(in_flight = self.in_flight, "draining");
+        self.draining = Some(Draining { started: Instant::now(), deadline, commits_sent: 0, committing_since: None });
+    }
+
+    /// One wait. Where nothing can be fetched the thread waits for settlements and still polls, for the rebalances.
+    fn wait_and_poll(&mut self) {
+        let waits_for_permit = self.held_since.is_some() && !self.starved;
+        let nothing_to_fetch = !self.partitions.is_empty() && self.partitions.values().all(|owned| owned.paused);
+        if !waits_for_permit && !nothing_to_fetch {
+            self.poll(POLL_WAIT);
+            return;
+        }
+        // A permit comes free just after its settlement wakes this thread, so the next look must not be far off.
+        let wait = if self.held_since.is_some() { PERMIT_WAIT } else { POLL_WAIT };
+        if let Ok(input) = self.inputs.recv_timeout(wait) {
+            self.take_input(input);
+        }
+        if !waits_for_permit {
+            self.poll(Duration::ZERO);
+        }
+    }
+
+    fn poll(&mut self, wait: Duration) {
+        let mut wait = wait;
+        for _ in 0..RECORDS_PER_TURN {
+            match self.consumer.poll(wait) {
+                None => return,
+                Some(ConsumerEvent::Record(record)) => {
+                    // One held record is enough: the partition is paused before the next is taken.
+                    if self.take_record(record) == Taken::Held {
+                        return;
+                    }
+                }
+                Some(ConsumerEvent::Assigned(partitions)) => {
+                    self.assigned(partitions);
+                    return;
+                }
+                Some(ConsumerEvent::Revoked { partitions, lost }) => {
+                    self.revoked(partitions, lost);
+                    return;
+                }
+                Some(ConsumerEvent::Committed(result)) => self.commit_answered(&result),
+                Some(ConsumerEvent::Error(error)) => self.poll_error(&error),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn poll_error(&mut self, error: &KafkaError) {
+        // librdkafka reconnects and rejoins by itself; even missing rights or a missing topic may be mended while it
+        // waits. Only a dead client needs a new one. Counted and logged already where the client reports it.
+        tracing::debug!(%error, "kafka consumer");
+        if error.fault() == Fault::ClientDead {
+            self.fail(format!("kafka consumer is dead: {error}"));
+        }
+    }
+
+    /// The end, once there is nothing left to wait for.
+    fn finished(&mut self) -> Option<IngestExit> {
+        if let Some(reason) = self.failed.take() {
+            return Some(IngestExit::Failed(reason));
+        }
+        let draining = self.draining.as_ref()?;
+        let (started, deadline) = (draining.started, draining.deadline);
+        let left = self.in_flight;
+        if left > 0 && Instant::now() < deadline {
+            return None;
+        }
+        if !self.final_commit_done() {
+            return None;
+        }
+        global().observe(Metric::DrainSeconds, &["shutdown"], started.elapsed().as_secs_f64());
+        global().set(Metric::IntakePaused, &["drain"], 0.0);
+        Some(if left == 0 { IngestExit::Drained } else { IngestExit::DrainTimedOut { left } })
+    }
+}

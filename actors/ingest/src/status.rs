@@ -1,0 +1,78 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the poll thread last said of one partition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionSnapshot {
+    /// Partition.
+    pub partition: i32,
+    /// Ownership period.
+    pub epoch: u64,
+    /// Unsettled records.
+    pub pending: usize,
+    /// Records since the oldest unsettled one.
+    pub window: usize,
+    /// Committed position, where one is known.
+    pub committed: Option<i64>,
+    /// Records between the committed position and the high watermark.
+    pub lag_records: i64,
+    /// Age of the oldest unsettled record, seconds.
+    pub event_lag_seconds: f64,
+    /// Not fetched now.
+    pub paused: bool,
+    /// About to be given up.
+    pub revoking: bool,
+    /// Seeks back without progress.
+    pub rewinds: u32,
+}
+
+/// What the poll thread last said of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IngestSnapshot {
+    /// Owned partitions.
+    pub partitions: Vec<PartitionSnapshot>,
+    /// Posts that this thread let in and that are not settled, of earlier periods included.
+    pub in_flight: usize,
+    /// Why intake is stopped; empty while it runs.
+    pub paused_by: Vec<&'static str>,
+    /// No permit is free.
+    pub starved: bool,
+    /// On the way out.
+    pub draining: bool,
+}
+
+/// Heartbeat and state of the poll thread, readable from anywhere.
+#[derive(Debug)]
+pub struct IngestStatus {
+    started: Instant,
+    last_progress_ms: AtomicU64,
+    snapshot: Mutex<IngestSnapshot>,
+}
+
+impl IngestStatus {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), last_progress_ms: AtomicU64::new(0), snapshot: Mutex::default() }
+    }
+
+    /// The thread went round its loop.
+    pub(crate) fn progress(&self) {
+        self.last_progress_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn publish(&self, snapshot: IngestSnapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// Time since the poll thread last went round its loop: some milliseconds when all is well, up to 2 s while Kafka
+    /// does not answer. Above 10 s it is stuck, whatever the process says of itself.
+    pub fn progress_age(&self) -> Duration {
+        let last = Duration::from_millis(self.last_progress_ms.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(last)
+    }
+
+    /// State as of the last export or rebalance.
+    pub fn snapshot(&self) -> IngestSnapshot {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

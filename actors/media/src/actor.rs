@@ -1,0 +1,55 @@
+//! The two boxes of the diagram as actors: typed addresses around [`Fetcher`] and [`DecodePool`].
+
+use actix::{Actor, Context, Handler, ResponseFuture};
+use jtav_pipeline::messages::{DecodeMedia, FetchMedia};
+use jtav_pipeline::{Decoded, FetchedMedia, StageError};
+use jtav_schemas::AbsentReason;
+
+use crate::fetch::Fetcher;
+use crate::pool::DecodePool;
+
+/// URL to bytes.
+pub struct FetchActor(Fetcher);
+
+impl FetchActor {
+    /// Around a fetcher, which others may share.
+    pub fn new(fetcher: Fetcher) -> Self {
+        Self(fetcher)
+    }
+}
+
+impl Actor for FetchActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<FetchMedia> for FetchActor {
+    type Result = ResponseFuture<Result<FetchedMedia, AbsentReason>>;
+
+    fn handle(&mut self, FetchMedia(request): FetchMedia, _: &mut Self::Context) -> Self::Result {
+        let fetcher = self.0.clone();
+        Box::pin(async move { fetcher.fetch(request).await })
+    }
+}
+
+/// Bytes to sound or picture.
+pub struct DecodeActor(DecodePool);
+
+impl DecodeActor {
+    /// Around running workers, which others may share.
+    pub fn new(pool: DecodePool) -> Self {
+        Self(pool)
+    }
+}
+
+impl Actor for DecodeActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<DecodeMedia> for DecodeActor {
+    type Result = ResponseFuture<Result<Result<Decoded, AbsentReason>, StageError>>;
+
+    fn handle(&mut self, DecodeMedia(media): DecodeMedia, _: &mut Self::Context) -> Self::Result {
+        let pool = self.0.clone();
+        Box::pin(async move { pool.decode(media).await })
+    }
+}

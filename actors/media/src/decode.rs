@@ -1,0 +1,77 @@
+//! The one function behind which media of strangers are decoded (design D8). It knows no actors and no threads, so a
+//! worker process can stand in its place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jtav_pipeline::{Decoded, RgbImage};
+use jtav_schemas::{AbsentReason, Modality};
+use jtav_telemetry::Metric;
+
+use crate::params::DecodeLimits;
+use crate::picture::{self, center_crop};
+use crate::sniff::{Content, refusal, skip_tags, sniff};
+use crate::sound;
+
+/// Decodes one medium: a picture to upright RGB (shorter side resized, centre cropped), a clip to mono at
+/// [`crate::SAMPLE_RATE_HZ`]. The bytes decide what they are; `media_type` is what the post or the host claimed.
+///
+/// Takes CPU time up to seconds and memory up to the limits: not for an async thread.
+///
+/// # Errors
+/// `type_mismatch` (other content than `modality`), `unsupported` (recognised, not decoded), `too_large` (a limit),
+/// `decode_error` (damaged, empty, or the decoder panicked, which is counted).
+pub fn decode(
+    bytes: &[u8],
+    modality: Modality,
+    media_type: Option<&str>,
+    limits: &DecodeLimits,
+) -> Result<Decoded, AbsentReason> {
+    guarded(|| {
+        let bytes = skip_tags(bytes);
+        match (sniff(bytes), modality) {
+            (Content::Picture(format), Modality::Image) => {
+                let view = picture::decode(bytes, format, limits, limits.shorter_side_px)?;
+                Ok(Decoded::Image(center_crop(&view, limits.crop_px)))
+            }
+            (Content::Sound(format), Modality::Audio) => sound::decode(bytes, format, limits).map(Decoded::Audio),
+            (content, _) => Err(refusal(content, modality, media_type)),
+        }
+    })
+}
+
+/// The whole picture, upright, with a shorter side of `side` pixels: what training cuts its random crops from. A
+/// picture longer than 8 : 1 gives its central part.
+///
+/// # Errors
+/// As [`decode`].
+pub fn image_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<RgbImage, AbsentReason> {
+    guarded(|| match sniff(bytes) {
+        Content::Picture(format) => picture::decode(bytes, format, limits, side),
+        content => Err(refusal(content, Modality::Image, None)),
+    })
+}
+
+/// A panic of a decoder is a property of the bytes: the item is lost, the thread is not. (An abort, for example of an
+/// allocation, cannot be caught here; worker processes are for that.)
+fn guarded<T>(decode: impl FnOnce() -> Result<T, AbsentReason>) -> Result<T, AbsentReason> {
+    // Unwind safe: nothing that the closure changed outlives it.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
+        tracing::warn!("a media decoder panicked; the medium counts as damaged");
+        Err(AbsentReason::DecodeError)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panicking_decoder_is_a_counted_decode_error() {
+        let labels = ["decode", "decoder_panicked", "false"];
+        let before = jtav_telemetry::global().value(Metric::StageErrors, &labels);
+        let result: Result<(), _> = guarded(|| panic!("a decoder's bug, on purpose"));
+        assert_eq!(result, Err(AbsentReason::DecodeError));
+        assert_eq!(jtav_telemetry::global().value(Metric::StageErrors, &labels), before + 1.0);
+    }
+}

@@ -1,0 +1,150 @@
+//! Limits and their defaults. Sizes in bytes, times as durations.
+
+use std::time::Duration;
+
+use jtav_schemas::Modality;
+
+use crate::policy::AddressPolicy;
+
+/// Everything that the fetcher can be told.
+#[derive(Debug, Clone)]
+pub struct FetchParams {
+    /// Where media may come from.
+    pub policy: AddressPolicy,
+    /// How much and how long.
+    pub limits: FetchLimits,
+    /// Sent with every request, so that a host can see who asks.
+    pub user_agent: String,
+}
+
+impl Default for FetchParams {
+    fn default() -> Self {
+        Self {
+            policy: AddressPolicy::default(),
+            limits: FetchLimits::default(),
+            user_agent: concat!("jtav/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Limits of downloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// Largest image file.
+    pub max_image_bytes: u32,
+    /// Largest audio file.
+    pub max_audio_bytes: u32,
+    /// Reserved for a download whose post declares no size.
+    pub unknown_size_bytes: u32,
+    /// Bytes of all media that are downloaded and not yet decoded (design D3); at least the largest file.
+    pub budget_bytes: u32,
+    /// Concurrent downloads from one host and port, so that a hanging host cannot hold every slot.
+    pub max_per_host: usize,
+    /// Redirects that are followed.
+    pub max_redirects: u32,
+    /// Tries of one download, the first included.
+    pub max_attempts: u32,
+    /// DNS, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// From the request to the head of the response, connecting included.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of a body.
+    pub idle_timeout: Duration,
+    /// From the request to the last byte of the body; a slow trickle ends here.
+    pub total_timeout: Duration,
+    /// The n-th wait between tries lasts a random part of `backoff · 2^(n−1)` (full jitter).
+    pub backoff: Duration,
+}
+
+impl Default for FetchLimits {
+    fn default() -> Self {
+        Self {
+            max_image_bytes: 20_000_000,
+            max_audio_bytes: 30_000_000,
+            unknown_size_bytes: 1 << 20,
+            budget_bytes: 256 << 20,
+            max_per_host: 8,
+            max_redirects: 3,
+            max_attempts: 3,
+            connect_timeout: Duration::from_secs(3),
+            first_byte_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5),
+            total_timeout: Duration::from_secs(15),
+            backoff: Duration::from_millis(200),
+        }
+    }
+}
+
+impl FetchLimits {
+    /// Largest file of a modality; text is never fetched.
+    pub fn max_bytes(&self, modality: Modality) -> u32 {
+        match modality {
+            Modality::Text => 0,
+            Modality::Audio => self.max_audio_bytes,
+            Modality::Image => self.max_image_bytes,
+        }
+    }
+}
+
+/// Limits of decoding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodeLimits {
+    /// Width × height, read from the header before anything is allocated.
+    pub max_pixels: u64,
+    /// Bytes of the decoded picture before it is reduced.
+    pub max_image_bytes: u64,
+    /// The same with what the decoder needs beside it (coefficients of a progressive JPEG, planes of a WebP).
+    pub max_image_working_bytes: u64,
+    /// Shorter side after resizing, in pixels.
+    pub shorter_side_px: u32,
+    /// Side of the central square that is encoded, in pixels; at most `shorter_side_px`.
+    pub crop_px: u32,
+    /// Longest clip, by what its container says.
+    pub max_audio: Duration,
+    /// Decoding stops after this much sound.
+    pub analysed_audio: Duration,
+    /// Lowest sample rate.
+    pub min_sample_rate_hz: u32,
+    /// Highest sample rate.
+    pub max_sample_rate_hz: u32,
+    /// Most channels.
+    pub max_channels: usize,
+    /// CPU time that the audio of one file may take; a clip of one-sample packets ends here.
+    pub max_audio_cpu: Duration,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            max_pixels: 40_000_000,
+            max_image_bytes: 128 << 20,
+            max_image_working_bytes: 256 << 20,
+            shorter_side_px: 256,
+            crop_px: 224,
+            max_audio: Duration::from_secs(600),
+            analysed_audio: Duration::from_secs(60),
+            min_sample_rate_hz: 8_000,
+            max_sample_rate_hz: 192_000,
+            max_channels: 8,
+            max_audio_cpu: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Everything that the decode workers can be told.
+#[derive(Debug, Clone)]
+pub struct DecodeParams {
+    /// What is decoded.
+    pub limits: DecodeLimits,
+    /// Worker threads; one picture or clip each.
+    pub workers: usize,
+    /// Media that may wait for a worker. The permits of the pipeline bound how many can come, two for each post.
+    pub max_queued: usize,
+}
+
+impl Default for DecodeParams {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { limits: DecodeLimits::default(), workers: cores, max_queued: 1024 }
+    }
+}

@@ -1,0 +1,80 @@
+//! Threads that decode, behind a bounded queue.
+
+use std::io;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use futures::future::BoxFuture;
+use jtav_pipeline::{Decoded, FetchedMedia, MediaDecoder, Stage, StageError};
+use jtav_schemas::AbsentReason;
+use jtav_telemetry::Metric;
+use tokio::sync::oneshot;
+
+use crate::decode::decode;
+use crate::params::{DecodeLimits, DecodeParams};
+
+/// Decodes on its own threads; cheap to clone. The threads end when the last clone is gone and the queue is empty.
+#[derive(Clone)]
+pub struct DecodePool {
+    jobs: Sender<Job>,
+}
+
+struct Job {
+    media: FetchedMedia,
+    reply: oneshot::Sender<Result<Decoded, AbsentReason>>,
+}
+
+impl DecodePool {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(params: &DecodeParams) -> io::Result<Self> {
+        let (jobs, queue) = bounded(params.max_queued.max(1));
+        for worker in 0..params.workers.max(1) {
+            let queue = queue.clone();
+            let limits = params.limits.clone();
+            std::thread::Builder::new().name(format!("decode-{worker}")).spawn(move || work(&queue, &limits))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Decodes one medium. Dropping the future takes the job out of the queue unless a worker has begun it.
+    ///
+    /// # Errors
+    /// The outer one is retryable: the queue is full, or the workers are going down. The inner one is the medium's.
+    pub async fn decode(&self, media: FetchedMedia) -> Result<Result<Decoded, AbsentReason>, StageError> {
+        let (reply, answer) = oneshot::channel();
+        // Counted before it is queued: a worker may take it at once, and the gauge must not go below zero.
+        jtav_telemetry::global().add(Metric::DecodeQueue, &[], 1.0);
+        if let Err(error) = self.jobs.try_send(Job { media, reply }) {
+            jtav_telemetry::global().add(Metric::DecodeQueue, &[], -1.0);
+            let code = match error {
+                TrySendError::Full(_) => "queue_full",
+                TrySendError::Disconnected(_) => "workers_gone",
+            };
+            return Err(StageError::retryable(Stage::Decode, code, "no decode worker took the medium"));
+        }
+        answer.await.map_err(|_| StageError::retryable(Stage::Decode, "workers_gone", "the decode worker went away"))
+    }
+}
+
+impl MediaDecoder for DecodePool {
+    fn decode(&self, media: FetchedMedia) -> BoxFuture<'static, Result<Result<Decoded, AbsentReason>, StageError>> {
+        let pool = self.clone();
+        Box::pin(async move { DecodePool::decode(&pool, media).await })
+    }
+}
+
+fn work(queue: &Receiver<Job>, limits: &DecodeLimits) {
+    while let Ok(Job { media, reply }) = queue.recv() {
+        jtav_telemetry::global().add(Metric::DecodeQueue, &[], -1.0);
+        if reply.is_closed() {
+            continue;
+        }
+        let result = decode(&media.bytes, media.modality, media.media_type.as_deref(), limits);
+        // The bytes' share of the budget goes back before anybody learns that the work is done.
+        drop(media);
+        // Whoever asked may have gone; nobody else wants the answer.
+        let _ = reply.send(result);
+    }
+}

@@ -1,0 +1,49 @@
+//! DNS under the address policy, at the moment of connecting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::policy::AddressPolicy;
+
+/// Turns a name into addresses. A test puts its own in place of the system's.
+pub trait Lookup: Send + Sync {
+    /// Every address of `host`, each with `port`.
+    fn lookup(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+}
+
+/// `getaddrinfo`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    fn lookup(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+}
+
+/// The resolver of one client, and so of one port. The HTTP client asks for a name without its port, and the policy
+/// judges an address with it; that is why the fetcher keeps a client for each open port.
+///
+/// What this returns is what gets connected to: between check and use there is no second question to DNS.
+pub(crate) struct GuardedResolver {
+    pub(crate) policy: Arc<AddressPolicy>,
+    pub(crate) lookup: Arc<dyn Lookup>,
+    pub(crate) port: u16,
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = self.policy.clone();
+        let port = self.port;
+        let answer = self.lookup.lookup(name.as_str().to_owned(), port);
+        Box::pin(async move {
+            let addresses = answer.await?;
+            policy.check_answer(&addresses)?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}

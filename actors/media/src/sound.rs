@@ -1,0 +1,203 @@
+//! MP3, AAC-LC (M4A, ADTS), FLAC, Ogg Vorbis and WAV to mono at 22,050 Hz.
+//!
+//! The container is chosen by signature, so only one parser ever sees a file, and only the five wanted codecs are
+//! registered. MPEG encoder delay is trimmed where the file states it (LAME tag, Ogg positions); the priming of AAC,
+//! 1024 or 2112 samples of near silence, stays.
+
+use std::io::Cursor;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jtav_pipeline::Pcm;
+use jtav_schemas::AbsentReason;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track};
+use symphonia::core::io::{MediaSourceStream, ReadBytes as _};
+use symphonia::default::{codecs, formats};
+
+use crate::params::DecodeLimits;
+use crate::sniff::SoundFormat;
+
+/// What the audio encoder listens at.
+pub const SAMPLE_RATE_HZ: u32 = 22_050;
+
+/// Decodes the first part of a clip.
+pub(crate) fn decode(bytes: &[u8], format: SoundFormat, limits: &DecodeLimits) -> Result<Pcm, AbsentReason> {
+    let mut reader = open(bytes, format).map_err(|error| reason(&error))?;
+    let (track_id, mut decoder) = choose(reader.tracks(), limits)?;
+    let (mono, rate_hz) = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), limits)?;
+    // Samples that are no numbers come out of float files; they are damage like any other.
+    let samples = jtav_signal::resample(&mono, rate_hz, SAMPLE_RATE_HZ).map_err(|_| AbsentReason::DecodeError)?;
+    if samples.is_empty() {
+        return Err(AbsentReason::DecodeError);
+    }
+    Ok(Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ })
+}
+
+fn open(bytes: &[u8], format: SoundFormat) -> Result<Box<dyn FormatReader + '_>, Error> {
+    let mut stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let options = FormatOptions::default();
+    Ok(match format {
+        SoundFormat::Mp3 => Box::new(formats::MpaReader::try_new(stream, options)?),
+        SoundFormat::Adts => Box::new(formats::AdtsReader::try_new(stream, options)?),
+        SoundFormat::Flac => Box::new(formats::FlacReader::try_new(stream, options)?),
+        SoundFormat::Ogg => Box::new(formats::OggReader::try_new(stream, options)?),
+        SoundFormat::Wav => Box::new(formats::WavReader::try_new(stream, options)?),
+        SoundFormat::Mp4 => {
+            // This reader expects to stand at the type of the first box and steps back over its length.
+            stream.ignore_bytes(4)?;
+            Box::new(formats::IsoMp4Reader::try_new(stream, options)?)
+        }
+    })
+}
+
+/// The codecs that are served. The library knows more; each is a parser that a stranger could reach.
+fn registry() -> &'static CodecRegistry {
+    static REGISTRY: OnceLock<CodecRegistry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let mut registry = CodecRegistry::new();
+        registry.register_audio_decoder::<codecs::MpaDecoder>();
+        registry.register_audio_decoder::<codecs::AacDecoder>();
+        registry.register_audio_decoder::<codecs::FlacDecoder>();
+        registry.register_audio_decoder::<codecs::VorbisDecoder>();
+        registry.register_audio_decoder::<codecs::PcmDecoder>();
+        registry
+    })
+}
+
+/// The first track of sound that can be decoded, after a look at what its header claims.
+fn choose(tracks: &[Track], limits: &DecodeLimits) -> Result<(u32, Box<dyn AudioDecoder>), AbsentReason> {
+    let mut refused = AbsentReason::TypeMismatch;
+    for track in tracks {
+        let Some(params) = track.codec_params.as_ref().and_then(|params| params.audio()) else { continue };
+        let decoder = match registry().make_audio_decoder(params, &AudioDecoderOptions::default()) {
+            Ok(decoder) => decoder,
+            Err(error) => {
+                refused = reason(&error);
+                continue;
+            }
+        };
+        check_claims(track, params.sample_rate, params.channels.as_ref().map(|channels| channels.count()), limits)?;
+        return Ok((track.id, decoder));
+    }
+    Err(refused)
+}
+
+/// A header that lies upwards costs the liar his label; one that lies downwards gains nothing, decoding counts itself.
+fn check_claims(
+    track: &Track,
+    rate_hz: Option<u32>,
+    channels: Option<usize>,
+    limits: &DecodeLimits,
+) -> Result<(), AbsentReason> {
+    if let Some(rate_hz) = rate_hz {
+        check_rate(rate_hz, limits)?;
+    }
+    if channels.is_some_and(|channels| channels > limits.max_channels) {
+        return Err(AbsentReason::Unsupported);
+    }
+    let by_time = track
+        .time_base
+        .zip(track.duration)
+        .map(|(base, length)| base.calc_duration(length).map_or(f64::INFINITY, |time| time.as_secs_f64()));
+    let by_frames = track.num_frames.zip(rate_hz).map(|(frames, rate)| frames as f64 / f64::from(rate.max(1)));
+    let claimed_s = by_time.unwrap_or(0.0).max(by_frames.unwrap_or(0.0));
+    if claimed_s > limits.max_audio.as_secs_f64() {
+        return Err(AbsentReason::TooLarge);
+    }
+    Ok(())
+}
+
+fn check_rate(rate_hz: u32, limits: &DecodeLimits) -> Result<(), AbsentReason> {
+    let range = limits.min_sample_rate_hz..=limits.max_sample_rate_hz;
+    if range.contains(&rate_hz) { Ok(()) } else { Err(AbsentReason::Unsupported) }
+}
+
+/// Mono samples and their rate. Packets that cannot be decoded are skipped, as every player does; a clip of nothing
+/// else is damaged.
+fn decode_packets(
+    reader: &mut dyn FormatReader,
+    track_id: u32,
+    decoder: &mut dyn AudioDecoder,
+    limits: &DecodeLimits,
+) -> Result<(Vec<f32>, u32), AbsentReason> {
+    let started = thread_cpu_time();
+    let mut mono: Vec<f32> = Vec::new();
+    let mut interleaved: Vec<f32> = Vec::new();
+    let mut stream_rate_hz = None;
+    let mut failure = AbsentReason::DecodeError;
+    // An error of the container ends the clip: what came before it counts. So does a change of stream (chained Ogg).
+    while let Ok(Some(packet)) = reader.next_packet() {
+        if thread_cpu_time().saturating_sub(started) > limits.max_audio_cpu {
+            return Err(AbsentReason::TooLarge);
+        }
+        if packet.track_id != track_id {
+            continue;
+        }
+        let buffer = match decoder.decode(&packet) {
+            Ok(buffer) => buffer,
+            Err(Error::DecodeError(_) | Error::IoError(_)) => continue,
+            Err(error) => {
+                failure = reason(&error);
+                break;
+            }
+        };
+        let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
+        check_rate(rate_hz, limits)?;
+        if channels == 0 || channels > limits.max_channels {
+            return Err(AbsentReason::Unsupported);
+        }
+        if *stream_rate_hz.get_or_insert(rate_hz) != rate_hz {
+            break;
+        }
+        buffer.copy_to_vec_interleaved(&mut interleaved);
+        mono.extend(jtav_signal::downmix(&interleaved, channels).map_err(|_| AbsentReason::DecodeError)?);
+        let enough = (limits.analysed_audio.as_secs_f64() * f64::from(rate_hz)) as usize;
+        if mono.len() >= enough {
+            mono.truncate(enough);
+            break;
+        }
+    }
+    match stream_rate_hz {
+        Some(rate_hz) if !mono.is_empty() => Ok((mono, rate_hz)),
+        _ => Err(failure),
+    }
+}
+
+fn reason(error: &Error) -> AbsentReason {
+    match error {
+        Error::Unsupported(_) => AbsentReason::Unsupported,
+        Error::LimitError(_) => AbsentReason::TooLarge,
+        _ => AbsentReason::DecodeError,
+    }
+}
+
+/// CPU time of this thread. Wall time would blame a clip for a busy machine.
+fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid, writable timespec for the length of the call, and the clock id is a constant that
+    // every supported Linux knows.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    if status != 0 {
+        return Duration::ZERO;
+    }
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_clock_of_a_thread_runs_with_its_work() {
+        let before = thread_cpu_time();
+        let mut x = 1_u64;
+        while thread_cpu_time() < before + Duration::from_millis(2) {
+            x = std::hint::black_box(x.wrapping_mul(3));
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(thread_cpu_time() - before < Duration::from_millis(30), "sleeping is no CPU time ({x})");
+    }
+}

@@ -1,0 +1,228 @@
+use std::future::Future;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::TryFutureExt as _;
+use jtav_kafka::{Fault, KafkaError, OutboundRecord};
+use jtav_pipeline::{DeadLetterRequest, EraseRequest, PublishOutcome, PublishRequest, Stage, StageError, now_ms};
+use jtav_schemas::{
+    DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError,
+};
+use jtav_store::{Applied, StoreError, StoredLabel};
+use jtav_telemetry::{Metric, Telemetry};
+
+use crate::actor::PublisherParams;
+use crate::dead_letter::dead_letter_record;
+use crate::validate::{json, prepare};
+
+/// Metric names of what is written to.
+mod sink {
+    pub const REDIS: &str = "redis";
+    pub const SENTIMENT: &str = "sentiment";
+    pub const EMBEDDINGS: &str = "embeddings";
+    pub const ERASURES: &str = "erasures";
+    pub const DEAD_LETTERS: &str = "dead_letters";
+}
+
+/// What the actor's messages do. Dropping a future at any point is safe: the post comes again, and every step
+/// recognises what is done.
+pub(crate) struct Publishing {
+    pub(crate) params: PublisherParams,
+    pub(crate) telemetry: &'static Telemetry,
+}
+
+impl Publishing {
+    pub(crate) async fn publish(&self, request: PublishRequest) -> Result<PublishOutcome, StageError> {
+        let started = Instant::now();
+        let ready = prepare(&request, self.params.label_ttl)?;
+        let post_id = ready.write.post_id.as_str();
+        let store = &self.params.store;
+        let applied = self.persist(started, sink::REDIS, || store.apply(&ready.write).map_err(store_failure)).await?;
+        let mut records = (ready.write.sentiment_json.clone(), ready.embedding_json.clone());
+        match applied {
+            Applied::Written => {}
+            Applied::Stale => return Ok(self.nothing_to_produce("stale", PublishOutcome::Stale)),
+            Applied::Erased => return Ok(self.nothing_to_produce("erased", PublishOutcome::Erased)),
+            Applied::Same => {
+                // A redelivery is labelled anew and may differ (a download that fails this time, another clock). The
+                // first label stands in the store, so it is what the topics must say too.
+                let read = || store.read(post_id, &ready.write.model_version).map_err(store_failure);
+                if let Some(stored) = self.persist(started, sink::REDIS, read).await? {
+                    if (stored.revision, stored.source) != (ready.write.revision, ready.write.source) {
+                        return Ok(self.nothing_to_produce("stale", PublishOutcome::Stale));
+                    }
+                    records = stored_records(&stored, &request.embedding)?;
+                }
+            }
+        }
+        self.count(sink::REDIS, "ok");
+
+        let (sentiment, embedding) = records;
+        let topics = &self.params.topics;
+        let record = |topic: &str, value: Bytes| {
+            OutboundRecord::keyed(topic, Bytes::copy_from_slice(post_id.as_bytes()), value)
+                .header(RecordHeaders::EVENT_ID, ready.write.event_id.clone())
+                .header(RecordHeaders::MODEL_VERSION, ready.write.model_version.clone())
+        };
+        let (first, second) = futures::join!(
+            self.send(started, sink::SENTIMENT, record(&topics.sentiment, sentiment)),
+            self.send(started, sink::EMBEDDINGS, record(&topics.embeddings, embedding)),
+        );
+        first.and(second)?;
+
+        // A worker that has lost the partition may still be here while its new owner erases. Whoever looks after its
+        // own records are acknowledged sees the marker, or its records lie before the eraser's null values.
+        if self.persist(started, sink::REDIS, || store.is_erased(post_id).map_err(store_failure)).await? {
+            self.produce_null_values(started, post_id).await?;
+            return Ok(self.nothing_to_produce("erased", PublishOutcome::Erased));
+        }
+        Ok(PublishOutcome::Published)
+    }
+
+    pub(crate) async fn erase(&self, request: EraseRequest) -> Result<ErasureV1, StageError> {
+        let started = Instant::now();
+        let EraseRequest { post_id, revision, .. } = request;
+        let erase = || self.params.store.erase(&post_id, revision, self.params.erased_ttl).map_err(store_failure);
+        let erased_keys = self.persist(started, sink::REDIS, erase).await?;
+        self.count(sink::REDIS, "ok");
+
+        let erasure = ErasureV1 { post_id: post_id.clone(), revision, erased_keys, erased_at_ms: now_ms() };
+        let receipt = OutboundRecord::keyed(&self.params.topics.erasures, post_id.clone(), json(&erasure)?);
+        let (nulls, receipt) =
+            futures::join!(self.produce_null_values(started, &post_id), self.send(started, sink::ERASURES, receipt));
+        nulls.and(receipt)?;
+        Ok(erasure)
+    }
+
+    pub(crate) async fn dead_letter(&self, request: DeadLetterRequest) -> Result<(), StageError> {
+        let PublisherParams { topics, model_version, pipeline_version, .. } = &self.params;
+        let record = dead_letter_record(&topics.dead_letters, &request, now_ms(), model_version, pipeline_version);
+        let sent = self
+            .persist(Instant::now(), sink::DEAD_LETTERS, || {
+                self.params.sink.send(record.clone()).map_err(kafka_failure)
+            })
+            .await;
+        match sent {
+            Ok(()) => {
+                self.telemetry.inc(Metric::DeadLetters, &[request.stage.as_str(), request.reason.as_str()]);
+                Ok(())
+            }
+            // There is no further place to put it. Letting the offset pass would lose the post, so a person must act.
+            Err(error) if matches!(error.class, jtav_pipeline::ErrorClass::Permanent(_)) => Err(StageError::fatal(
+                Stage::Publisher,
+                "dead_letter_refused",
+                format!(
+                    "{}: the dead-letter topic must take records 16 KiB larger than the input topic does",
+                    error.message
+                ),
+            )),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells readers of the output topics, and their compaction, that the post is gone.
+    async fn produce_null_values(&self, started: Instant, post_id: &str) -> Result<(), StageError> {
+        let topics = &self.params.topics;
+        let (first, second) = futures::join!(
+            self.send(started, sink::SENTIMENT, OutboundRecord::tombstone(&topics.sentiment, post_id.to_owned())),
+            self.send(started, sink::EMBEDDINGS, OutboundRecord::tombstone(&topics.embeddings, post_id.to_owned())),
+        );
+        first.and(second)
+    }
+
+    async fn send(&self, started: Instant, name: &'static str, record: OutboundRecord) -> Result<(), StageError> {
+        self.persist(started, name, || self.params.sink.send(record.clone()).map_err(kafka_failure)).await?;
+        self.count(name, "ok");
+        Ok(())
+    }
+
+    /// Tries until it is done, the fault is not one that passes, or attempts or time run out.
+    async fn persist<T, F>(
+        &self,
+        started: Instant,
+        name: &'static str,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, StageError>
+    where
+        F: Future<Output = Result<T, StageError>>,
+    {
+        let policy = &self.params.retry;
+        let mut failed = 0;
+        loop {
+            let left = policy.deadline.saturating_sub(started.elapsed());
+            let error = match tokio::time::timeout(left, attempt()).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let message = format!("{name}: not done within {} ms", policy.deadline.as_millis());
+                    StageError::retryable(Stage::Publisher, "deadline", message)
+                }
+            };
+            failed += 1;
+            let pause =
+                if error.is_retryable() { policy.pause(failed, started.elapsed(), rand::random()) } else { None };
+            let Some(pause) = pause else {
+                self.count(name, "error");
+                tracing::debug!(sink = name, attempts = failed, %error, "write given up");
+                return Err(error);
+            };
+            self.telemetry.inc(Metric::PublishRetries, &[name]);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn count(&self, name: &str, result: &str) {
+        self.telemetry.inc(Metric::PublishRecords, &[name, result]);
+    }
+
+    fn nothing_to_produce(&self, result: &str, outcome: PublishOutcome) -> PublishOutcome {
+        self.count(sink::REDIS, result);
+        outcome
+    }
+}
+
+/// Both records as the store holds them. Lengths are taken from our own vectors where the bytes agree, because the
+/// store keeps the numbers only after rounding.
+fn stored_records(stored: &StoredLabel, ours: &EmbeddingV1) -> Result<(Bytes, Bytes), StageError> {
+    let vector = |bytes: &Bytes, ours: Option<&Vector>| match ours {
+        Some(ours) if ours.f16_le().is_ok_and(|own| own == bytes.as_ref()) => Ok(ours.clone()),
+        _ => Vector::from_f16_le(bytes),
+    };
+    let embedding = || -> Result<EmbeddingV1, VectorError> {
+        let mut modalities = PerModality::default();
+        for modality in Modality::ALL {
+            let bytes = stored.modalities.get(modality).as_ref();
+            *modalities.get_mut(modality) =
+                bytes.map(|bytes| vector(bytes, ours.modalities.get(modality).as_ref())).transpose()?;
+        }
+        Ok(EmbeddingV1 {
+            event_id: stored.event_id.clone(),
+            post_id: ours.post_id.clone(),
+            revision: stored.revision,
+            fused: vector(&stored.u, Some(&ours.fused))?,
+            modalities,
+            model_version: ours.model_version.clone(),
+            labelled_at_ms: stored.labelled_at_ms,
+        })
+    };
+    let embedding =
+        embedding().map_err(|error| store_failure(StoreError::ForeignKey(format!("stored vectors: {error}"))))?;
+    Ok((stored.sentiment_json.clone(), json(&embedding)?))
+}
+
+fn store_failure(error: StoreError) -> StageError {
+    match error {
+        error if error.is_retryable() => StageError::retryable(Stage::Publisher, error.code(), error),
+        StoreError::ForeignKey(_) => StageError::permanent(Stage::Publisher, DeadLetterReason::PublishRejected, error),
+        error => StageError::fatal(Stage::Publisher, error.code(), error),
+    }
+}
+
+fn kafka_failure(error: KafkaError) -> StageError {
+    match error.fault() {
+        Fault::Retryable => StageError::retryable(Stage::Publisher, "kafka_unavailable", error),
+        Fault::RecordRefused => StageError::permanent(Stage::Publisher, DeadLetterReason::PublishRejected, error),
+        Fault::NeedsOperator => StageError::fatal(Stage::Publisher, "kafka_refuses", error),
+        Fault::ClientDead => StageError::fatal(Stage::Publisher, "kafka_client_dead", error),
+    }
+}

@@ -1,0 +1,127 @@
+//! Nothing is published that a reader could not use: `style-anchors` 4.5 names services that shipped NaN or
+//! all-zero vectors without an error.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jtav_pipeline::{PublishRequest, Stage, StageError};
+use jtav_schemas::embedding::f32_from_f16_le;
+use jtav_schemas::{DeadLetterReason, EmbeddingV1, SentimentV1, Vector};
+use jtav_store::{LabelWrite, Source};
+
+/// A checked post, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) write: LabelWrite,
+    pub(crate) embedding_json: Bytes,
+}
+
+/// Room for rounding in sums of f32 shares.
+const SUM_TOLERANCE: f32 = 1e-2;
+
+/// Checks both records and packs them for the store and the topics.
+pub(crate) fn prepare(request: &PublishRequest, ttl: Duration) -> Result<Prepared, StageError> {
+    let (sentiment, embedding) = (request.sentiment.as_ref(), request.embedding.as_ref());
+    let identity = |post_id: &str, revision, event_id: &str, model_version: &str| {
+        (post_id.to_owned(), revision, event_id.to_owned(), model_version.to_owned())
+    };
+    if identity(&sentiment.post_id, sentiment.revision, &sentiment.event_id, &sentiment.model_version)
+        != identity(&embedding.post_id, embedding.revision, &embedding.event_id, &embedding.model_version)
+    {
+        // Not the post's fault: two posts were mixed up.
+        return Err(StageError::fatal(
+            Stage::Publisher,
+            "records_disagree",
+            "label and vectors are of different posts",
+        ));
+    }
+    let unusable = |what: String| StageError::permanent(Stage::Publisher, DeadLetterReason::NonFiniteOutput, what);
+    check_sentiment(sentiment).map_err(unusable)?;
+    let u = packed("fused", &embedding.fused).map_err(unusable)?;
+    let mut modalities = jtav_schemas::PerModality::default();
+    for (modality, vector) in embedding.modalities.iter() {
+        if vector.is_some() != sentiment.modalities.get(modality).is_present() {
+            return Err(unusable(format!("{modality}: status and vector disagree")));
+        }
+        if let Some(vector) = vector {
+            *modalities.get_mut(modality) = Some(packed(modality.as_str(), vector).map_err(unusable)?);
+        }
+    }
+    let write = LabelWrite {
+        post_id: sentiment.post_id.clone(),
+        revision: sentiment.revision,
+        source: Source { partition: request.source.partition, offset: request.source.offset },
+        model_version: sentiment.model_version.clone(),
+        event_id: sentiment.event_id.clone(),
+        label: sentiment.label,
+        probability: sentiment.probability,
+        sentiment_json: json(sentiment)?,
+        u,
+        modalities,
+        labelled_at_ms: sentiment.labelled_at_ms,
+        ttl,
+    };
+    Ok(Prepared { write, embedding_json: json::<EmbeddingV1>(embedding)? })
+}
+
+pub(crate) fn json<T: serde::Serialize>(record: &T) -> Result<Bytes, StageError> {
+    serde_json::to_vec(record)
+        .map(Bytes::from)
+        .map_err(|error| StageError::permanent(Stage::Publisher, DeadLetterReason::NonFiniteOutput, error))
+}
+
+/// The bytes of a vector: finite, not all zero, as many as declared.
+fn packed(name: &str, vector: &Vector) -> Result<Bytes, String> {
+    let bytes = vector.f16_le().map_err(|error| format!("vector `{name}`: {error}"))?;
+    let values = f32_from_f16_le(&bytes).map_err(|error| format!("vector `{name}`: {error}"))?;
+    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(format!("vector `{name}`: component {index} is not finite"));
+    }
+    // Small numbers vanish in half precision, so the declared length alone proves nothing.
+    if values.iter().all(|value| *value == 0.0) || !vector.l2_norm.is_finite() || vector.l2_norm <= 0.0 {
+        return Err(format!("vector `{name}` has no length"));
+    }
+    Ok(bytes.into())
+}
+
+fn check_sentiment(sentiment: &SentimentV1) -> Result<(), String> {
+    for (name, value) in [
+        ("probability", sentiment.probability),
+        ("confidence", sentiment.confidence),
+        ("threshold", sentiment.threshold),
+    ] {
+        check_share(name, value)?;
+    }
+    let moods = check_shares("mood", sentiment.moods.iter().map(|mood| mood.probability))?;
+    // The four quadrants are one distribution; a shorter list is the top of it.
+    if sentiment.moods.len() == 4 && moods < 1.0 - SUM_TOLERANCE {
+        return Err(format!("mood probabilities sum to {moods}"));
+    }
+    let attention = &sentiment.attention;
+    check_shares("word weight", attention.words.iter().map(|word| word.weight))?;
+    check_shares("audio weight", attention.audio_spans.iter().map(|span| span.weight))?;
+    check_shares("image weight", attention.image_cells.iter().map(|cell| cell.weight))?;
+    // JSON has no NaN: it would be written as null, which no reader accepts.
+    if attention.audio_spans.iter().any(|span| !(span.start_seconds.is_finite() && span.end_seconds.is_finite())) {
+        return Err("audio span without a time".to_owned());
+    }
+    let parts = sentiment.contributions.map(|part| [part.text, part.audio, part.image, part.interaction]);
+    if parts.is_some_and(|parts| !parts.iter().all(|value| value.is_finite())) {
+        return Err("a contribution is not finite".to_owned());
+    }
+    Ok(())
+}
+
+fn check_share(name: &str, value: f32) -> Result<(), String> {
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(format!("{name} is {value}, not within 0 and 1")) }
+}
+
+/// Each within 0 and 1, together no more than 1; answers the sum.
+fn check_shares(name: &str, values: impl Iterator<Item = f32>) -> Result<f32, String> {
+    let mut sum = 0.0;
+    for value in values {
+        check_share(name, value)?;
+        sum += value;
+    }
+    if sum <= 1.0 + SUM_TOLERANCE { Ok(sum) } else { Err(format!("{name}: shares sum to {sum}")) }
+}

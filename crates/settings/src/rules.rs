@@ -1,0 +1,244 @@
+//! Rules between values. All violations are reported at once, each with the values that break it.
+
+use std::collections::BTreeMap;
+
+use crate::{Settings, StoreKind, Violation};
+
+#[derive(Default)]
+struct Rules {
+    violations: Vec<Violation>,
+}
+
+impl Rules {
+    fn require(&mut self, holds: bool, keys: &[&str], message: impl FnOnce() -> String) {
+        if !holds {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            self.violations.push(Violation { keys, message: message(), origins: Vec::new() });
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every rule between the values.
+    pub fn validate(&self) -> Result<(), Vec<Violation>> {
+        let mut rules = Rules::default();
+        self.positive(&mut rules);
+        self.membership(&mut rules);
+        self.deadlines(&mut rules);
+        self.sizes(&mut rules);
+        self.names(&mut rules);
+        self.addresses(&mut rules);
+        self.store_rules(&mut rules);
+        if rules.violations.is_empty() { Ok(()) } else { Err(rules.violations) }
+    }
+
+    /// Bounds of zero would let nothing through, and a period of zero would spin.
+    fn positive(&self, rules: &mut Rules) {
+        let Settings { ingest, router, media, model, store, publish, shutdown, .. } = self;
+        let at_least_one: [(&str, u64); 28] = [
+            ("ingest.max_in_flight_posts", ingest.max_in_flight_posts as u64),
+            ("ingest.max_in_flight_per_partition", ingest.max_in_flight_per_partition as u64),
+            ("ingest.commit_interval_ms", ingest.commit_interval_ms),
+            ("ingest.drain_timeout_ms", ingest.drain_timeout_ms),
+            ("ingest.max_record_bytes", ingest.max_record_bytes as u64),
+            ("ingest.session_timeout_ms", ingest.session_timeout_ms),
+            ("ingest.max_poll_interval_ms", ingest.max_poll_interval_ms),
+            ("router.post_deadline_ms", router.post_deadline_ms),
+            ("router.attempts", router.attempts.into()),
+            ("media.max_image_bytes", media.max_image_bytes),
+            ("media.max_audio_bytes", media.max_audio_bytes),
+            ("media.max_pixels", media.max_pixels),
+            ("media.max_decoded_audio_seconds", media.max_decoded_audio_seconds.into()),
+            ("media.analysed_audio_seconds", media.analysed_audio_seconds.into()),
+            ("media.connect_timeout_ms", media.connect_timeout_ms),
+            ("media.total_timeout_ms", media.total_timeout_ms),
+            ("media.attempts", media.attempts.into()),
+            ("media.per_host_concurrency", media.per_host_concurrency as u64),
+            ("model.text_max_batch_items", model.text_max_batch_items as u64),
+            ("model.audio_max_batch_items", model.audio_max_batch_items as u64),
+            ("model.image_max_batch_items", model.image_max_batch_items as u64),
+            ("model.fusion_max_batch_items", model.fusion_max_batch_items as u64),
+            ("store.ttl_seconds", store.ttl_seconds),
+            ("store.command_timeout_ms", store.command_timeout_ms),
+            ("publish.attempts", publish.attempts.into()),
+            ("publish.base_delay_ms", publish.base_delay_ms),
+            ("publish.deadline_ms", publish.deadline_ms),
+            ("shutdown.shutdown_timeout_ms", shutdown.shutdown_timeout_ms),
+        ];
+        for (key, value) in at_least_one {
+            rules.require(value > 0, &[key], || format!("{key} is 0 and must be at least 1"));
+        }
+    }
+
+    fn membership(&self, rules: &mut Rules) {
+        let ingest = &self.ingest;
+        let (drain, session, poll) = (ingest.drain_timeout_ms, ingest.session_timeout_ms, ingest.max_poll_interval_ms);
+        // Half: the group must hear from us again after the drain and before it loses patience.
+        rules.require(
+            drain.saturating_mul(2) < session.min(poll),
+            &["ingest.drain_timeout_ms", "ingest.session_timeout_ms", "ingest.max_poll_interval_ms"],
+            || {
+                format!(
+                    "ingest.drain_timeout_ms ({drain}) must be less than half of the smaller of \
+                     ingest.session_timeout_ms ({session}) and ingest.max_poll_interval_ms ({poll})"
+                )
+            },
+        );
+        rules.require(session <= poll, &["ingest.session_timeout_ms", "ingest.max_poll_interval_ms"], || {
+            format!(
+                "ingest.session_timeout_ms ({session}) must not be more than ingest.max_poll_interval_ms ({poll}): \
+                     librdkafka refuses to start"
+            )
+        });
+        let shutdown = self.shutdown.shutdown_timeout_ms;
+        rules.require(shutdown >= drain, &["shutdown.shutdown_timeout_ms", "ingest.drain_timeout_ms"], || {
+            format!(
+                "shutdown.shutdown_timeout_ms ({shutdown}) must be at least ingest.drain_timeout_ms ({drain}): \
+                     leaving the group drains every partition"
+            )
+        });
+        let (partition, all) = (ingest.max_in_flight_per_partition, ingest.max_in_flight_posts);
+        rules.require(partition <= all, &["ingest.max_in_flight_per_partition", "ingest.max_in_flight_posts"], || {
+            format!(
+                "ingest.max_in_flight_per_partition ({partition}) must not be more than \
+                     ingest.max_in_flight_posts ({all})"
+            )
+        });
+    }
+
+    fn deadlines(&self, rules: &mut Rules) {
+        let within = [
+            (
+                "media.connect_timeout_ms",
+                self.media.connect_timeout_ms,
+                "media.total_timeout_ms",
+                self.media.total_timeout_ms,
+            ),
+            (
+                "media.total_timeout_ms",
+                self.media.total_timeout_ms,
+                "router.post_deadline_ms",
+                self.router.post_deadline_ms,
+            ),
+            ("publish.deadline_ms", self.publish.deadline_ms, "router.post_deadline_ms", self.router.post_deadline_ms),
+            ("publish.base_delay_ms", self.publish.base_delay_ms, "publish.deadline_ms", self.publish.deadline_ms),
+            (
+                "store.command_timeout_ms",
+                self.store.command_timeout_ms,
+                "publish.deadline_ms",
+                self.publish.deadline_ms,
+            ),
+            ("model.max_wait_ms", self.model.max_wait_ms, "router.post_deadline_ms", self.router.post_deadline_ms),
+        ];
+        for (inner_key, inner, outer_key, outer) in within {
+            rules.require(inner < outer, &[inner_key, outer_key], || {
+                format!("{inner_key} ({inner}) must be less than {outer_key} ({outer}), which it is a part of")
+            });
+        }
+    }
+
+    fn sizes(&self, rules: &mut Rules) {
+        let media = &self.media;
+        let (image, audio, budget) = (media.max_image_bytes, media.max_audio_bytes, media.byte_budget_bytes);
+        // A post that cannot fit an empty budget would wait for ever.
+        rules.require(
+            image.saturating_add(audio) <= budget,
+            &["media.byte_budget_bytes", "media.max_image_bytes", "media.max_audio_bytes"],
+            || {
+                format!(
+                    "the largest admissible post does not fit: media.max_image_bytes ({image}) and \
+                     media.max_audio_bytes ({audio}) together must not be more than media.byte_budget_bytes ({budget})"
+                )
+            },
+        );
+        let (analysed, decoded) = (media.analysed_audio_seconds, media.max_decoded_audio_seconds);
+        rules.require(
+            analysed <= decoded,
+            &["media.analysed_audio_seconds", "media.max_decoded_audio_seconds"],
+            || {
+                format!(
+                    "media.analysed_audio_seconds ({analysed}) must not be more than \
+                     media.max_decoded_audio_seconds ({decoded})"
+                )
+            },
+        );
+        let (record, prefetch) = (self.ingest.max_record_bytes, self.ingest.prefetch_max_bytes);
+        rules.require(record <= prefetch, &["ingest.max_record_bytes", "ingest.prefetch_max_bytes"], || {
+            format!("ingest.max_record_bytes ({record}) must not be more than ingest.prefetch_max_bytes ({prefetch})")
+        });
+    }
+
+    fn names(&self, rules: &mut Rules) {
+        let mut owners: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+        for (key, topic) in self.kafka.topics() {
+            rules.require(is_topic_name(topic), &[key], || {
+                format!(
+                    "{key} (`{topic}`) is no topic name: 1 to 249 letters, digits, `.`, `_` or `-`, and not `.` or `..`"
+                )
+            });
+            // Kafka refuses two topics that differ only there, because their metrics would have one name.
+            let Some((other_key, other)) = owners.insert(topic.replace('.', "_"), (key, topic)) else {
+                continue;
+            };
+            rules.require(false, &[other_key, key], || {
+                format!("{other_key} (`{other}`) and {key} (`{topic}`) must be different topics")
+            });
+        }
+        for (key, value) in [("kafka.group_id", &self.kafka.group_id), ("kafka.client_id", &self.kafka.client_id)] {
+            rules.require(!value.trim().is_empty(), &[key], || format!("{key} is empty"));
+        }
+        let agent = &self.media.user_agent;
+        let sendable = !agent.is_empty() && agent.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        rules.require(sendable, &["media.user_agent"], || {
+            format!("media.user_agent (`{}`) must be printable ASCII and not empty", agent.escape_debug())
+        });
+    }
+
+    fn addresses(&self, rules: &mut Rules) {
+        for broker in self.kafka.brokers.split(',').map(str::trim) {
+            rules.require(is_host_and_port(broker), &["kafka.brokers"], || {
+                format!("kafka.brokers: `{broker}` is not host:port with a port from 1 to 65535")
+            });
+        }
+        for address in &self.media.allow {
+            rules.require(address.port() != 0 && !address.ip().is_unspecified(), &["media.allow"], || {
+                format!("media.allow: `{address}` is not one exact address: no port 0, no 0.0.0.0 or [::]")
+            });
+        }
+    }
+
+    fn store_rules(&self, rules: &mut Rules) {
+        let store = &self.store;
+        let (ttl, erased) = (store.ttl_seconds, store.erased_ttl_seconds);
+        rules.require(ttl < erased, &["store.ttl_seconds", "store.erased_ttl_seconds"], || {
+            format!(
+                "store.ttl_seconds ({ttl}) must be less than store.erased_ttl_seconds ({erased}): \
+                 an erased post must stay blocked for longer than anything of it is kept"
+            )
+        });
+        let url = store.url.expose();
+        let known = ["redis://", "rediss://", "redis+unix://", "unix://"]
+            .iter()
+            .any(|scheme| url.strip_prefix(scheme).is_some_and(|place| !place.is_empty()));
+        rules.require(store.kind == StoreKind::Embedded || known, &["store.url"], || {
+            format!("store.url (`{}`) must begin with redis://, rediss://, redis+unix:// or unix://", store.url)
+        });
+    }
+}
+
+/// As the broker checks it (`org.apache.kafka.common.internals.Topic`).
+fn is_topic_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
+}
+
+fn is_host_and_port(broker: &str) -> bool {
+    // librdkafka takes an optional protocol before each: `SSL://host:9093`.
+    let place = broker.split_once("://").map_or(broker, |(_, place)| place);
+    place.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests;

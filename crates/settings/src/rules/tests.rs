@@ -1,0 +1,197 @@
+use crate::{SecretUrl, Settings, StoreKind};
+
+/// The messages after one change to the defaults.
+fn broken(change: impl FnOnce(&mut Settings)) -> Vec<String> {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    settings.validate().err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// Exactly one violation, and it shows all of these.
+fn assert_only(messages: &[String], parts: &[&str]) {
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    for part in parts {
+        assert!(messages[0].contains(part), "`{}` lacks `{part}`", messages[0]);
+    }
+}
+
+#[test]
+fn the_drain_must_be_less_than_half_of_the_shorter_group_timeout() {
+    let at_half = |settings: &mut Settings| {
+        settings.ingest.session_timeout_ms = 20_000;
+        settings.ingest.drain_timeout_ms = 10_000;
+    };
+    assert_only(&broken(at_half), &["(10000)", "(20000)", "(300000)", "less than half"]);
+    assert!(
+        broken(|settings| {
+            at_half(settings);
+            settings.ingest.drain_timeout_ms = 9_999;
+        })
+        .is_empty()
+    );
+    let by_poll = broken(|settings| {
+        settings.ingest.session_timeout_ms = 12_000;
+        settings.ingest.max_poll_interval_ms = 12_000;
+        settings.ingest.drain_timeout_ms = 6_000;
+    });
+    assert_only(&by_poll, &["(6000)", "(12000)"]);
+}
+
+#[test]
+fn the_session_must_not_outlast_the_poll_interval() {
+    let messages = broken(|settings| settings.ingest.max_poll_interval_ms = 44_999);
+    assert_only(&messages, &["(45000)", "(44999)", "librdkafka"]);
+    assert!(broken(|settings| settings.ingest.max_poll_interval_ms = 45_000).is_empty());
+}
+
+#[test]
+fn shutdown_must_leave_time_for_the_drain() {
+    assert_only(&broken(|settings| settings.shutdown.shutdown_timeout_ms = 9_999), &["(9999)", "(10000)"]);
+    assert!(broken(|settings| settings.shutdown.shutdown_timeout_ms = 10_000).is_empty());
+}
+
+#[test]
+fn one_partition_may_not_hold_more_than_the_worker() {
+    assert_only(&broken(|settings| settings.ingest.max_in_flight_posts = 31), &["(32)", "(31)"]);
+}
+
+#[test]
+fn the_largest_admissible_post_must_fit_the_byte_budget() {
+    let whole = Settings::default().media.max_image_bytes + Settings::default().media.max_audio_bytes;
+    assert!(broken(|settings| settings.media.byte_budget_bytes = whole).is_empty());
+    let messages = broken(|settings| settings.media.byte_budget_bytes = whole - 1);
+    assert_only(&messages, &["(20971520)", "(31457280)", "(52428799)"]);
+    assert_only(&broken(|settings| settings.media.max_image_bytes = u64::MAX), &["(18446744073709551615)"]);
+}
+
+#[test]
+fn no_more_sound_is_analysed_than_decoded() {
+    assert_only(&broken(|settings| settings.media.analysed_audio_seconds = 601), &["(601)", "(600)"]);
+}
+
+#[test]
+fn the_largest_record_must_fit_the_prefetch() {
+    assert_only(&broken(|settings| settings.ingest.prefetch_max_bytes = 524_287), &["(524288)", "(524287)"]);
+}
+
+#[test]
+fn a_part_of_a_wait_must_be_shorter_than_the_whole() {
+    assert_only(&broken(|settings| settings.media.connect_timeout_ms = 10_000), &["media.connect_timeout_ms (10000)"]);
+    assert_only(&broken(|settings| settings.media.total_timeout_ms = 30_000), &["media.total_timeout_ms (30000)"]);
+    assert_only(&broken(|settings| settings.publish.deadline_ms = 30_000), &["publish.deadline_ms (30000)"]);
+    assert_only(&broken(|settings| settings.publish.base_delay_ms = 10_000), &["publish.base_delay_ms (10000)"]);
+    assert_only(&broken(|settings| settings.store.command_timeout_ms = 10_000), &["store.command_timeout_ms (10000)"]);
+    assert_only(&broken(|settings| settings.model.max_wait_ms = 30_000), &["model.max_wait_ms (30000)"]);
+}
+
+#[test]
+fn zero_is_refused_where_it_would_let_nothing_through() {
+    type Change = fn(&mut Settings);
+    let changes: [(&str, Change); 12] = [
+        ("ingest.max_record_bytes", |settings| settings.ingest.max_record_bytes = 0),
+        ("ingest.commit_interval_ms", |settings| settings.ingest.commit_interval_ms = 0),
+        ("router.attempts", |settings| settings.router.attempts = 0),
+        ("media.max_pixels", |settings| settings.media.max_pixels = 0),
+        ("media.attempts", |settings| settings.media.attempts = 0),
+        ("media.per_host_concurrency", |settings| settings.media.per_host_concurrency = 0),
+        ("media.analysed_audio_seconds", |settings| settings.media.analysed_audio_seconds = 0),
+        ("model.text_max_batch_items", |settings| settings.model.text_max_batch_items = 0),
+        ("model.image_max_batch_items", |settings| settings.model.image_max_batch_items = 0),
+        ("store.ttl_seconds", |settings| settings.store.ttl_seconds = 0),
+        ("publish.attempts", |settings| settings.publish.attempts = 0),
+        ("ingest.max_in_flight_per_partition", |settings| settings.ingest.max_in_flight_per_partition = 0),
+    ];
+    for (key, change) in changes {
+        assert_only(&broken(change), &[key, "at least 1"]);
+    }
+    let off = broken(|settings| {
+        settings.cache.max_bytes = 0;
+        settings.router.lanes = 0;
+        settings.model.max_wait_ms = 0;
+        settings.media.max_redirects = 0;
+        settings.ingest.rewind_attempts = 0;
+        settings.admin.listen.set_port(0);
+    });
+    assert!(off.is_empty(), "0 has a meaning there: {off:?}");
+}
+
+#[test]
+fn topic_names_must_be_legal() {
+    for name in ["", ".", "..", "posts here", "posts/eu", "søk", &"x".repeat(250)] {
+        assert_only(&broken(|settings| settings.kafka.input_topic = name.to_owned()), &["kafka.input_topic"]);
+    }
+    assert!(broken(|settings| settings.kafka.input_topic = "x".repeat(249)).is_empty());
+}
+
+#[test]
+fn topics_must_be_distinct() {
+    let messages = broken(|settings| settings.kafka.dead_letters_topic = "posts".to_owned());
+    assert_only(&messages, &["kafka.input_topic (`posts`)", "kafka.dead_letters_topic (`posts`)"]);
+    let collide = broken(|settings| {
+        settings.kafka.sentiment_topic = "out.put".to_owned();
+        settings.kafka.embeddings_topic = "out_put".to_owned();
+    });
+    assert_only(&collide, &["out.put", "out_put"]);
+}
+
+#[test]
+fn every_broker_must_be_a_host_and_a_port() {
+    for brokers in ["", "broker", "broker:", ":9092", "broker:0", "broker:65536", "a:9092,,b:9092", "a:9092;b:x"] {
+        let messages = broken(|settings| settings.kafka.brokers = brokers.to_owned());
+        assert_only(&messages, &["kafka.brokers"]);
+    }
+    for brokers in ["a:9092", "a:9092, b:9093", "SSL://a:9093", "[::1]:9092"] {
+        assert!(broken(|settings| settings.kafka.brokers = brokers.to_owned()).is_empty(), "{brokers}");
+    }
+}
+
+#[test]
+fn the_group_and_the_client_must_have_names() {
+    assert_only(&broken(|settings| settings.kafka.group_id = " ".to_owned()), &["kafka.group_id"]);
+    assert_only(&broken(|settings| settings.kafka.client_id = String::new()), &["kafka.client_id"]);
+}
+
+#[test]
+fn an_allowed_media_address_must_be_exact() {
+    for address in ["127.0.0.1:0", "0.0.0.0:80", "[::]:80"] {
+        assert_only(&broken(|settings| settings.media.allow = vec![address.parse().unwrap()]), &[address]);
+    }
+    assert!(broken(|settings| settings.media.allow = vec!["127.0.0.1:8090".parse().unwrap()]).is_empty());
+}
+
+#[test]
+fn the_user_agent_must_be_sendable() {
+    for agent in ["", "jtav\r\nx: y", "jtäv"] {
+        assert_only(&broken(|settings| settings.media.user_agent = agent.to_owned()), &["media.user_agent"]);
+    }
+}
+
+#[test]
+fn an_erased_post_must_stay_blocked_for_longer_than_labels_are_kept() {
+    assert_only(&broken(|settings| settings.store.ttl_seconds = 3_456_000), &["(3456000)"]);
+}
+
+#[test]
+fn the_store_address_must_be_one_and_its_password_is_not_shown() {
+    let messages = broken(|settings| settings.store.url = SecretUrl::new("http://:canary@host"));
+    assert_only(&messages, &["store.url", "http://***@host"]);
+    assert!(!messages[0].contains("canary"));
+    assert!(
+        broken(|settings| {
+            settings.store.url = SecretUrl::new("");
+            settings.store.kind = StoreKind::Embedded;
+        })
+        .is_empty()
+    );
+}
+
+#[test]
+fn all_violations_are_reported_at_once() {
+    let messages = broken(|settings| {
+        settings.ingest.drain_timeout_ms = 30_000;
+        settings.media.byte_budget_bytes = 1;
+        settings.store.erased_ttl_seconds = 1;
+    });
+    // The drain breaks two: the group's patience and the time to shut down.
+    assert_eq!(messages.len(), 4, "{messages:?}");
+}

@@ -1,0 +1,50 @@
+//! Trains from the source tree: `cargo run --release -p jtav-trainer --example train -- DATA OUT [key=value ...]`.
+//!
+//! Keys: `stages=text,audio`, `seed=20`, `work=DIR`, `cache=DIR`, `device=cpu`, `test=no`, `quick=yes`, `note=TEXT`
+//! (for the model card, repeatable), and any setting by name (`text.dropout=0.4`, `text.plan.epochs=8`). `stages` without `fusion` trains encoders alone.
+
+use anyhow::Context;
+use jtav_trainer::{Stage, Terminal, TrainOptions, train, train_encoders};
+
+fn main() -> anyhow::Result<()> {
+    jtav_model::device::open_cuda_library();
+    jtav_model::device::single_threaded();
+    let mut arguments = std::env::args().skip(1);
+    let (data, out) = arguments.next().zip(arguments.next()).context("usage: train DATA OUT [key=value ...]")?;
+    let mut options = TrainOptions::new(&data, &out);
+    options.command = format!("jtav train --data {data} --out {out}");
+    for argument in arguments {
+        let (key, value) = argument.split_once('=').with_context(|| format!("`{argument}`: expected key=value"))?;
+        set(&mut options, key, value).with_context(|| format!("`{argument}`"))?;
+    }
+    if options.stages.contains(&Stage::Fusion) {
+        let report = train(&options, &Terminal::new())?;
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", serde_json::to_string(&train_encoders(&options, &Terminal::new())?)?);
+    }
+    Ok(())
+}
+
+fn set(options: &mut TrainOptions, key: &str, value: &str) -> anyhow::Result<()> {
+    let yes = || match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => anyhow::bail!("expected yes or no"),
+    };
+    match key {
+        "stages" => {
+            let stages = value.split(',').map(|name| name.parse::<Stage>().map_err(anyhow::Error::msg));
+            options.stages = stages.collect::<anyhow::Result<_>>()?;
+        }
+        "seed" => options.seed = value.parse()?,
+        "work" => options.work_dir = value.into(),
+        "cache" => options.cache_dir = value.into(),
+        "device" => options.device = value.parse()?,
+        "test" => options.score_test = yes()?,
+        "note" => options.notes.push(value.to_owned()),
+        "quick" => options.quick = yes()?,
+        _ => options.set(key, value)?,
+    }
+    Ok(())
+}

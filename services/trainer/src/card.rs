@@ -1,0 +1,367 @@
+//! The model card that lies beside a checkpoint (after Mitchell et al. 2019).
+
+use std::fmt::Write as _;
+
+use crate::dataset::{DataPack, Split};
+use crate::evaluation::{Evaluation, SubsetFigures};
+use crate::options::Stage;
+use crate::report::{StageRecord, TrainReport};
+
+/// What is said of a pack that is known by name.
+const POLARITY_POSTS: &str = "\
+Synthetic posts made of real media, put together at random inside each polarity:
+
+| part | source | terms |
+|---|---|---|
+| captions | VADER tweets (Hutto & Gilbert 2014) | MIT as published; the texts were written by their authors |
+| bodies, extra texts | VADER Amazon and movie review snippets (Hutto & Gilbert 2014) | as above |
+| music | EMOPIA 1.0 (Hung et al. 2021), piano MIDI rendered to audio | CC BY-NC-SA 4.0; compositions stay with their owners |
+| speech | RAVDESS (Livingstone & Russo 2018), acted English | CC BY-NC-SA 4.0 |
+| pictures | OASIS (Kurdi, Lozano & Banaji 2017) | free for research use |
+
+Music and speech are licensed for non-commercial use, and so are these weights: treat them as CC BY-NC-SA 4.0. The
+program around them is MIT or Apache-2.0; that does not extend to this folder.
+";
+
+const LIMITS: &str = "\
+- **Pairing is synthetic.** The parts of a post were drawn independently given its label. The best rule for such posts
+  adds the evidence of the parts, so no figure here is evidence of cross-modal interaction.
+- **English only**, tweets and short review snippets of about 2004 to 2014. Irony, other languages and later slang are
+  not covered.
+- **Audio is piano music rendered from MIDI and speech by 24 actors.** Spontaneous speech, songs with voices and field
+  recordings were never heard.
+- **The image backbone starts from random weights**, not from ImageNet, and saw a few hundred pictures. Its vector is
+  weak evidence; on pictures of people, products or screenshots expect little more than chance.
+- Few files stand behind the audio and image figures (see the table of splits in the data pack): expect ±0.05 (audio)
+  and ±0.07 (image) on AUC from the choice of files alone. The intervals below resample posts and are too narrow there.
+- Epochs, temperatures and thresholds were chosen on validation, so its figures are a little too good. The test figures
+  were computed once, from the files in this folder.
+- Probabilities are calibrated for the training pack's share of positive posts; another feed needs new thresholds.
+";
+
+const FORBIDDEN: &str = "\
+This checkpoint exists so that the demonstration and the tests have real networks to run. It must not be used
+
+- to decide anything about people: moderation without a person who looks, ranking of authors, hiring, credit, health,
+  policing, or any inference about who somebody is or how they feel;
+- commercially, in any form (the media are licensed for non-commercial use);
+- on languages other than English, or as evidence that the modalities interact;
+- as a baseline of what this architecture can do with proper data and pretrained weights.
+";
+
+/// The card in Markdown.
+pub fn model_card(report: &TrainReport, pack: &DataPack) -> String {
+    let mut card = String::new();
+    // Writing to a String cannot fail, so results of write! are dropped throughout.
+    let _ = writeln!(card, "# {}\n", report.model_version);
+    if report.quick {
+        card.push_str(
+            "**A trial run: one short pass over a part of the data. Good for nothing but seeing that it loads.**\n\n",
+        );
+    }
+    card.push_str(
+        "Sentiment (positive or negative), mood quadrants and embeddings of social posts with text, audio and image, \
+         any of them missing. For demonstration; see what it must not be used for.\n\n",
+    );
+    card.push_str(&architecture(report));
+    let _ = writeln!(card, "## Must not be used for\n\n{FORBIDDEN}");
+    let _ = writeln!(card, "## Data and licences\n\n{}", data(report, pack));
+    let _ = writeln!(card, "## Figures\n\n{}", figures(report));
+    let _ = writeln!(card, "## Limits\n\n{LIMITS}");
+    let _ = writeln!(card, "## Training\n\n{}", training(report));
+    card
+}
+
+fn architecture(report: &TrainReport) -> String {
+    let mut text = String::from("| network | what | parameters |\n|---|---|---|\n");
+    for record in &report.stages {
+        let what = match record.stage {
+            Stage::Text => "attBiGRU on subword embeddings trained here",
+            Stage::Audio => "DCRNN on a constant-Q transform, sentiment head and mood head",
+            Stage::Image => "DenseNet-121, **from scratch**",
+            Stage::Fusion => "CMF-AP over three pairs beside the sum of the encoders' logits",
+        };
+        let _ = writeln!(text, "| {} | {what} | {} |", record.stage, thousands(record.parameters));
+    }
+    let megabytes = report.weights_bytes as f64 / 1e6;
+    let _ = writeln!(text, "\nProfile `modern`; weights {megabytes:.1} MB, matrices in f16.\n");
+    text
+}
+
+fn data(report: &TrainReport, pack: &DataPack) -> String {
+    let version = pack.version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
+    let mut text = format!("Data pack `{}`{version}. ", pack.name);
+    match pack.name.as_str() {
+        "polarity-posts" => text.push_str(POLARITY_POSTS),
+        _ => text.push_str("Its own README states sources and licences; they bind these weights too.\n"),
+    }
+    text.push_str("\n| split | posts | positive |\n|---|---|---|\n");
+    for size in &report.posts {
+        let _ = writeln!(text, "| {} | {} | {} |", size.split, size.posts, size.positive);
+    }
+    let _ = writeln!(
+        text,
+        "\n{} extra texts (training side) trained the vocabulary and the text network. SHA-256 of `posts.jsonl`: `{}`.",
+        thousands(pack.extra_texts.len()),
+        pack.posts_sha256
+    );
+    text
+}
+
+fn figures(report: &TrainReport) -> String {
+    let mut text = String::from(
+        "A subset masks the other parts and is scored on **every** post of the split; a post with none of its parts \
+         gets the training share of positive posts. `AUC present` is the usual figure, over the posts that have a \
+         part. `AUC hard` is balanced accuracy, what the paper calls AUC. `majority` always says positive.\n\n",
+    );
+    for evaluation in [Some(&report.validation), report.test.as_ref()].into_iter().flatten() {
+        text.push_str(&table(evaluation));
+    }
+    if report.test.is_none() {
+        text.push_str("The test split was not scored.\n");
+    }
+    for evaluation in [Some(&report.validation), report.test.as_ref()].into_iter().flatten() {
+        text.push_str(&worse_than_a_part(evaluation).unwrap_or_default());
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "{note}\n");
+    }
+    text
+}
+
+/// Says so when a part of the post is labelled better than the whole: a reader of the last row alone would miss it.
+fn worse_than_a_part(evaluation: &Evaluation) -> Option<String> {
+    let auc = |figures: &SubsetFigures| figures.metrics.auc;
+    let whole = auc(evaluation.subset("text+audio+image")?)?;
+    let parts = evaluation.subsets.iter().filter_map(|(name, figures)| Some((name, auc(figures)?)));
+    let (name, best) = parts.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    (best - whole >= 0.005).then(|| {
+        format!(
+            "**On {} the fused label is worse than {name} alone: AUC {whole:.3} against {best:.3}.**\n\n",
+            evaluation.split
+        )
+    })
+}
+
+/// One row per subset, fewest modalities first, then the majority baseline.
+fn table(evaluation: &Evaluation) -> String {
+    let n = evaluation.subsets.first().map_or(0, |(_, figures)| figures.metrics.n);
+    let name = match evaluation.split {
+        Split::Train => "Train",
+        Split::Validation => "Validation",
+        Split::Test => "Test",
+    };
+    let mut text = format!(
+        "### {name} ({n} posts)\n\n\
+         | subset | AUC [95 %] | AUC present (n) | AUC hard | accuracy | F1 | precision | Brier | ECE |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
+    );
+    let mut rows: Vec<_> = evaluation.subsets.iter().collect();
+    rows.sort_by_key(|(name, _)| name.matches('+').count());
+    for (name, figures) in rows {
+        let m = &figures.metrics;
+        let interval = figures.auc_interval.map_or_else(String::new, |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
+        let _ = writeln!(
+            text,
+            "| {name} | {}{interval} | {} ({}) | {} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} |",
+            share(m.auc),
+            share(figures.auc_present),
+            figures.n_present,
+            share(m.auc_hard),
+            m.accuracy,
+            m.f1_weighted,
+            m.precision_weighted,
+            m.brier,
+            m.ece
+        );
+    }
+    if let Some((_, figures)) = evaluation.subsets.first() {
+        let majority = figures.metrics.majority;
+        let f1 = majority * 2.0 * majority / (1.0 + majority);
+        let base = evaluation.base_rate;
+        // Brier of the constant base rate: its spread around a label that is 1 with probability `majority`.
+        let brier = majority * (1.0 - base).powi(2) + (1.0 - majority) * base.powi(2);
+        let _ = writeln!(
+            text,
+            "| *majority* | 0.500 | 0.500 ({n}) | 0.500 | {majority:.3} | {f1:.3} | {:.3} | {brier:.3} | {:.3} |",
+            majority.powi(2),
+            (majority - base).abs()
+        );
+    }
+    if let Some(moods) = evaluation.moods {
+        let _ = write!(
+            text,
+            "\nMood quadrant of the music ({} posts): accuracy {:.3}, majority {:.3}.\n",
+            moods.n, moods.accuracy, moods.majority
+        );
+    }
+    text.push('\n');
+    text
+}
+
+fn training(report: &TrainReport) -> String {
+    let mut text = String::from(
+        "Each encoder was trained alone with its own head, then the fusion on their frozen vectors with modality \
+         dropout; early stopping on validation log loss, best weights kept.\n\n\
+         | stage | examples | epochs (best) | its validation AUC | seconds |\n|---|---|---|---|---|\n",
+    );
+    for StageRecord { stage, train_examples, fit, .. } in &report.stages {
+        let _ = writeln!(
+            text,
+            "| {stage} | {} | {} ({}) | {:.3} | {:.0} |",
+            thousands(*train_examples),
+            fit.curve.len(),
+            fit.best_epoch,
+            fit.best_auc,
+            fit.seconds
+        );
+    }
+    text.push_str(
+        "\nThat AUC is over what the stage is validated on: posts with text, distinct clips, distinct pictures, all \
+         posts; before calibration.\n\n",
+    );
+    let seconds: f64 = report.stages.iter().map(|record| record.fit.seconds).sum();
+    let _ = writeln!(text, "Seed {}, {:.0} minutes of training. {}\n", report.seed, seconds / 60.0, machine());
+    let _ = writeln!(text, "```sh\n{}\n```", report.command);
+    for record in &report.stages {
+        let _ = writeln!(text, "\n{}: `{}`", record.stage, record.settings);
+    }
+    text
+}
+
+/// Processor and core count, as far as the system tells.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("an unnamed processor", |(_, name)| name.trim());
+    format!("Machine: {cores} cores of {model}, {}.", std::env::consts::OS)
+}
+
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::MoodFigures;
+    use crate::metrics::{Interval, Metrics};
+    use crate::report::{SplitSize, samples};
+
+    fn evaluation(split: Split, auc: Option<f64>) -> Evaluation {
+        let metrics = Metrics {
+            auc,
+            auc_hard: auc,
+            f1_weighted: 0.81,
+            precision_weighted: 0.82,
+            accuracy: 0.83,
+            majority: 0.7,
+            brier: 0.12,
+            ece: 0.034,
+            n: 325,
+        };
+        let figures = SubsetFigures {
+            metrics,
+            auc_interval: auc.map(|auc| Interval { low: auc - 0.1, high: auc + 0.05 }),
+            auc_present: auc,
+            n_present: 300,
+        };
+        let subsets = ["text", "text+audio+image", "image"].map(|name| (name.to_owned(), figures.clone()));
+        let moods = Some(MoodFigures { accuracy: 0.4, majority: 0.35, n: 166 });
+        Evaluation { split, base_rate: 0.7, subsets: subsets.to_vec(), moods }
+    }
+
+    fn card(test: Option<Evaluation>, name: &str, quick: bool) -> String {
+        let pack = DataPack {
+            name: name.to_owned(),
+            version: Some("1.0.0".to_owned()),
+            root: "somewhere".into(),
+            posts_sha256: "abc123".to_owned(),
+            extra_texts_sha256: None,
+            posts: Vec::new(),
+            extra_texts: Vec::new(),
+        };
+        let report = TrainReport {
+            model_version: "jtav-modern-0123456789ab".to_owned(),
+            checkpoint: "models/x".into(),
+            weights_bytes: 24_300_000,
+            data: name.to_owned(),
+            quick,
+            seed: 20,
+            command: "jtav train --data polarity-posts".to_owned(),
+            notes: vec!["Something to know.".to_owned()],
+            seconds: 100.0,
+            posts: vec![SplitSize { split: Split::Train, posts: 2600, positive: 1833 }],
+            unreadable: 0,
+            stages: vec![samples::record(Stage::Text), samples::record(Stage::Image)],
+            validation: evaluation(Split::Validation, Some(0.9)),
+            test,
+        };
+        model_card(&report, &pack)
+    }
+
+    #[test]
+    fn a_card_states_figures_against_the_majority_licences_and_what_is_forbidden() {
+        let card = card(Some(evaluation(Split::Test, Some(0.88))), "polarity-posts", false);
+        for part in [
+            "# jtav-modern-0123456789ab",
+            "CC BY-NC-SA 4.0",
+            "to decide anything about people",
+            "**from scratch**",
+            "no figure here is evidence of cross-modal interaction",
+            "### Validation (325 posts)",
+            "### Test (325 posts)",
+            "| text | 0.900 [0.800, 0.950] | 0.900 (300) |",
+            "| *majority* | 0.500 | 0.500 (325) | 0.500 | 0.700 |",
+            "| train | 2600 | 1833 |",
+            "jtav train --data polarity-posts",
+            "1,234,567",
+            "accuracy 0.400, majority 0.350",
+            "Something to know.",
+        ] {
+            assert!(card.contains(part), "the card lacks {part:?}:\n{card}");
+        }
+        let rows: Vec<usize> =
+            ["| text |", "| image |", "| text+audio+image |"].map(|row| card.find(row).unwrap()).into();
+        assert!(rows.is_sorted(), "single modalities come first");
+    }
+
+    #[test]
+    fn an_unscored_test_split_a_trial_run_and_another_pack_are_said_plainly() {
+        let card = card(None, "own-posts", true);
+        assert!(card.contains("The test split was not scored."));
+        assert!(card.contains("A trial run"));
+        assert!(card.contains("Its own README") && !card.contains("RAVDESS"));
+    }
+
+    #[test]
+    fn a_fusion_that_does_worse_than_a_part_is_said_plainly() {
+        let mut test = evaluation(Split::Test, Some(0.85));
+        assert_eq!(worse_than_a_part(&test), None);
+        test.subsets[0].1.metrics.auc = Some(0.9);
+        let said = card(Some(test), "polarity-posts", false);
+        assert!(
+            said.contains("**On test the fused label is worse than text alone: AUC 0.850 against 0.900.**"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_figure_that_does_not_exist_is_a_dash() {
+        assert!(card(Some(evaluation(Split::Test, None)), "p", false).contains("| text | – | – (300) | – |"));
+    }
+}

@@ -1,0 +1,137 @@
+//! A trial run over a pack that is made here: three splits of eight posts, tones and one-pixel pictures.
+
+use std::path::Path;
+
+use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_trainer::dataset::sha256_hex;
+use jtav_trainer::{Silent, Stage, TrainOptions, train, train_encoders};
+
+fn gif(red: u8, green: u8) -> Vec<u8> {
+    let mut file = b"GIF89a\x01\x00\x01\x00\x80\x00\x00".to_vec();
+    file.extend([red, green, 0, 0, 0, 0]);
+    file.extend(b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;");
+    file
+}
+
+fn wav(frequency_hz: f64) -> Vec<u8> {
+    let sample = |i: u32| (f64::from(i) * frequency_hz * std::f64::consts::TAU / 22_050.0).sin() * 20_000.0;
+    let data: Vec<u8> = (0..22_050).flat_map(|i| (sample(i) as i16).to_le_bytes()).collect();
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + data.len() as u32).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00");
+    file.extend(22_050_u32.to_le_bytes());
+    file.extend(44_100_u32.to_le_bytes());
+    file.extend(b"\x02\x00\x10\x00data");
+    file.extend((data.len() as u32).to_le_bytes());
+    file.extend(data);
+    file
+}
+
+/// Every second post is positive; the sixth has no audio, the seventh no image, the eighth no text.
+fn make_pack(folder: &Path) {
+    let mut lines = Vec::new();
+    for (split_at, split) in ["train", "validation", "test"].into_iter().enumerate() {
+        for i in 0..8 {
+            let positive = i % 2;
+            let number = split_at * 8 + i;
+            let (sound, picture) = (format!("a-{number}.wav"), format!("i-{number}.gif"));
+            std::fs::write(folder.join(&sound), wav(200.0 + 40.0 * number as f64)).unwrap();
+            std::fs::write(folder.join(&picture), gif(9 * number as u8, 255 * positive as u8)).unwrap();
+            let word = if positive == 1 { "lovely" } else { "awful" };
+            let texts = match i {
+                7 => serde_json::json!([]),
+                _ => serde_json::json!([
+                    {"role": "body", "text": format!("what a {word} day number {number}")},
+                    {"role": "caption", "text": format!("{word} {number}")},
+                ]),
+            };
+            let audio = (i != 5).then(|| serde_json::json!({"path": sound}));
+            let image = (i != 6).then(|| serde_json::json!({"path": picture}));
+            let mood = audio.is_some().then_some(if positive == 1 { "Q1" } else { "Q3" });
+            let post = serde_json::json!({
+                "id": format!("p{number}"), "texts": texts, "audio": audio, "image": image, "split": split,
+                "labels": {"sentiment": positive, "mood": mood},
+            });
+            lines.push(post.to_string());
+        }
+    }
+    std::fs::write(folder.join("posts.jsonl"), lines.join("\n")).unwrap();
+}
+
+fn options(pack: &Path, root: &Path, name: &str) -> TrainOptions {
+    let mut options = TrainOptions::new(pack, root.join(name).join("checkpoint"));
+    options.work_dir = root.join(name).join("work");
+    options.cache_dir = root.join("features");
+    options.device = DeviceChoice::Cpu;
+    options.quick = true;
+    options.vocabulary.buckets = 50;
+    options.image.train_resolution = 64;
+    options.image.serve_resolution = 64;
+    options
+}
+
+#[test]
+fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
+    let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_pack(pack.path());
+    let first = options(pack.path(), root.path(), "first");
+    let report = train(&first, &Silent).unwrap();
+
+    let checkpoint = Checkpoint::load(&first.out).unwrap();
+    assert_eq!(checkpoint.model_version(), report.model_version);
+    assert_eq!(report.stages.iter().map(|record| record.stage).collect::<Vec<_>>(), Stage::ALL);
+    assert_eq!(report.stages.iter().map(|record| record.train_examples).collect::<Vec<_>>(), [7, 7, 7, 8]);
+    let test = report.test.as_ref().unwrap();
+    assert_eq!(test.subsets.len(), 7);
+    assert!(test.subsets.iter().all(|(_, figures)| figures.metrics.n == 8));
+    assert_eq!(test.subset("audio").unwrap().n_present, 7);
+    assert_eq!(test.moods.unwrap().n, 7);
+
+    let card = std::fs::read_to_string(first.out.join("MODEL_CARD.md")).unwrap();
+    assert!(card.contains("A trial run") && card.contains("### Test (8 posts)"), "{card}");
+    let posts = std::fs::read(pack.path().join("posts.jsonl")).unwrap();
+    let recorded = checkpoint.manifest().data.values().next().unwrap();
+    assert_eq!(*recorded, sha256_hex(&posts));
+    assert_eq!(checkpoint.manifest().metrics["test"]["subsets"].as_array().unwrap().len(), 7);
+    let curves = std::fs::read_to_string(first.work_dir.join("curves.csv")).unwrap();
+    assert_eq!(curves.lines().count(), 5);
+
+    // Encoders of an earlier run, fused again: the same seed must give the same weights, hence the same version.
+    let mut again = options(pack.path(), root.path(), "first");
+    again.out = root.path().join("again");
+    again.stages = [Stage::Fusion].into();
+    again.score_test = false;
+    again.quick = false;
+    again.fusion_plan.epochs = 1;
+    let fused_again = train(&again, &Silent).unwrap();
+    assert_eq!(fused_again.model_version, report.model_version);
+    assert!(fused_again.test.is_none());
+    assert!(fused_again.quick, "encoders of a trial run make the whole a trial");
+
+    // Everything once more from nothing.
+    let second = train(&options(pack.path(), root.path(), "second"), &Silent).unwrap();
+    assert_eq!(second.model_version, report.model_version);
+}
+
+#[test]
+fn a_stage_that_was_never_trained_cannot_be_taken_over() {
+    let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_pack(pack.path());
+    let mut only_text = options(pack.path(), root.path(), "run");
+    only_text.stages = [Stage::Text].into();
+    let records = train_encoders(&only_text, &Silent).unwrap();
+    assert_eq!(records.len(), 1);
+
+    let mut fusion = options(pack.path(), root.path(), "run");
+    fusion.stages = [Stage::Fusion].into();
+    let message = format!("{:#}", train(&fusion, &Silent).unwrap_err());
+    assert!(message.contains("the stage `audio` was left out and never trained here"), "{message}");
+    assert!(!fusion.out.exists());
+
+    // The same work folder with another pack.
+    let posts = pack.path().join("posts.jsonl");
+    let shortened = std::fs::read_to_string(&posts).unwrap().replacen("lovely", "nice", 1);
+    std::fs::write(&posts, shortened).unwrap();
+    let message = format!("{:#}", train(&fusion, &Silent).unwrap_err());
+    assert!(message.contains("trained on another data pack"), "{message}");
+}
