@@ -1,1 +1,2 @@
-//! jtav-tests
+//! Scenarios across services, on real brokers and stores, and the checks that hold the repository to its own map. The
+//! tests stand in `tests/`; what they share is in `jtav-testkit`.

@@ -5,5 +5,5 @@
 mod actor;
 mod backend;
 
-pub use actor::AudioEncoderActor;
+pub use actor::{AudioEncoderActor, Handle};
 pub use backend::{AudioBackend, stub};

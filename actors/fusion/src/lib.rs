@@ -5,5 +5,5 @@
 mod actor;
 mod backend;
 
-pub use actor::FusionActor;
+pub use actor::{FusionActor, Handle};
 pub use backend::{FusionBackend, stub};

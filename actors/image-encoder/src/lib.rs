@@ -5,5 +5,5 @@
 mod actor;
 mod backend;
 
-pub use actor::ImageEncoderActor;
+pub use actor::{ImageEncoderActor, Handle};
 pub use backend::{ImageBackend, stub};

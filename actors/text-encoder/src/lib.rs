@@ -5,5 +5,5 @@
 mod actor;
 mod backend;
 
-pub use actor::TextEncoderActor;
+pub use actor::{TextEncoderActor, Handle};
 pub use backend::{TextBackend, stub};

@@ -1,1 +1,14 @@
-//! jtav-feed-processor
+//! The streaming worker: assembles the boxes, watches them, drains them. It owns no logic of a stage.
+//!
+//! [`topology`] is the diagram as code; [`worker`] runs it as supervised generations until it is asked to stop;
+//! [`admin`] answers operators over HTTP.
+
+pub mod admin;
+pub mod exit;
+pub mod networks;
+pub mod topology;
+pub mod worker;
+
+pub use networks::Networks;
+pub use topology::{Boxes, BoxesParams, Pipeline, PipelineParams};
+pub use worker::{Worker, WorkerExit};

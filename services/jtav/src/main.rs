@@ -1,2 +1,18 @@
-//! The one binary.
-fn main() {}
+//! `jtav`: labels a live social feed. One binary, one file per command; see `jtav --help`.
+
+mod cli;
+mod commands;
+mod failure;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match commands::dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failure::report(&error),
+    }
+}

@@ -3,6 +3,8 @@
 //! Keys: `stages=text,audio`, `seed=20`, `work=DIR`, `cache=DIR`, `device=cpu`, `test=no`, `quick=yes`, `note=TEXT`
 //! (for the model card, repeatable), and any setting by name (`text.dropout=0.4`, `text.plan.epochs=8`). `stages` without `fusion` trains encoders alone.
 
+use std::fmt::Write as _;
+
 use anyhow::Context;
 use jtav_trainer::{Stage, Terminal, TrainOptions, train, train_encoders};
 
@@ -12,8 +14,12 @@ fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (data, out) = arguments.next().zip(arguments.next()).context("usage: train DATA OUT [key=value ...]")?;
     let mut options = TrainOptions::new(&data, &out);
-    options.command = format!("jtav train --data {data} --out {out}");
+    options.command = format!("cargo run --release -p jtav-trainer --example train -- {data} {out}");
     for argument in arguments {
+        // Folders differ from machine to machine, and notes stand in the card themselves.
+        if !["work=", "cache=", "note="].iter().any(|key| argument.starts_with(key)) {
+            let _ = write!(options.command, " {argument}");
+        }
         let (key, value) = argument.split_once('=').with_context(|| format!("`{argument}`: expected key=value"))?;
         set(&mut options, key, value).with_context(|| format!("`{argument}`"))?;
     }

@@ -35,7 +35,8 @@ const LIMITS: &str = "\
 - Few files stand behind the audio and image figures (see the table of splits in the data pack): expect ±0.05 (audio)
   and ±0.07 (image) on AUC from the choice of files alone. The intervals below resample posts and are too narrow there.
 - Epochs, temperatures and thresholds were chosen on validation, so its figures are a little too good. The test figures
-  were computed once, from the files in this folder.
+  were computed once, from the files in this folder; if the split was scored before for other weights, a note under
+  the figures says so.
 - Probabilities are calibrated for the training pack's share of positive posts; another feed needs new thresholds.
 ";
 

@@ -1,0 +1,156 @@
+use super::*;
+use bytes::Bytes;
+use jtav_schemas::{Label, ModalityStatus, PerModality};
+use jtav_store::{EmbeddedStore, LabelWrite, Source};
+use std::time::Duration;
+
+const MODEL: &str = "m@1";
+
+fn post(id: &str, revision: u64) -> PostV1 {
+    PostV1 {
+        id: id.into(),
+        revision,
+        author_id: None,
+        created_at: None,
+        lang: None,
+        texts: Vec::new(),
+        audio: None,
+        image: None,
+        deleted: false,
+    }
+}
+
+fn label(id: &str, revision: u64, probability: f32) -> SentimentV1 {
+    SentimentV1 {
+        event_id: event_id(id, revision, MODEL),
+        post_id: id.into(),
+        revision,
+        label: if probability >= 0.5 { Label::Positive } else { Label::Negative },
+        probability,
+        confidence: probability.max(1.0 - probability),
+        threshold: 0.5,
+        moods: Vec::new(),
+        modalities: PerModality {
+            text: ModalityStatus::Present,
+            audio: ModalityStatus::Present,
+            image: ModalityStatus::Present,
+        },
+        attention: Default::default(),
+        contributions: None,
+        model_version: MODEL.into(),
+        event_time_ms: None,
+        received_at_ms: 0,
+        labelled_at_ms: 0,
+    }
+}
+
+fn record(offset: i64, key: &str, value: Option<Vec<u8>>, headers: &[(&str, &str)]) -> Record {
+    Record {
+        topic: "t".into(),
+        partition: 0,
+        offset,
+        timestamp_ms: None,
+        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        value: value.map(Bytes::from),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Some(Bytes::copy_from_slice(value.as_bytes()))))
+            .collect(),
+    }
+}
+
+fn published(offset: i64, label: &SentimentV1) -> Record {
+    let value = serde_json::to_vec(label).unwrap();
+    record(offset, &label.post_id, Some(value), &[(RecordHeaders::EVENT_ID, &label.event_id)])
+}
+
+fn dead_letter(reason: &str, offset: &str) -> Record {
+    let headers = [
+        (DeadLetterHeaders::REASON, reason),
+        (DeadLetterHeaders::SOURCE_PARTITION, "0"),
+        (DeadLetterHeaders::SOURCE_OFFSET, offset),
+    ];
+    record(0, "x", Some(b"{".to_vec()), &headers)
+}
+
+fn oracle() -> Oracle {
+    let mut oracle = Oracle::new("posts");
+    oracle.post(&post("a", 0)).unwrap();
+    oracle.post(&post("a", 1)).unwrap();
+    oracle.poison("x", *b"{", DeadLetterReason::InvalidJson);
+    oracle
+}
+
+fn complaint(sentiment: &[Record], dead_letters: &[Record]) -> String {
+    format!("{:#}", oracle().check_topics(sentiment, dead_letters, &[]).unwrap_err())
+}
+
+#[test]
+fn a_redelivered_label_is_no_finding_and_is_counted() {
+    let records = [label("a", 0, 0.7), label("a", 1, 0.2), label("a", 0, 0.7)];
+    let records: Vec<_> = records.iter().zip(0..).map(|(label, offset)| published(offset, label)).collect();
+    let letters = [dead_letter("invalid_json", "3"), dead_letter("invalid_json", "3")];
+    let labels = oracle().check_topics(&records, &letters, &[]).unwrap();
+    assert_eq!((labels.repeated, labels.attempts.len(), oracle().expected_labels()), (1, 2, 2));
+}
+
+#[test]
+fn lost_invented_and_misnamed_labels_are_found() {
+    let (first, second) = (published(0, &label("a", 0, 0.7)), published(1, &label("a", 1, 0.2)));
+    let letter = dead_letter("invalid_json", "3");
+    assert!(complaint(std::slice::from_ref(&first), std::slice::from_ref(&letter)).contains("a revision 1 was never"));
+    let invented = published(2, &label("b", 0, 0.7));
+    let all = [first.clone(), second.clone(), invented];
+    assert!(complaint(&all, std::slice::from_ref(&letter)).contains("nobody produced b"));
+    let mut random = label("a", 1, 0.2);
+    random.event_id = "0123".into();
+    let all = [first.clone(), published(1, &random)];
+    assert!(complaint(&all, std::slice::from_ref(&letter)).contains("event id 0123"));
+    assert!(complaint(&[first.clone(), second.clone()], &[]).contains("never dead-lettered"));
+    assert!(complaint(&[first, second], &[dead_letter("poison_pill", "3")]).contains("should be invalid_json"));
+}
+
+#[test]
+fn an_erased_post_that_still_shows_is_found() {
+    let mut oracle = Oracle::new("posts");
+    oracle.post(&post("a", 0)).unwrap();
+    oracle.tombstone("a");
+    let shown = published(0, &label("a", 0, 0.7));
+    let error = oracle.check_topics(std::slice::from_ref(&shown), &[], &[]).unwrap_err().to_string();
+    assert!(error.contains("no erasure record") && error.contains("is not null"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_contradicts_the_topic_is_found() {
+    let oracle = oracle();
+    let topic = [published(0, &label("a", 0, 0.7)), published(1, &label("a", 1, 0.2))];
+    let labels = oracle.check_topics(&topic, &[dead_letter("invalid_json", "3")], &[]).unwrap();
+    let store = EmbeddedStore::new();
+    let error = oracle.check_store(&labels, &store).await.unwrap_err().to_string();
+    assert!(error.contains("the store has no a"), "{error}");
+    for (revision, probability, complaint) in [(0, 0.7, "revision 0 of a"), (1, 0.3, "the topic"), (2, 0.2, "not 1")] {
+        store.apply(&write(&label("a", revision, probability))).await.unwrap();
+        let error = oracle.check_store(&labels, &store).await.unwrap_err().to_string();
+        assert!(error.contains(complaint), "{error}");
+    }
+    let store = EmbeddedStore::new();
+    store.apply(&write(&label("a", 1, 0.2))).await.unwrap();
+    assert_eq!(oracle.check_store(&labels, &store).await.unwrap().len(), 1);
+}
+
+fn write(label: &SentimentV1) -> LabelWrite {
+    LabelWrite {
+        post_id: label.post_id.clone(),
+        revision: label.revision,
+        source: Source { partition: 0, offset: label.revision as i64 },
+        model_version: MODEL.into(),
+        event_id: label.event_id.clone(),
+        label: label.label,
+        probability: label.probability,
+        sentiment_json: serde_json::to_vec(label).unwrap().into(),
+        u: Bytes::from_static(&[0, 0]),
+        modalities: PerModality::default(),
+        labelled_at_ms: 0,
+        ttl: Duration::from_secs(60),
+    }
+}

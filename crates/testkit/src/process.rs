@@ -1,0 +1,100 @@
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// A child with its output in a file. Killed and reaped when dropped; the end of its log is shown if the test failed.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    pub(crate) fn spawn(name: &str, command: &mut Command, log: PathBuf) -> Result<Self> {
+        let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("{name} does not start: {command:?}"))?;
+        Ok(Self { name: name.to_owned(), child, log, ended: None })
+    }
+
+    /// The exit status, if it has ended.
+    pub(crate) fn poll(&mut self) -> Result<Option<ExitStatus>> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait()?;
+        }
+        Ok(self.ended)
+    }
+
+    /// Calls `ready` every few milliseconds until it says yes. An error if the process ends before, or time runs out.
+    pub(crate) fn wait_until(&mut self, timeout: Duration, what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
+        let started = Instant::now();
+        while !ready() {
+            if let Some(status) = self.poll()? {
+                bail!("{} ended ({status}) before it was {what}:\n{}", self.name, self.log_tail());
+            }
+            if started.elapsed() >= timeout {
+                bail!("{} is not {what} after {timeout:?}:\n{}", self.name, self.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn signal(&mut self, signal: &str) -> Result<()> {
+        // Reaped already: the number may belong to somebody else by now.
+        if self.poll()?.is_some() {
+            return Ok(());
+        }
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        anyhow::ensure!(status.success(), "kill {signal} of {} failed: {status}", self.name);
+        Ok(())
+    }
+
+    pub(crate) fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.poll()? {
+                return Ok(status);
+            }
+            if started.elapsed() >= timeout {
+                bail!("{} is still there after {timeout:?}:\n{}", self.name, self.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        tail(&self.log, 8 * 1024).unwrap_or_else(|error| format!("(no log: {error})"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.poll(), Ok(None)) {
+            _ = self.child.kill();
+            _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- end of the log of {}\n{}", self.name, self.log_tail());
+        }
+    }
+}
+
+fn tail(path: &Path, bytes: u64) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(bytes);
+    file.seek(SeekFrom::Start(start))?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}

@@ -1,0 +1,42 @@
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::workspace_root;
+
+/// Whether test `name` can have a real broker and a real store. If not, it says so on stderr and in the file
+/// `JTAV_SKIP_LOG` (cargo hides what a passing test prints), and the test should return.
+///
+/// # Panics
+/// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
+pub fn require_real(name: &str) -> bool {
+    let Err(reason) = check() else { return true };
+    let line = format!("SKIPPED {name}: {reason}; `make setup` installs it");
+    eprintln!("{line}");
+    if let Some(path) = std::env::var_os("JTAV_SKIP_LOG") {
+        let written = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+        if let Err(error) = written {
+            eprintln!("cannot write {}: {error}", path.display());
+        }
+    }
+    assert!(!std::env::var("JTAV_REQUIRE_REAL").is_ok_and(|value| value == "1"), "JTAV_REQUIRE_REAL=1, but {line}");
+    false
+}
+
+fn check() -> Result<(), String> {
+    runs("java", Command::new("java").arg("-version"))?;
+    runs("redis-server", Command::new("redis-server").arg("--version"))?;
+    // Does nothing where the jars are there.
+    runs("Apache Kafka", Command::new(workspace_root().join("scripts/kafka-local.sh")).arg("fetch"))
+}
+
+fn runs(what: &str, command: &mut Command) -> Result<(), String> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Err(format!("{what}: {error}")),
+    }
+}

@@ -1,0 +1,121 @@
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::Process;
+use crate::{jtav_binary, workspace_root};
+
+/// A `jtav run` of a test's own; killed when dropped.
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
+    admin: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Worker {
+    /// Starts `jtav run` with this configuration (TOML, as config/default.toml). Its admin server gets a free loopback
+    /// port; variables of this process that would configure it are taken away.
+    pub fn spawn(name: &str, config: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("jtav-worker-").tempdir()?;
+        let config_file = folder.path().join("config.toml");
+        std::fs::write(&config_file, config)?;
+        let admin = free_address()?;
+        let mut command = Command::new(jtav_binary()?);
+        // The folder of the model is relative to the repository.
+        command.arg("run").arg("--config").arg(&config_file).current_dir(workspace_root());
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("JTAV__") {
+                command.env_remove(variable);
+            }
+        }
+        command.env("JTAV__ADMIN__LISTEN", admin.to_string());
+        let process = Process::spawn(name, &mut command, folder.path().join("worker.log"))?;
+        Ok(Self { process, admin, _folder: folder })
+    }
+
+    /// Where it serves `/metrics`, `/healthz`, `/readyz` and `/describe`.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Blocks until `/readyz` answers 200.
+    pub fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
+        let admin = self.admin;
+        self.process.wait_until(timeout, "ready", || matches!(get(admin, "/readyz"), Ok((200, _))))
+    }
+
+    /// SIGKILL: as a crash, nothing is committed or flushed any more. Returns when it is gone.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.signal("-KILL")?;
+        self.process.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// SIGTERM, then the exit status of the drained worker; an error if it is not gone in time.
+    pub fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        self.process.signal("-TERM")?;
+        self.process.wait(timeout)
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.poll(), Ok(None))
+    }
+
+    /// Status and body of a `GET` of the admin server.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        get(self.admin, path)
+    }
+
+    /// A metric by its name, summed over its labels; none while it has no sample.
+    pub fn metric(&self, name: &str) -> Result<Option<f64>> {
+        Ok(sum_of(name, &self.get("/metrics")?.1))
+    }
+
+    /// The end of what it wrote.
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// HTTP/1.0, so that the body ends with the connection and is never chunked.
+fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let patience = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("an HTTP status")?;
+    Ok((status, body.to_owned()))
+}
+
+fn sum_of(name: &str, exposition: &str) -> Option<f64> {
+    let values = exposition.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_of_its_own_samples() {
+        let text = "# TYPE a gauge\na{p=\"0 1\"} 2\na{p=\"1\"} 3.5\na_b 7\nb 1e3\n";
+        assert_eq!(sum_of("a", text), Some(5.5));
+        assert_eq!(sum_of("b", text), Some(1000.0));
+        assert_eq!(sum_of("c", text), None);
+    }
+}

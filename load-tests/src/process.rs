@@ -1,0 +1,105 @@
+//! What the kernel says of a process and of the machine (proc(5)).
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+/// Ticks a second in `/proc/PID/stat`: USER_HZ, 100 on every Linux that Rust's standard library supports as tier 1.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU seconds (user and system, all threads) since the process began.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}: did the process end?"))?;
+    parse_cpu_seconds(&stat).with_context(|| format!("{path} is not as proc(5) says"))
+}
+
+fn parse_cpu_seconds(stat: &str) -> Option<f64> {
+    // The name in parentheses may itself hold spaces and parentheses; the fields begin after the last one.
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    // Counted from the state, which is field 3: utime is field 14, stime field 15.
+    let user: f64 = fields.nth(11)?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+/// Largest resident set of the process so far, MiB.
+pub fn peak_rss_mib(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    parse_kib(&status, "VmHWM:").map(|kib| kib / 1024.0).with_context(|| format!("{path} has no VmHWM"))
+}
+
+fn parse_kib(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
+}
+
+/// Where a run took place.
+#[derive(Debug, Clone, Serialize)]
+pub struct Machine {
+    /// As /proc/cpuinfo names it.
+    pub cpu: String,
+    /// CPUs this process may use.
+    pub cores: usize,
+    /// Memory of the machine.
+    pub memory_gib: f64,
+    /// Load averages before the run: above 0, somebody else was busy too.
+    pub load_average_before: String,
+}
+
+/// Looks at the machine now.
+pub fn machine() -> Machine {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    Machine {
+        cpu: cpu.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned()),
+        cores: cores(),
+        memory_gib: parse_kib(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0.0) / (1024.0 * 1024.0),
+        load_average_before: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// CPUs this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// Trimmed standard output of a command; none if it fails.
+pub fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_found_behind_a_name_with_spaces_and_parentheses() {
+        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 9 0 0 0 150 50 7 7 20 0 1 0 100 0 0";
+        assert_eq!(parse_cpu_seconds(stat), Some(2.0));
+    }
+
+    #[test]
+    fn a_stat_line_that_is_cut_off_gives_nothing() {
+        assert_eq!(parse_cpu_seconds("42 (a) S 1 42"), None);
+    }
+
+    #[test]
+    fn this_process_has_used_memory() {
+        assert!(peak_rss_mib(std::process::id()).unwrap() > 0.5);
+    }
+
+    #[test]
+    fn work_shows_in_the_cpu_time_of_this_process() {
+        let before = cpu_seconds(std::process::id()).unwrap();
+        let start = std::time::Instant::now();
+        let mut sum = 0u64;
+        while start.elapsed().as_millis() < 2_000 && cpu_seconds(std::process::id()).unwrap() < before + 0.05 {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(cpu_seconds(std::process::id()).unwrap() >= before + 0.05);
+    }
+}

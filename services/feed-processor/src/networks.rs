@@ -1,0 +1,178 @@
+//! The networks of one checkpoint on their device threads. They outlive a restart of the pipeline: loading them takes
+//! longer than everything else together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jtav_audio_encoder::AudioBackend;
+use jtav_fusion::FusionBackend;
+use jtav_image_encoder::ImageBackend;
+use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook, InferenceHandle, InferenceParams};
+use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_pipeline::Stage;
+use jtav_settings::{Device, Settings, existing_or_bundled};
+use jtav_telemetry::{Metric, global};
+use jtav_text_encoder::TextBackend;
+
+/// Name that labels of the stand-in networks carry.
+pub const STUB_VERSION: &str = "stub";
+
+/// Handles to the device threads.
+#[derive(Clone)]
+pub struct Networks {
+    /// attBiGRU.
+    pub text: jtav_text_encoder::Handle,
+    /// Constant-Q transform and DCRNN.
+    pub audio: jtav_audio_encoder::Handle,
+    /// DenseNet-121.
+    pub image: jtav_image_encoder::Handle,
+    /// CMF-AP.
+    pub fusion: jtav_fusion::Handle,
+    /// Name and weights.
+    pub model_version: Arc<str>,
+}
+
+impl Networks {
+    /// Loads, verifies and warms the networks that `settings` ask for. Blocks for about a second.
+    ///
+    /// # Errors
+    /// A checkpoint that is missing or damaged, a device that is not there, limits that cannot work.
+    pub fn load(settings: &Settings, on_fatal: FatalHook) -> anyhow::Result<Self> {
+        let loader = Loader { settings, on_fatal };
+        let networks = if settings.model.stub { loader.stubs()? } else { loader.checkpoint()? };
+        let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
+        global().set(Metric::ModelInfo, &[&networks.model_version, &device], 1.0);
+        Ok(networks)
+    }
+
+    /// True while every device thread runs.
+    pub fn is_healthy(&self) -> bool {
+        self.text.is_healthy() && self.audio.is_healthy() && self.image.is_healthy() && self.fusion.is_healthy()
+    }
+}
+
+struct Loader<'a> {
+    settings: &'a Settings,
+    on_fatal: FatalHook,
+}
+
+impl Loader<'_> {
+    fn checkpoint(&self) -> anyhow::Result<Networks> {
+        jtav_model::device::open_cuda_library();
+        let model = &self.settings.model;
+        let folder = existing_or_bundled(&model.path)
+            .context("model.path: name a checkpoint folder, or train one with `jtav train`")?;
+        let checkpoint = Checkpoint::load(&folder)
+            .with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
+        let checkpoint = Arc::new(checkpoint);
+        let device = device_choice(model.device);
+        let of = |handle: &Arc<Checkpoint>| Arc::clone(handle);
+        let (text, audio, image, fusion) = (of(&checkpoint), of(&checkpoint), of(&checkpoint), of(&checkpoint));
+        let networks = Networks {
+            text: self.start(TEXT, 1, move || TextBackend::load(&text, device))?,
+            audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, device))?,
+            image: self.start(IMAGE, self.image_streams(), move || ImageBackend::load(&image, device))?,
+            fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, device))?,
+            model_version: checkpoint.model_version().into(),
+        };
+        let parity = jtav_model::parity_probe(&checkpoint, device).context("parity probe of the checkpoint")?;
+        tracing::info!(model = %networks.model_version, %device, ?parity, "networks are warm");
+        Ok(networks)
+    }
+
+    fn stubs(&self) -> anyhow::Result<Networks> {
+        tracing::warn!("model.stub is on: labels are a fixed function and mean nothing");
+        Ok(Networks {
+            text: self.start(TEXT, 1, || Ok(jtav_text_encoder::stub()))?,
+            audio: self.start(AUDIO, 1, || Ok(jtav_audio_encoder::stub()))?,
+            image: self.start(IMAGE, 1, || Ok(jtav_image_encoder::stub()))?,
+            fusion: self.start(FUSION, 1, || Ok(jtav_fusion::stub()))?,
+            model_version: STUB_VERSION.into(),
+        })
+    }
+
+    fn start<I: Send + 'static, O: Send + 'static>(
+        &self,
+        kind: ModelKind,
+        streams: usize,
+        build: impl Fn() -> Result<BoxedBackend<I, O>, BackendError> + Send + Sync + 'static,
+    ) -> anyhow::Result<InferenceHandle<BoxedBackend<I, O>>>
+    where
+        BoxedBackend<I, O>: Backend<Item = I, Output = O>,
+    {
+        let params = InferenceParams {
+            model: kind.name,
+            stage: kind.stage,
+            streams,
+            limits: BatchLimits {
+                max_items: kind.max_items(self.settings),
+                max_cost: kind.max_cost,
+                max_wait: Duration::from_millis(self.settings.model.max_wait_ms),
+            },
+            // An item a post and attempt: permits bound it, the factor covers posts that were given up meanwhile.
+            queue_capacity: self.settings.ingest.max_in_flight_posts * 2,
+            on_fatal: Arc::clone(&self.on_fatal),
+        };
+        Ok(jtav_inference::spawn(params, build)?)
+    }
+
+    /// A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
+    fn image_streams(&self) -> usize {
+        match (self.settings.model.image_streams, self.settings.model.device) {
+            (0, Device::Cuda(_)) => 1,
+            (0, Device::Auto) if jtav_model::device::cuda_devices() > 0 => 1,
+            (0, _) => std::thread::available_parallelism().map_or(1, usize::from),
+            (streams, _) => streams,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ModelKind {
+    name: &'static str,
+    stage: Stage,
+    /// In the unit of the backend: tokens, segments of ten seconds, pictures, posts.
+    max_cost: u64,
+    max_items: fn(&Settings) -> usize,
+}
+
+impl ModelKind {
+    fn max_items(&self, settings: &Settings) -> usize {
+        (self.max_items)(settings)
+    }
+}
+
+const TEXT: ModelKind = ModelKind {
+    name: "text",
+    stage: Stage::TextEncoder,
+    max_cost: 3200,
+    max_items: |settings| settings.model.text_max_batch_items,
+};
+const AUDIO: ModelKind = ModelKind {
+    name: "audio",
+    stage: Stage::AudioEncoder,
+    max_cost: 24,
+    max_items: |settings| settings.model.audio_max_batch_items,
+};
+const IMAGE: ModelKind = ModelKind {
+    name: "image",
+    stage: Stage::ImageEncoder,
+    max_cost: 64,
+    max_items: |settings| settings.model.image_max_batch_items,
+};
+const FUSION: ModelKind = ModelKind {
+    name: "fusion",
+    stage: Stage::Fusion,
+    max_cost: 256,
+    max_items: |settings| settings.model.fusion_max_batch_items,
+};
+
+/// The device that the settings name.
+pub fn device_choice(device: Device) -> DeviceChoice {
+    match device {
+        Device::Auto => DeviceChoice::Auto,
+        Device::Cpu => DeviceChoice::Cpu,
+        Device::Cuda(index) => DeviceChoice::Cuda(index),
+    }
+}

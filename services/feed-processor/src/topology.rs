@@ -1,0 +1,300 @@
+//! The diagram as code: starts the boxes, downstream first, and connects them. The only place that knows two of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use actix_rt::Arbiter;
+use anyhow::Context as _;
+use jtav_audio_encoder::AudioEncoderActor;
+use jtav_delivery::PostPermits;
+use jtav_fusion::FusionActor;
+use jtav_image_encoder::ImageEncoderActor;
+use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings};
+use jtav_kafka::{ClientSettings, ConsumerSettings, Producer, ProducerSettings};
+use jtav_media::{
+    AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
+};
+use jtav_pipeline::{MediaDecoder, MediaFetcher, Observer, Publisher, RouterIntake, Stages};
+use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, RetryPolicy};
+use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
+use jtav_settings::Settings;
+use jtav_store::Store;
+use jtav_telemetry::Conservation;
+use jtav_text_encoder::TextEncoderActor;
+
+use crate::networks::Networks;
+
+/// Bytes that a dead letter may gain over the record it carries: its headers.
+const DEAD_LETTER_HEADER_BYTES: u32 = 16 * 1024;
+/// Longest wait for the producer's last acknowledgements.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the boxes between ingest and publisher are made of.
+#[derive(Clone)]
+pub struct BoxesParams {
+    /// Every setting.
+    pub settings: Arc<Settings>,
+    /// Device threads.
+    pub networks: Networks,
+    /// Encodings that are known.
+    pub cache: EncodingCache,
+    /// Watches outcomes.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What a pipeline is made of; lives longer than any generation of it.
+#[derive(Clone)]
+pub struct PipelineParams {
+    /// Of the boxes in the middle.
+    pub boxes: BoxesParams,
+    /// How to reach Kafka.
+    pub client: ClientSettings,
+    /// Where labels are kept.
+    pub store: Arc<dyn Store>,
+    /// Leave to be inside, over all generations.
+    pub permits: PostPermits,
+    /// Counts over all generations.
+    pub conservation: Arc<Conservation>,
+}
+
+/// One running generation.
+pub struct Pipeline {
+    /// Box 1.
+    pub ingest: IngestHandle,
+    /// Box 2.
+    pub boxes: Boxes,
+    producer: Producer,
+}
+
+impl Pipeline {
+    /// Starts every box, downstream first, so that no box ever speaks to one that is not there.
+    ///
+    /// # Errors
+    /// A client that cannot be made, settings that contradict each other.
+    pub fn start(params: &PipelineParams) -> anyhow::Result<Self> {
+        let (publisher, producer) = start_publisher(params)?;
+        let boxes = Boxes::start(&params.boxes, Arc::new(publisher), None)?;
+        let ingest = start_ingest(params, boxes.lanes.clone())?;
+        Ok(Self { ingest, boxes, producer })
+    }
+
+    /// Stops intake, settles what is in flight, flushes, commits, leaves the group.
+    pub async fn drain(&self, timeout: Duration) -> IngestExit {
+        let exit = self.ingest.addr.send(Drain { timeout }).await;
+        let exit = exit.unwrap_or_else(|error| IngestExit::Failed(format!("ingest is gone: {error}")));
+        let producer = self.producer.clone();
+        // Flushing blocks; every record that mattered was awaited already.
+        let flushed = tokio::task::spawn_blocking(move || producer.flush(FLUSH_TIMEOUT)).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!("the producer still held records at the end; they belong to posts that come again");
+        }
+        exit
+    }
+}
+
+/// The boxes between ingest and publisher, with the arbiters they run on.
+pub struct Boxes {
+    /// Box 2, the way in.
+    pub lanes: RouterLanes,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Boxes {
+    /// Starts fusion, encoders, media and router before a publisher. `fetch` replaces downloads, for local files.
+    ///
+    /// # Errors
+    /// No thread, no HTTP client.
+    pub fn start(
+        params: &BoxesParams,
+        publisher: Arc<dyn Publisher>,
+        fetch: Option<Arc<dyn MediaFetcher>>,
+    ) -> anyhow::Result<Self> {
+        let media_arbiter = Arbiter::new();
+        let fusion = start_fusion(&params.networks);
+        let (text_encoder, audio_encoder, image_encoder) = start_encoders(&params.networks);
+        let media = start_media(&params.settings, fetch, &media_arbiter)?;
+        let stages = Stages {
+            fetch: media.0,
+            decode: media.1,
+            text_encoder: Arc::new(text_encoder),
+            audio_encoder: Arc::new(audio_encoder),
+            image_encoder: Arc::new(image_encoder),
+            fusion: Arc::new(fusion),
+            publisher,
+        };
+        let (lanes, mut arbiters) = start_router(params, stages)?;
+        arbiters.push(media_arbiter);
+        Ok(Self { lanes, arbiters })
+    }
+
+    /// Ends the arbiters; tasks that still run are dropped, which abandons their posts.
+    pub fn stop(&self) {
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Addr<PublisherActor>, Producer)> {
+    let settings = &params.boxes.settings;
+    let producer_settings = ProducerSettings {
+        delivery_timeout_ms: settings.publish.deadline_ms as u32,
+        max_record_bytes: settings.ingest.max_record_bytes as u32 + DEAD_LETTER_HEADER_BYTES,
+        ..ProducerSettings::default()
+    };
+    let producer = Producer::new(&params.client, &producer_settings).context("Kafka producer")?;
+    let publisher = PublisherActor::new(PublisherParams {
+        store: Arc::clone(&params.store),
+        sink: Arc::new(producer.clone()),
+        topics: OutputTopics {
+            sentiment: settings.kafka.sentiment_topic.clone(),
+            embeddings: settings.kafka.embeddings_topic.clone(),
+            dead_letters: settings.kafka.dead_letters_topic.clone(),
+            erasures: settings.kafka.erasures_topic.clone(),
+        },
+        retry: RetryPolicy {
+            max_attempts: settings.publish.attempts,
+            base_delay: settings.publish.base_delay(),
+            deadline: settings.publish.deadline(),
+            ..RetryPolicy::default()
+        },
+        label_ttl: settings.store.ttl(),
+        erased_ttl: settings.store.erased_ttl(),
+        model_version: params.boxes.networks.model_version.to_string(),
+        pipeline_version: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    Ok((publisher.start(), producer))
+}
+
+fn start_fusion(networks: &Networks) -> Addr<FusionActor> {
+    FusionActor::new(networks.fusion.clone()).start()
+}
+
+fn start_encoders(networks: &Networks) -> (Addr<TextEncoderActor>, Addr<AudioEncoderActor>, Addr<ImageEncoderActor>) {
+    (
+        TextEncoderActor::new(networks.text.clone()).start(),
+        AudioEncoderActor::new(networks.audio.clone()).start(),
+        ImageEncoderActor::new(networks.image.clone()).start(),
+    )
+}
+
+type Media = (Arc<dyn MediaFetcher>, Arc<dyn MediaDecoder>);
+
+fn start_media(
+    settings: &Settings,
+    fetch: Option<Arc<dyn MediaFetcher>>,
+    arbiter: &Arbiter,
+) -> anyhow::Result<Media> {
+    let pool = DecodePool::start(&decode_params(settings)).context("decode workers")?;
+    let decode: Arc<dyn MediaDecoder> = Arc::new(DecodeActor::new(pool).start());
+    let fetch: Arc<dyn MediaFetcher> = match fetch {
+        Some(fetch) => fetch,
+        None => {
+            let fetcher = fetcher(settings)?;
+            Arc::new(FetchActor::start_in_arbiter(&arbiter.handle(), move |_| FetchActor::new(fetcher)))
+        }
+    };
+    Ok((fetch, decode))
+}
+
+/// Downloads as the settings allow them.
+///
+/// # Errors
+/// An HTTP client that cannot be made.
+pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
+    let media = &settings.media;
+    let limits = FetchLimits {
+        max_image_bytes: media.max_image_bytes as u32,
+        max_audio_bytes: media.max_audio_bytes as u32,
+        budget_bytes: media.byte_budget_bytes.min(u64::from(u32::MAX)) as u32,
+        max_per_host: media.per_host_concurrency,
+        max_redirects: media.max_redirects,
+        max_attempts: media.attempts,
+        connect_timeout: media.connect_timeout(),
+        total_timeout: media.total_timeout(),
+        ..FetchLimits::default()
+    };
+    let policy = AddressPolicy { allow: media.allow.clone(), ..AddressPolicy::default() };
+    let params = FetchParams { policy, limits, user_agent: media.user_agent.clone() };
+    Fetcher::new(params).context("media downloads")
+}
+
+fn decode_params(settings: &Settings) -> DecodeParams {
+    let media = &settings.media;
+    DecodeParams {
+        limits: DecodeLimits {
+            max_pixels: media.max_pixels,
+            max_audio: Duration::from_secs(u64::from(media.max_decoded_audio_seconds)),
+            analysed_audio: Duration::from_secs(u64::from(media.analysed_audio_seconds)),
+            ..DecodeLimits::default()
+        },
+        workers: media.decode_worker_count(),
+        max_queued: settings.ingest.max_in_flight_posts * 2,
+    }
+}
+
+fn start_router(params: &BoxesParams, stages: Stages) -> anyhow::Result<(RouterLanes, Vec<Arbiter>)> {
+    let settings = &params.settings;
+    let router = RouterParams {
+        stages,
+        cache: params.cache.clone(),
+        model_version: Arc::clone(&params.networks.model_version),
+        observer: Arc::clone(&params.observer),
+        post_deadline: settings.router.post_deadline(),
+        fetch_timeout: settings.media.total_timeout(),
+        attempts: settings.router.attempts,
+    };
+    let mut arbiters = Vec::new();
+    let mut lanes = Vec::new();
+    for _ in 0..settings.router.lane_count() {
+        let arbiter = Arbiter::new();
+        let router = router.clone();
+        lanes.push(RouterActor::start_in_arbiter(&arbiter.handle(), move |_| RouterActor::new(router)));
+        arbiters.push(arbiter);
+    }
+    let lanes = RouterLanes::new(lanes).context("router.lanes must be at least 1")?;
+    Ok((lanes, arbiters))
+}
+
+fn start_ingest(params: &PipelineParams, lanes: RouterLanes) -> anyhow::Result<IngestHandle> {
+    let (kafka, ingest) = (&params.boxes.settings.kafka, &params.boxes.settings.ingest);
+    let consumer = ConsumerSettings {
+        topic: kafka.input_topic.clone(),
+        group_id: kafka.group_id.clone(),
+        instance_id: kafka.group_instance_id.clone(),
+        session_timeout_ms: ingest.session_timeout_ms as u32,
+        heartbeat_interval_ms: (ingest.session_timeout_ms as u32 / 3).min(3_000),
+        max_poll_interval_ms: ingest.max_poll_interval_ms as u32,
+        queued_max_messages_kbytes: (ingest.prefetch_max_bytes / 1024).max(1) as u32,
+        ..ConsumerSettings::default()
+    };
+    let defaults = IngestSettings::default();
+    let settings = IngestSettings {
+        max_record_bytes: ingest.max_record_bytes,
+        max_in_flight_per_partition: ingest.max_in_flight_per_partition,
+        max_window_per_partition: defaults.max_window_per_partition.max(ingest.max_in_flight_per_partition),
+        commit_interval_ms: ingest.commit_interval_ms,
+        drain_timeout_ms: ingest.drain_timeout_ms,
+        max_rewinds: ingest.rewind_attempts,
+        ..defaults
+    };
+    let intake: Arc<dyn RouterIntake> = Arc::new(lanes);
+    let handle = IngestHandle::start(IngestParams {
+        client: params.client.clone(),
+        consumer,
+        settings,
+        intake,
+        permits: params.permits.clone(),
+        conservation: Arc::clone(&params.conservation),
+    })?;
+    Ok(handle)
+}
+
+/// The Kafka client that the settings describe.
+pub fn client_settings(settings: &Settings) -> ClientSettings {
+    let mut client = ClientSettings::new(&settings.kafka.brokers, &settings.kafka.client_id);
+    client.librdkafka = settings.kafka.librdkafka.to_map().into_iter().collect::<BTreeMap<_, _>>();
+    client
+}

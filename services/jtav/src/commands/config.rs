@@ -1,0 +1,94 @@
+//! `jtav config check|show`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jtav_feed_processor::exit;
+use jtav_feed_processor::topology::client_settings;
+use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics};
+use jtav_model::Checkpoint;
+use jtav_settings::{Settings, existing_or_bundled};
+
+use crate::cli::{ConfigCommand, LogFormatArg};
+use crate::failure::coded;
+use crate::setup;
+
+/// Longest wait for one answer of `--connect`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub fn config(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+    setup::logs(log_format, None, "error");
+    match command {
+        ConfigCommand::Show { settings, json, .. } => {
+            let loaded = setup::loader(settings).parse()?;
+            println!("{}", if *json { loaded.show_effective_json() } else { loaded.show_effective() });
+            Ok(exit::OK)
+        }
+        ConfigCommand::Check { settings, connect } => {
+            let loaded = setup::settings(settings)?;
+            check_passthrough(&loaded.settings)?;
+            println!("ok: settings");
+            if *connect { reach_out(loaded.settings) } else { Ok(exit::OK) }
+        }
+    }
+}
+
+/// Refuses settings of librdkafka that would lose posts or weaken TLS.
+///
+/// # Errors
+/// One line per setting, with the reason.
+pub fn check_passthrough(settings: &Settings) -> anyhow::Result<()> {
+    check_kafka_settings(&settings.kafka.librdkafka.to_map()).map_err(|refused| {
+        let lines: Vec<String> = refused
+            .iter()
+            .map(|setting| format!("  kafka.librdkafka.{} = {}: {}", setting.key, setting.value, setting.reason))
+            .collect();
+        coded(exit::CONFIG)(anyhow::anyhow!("refused settings of librdkafka:\n{}", lines.join("\n")))
+    })
+}
+
+/// Tries everything that a start would need; says each result and fails at the end.
+fn reach_out(settings: Settings) -> anyhow::Result<u8> {
+    let mut failures = 0;
+    let mut say = |what: &str, result: anyhow::Result<String>| match result {
+        Ok(detail) => println!("ok: {what}: {detail}"),
+        Err(error) => {
+            failures += 1;
+            println!("FAILED: {what}: {error:#}");
+        }
+    };
+    say("checkpoint", checkpoint(&settings));
+    say("kafka", kafka(&settings));
+    say("store", setup::in_system(ping(settings)));
+    if failures > 0 {
+        return Err(coded(exit::UNAVAILABLE)(anyhow::anyhow!("{failures} of 3 connections failed")));
+    }
+    Ok(exit::OK)
+}
+
+fn checkpoint(settings: &Settings) -> anyhow::Result<String> {
+    if settings.model.stub {
+        return Ok("model.stub is on, none is loaded".to_owned());
+    }
+    let folder = existing_or_bundled(&settings.model.path)?;
+    let checkpoint = Checkpoint::load(&folder)?;
+    Ok(format!("{} in {}, hashes verified", checkpoint.model_version(), folder.display()))
+}
+
+fn kafka(settings: &Settings) -> anyhow::Result<String> {
+    let names: Vec<&str> = settings.kafka.topics().iter().map(|(_, name)| *name).collect();
+    let topics = describe_topics(&client_settings(settings), &names, CONNECT_TIMEOUT)
+        .with_context(|| format!("brokers {}", settings.kafka.brokers))?;
+    let missing: Vec<&str> =
+        topics.iter().filter(|topic| topic.partitions.is_none()).map(|topic| topic.name.as_str()).collect();
+    anyhow::ensure!(missing.is_empty(), "topics that do not exist: {}; create them first", missing.join(", "));
+    let found: Vec<String> =
+        topics.iter().map(|topic| format!("{} ({})", topic.name, topic.partitions.unwrap_or(0))).collect();
+    Ok(format!("topics with their partitions: {}", found.join(", ")))
+}
+
+async fn ping(settings: Settings) -> anyhow::Result<String> {
+    let store = setup::store(&settings)?;
+    store.ping().await.with_context(|| format!("{:?}", settings.store.url))?;
+    Ok(format!("{:?} answers", settings.store.kind))
+}

@@ -1,0 +1,149 @@
+//! `jtav demo`: the whole system on one machine with nothing installed: in-process Kafka, a local media server (the
+//! one address that may be fetched from), the real networks, the embedded store.
+
+use std::io::IsTerminal as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jtav_feed_processor::admin::Admin;
+use jtav_feed_processor::{Networks, Worker, exit};
+use jtav_feed_simulator::{FeedRecord, KafkaSink, MediaServer, Pack, PlayOptions, SAMPLE_FEED, demo_feed, play};
+use jtav_kafka::{InProcessCluster, Producer, ProducerSettings};
+use jtav_pipeline::{Observer, PostReport};
+use jtav_settings::{Settings, StoreKind, bundled};
+use jtav_store::EmbeddedStore;
+use tokio::sync::{mpsc, oneshot};
+
+use super::demo_view::{Tally, View};
+use crate::cli::{DemoArgs, LogFormatArg};
+use crate::failure::coded;
+use crate::setup;
+
+/// Partitions of the input topic.
+const PARTITIONS: i32 = 4;
+/// Without any outcome for so long, the demo gives up and says so.
+const SILENCE: Duration = Duration::from_secs(60);
+
+pub fn demo(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+    setup::logs(log_format, None, if arguments.json { "warn" } else { "error" });
+    let view = View::new(arguments.json, std::io::stdout().is_terminal());
+    let folder = match &arguments.feed {
+        Some(folder) => folder.clone(),
+        None => bundled(SAMPLE_FEED)?,
+    };
+    let pack = Pack::open(&folder).map_err(anyhow::Error::from).map_err(coded(exit::DATA))?;
+    let media = MediaServer::start(pack.folder(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let records = demo_feed(&pack, &media.base_url());
+    let cluster = InProcessCluster::create(1)?;
+    let settings = Arc::new(settings(arguments, &cluster, media.address()));
+    for (_, topic) in settings.kafka.topics() {
+        cluster.create_topic(topic, PARTITIONS)?;
+    }
+    let gap = setup::in_system(run(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
+    Ok(if gap == 0 { exit::OK } else { exit::FAILURE })
+}
+
+fn settings(arguments: &DemoArgs, cluster: &InProcessCluster, media: SocketAddr) -> Settings {
+    let mut settings = Settings::default();
+    settings.kafka.brokers = cluster.bootstrap().to_owned();
+    settings.kafka.group_id = "jtav-demo".to_owned();
+    settings.media.allow = vec![media];
+    settings.store.kind = StoreKind::Embedded;
+    settings.admin.listen = arguments.listen;
+    setup::with_model(&mut settings, arguments.model.as_deref());
+    settings
+}
+
+/// Hands each outcome to the view.
+struct Reports(mpsc::UnboundedSender<PostReport>);
+
+impl Observer for Reports {
+    fn settled(&self, report: PostReport) {
+        // Bounded by the number of posts in the feed.
+        let _ = self.0.send(report);
+    }
+}
+
+/// Runs worker and feed side by side; gives the conservation gap at the end.
+async fn run(
+    arguments: &DemoArgs,
+    settings: Arc<Settings>,
+    cluster: &InProcessCluster,
+    records: &[FeedRecord],
+    mut view: View,
+    media_url: &str,
+) -> anyhow::Result<i64> {
+    view.say("loading and warming the networks …");
+    let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
+    let model_version = networks.model_version.to_string();
+    view.say(&format!("model    {model_version}"));
+    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()));
+    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"));
+    view.say("store    embedded\n");
+    let (sender, mut reports) = mpsc::unbounded_channel();
+    let client = cluster.client("jtav-demo");
+    let worker = Worker::new(
+        Arc::clone(&settings),
+        client.clone(),
+        Arc::new(EmbeddedStore::new()),
+        networks,
+        Arc::new(Reports(sender)),
+    );
+    let admin = if arguments.serve { Some(Admin::start(worker.clone(), settings.admin.listen)?) } else { None };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = {
+        let worker = worker.clone();
+        actix_rt::spawn(async move {
+            worker
+                .run(async {
+                    let _ = stopped.await;
+                })
+                .await
+        })
+    };
+
+    let started = Instant::now();
+    let sink = KafkaSink::new(Producer::new(&client, &ProducerSettings::default())?, &settings.kafka.input_topic);
+    let options = PlayOptions { rate_per_second: arguments.rate, ..PlayOptions::default() };
+    let playing = play(records, &sink, &options, |_| {});
+    let watching = watch(&mut reports, records.len(), &mut view);
+    let (played, tally) = futures::future::join(playing, watching).await;
+    played.context("the feed could not be played")?;
+    let wall = started.elapsed();
+
+    if let Some(admin) = &admin {
+        view.say(&format!("\nserving http://{0}/metrics /healthz /readyz /describe until Ctrl-C", admin.address));
+        setup::shutdown_signal().await;
+    }
+    let _ = stop.send(());
+    running.await.context("the worker's task")??;
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
+    let params = worker.params();
+    let in_flight = params.permits.in_flight();
+    let gap = records.len() as i64 - tally.settled() as i64 - in_flight as i64;
+    let law = params.conservation.gap(in_flight);
+    view.summary(&tally, wall, params.boxes.cache.stats(), if gap != 0 { gap } else { law }, in_flight, &model_version);
+    Ok(if gap != 0 { gap } else { law })
+}
+
+/// Takes outcomes until every record has one, or none came for a long time.
+async fn watch(reports: &mut mpsc::UnboundedReceiver<PostReport>, expected: usize, view: &mut View) -> Tally {
+    let mut tally = Tally::new(expected);
+    while tally.settled() < expected as u64 {
+        match tokio::time::timeout(SILENCE, reports.recv()).await {
+            Ok(Some(report)) => {
+                tally.add(&report);
+                view.post(&report, &tally);
+            }
+            Ok(None) | Err(_) => {
+                view.say("error: no outcome for a minute; the summary shows the gap");
+                break;
+            }
+        }
+    }
+    tally
+}

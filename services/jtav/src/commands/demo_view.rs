@@ -1,0 +1,204 @@
+//! What the demo shows: a line per post, a summary, or one line of JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jtav_delivery::Outcome;
+use jtav_pipeline::PostReport;
+use jtav_router::CacheStats;
+use jtav_schemas::{AbsentReason, Label, Modality, ModalityStatus, PerModality, SentimentV1};
+use serde_json::{Value, json};
+
+/// Words shown of a post.
+const WORDS_SHOWN: usize = 3;
+/// A mood is named from this probability on.
+const MOOD_SHOWN_FROM: f32 = 0.35;
+
+/// Counts of a run.
+pub struct Tally {
+    expected: usize,
+    outcomes: BTreeMap<&'static str, u64>,
+    degraded: u64,
+    latencies_ms: Vec<f64>,
+    modalities: PerModality<BTreeMap<&'static str, u64>>,
+}
+
+impl Tally {
+    /// Of a feed with so many records.
+    pub fn new(expected: usize) -> Self {
+        Self {
+            expected,
+            outcomes: BTreeMap::new(),
+            degraded: 0,
+            latencies_ms: Vec::new(),
+            modalities: PerModality::default(),
+        }
+    }
+
+    /// Counts one outcome; an abandoned record comes again and counts then.
+    pub fn add(&mut self, report: &PostReport) {
+        *self.outcomes.entry(report.outcome.as_str()).or_default() += 1;
+        if report.outcome == Outcome::Published {
+            self.latencies_ms.push(report.latency.as_secs_f64() * 1000.0);
+        }
+        if let Some(modalities) = &report.modalities {
+            for (modality, status) in modalities.iter() {
+                *self.modalities.get_mut(modality).entry(status.as_str()).or_default() += 1;
+            }
+            if report.outcome == Outcome::Published && !broken_parts(modalities).is_empty() {
+                self.degraded += 1;
+            }
+        }
+    }
+
+    /// Records with an outcome.
+    pub fn settled(&self) -> u64 {
+        self.outcomes.iter().filter(|(name, _)| **name != "abandoned").map(|(_, count)| count).sum()
+    }
+
+    fn count(&self, outcome: &str) -> u64 {
+        self.outcomes.get(outcome).copied().unwrap_or(0)
+    }
+
+    /// Milliseconds from receipt to acknowledged label, at a quantile of the published posts.
+    fn latency_ms(&self, quantile: f64) -> f64 {
+        let mut sorted = self.latencies_ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        let index = ((sorted.len() as f64 * quantile).ceil() as usize).saturating_sub(1);
+        sorted.get(index).map_or(0.0, |ms| (ms * 10.0).round() / 10.0)
+    }
+}
+
+/// Parts that the post carried and that could not be used.
+fn broken_parts(modalities: &PerModality<ModalityStatus>) -> Vec<(Modality, AbsentReason)> {
+    modalities
+        .iter()
+        .filter_map(|(modality, status)| match status {
+            ModalityStatus::Absent(reason) if *reason != AbsentReason::Absent => Some((modality, *reason)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Where it all goes.
+pub struct View {
+    json: bool,
+    colour: bool,
+}
+
+impl View {
+    /// JSON, or lines with colour on a terminal.
+    pub fn new(json: bool, terminal: bool) -> Self {
+        Self { json, colour: terminal && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// A remark; stderr in JSON mode, so that stdout holds the one line.
+    pub fn say(&self, text: &str) {
+        if self.json { eprintln!("{text}") } else { println!("{text}") }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// One line for one outcome.
+    pub fn post(&mut self, report: &PostReport, tally: &Tally) {
+        if self.json {
+            return;
+        }
+        let id = report.post_id.clone().unwrap_or_else(|| {
+            let key = report.record.key.as_deref().unwrap_or(b"(no key)");
+            String::from_utf8_lossy(key).into_owned()
+        });
+        let place = format!("[{:>2}/{}]", tally.settled(), tally.expected);
+        let place = self.paint("2", &place);
+        match (&report.outcome, &report.sentiment) {
+            (Outcome::Published, Some(sentiment)) => println!("{place} {id:<22} {}", self.label_line(sentiment)),
+            (outcome, _) => {
+                let what = format!("{} {}", outcome.as_str().replace('_', "-"), outcome.reason());
+                let message = report.message.as_deref().unwrap_or("");
+                println!("{place} {id:<22} {}  {message}", self.paint("35", what.trim_end()));
+            }
+        }
+    }
+
+    fn label_line(&self, sentiment: &SentimentV1) -> String {
+        let colour = if sentiment.label == Label::Positive { "32" } else { "31" };
+        let label = self.paint(colour, &format!("{:<8} {:.2}", sentiment.label.as_str(), sentiment.probability));
+        let moods: Vec<String> = sentiment
+            .moods
+            .iter()
+            .filter(|mood| mood.probability >= MOOD_SHOWN_FROM)
+            .map(|mood| format!("{} {:.2}", mood.tag, mood.probability))
+            .collect();
+        let words: Vec<&str> =
+            sentiment.attention.words.iter().take(WORDS_SHOWN).map(|word| word.word.as_str()).collect();
+        let parts: Vec<String> = sentiment
+            .modalities
+            .iter()
+            .map(|(modality, status)| match status {
+                ModalityStatus::Present => format!("{modality} ✓"),
+                ModalityStatus::Absent(AbsentReason::Absent) => self.paint("2", &format!("{modality} –")),
+                ModalityStatus::Absent(reason) => self.paint("33", &format!("{modality} ✗ {reason}")),
+            })
+            .collect();
+        format!("{label}  {:<9} {:<34} {}", moods.join(" "), format!("“{}”", words.join(" ")), parts.join("  "))
+            .replace("“”", "  ")
+    }
+
+    /// The end of it all.
+    pub fn summary(&self, tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_flight: usize, model: &str) {
+        let json = summary_json(tally, wall, cache, gap, in_flight, model);
+        if self.json {
+            println!("{json}");
+            return;
+        }
+        let posts = tally.expected;
+        println!("\n{posts} posts in {:.1} s, {:.1} a second on this machine", wall.as_secs_f64(), posts as f64 / wall.as_secs_f64());
+        println!(
+            "  received to published: p50 {} ms, p95 {} ms, p99 {} ms (the whole feed arrives at once, so this is mostly waiting)",
+            tally.latency_ms(0.5), tally.latency_ms(0.95), tally.latency_ms(0.99)
+        );
+        for (modality, statuses) in tally.modalities.iter() {
+            let of: Vec<String> = statuses.iter().map(|(status, count)| format!("{status} {count}")).collect();
+            println!("  {:<6} {}", modality.as_str(), of.join(", "));
+        }
+        println!("  media encoded {}, taken from the cache {}", cache.misses, cache.hits);
+        println!("  published with a broken part, and said so: {}", tally.degraded);
+        let law = format!(
+            "{posts} in = {} published + {} skipped + {} dead-lettered + {} erased + {in_flight} in flight; gap {gap}",
+            tally.count("published"), tally.count("skipped"), tally.count("dead_lettered"), tally.count("erased"),
+        );
+        println!("\n{}", self.paint(if gap == 0 { "1;32" } else { "1;31" }, &law));
+        println!("\nLabels are of a small demonstration model: see models/jtav-modern/MODEL_CARD.md.");
+        println!("Next: `jtav label posts.jsonl`, `jtav demo --serve`, `jtav run --help`");
+    }
+}
+
+fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_flight: usize, model: &str) -> Value {
+    let modality = |statuses: &BTreeMap<&'static str, u64>| {
+        let absent: BTreeMap<_, _> = statuses.iter().filter(|(status, _)| **status != "present").collect();
+        json!({ "present": statuses.get("present").copied().unwrap_or(0), "absent_by_reason": absent })
+    };
+    json!({
+        "posts": tally.expected,
+        "published": tally.count("published"),
+        "degraded": tally.degraded,
+        "dead_lettered": tally.count("dead_lettered"),
+        "skipped": tally.count("skipped"),
+        "erased": tally.count("erased"),
+        "abandoned_and_retried": tally.count("abandoned"),
+        "in_flight": in_flight,
+        "conservation_gap": gap,
+        "wall_seconds": (wall.as_secs_f64() * 1000.0).round() / 1000.0,
+        "posts_per_second": (tally.expected as f64 / wall.as_secs_f64() * 100.0).round() / 100.0,
+        "latency_ms": { "p50": tally.latency_ms(0.5), "p95": tally.latency_ms(0.95), "p99": tally.latency_ms(0.99) },
+        "modalities": {
+            "text": modality(&tally.modalities.text),
+            "audio": modality(&tally.modalities.audio),
+            "image": modality(&tally.modalities.image),
+        },
+        "cache": { "hits": cache.hits, "misses": cache.misses },
+        "model_version": model,
+    })
+}

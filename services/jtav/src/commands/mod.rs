@@ -1,0 +1,31 @@
+//! One file per command.
+
+mod config;
+mod demo;
+mod demo_view;
+mod feed;
+mod label;
+mod label_io;
+mod run;
+mod train;
+
+use clap::CommandFactory as _;
+use jtav_feed_processor::exit;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the command; the number is the exit code.
+pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Demo(arguments) => demo::demo(&arguments, cli.log_format),
+        Command::Run(arguments) => run::run(&arguments, cli.log_format),
+        Command::Label(arguments) => label::label(&arguments, cli.log_format),
+        Command::Feed(arguments) => feed::feed(&arguments, cli.log_format),
+        Command::Train(arguments) => train::train(&arguments, cli.log_format),
+        Command::Config(command) => config::config(&command, cli.log_format),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());
+            Ok(exit::OK)
+        }
+    }
+}

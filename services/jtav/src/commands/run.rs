@@ -1,0 +1,44 @@
+//! `jtav run`: the worker.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jtav_feed_processor::admin::Admin;
+use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
+use jtav_pipeline::NoObserver;
+
+use crate::cli::{LogFormatArg, RunArgs};
+use crate::failure::coded;
+use crate::setup;
+
+pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+    let mut loader = setup::loader(&arguments.settings);
+    if let Some(device) = &arguments.device {
+        loader = loader.flag("--device", "model.device", device);
+    }
+    let loaded = loader.load()?;
+    let settings = Arc::new(loaded.settings.clone());
+    setup::logs(log_format, Some(&settings), &settings.log.filter);
+    super::config::check_passthrough(&settings)?;
+    setup::in_system(async move {
+        let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
+        let store = setup::store(&settings)?;
+        let client = client_settings(&settings);
+        let worker = Worker::new(Arc::clone(&settings), client, store, networks, Arc::new(NoObserver));
+        let admin = Admin::start(worker.clone(), settings.admin.listen).map_err(coded(exit::CONFIG))?;
+        tracing::info!(
+            admin = %admin.address, brokers = settings.kafka.brokers, topic = settings.kafka.input_topic,
+            group = settings.kafka.group_id, "worker started"
+        );
+        let end = worker.run(setup::shutdown_signal()).await.context("the worker could not start")?;
+        admin.stop().await;
+        Ok(match end {
+            WorkerExit::Drained => exit::OK,
+            WorkerExit::DrainTimedOut { left } => {
+                tracing::warn!(left, "the drain deadline passed; these posts come again");
+                exit::DRAIN_TIMED_OUT
+            }
+        })
+    })
+}

@@ -1,0 +1,44 @@
+//! From an error to the line a person reads and the exit code a script reads.
+
+use std::process::ExitCode;
+
+use jtav_feed_processor::exit;
+use jtav_settings::SettingsError;
+
+/// An error that knows its exit code.
+#[derive(Debug)]
+pub struct Coded {
+    /// One of [`exit`].
+    pub code: u8,
+    /// What went wrong.
+    pub error: anyhow::Error,
+}
+
+impl std::fmt::Display for Coded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+impl std::error::Error for Coded {}
+
+/// Gives an error its exit code.
+pub fn coded(code: u8) -> impl FnOnce(anyhow::Error) -> anyhow::Error {
+    move |error| anyhow::Error::new(Coded { code, error })
+}
+
+/// Prints the error on stderr.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(code_of(error))
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(coded) = error.downcast_ref::<Coded>() {
+        return coded.code;
+    }
+    match error.downcast_ref::<SettingsError>() {
+        Some(error) => error.exit_code(),
+        None => exit::FAILURE,
+    }
+}

@@ -1,0 +1,103 @@
+//! What several commands share: settings, logs, runtime, store, signals.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jtav_feed_processor::exit;
+use jtav_settings::{Loaded, Loader, Settings, StoreKind};
+use jtav_store::{EmbeddedStore, RedisOptions, RedisStore, Store};
+use jtav_telemetry::logging::{self, LogFormat};
+
+use crate::cli::{LogFormatArg, SettingsArgs};
+use crate::failure::coded;
+
+/// Libraries that warn about hostile input through the log; the reason codes say it already.
+const QUIET: &str = "symphonia_core=error,symphonia_format_isomp4=error,symphonia_format_ogg=error,\
+                     symphonia_bundle_mp3=error,symphonia_format_riff=error,symphonia_bundle_flac=error,\
+                     actix_server=warn,actix_http=warn";
+
+/// A loader with the files, the environment and the flags, in the order in which they win.
+pub fn loader(arguments: &SettingsArgs) -> Loader {
+    let mut loader = Loader::new();
+    for file in &arguments.config {
+        loader = loader.file(file);
+    }
+    loader = loader.process_environment();
+    for assignment in &arguments.set {
+        loader = loader.set(assignment);
+    }
+    loader
+}
+
+/// Settings that hold, checked.
+pub fn settings(arguments: &SettingsArgs) -> anyhow::Result<Loaded> {
+    Ok(loader(arguments).load()?)
+}
+
+/// Starts the logs.
+pub fn logs(argument: Option<LogFormatArg>, settings: Option<&Settings>, level: &str) {
+    let format = match argument {
+        Some(LogFormatArg::Json) => LogFormat::Json,
+        Some(LogFormatArg::Pretty) => LogFormat::Pretty,
+        None => settings.and_then(|s| s.log.format.as_str().parse().ok()).unwrap_or_default(),
+    };
+    logging::init(format, &format!("{level},{QUIET}"));
+}
+
+/// Runs `work` in an actix system on this thread.
+pub fn in_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    actix_rt::System::new().block_on(work)
+}
+
+/// The store that the settings name.
+pub fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match settings.store.kind {
+        StoreKind::Embedded => Arc::new(EmbeddedStore::new()),
+        StoreKind::Redis => {
+            let mut options = RedisOptions::new(settings.store.url.expose());
+            options.command_timeout = settings.store.command_timeout();
+            Arc::new(RedisStore::new(options).context("store.url").map_err(coded(exit::CONFIG))?)
+        }
+    })
+}
+
+/// Replaces the checkpoint that the settings name.
+pub fn with_model(settings: &mut Settings, model: Option<&Path>) {
+    if let Some(model) = model {
+        settings.model.path = model.to_owned();
+    }
+}
+
+/// Resolves at the first SIGTERM or Ctrl-C; a second one ends the process at once, which is safe: a crash and a
+/// shutdown share one recovery path.
+pub async fn shutdown_signal() {
+    signal_once().await;
+    eprintln!("draining; a second signal exits at once");
+    tokio::spawn(async {
+        signal_once().await;
+        std::process::exit(130);
+    });
+}
+
+async fn signal_once() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        // Without a handler the default action ends the process, which is safe too.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A device that failed for good: exit with a code of its own; whoever runs us starts a fresh process.
+pub fn exit_on_device_fault() -> Arc<dyn Fn(&str) + Send + Sync> {
+    Arc::new(|message: &str| {
+        eprintln!("error: the device failed for good: {message}\n  restart the process; posts in flight come again");
+        std::process::exit(i32::from(exit::DEVICE));
+    })
+}

@@ -1,0 +1,289 @@
+//! ARCHITECTURE.md is held against the code: who depends on whom, and the order of the stages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use jtav_testkit::workspace_root;
+use serde_json::Value;
+
+/// Folders whose packages may use anything (design D15).
+const EXEMPT: [&str; 3] = ["tests", "load-tests", "crates/testkit"];
+
+struct Package {
+    name: String,
+    folder: PathBuf,
+    dependencies: BTreeSet<String>,
+}
+
+/// The packages of the workspace with their direct dependencies of every kind.
+fn packages() -> Result<Vec<Package>> {
+    let root = workspace_root();
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--offline", "--no-deps", "--format-version", "1"])
+        .current_dir(&root)
+        .output()?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("a name");
+    let packages = metadata["packages"].as_array().context("packages")?.iter().map(|package| {
+        let manifest = PathBuf::from(text(&package["manifest_path"])?);
+        let folder = manifest.parent().context("a folder")?.strip_prefix(&root)?.to_owned();
+        let dependencies = package["dependencies"].as_array().context("dependencies")?;
+        let dependencies = dependencies.iter().map(|dependency| text(&dependency["name"])).collect::<Result<_>>()?;
+        Ok(Package { name: text(&package["name"])?, folder, dependencies })
+    });
+    packages.collect()
+}
+
+#[test]
+fn each_heavy_dependency_has_one_home() -> Result<()> {
+    let homes: [(&str, &[&str]); 7] = [
+        ("tch", &["jtav-model"]),
+        ("torch-sys", &["jtav-model"]),
+        ("rdkafka", &["jtav-kafka"]),
+        ("redis", &["jtav-store"]),
+        ("symphonia", &["jtav-media"]),
+        ("reqwest", &["jtav-media"]),
+        ("image", &["jtav-media"]),
+    ];
+    let packages = packages()?;
+    for (dependency, homes) in homes {
+        let users: Vec<&str> = packages
+            .iter()
+            .filter(|package| !EXEMPT.iter().any(|folder| package.folder == Path::new(folder)))
+            .filter(|package| package.dependencies.contains(dependency))
+            .map(|package| package.name.as_str())
+            .collect();
+        assert_eq!(users, homes, "{dependency} is used by {users:?}, its home is {homes:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_actor_depends_on_another() -> Result<()> {
+    let packages = packages()?;
+    let actors: Vec<&Package> = packages.iter().filter(|package| package.folder.starts_with("actors")).collect();
+    assert!(actors.len() >= 8, "only {} actors were found", actors.len());
+    for actor in &actors {
+        let others: Vec<&str> = actors
+            .iter()
+            .map(|other| other.name.as_str())
+            .filter(|other| actor.dependencies.contains(*other))
+            .collect();
+        assert!(others.is_empty(), "{} depends on {others:?}", actor.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn libraries_know_neither_actors_nor_services() -> Result<()> {
+    let packages = packages()?;
+    let above: BTreeMap<&str, &Path> = packages
+        .iter()
+        .filter(|package| package.folder.starts_with("actors") || package.folder.starts_with("services"))
+        .map(|package| (package.name.as_str(), package.folder.as_path()))
+        .collect();
+    for package in &packages {
+        let allowed = |dependency: &str| match above.get(dependency) {
+            None => true,
+            Some(_) if EXEMPT.iter().any(|folder| package.folder == Path::new(folder)) => true,
+            Some(_) => package.folder.starts_with("services"),
+        };
+        let wrong: Vec<&String> = package.dependencies.iter().filter(|dependency| !allowed(dependency)).collect();
+        assert!(wrong.is_empty(), "{} depends on {wrong:?}, which stand above it", package.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_folder_of_code_is_a_member_of_the_workspace() -> Result<()> {
+    let root = workspace_root();
+    let members: BTreeSet<PathBuf> = packages()?.into_iter().map(|package| package.folder).collect();
+    let mut folders: BTreeSet<PathBuf> = ["schemas", "tests", "load-tests"].map(PathBuf::from).into();
+    for parent in ["services", "actors", "crates"] {
+        for entry in std::fs::read_dir(root.join(parent))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.insert(Path::new(parent).join(entry.file_name()));
+            }
+        }
+    }
+    assert_eq!(members, folders);
+    Ok(())
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(workspace_root().join(path)).with_context(|| path.to_owned())
+}
+
+/// The lines of the picture in ARCHITECTURE.md.
+fn diagram() -> Result<Vec<String>> {
+    let text = read("ARCHITECTURE.md")?;
+    let block = text.split("```").nth(1).context("the first code block is the diagram")?;
+    Ok(block.lines().map(str::to_owned).collect())
+}
+
+const STAGES: [&str; 9] =
+    ["ingest", "router", "text-encoder", "fetch", "decode", "audio-encoder", "image-encoder", "fusion", "publisher"];
+
+/// The stages of the diagram from left to right, and from top to bottom where they stand above each other.
+fn stages_of_diagram() -> Result<Vec<&'static str>> {
+    let lines = diagram()?;
+    let mut places = Vec::new();
+    for stage in STAGES {
+        let found: Vec<(usize, usize)> = lines
+            .iter()
+            .enumerate()
+            // Columns are characters: the arrows are longer in bytes.
+            .filter_map(|(row, line)| Some((line[..line.find(stage)?].chars().count(), row)))
+            .collect();
+        ensure!(found.len() == 1, "{stage} stands {} times in the diagram", found.len());
+        places.push((found[0], stage));
+    }
+    places.sort_unstable();
+    Ok(places.into_iter().map(|(_, stage)| stage).collect())
+}
+
+#[test]
+fn the_function_that_labels_a_post_reads_like_the_diagram() -> Result<()> {
+    let source = read("actors/router/src/pipeline.rs")?;
+    let mut found = Vec::new();
+    collect_stages(&source, "label_post", &mut BTreeSet::new(), &mut found)?;
+    let expected: Vec<&str> =
+        stages_of_diagram()?.into_iter().filter(|stage| !["ingest", "router"].contains(stage)).collect();
+    assert_eq!(found, expected);
+    Ok(())
+}
+
+/// The stages that a function names, in order, with those of the functions of the same file where it calls them first.
+fn collect_stages(source: &str, function: &str, seen: &mut BTreeSet<String>, found: &mut Vec<String>) -> Result<()> {
+    const STAGE: &str = "Stage::";
+    seen.insert(function.to_owned());
+    let body = body_of(source, function)?;
+    let local: Vec<&str> = source.split("fn ").skip(1).filter_map(|rest| identifier(rest)).collect();
+    let starts_word = |at: usize| !body[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
+    for (at, _) in body.char_indices().filter(|(at, _)| starts_word(*at)) {
+        if let Some(name) = body[at..].strip_prefix(STAGE).and_then(identifier) {
+            let name = kebab(name);
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        } else if let Some(name) = identifier(&body[at..])
+            && body[at + name.len()..].starts_with('(')
+            && local.contains(&name)
+            && !seen.contains(name)
+        {
+            collect_stages(source, name, seen, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// From the function's name to the line that closes it; rustfmt puts its brace at the margin, or at that of its `impl`.
+fn body_of<'a>(source: &'a str, function: &str) -> Result<&'a str> {
+    let start = source.find(&format!("fn {function}")).with_context(|| format!("there is no function {function}"))?;
+    let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
+    let margin = source[line_start..].len() - source[line_start..].trim_start().len();
+    let close = format!("\n{}}}", " ".repeat(margin));
+    let rest = &source[start + "fn ".len() + function.len()..];
+    Ok(&rest[..rest.find(&close).with_context(|| format!("{function} does not end"))?])
+}
+
+fn identifier(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    (end > 0).then(|| &text[..end])
+}
+
+fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.extend(c.to_lowercase());
+    }
+    text
+}
+
+#[test]
+fn the_function_that_starts_the_boxes_reads_like_the_diagram_from_its_end() -> Result<()> {
+    let source = read("services/feed-processor/src/topology.rs")?;
+    let mut started = starts(&source, "Pipeline")?;
+    started.reverse();
+    // The line with the boxes that stand one behind the other.
+    let lines = diagram()?;
+    let spine = lines.iter().find(|line| line.contains("ingest ─►")).context("the middle line of the diagram")?;
+    let mut expected = vec![
+        (spine.find("ingest"), "ingest"),
+        (spine.find("router"), "router"),
+        (spine.find("media:"), "media"),
+        (spine.find("audio-encoder"), "encoders"),
+        (spine.find("fusion"), "fusion"),
+        (spine.find("publisher"), "publisher"),
+    ];
+    assert!(expected.iter().all(|(at, _)| at.is_some()), "a box is missing in: {spine}");
+    expected.sort_unstable();
+    let expected: Vec<&str> = expected.into_iter().map(|(_, name)| name).collect();
+    assert_eq!(started, expected, "topology.rs, read backwards");
+    Ok(())
+}
+
+/// What `start` of a type starts, in order; `start` of another type of the file is taken in where it is called.
+fn starts<'a>(source: &'a str, type_name: &str) -> Result<Vec<&'a str>> {
+    let block = format!("impl {type_name} {{");
+    let at = source.find(&block).with_context(|| format!("there is no `{block}`"))?;
+    let body = body_of(&source[at..], "start(")?;
+    let mut started = Vec::new();
+    for (at, found) in body.match_indices("start") {
+        let after = &body[at + found.len()..];
+        if let Some(owner) = body[..at].strip_suffix("::").filter(|_| after.starts_with('(')) {
+            let owner = owner.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            if source.contains(&format!("impl {owner} {{")) {
+                started.extend(starts(source, owner)?);
+            }
+        } else if let Some(name) = after.strip_prefix('_').and_then(identifier) {
+            started.push(name);
+        }
+    }
+    Ok(started)
+}
+
+#[test]
+fn the_table_of_boxes_names_them_in_flow_order_with_folders_that_exist() -> Result<()> {
+    let text = read("ARCHITECTURE.md")?;
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| box |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let names: Vec<&str> = rows.iter().map(|row| row[1].rsplit(' ').next().unwrap_or_default()).collect();
+    // Within the encoders' row of the flow the table keeps the order of the modalities, after the media.
+    let expected = [
+        "ingest",
+        "router",
+        "fetch",
+        "decode",
+        "text-encoder",
+        "audio-encoder",
+        "image-encoder",
+        "fusion",
+        "publisher",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(BTreeSet::from(expected), stages_of_diagram()?.into_iter().collect());
+    let folders: BTreeSet<PathBuf> = rows
+        .iter()
+        .map(|row| {
+            let (_, link) = row[2].split_once('(').context("a link")?;
+            Ok(PathBuf::from(link.trim_end_matches(')')))
+        })
+        .collect::<Result<_>>()?;
+    let actors: BTreeSet<PathBuf> =
+        packages()?.into_iter().map(|package| package.folder).filter(|folder| folder.starts_with("actors")).collect();
+    assert_eq!(folders, actors);
+    Ok(())
+}
