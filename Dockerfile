@@ -27,6 +27,7 @@ COPY --from=build /opt/jtav /opt/jtav
 # What ships with the program is looked for in share/jtav beside bin, by its path in the repository.
 COPY models /opt/jtav/share/jtav/models
 COPY config /opt/jtav/share/jtav/config
+COPY services/feed-simulator/sample-feed /opt/jtav/share/jtav/services/feed-simulator/sample-feed
 COPY LICENSE-MIT LICENSE-APACHE /opt/jtav/licenses/
 ENV PATH=/opt/jtav/bin:$PATH \
     OMP_WAIT_POLICY=passive

@@ -118,7 +118,7 @@ pub struct SentimentV1 {
     /// Calibrated probability of `positive`, 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub probability: f32,
-    /// Probability of the label that was given, 0.5 to 1 for a threshold of 0.5.
+    /// Distance of the probability from the threshold, scaled to the room on its side: 0 at the threshold, 1 at certainty.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence: f32,
     /// Probability from which the label is `positive`.

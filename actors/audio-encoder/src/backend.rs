@@ -19,10 +19,7 @@ pub struct AudioBackend {
 
 impl AudioBackend {
     /// Loads and warms the network on the calling thread.
-    pub fn load(
-        checkpoint: &Arc<Checkpoint>,
-        device: DeviceChoice,
-    ) -> Result<BoxedBackend<Pcm, Output>, BackendError> {
+    pub fn load(checkpoint: &Arc<Checkpoint>, device: DeviceChoice) -> Result<BoxedBackend<Pcm, Output>, BackendError> {
         jtav_model::device::single_threaded();
         let network = AudioNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
         network.warm_up().map_err(failure)?;
@@ -99,9 +96,8 @@ fn failure(error: ModelError) -> BackendError {
 /// Answers at once with a fixed vector; for load tests of everything else.
 pub fn stub() -> BoxedBackend<Pcm, Output> {
     Box::new(StubBackend::new(|_: &Pcm| {
-        let vector = Embedding::new(vec![1.0; 100]).map_err(|error| {
-            StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error)
-        })?;
+        let vector = Embedding::new(vec![1.0; 100])
+            .map_err(|error| StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error))?;
         Ok(Encoded { vector, attention: AttentionPart::Spans(Vec::new()) })
     }))
 }

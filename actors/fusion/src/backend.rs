@@ -59,12 +59,8 @@ fn finish(output: FusionOutput) -> Result<Fused, StageError> {
         output.moods.into_iter().map(|(tag, probability)| MoodTag { tag, probability }).collect();
     moods.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     let given = output.contributions;
-    let contributions = Contributions {
-        text: given.text,
-        audio: given.audio,
-        image: given.image,
-        interaction: given.interaction,
-    };
+    let contributions =
+        Contributions { text: given.text, audio: given.audio, image: given.image, interaction: given.interaction };
     Ok(Fused {
         u,
         probability: output.probability,

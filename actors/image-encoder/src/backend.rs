@@ -72,9 +72,8 @@ fn failure(error: ModelError) -> BackendError {
 /// Answers at once with a fixed vector; for load tests of everything else.
 pub fn stub() -> BoxedBackend<RgbImage, Output> {
     Box::new(StubBackend::new(|_: &RgbImage| {
-        let vector = Embedding::new(vec![1.0; 100]).map_err(|error| {
-            StageError::permanent(Stage::ImageEncoder, DeadLetterReason::NonFiniteOutput, error)
-        })?;
+        let vector = Embedding::new(vec![1.0; 100])
+            .map_err(|error| StageError::permanent(Stage::ImageEncoder, DeadLetterReason::NonFiniteOutput, error))?;
         Ok(Encoded { vector, attention: AttentionPart::Cells(Vec::new()) })
     }))
 }

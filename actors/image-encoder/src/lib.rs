@@ -5,5 +5,5 @@
 mod actor;
 mod backend;
 
-pub use actor::{ImageEncoderActor, Handle};
+pub use actor::{Handle, ImageEncoderActor};
 pub use backend::{ImageBackend, stub};

@@ -66,10 +66,7 @@ impl EncodingCache {
 
     /// Hits and misses since the start.
     pub fn stats(&self) -> CacheStats {
-        CacheStats {
-            hits: self.stats.hits.load(Ordering::Relaxed),
-            misses: self.stats.misses.load(Ordering::Relaxed),
-        }
+        CacheStats { hits: self.stats.hits.load(Ordering::Relaxed), misses: self.stats.misses.load(Ordering::Relaxed) }
     }
 }
 

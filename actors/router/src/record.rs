@@ -33,7 +33,7 @@ pub(crate) fn sentiment(
         revision: post.revision,
         label: if positive { Label::Positive } else { Label::Negative },
         probability: fused.probability,
-        confidence: if positive { fused.probability } else { 1.0 - fused.probability },
+        confidence: confidence(fused.probability, fused.threshold),
         threshold: fused.threshold,
         // Moods are learned from music alone; without a clip they would be the prior dressed up as a finding.
         moods: if modalities.audio.is_present() { fused.moods.clone() } else { Vec::new() },
@@ -45,6 +45,16 @@ pub(crate) fn sentiment(
         received_at_ms: context.provenance.received_at_ms,
         labelled_at_ms: now_ms(),
     }
+}
+
+/// Distance of a probability from the threshold, scaled to the room there is on its side.
+fn confidence(probability: f32, threshold: f32) -> f32 {
+    let (distance, room) = if probability >= threshold {
+        (probability - threshold, 1.0 - threshold)
+    } else {
+        (threshold - probability, threshold)
+    };
+    if room > 0.0 { (distance / room).clamp(0.0, 1.0) } else { 1.0 }
 }
 
 fn summary(attention: Attention) -> AttentionSummary {
@@ -78,4 +88,19 @@ pub(crate) fn embedding(
         model_version: sentiment.model_version.clone(),
         labelled_at_ms: sentiment.labelled_at_ms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::confidence;
+
+    #[test]
+    fn confidence_is_0_at_the_threshold_and_1_at_certainty_on_both_sides() {
+        for threshold in [0.3, 0.5, 0.72] {
+            assert_eq!(confidence(threshold, threshold), 0.0);
+            assert_eq!(confidence(1.0, threshold), 1.0);
+            assert_eq!(confidence(0.0, threshold), 1.0);
+        }
+        assert_eq!(confidence(1.0, 1.0), 1.0);
+    }
 }

@@ -32,10 +32,8 @@ impl TextBackend {
     }
 
     fn tokenise(&self, texts: &[TextPart]) -> Option<TextInput> {
-        let parts: Vec<(&str, String)> = texts
-            .iter()
-            .map(|part| (part.role.as_str(), part.text.chars().take(MAX_TEXT_CHARS).collect()))
-            .collect();
+        let parts: Vec<(&str, String)> =
+            texts.iter().map(|part| (part.role.as_str(), part.text.chars().take(MAX_TEXT_CHARS).collect())).collect();
         TextInput::from_parts(&self.tokenizer, self.checkpoint.vocabulary(), &parts)
     }
 }
@@ -71,11 +69,7 @@ fn finish(input: &TextInput, encoded: jtav_model::Encoded) -> Result<Encoded, St
         .iter()
         .zip(&encoded.attention)
         .enumerate()
-        .map(|(position, (word, weight))| WordWeight {
-            word: word.clone(),
-            position: position as u32,
-            weight: *weight,
-        })
+        .map(|(position, (word, weight))| WordWeight { word: word.clone(), position: position as u32, weight: *weight })
         .collect();
     words.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     words.truncate(TOP_WORDS);
@@ -91,9 +85,8 @@ fn failure(error: ModelError) -> BackendError {
 /// Answers at once with a fixed vector; for load tests of everything else.
 pub fn stub() -> BoxedBackend<Vec<TextPart>, Output> {
     Box::new(StubBackend::new(|_: &Vec<TextPart>| {
-        let vector = Embedding::new(vec![1.0; 100]).map_err(|error| {
-            StageError::permanent(Stage::TextEncoder, DeadLetterReason::NonFiniteOutput, error)
-        })?;
+        let vector = Embedding::new(vec![1.0; 100])
+            .map_err(|error| StageError::permanent(Stage::TextEncoder, DeadLetterReason::NonFiniteOutput, error))?;
         Ok(Some(Encoded { vector, attention: AttentionPart::Words(Vec::new()) }))
     }))
 }

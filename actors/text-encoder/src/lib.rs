@@ -5,5 +5,5 @@
 mod actor;
 mod backend;
 
-pub use actor::{TextEncoderActor, Handle};
+pub use actor::{Handle, TextEncoderActor};
 pub use backend::{TextBackend, stub};

@@ -221,11 +221,7 @@ impl<B: Backend> Worker<B> {
         let started = Instant::now();
         let result = std::panic::catch_unwind(AssertUnwindSafe(|| backend.forward(items)))
             .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
-        global().observe(
-            Metric::EncoderForwardSeconds,
-            &[self.params.model],
-            started.elapsed().as_secs_f64(),
-        );
+        global().observe(Metric::EncoderForwardSeconds, &[self.params.model], started.elapsed().as_secs_f64());
         match result {
             Ok(outputs) if outputs.len() == items.len() => {
                 for (output, reply) in outputs.into_iter().zip(replies.drain(..items.len())) {

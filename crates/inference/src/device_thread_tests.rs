@@ -57,10 +57,9 @@ fn fixture(max_items: usize, gated: bool) -> Fixture {
         on_fatal: hook,
     };
     let noted = Arc::clone(&batches);
-    let handle = spawn(params, move || {
-        Ok(Doubler { batches: Arc::clone(&noted), gate: gated.then(|| gate_receiver.clone()) })
-    })
-    .unwrap();
+    let handle =
+        spawn(params, move || Ok(Doubler { batches: Arc::clone(&noted), gate: gated.then(|| gate_receiver.clone()) }))
+            .unwrap();
     Fixture { handle, batches, fatal, gate }
 }
 

@@ -19,8 +19,8 @@ pub use observer::{NoObserver, Observer, PostReport};
 pub use post::{Admitted, InboundRecord, PostEvent, Rejection, SourcePosition};
 pub use stage::Stage;
 pub use traits::{
-    AudioEncoder, DeadLetterRequest, EraseRequest, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, PublishOutcome,
-    PublishRequest, Publisher, RouterIntake, Description, Stages, TextEncoder,
+    AudioEncoder, DeadLetterRequest, Description, EraseRequest, Fusion, ImageEncoder, MediaDecoder, MediaFetcher,
+    PublishOutcome, PublishRequest, Publisher, RouterIntake, Stages, TextEncoder,
 };
 
 /// Milliseconds since 1970 by the system clock; 0 before it.

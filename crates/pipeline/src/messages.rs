@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use jtav_schemas::{AbsentReason, ErasureV1, TextPart};
 
 use crate::{
-    Admitted, AudioEncoder, DeadLetterRequest, Decoded, Encoded, EraseRequest, FetchRequest, FetchedMedia,
-    FuseRequest, Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest,
-    Publisher, RgbImage, RouterIntake, Stage, StageError, TextEncoder,
+    Admitted, AudioEncoder, DeadLetterRequest, Decoded, Encoded, EraseRequest, FetchRequest, FetchedMedia, FuseRequest,
+    Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest, Publisher, RgbImage,
+    RouterIntake, Stage, StageError, TextEncoder,
 };
 
 macro_rules! messages {

@@ -63,8 +63,8 @@ impl Loader<'_> {
         let model = &self.settings.model;
         let folder = existing_or_bundled(&model.path)
             .context("model.path: name a checkpoint folder, or train one with `jtav train`")?;
-        let checkpoint = Checkpoint::load(&folder)
-            .with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
+        let checkpoint =
+            Checkpoint::load(&folder).with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
         let checkpoint = Arc::new(checkpoint);
         let device = device_choice(model.device);
         let of = |handle: &Arc<Checkpoint>| Arc::clone(handle);

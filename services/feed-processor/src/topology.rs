@@ -182,11 +182,7 @@ fn start_encoders(networks: &Networks) -> (Addr<TextEncoderActor>, Addr<AudioEnc
 
 type Media = (Arc<dyn MediaFetcher>, Arc<dyn MediaDecoder>);
 
-fn start_media(
-    settings: &Settings,
-    fetch: Option<Arc<dyn MediaFetcher>>,
-    arbiter: &Arbiter,
-) -> anyhow::Result<Media> {
+fn start_media(settings: &Settings, fetch: Option<Arc<dyn MediaFetcher>>, arbiter: &Arbiter) -> anyhow::Result<Media> {
     let pool = DecodePool::start(&decode_params(settings)).context("decode workers")?;
     let decode: Arc<dyn MediaDecoder> = Arc::new(DecodeActor::new(pool).start());
     let fetch: Arc<dyn MediaFetcher> = match fetch {

@@ -172,10 +172,7 @@ impl Worker {
         let pipeline = Pipeline::start(&self.params)?;
         let generation = self.state.generation.fetch_add(1, Ordering::Relaxed) + 1;
         global().set(Metric::PipelineGeneration, &[], generation as f64);
-        self.set_running(Some(Running {
-            ingest: pipeline.ingest.clone(),
-            lanes: pipeline.boxes.lanes.clone(),
-        }));
+        self.set_running(Some(Running { ingest: pipeline.ingest.clone(), lanes: pipeline.boxes.lanes.clone() }));
         tracing::info!(generation, "pipeline started");
         Ok(pipeline)
     }
@@ -202,7 +199,11 @@ impl Worker {
         self.state.draining.store(true, Ordering::Relaxed);
         global().set(Metric::Ready, &[], 0.0);
         let timeout = self.params.boxes.settings.shutdown.shutdown_timeout();
-        tracing::info!(timeout_ms = timeout.as_millis() as u64, in_flight = self.params.permits.in_flight(), "draining");
+        tracing::info!(
+            timeout_ms = timeout.as_millis() as u64,
+            in_flight = self.params.permits.in_flight(),
+            "draining"
+        );
         let started = Instant::now();
         let exit = pipeline.drain(timeout).await;
         global().observe(Metric::DrainSeconds, &["shutdown"], started.elapsed().as_secs_f64());

@@ -71,7 +71,9 @@ pub struct SettingsArgs {
 
 /// `jtav demo`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  jtav demo\n  jtav demo --json | jq .latency_ms\n  jtav demo --serve    then open http://127.0.0.1:9600/metrics")]
+#[command(
+    after_help = "Examples:\n  jtav demo\n  jtav demo --json | jq .latency_ms\n  jtav demo --serve    then open http://127.0.0.1:9600/metrics"
+)]
 pub struct DemoArgs {
     /// One line of JSON, last on stdout, in place of the live view.
     #[arg(long)]
@@ -108,10 +110,12 @@ pub struct RunArgs {
 
 /// `jtav label`.
 #[derive(Debug, Args)]
-#[command(after_help = "Each line is a post.v1 (media by URL) or a dataset-post.v1 (media by path, relative to the file, or to the\n\
+#[command(
+    after_help = "Each line is a post.v1 (media by URL) or a dataset-post.v1 (media by path, relative to the file, or to the\n\
                         working folder for standard input). Each line of the output is a sentiment.v1 in input order;\n\
                         a post that cannot be labelled gives {\"line\", \"post_id\", \"error\", \"reason\"} and exit code 65 at the end.\n\n\
-                        Example:\n  echo '{\"id\":\"1\",\"texts\":[{\"role\":\"body\",\"text\":\"what a lovely day\"}]}' | jtav label -")]
+                        Example:\n  echo '{\"id\":\"1\",\"texts\":[{\"role\":\"body\",\"text\":\"what a lovely day\"}]}' | jtav label -"
+)]
 pub struct LabelArgs {
     /// JSONL file, or `-` for standard input.
     pub input: PathBuf,
@@ -134,8 +138,10 @@ pub struct LabelArgs {
 
 /// `jtav feed`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  jtav feed services/feed-simulator/sample-feed --brokers localhost:9092 --topic posts --rate 20 \\\n      \
-                        --serve-media 127.0.0.1:8090\n\nAllow the address on the worker: media.allow = [\"127.0.0.1:8090\"].")]
+#[command(
+    after_help = "Example:\n  jtav feed services/feed-simulator/sample-feed --brokers localhost:9092 --topic posts --rate 20 \\\n      \
+                        --serve-media 127.0.0.1:8090\n\nAllow the address on the worker: media.allow = [\"127.0.0.1:8090\"]."
+)]
 pub struct FeedArgs {
     /// Data pack: a folder with posts.jsonl [default: the bundled sample feed].
     pub pack: Option<PathBuf>,
@@ -167,8 +173,10 @@ pub struct FeedArgs {
 
 /// `jtav train`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
-                        image, fusion; finished ones are kept in the work folder and reused.")]
+#[command(
+    after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
+                        image, fusion; finished ones are kept in the work folder and reused."
+)]
 pub struct TrainArgs {
     /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long)]

@@ -124,7 +124,7 @@ impl View {
 
     fn label_line(&self, sentiment: &SentimentV1) -> String {
         let colour = if sentiment.label == Label::Positive { "32" } else { "31" };
-        let label = self.paint(colour, &format!("{:<8} {:.2}", sentiment.label.as_str(), sentiment.probability));
+        let label = self.paint(colour, &decision(sentiment));
         let moods: Vec<String> = sentiment
             .moods
             .iter()
@@ -154,10 +154,16 @@ impl View {
             return;
         }
         let posts = tally.expected;
-        println!("\n{posts} posts in {:.1} s, {:.1} a second on this machine", wall.as_secs_f64(), posts as f64 / wall.as_secs_f64());
+        println!(
+            "\n{posts} posts in {:.1} s, {:.1} a second on this machine",
+            wall.as_secs_f64(),
+            posts as f64 / wall.as_secs_f64()
+        );
         println!(
             "  received to published: p50 {} ms, p95 {} ms, p99 {} ms (the whole feed arrives at once, so this is mostly waiting)",
-            tally.latency_ms(0.5), tally.latency_ms(0.95), tally.latency_ms(0.99)
+            tally.latency_ms(0.5),
+            tally.latency_ms(0.95),
+            tally.latency_ms(0.99)
         );
         for (modality, statuses) in tally.modalities.iter() {
             let of: Vec<String> = statuses.iter().map(|(status, count)| format!("{status} {count}")).collect();
@@ -167,12 +173,21 @@ impl View {
         println!("  published with a broken part, and said so: {}", tally.degraded);
         let law = format!(
             "{posts} in = {} published + {} skipped + {} dead-lettered + {} erased + {in_flight} in flight; gap {gap}",
-            tally.count("published"), tally.count("skipped"), tally.count("dead_lettered"), tally.count("erased"),
+            tally.count("published"),
+            tally.count("skipped"),
+            tally.count("dead_lettered"),
+            tally.count("erased"),
         );
         println!("\n{}", self.paint(if gap == 0 { "1;32" } else { "1;31" }, &law));
         println!("\nLabels are of a small demonstration model: see models/jtav-modern/MODEL_CARD.md.");
         println!("Next: `jtav label posts.jsonl`, `jtav demo --serve`, `jtav run --help`");
     }
+}
+
+/// Label and probability of `positive` beside the threshold of the modalities that took part.
+fn decision(sentiment: &SentimentV1) -> String {
+    let relation = if sentiment.label == Label::Positive { "≥" } else { "<" };
+    format!("{:<8} {:.2} {relation} {:.2}", sentiment.label.as_str(), sentiment.probability, sentiment.threshold)
 }
 
 fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_flight: usize, model: &str) -> Value {

@@ -24,9 +24,14 @@ pub fn feed(arguments: &FeedArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     let records = records_of(&pack, &base_url);
     let producer = Producer::new(&client(arguments)?, &ProducerSettings::default())?;
     let sink = KafkaSink::new(producer, &arguments.topic);
-    eprintln!("{} posts of {} to {} at {}; media at {base_url}", records.len(), pack.name(), arguments.topic, arguments.brokers);
-    let options =
-        PlayOptions { rate_per_second: arguments.rate, loops: arguments.loops, ..PlayOptions::default() };
+    eprintln!(
+        "{} posts of {} to {} at {}; media at {base_url}",
+        records.len(),
+        pack.name(),
+        arguments.topic,
+        arguments.brokers
+    );
+    let options = PlayOptions { rate_per_second: arguments.rate, loops: arguments.loops, ..PlayOptions::default() };
     let bar = progress(records.len() as u64 * u64::from(arguments.loops));
     let counts = setup::in_system(async {
         let playing = play(&records, &sink, &options, |counts| bar.set_position(counts.acknowledged));
@@ -37,7 +42,13 @@ pub fn feed(arguments: &FeedArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     })?;
     bar.finish_and_clear();
     let Some(counts) = counts else { return Ok(exit::OK) };
-    println!("{} sent, {} acknowledged, {} failed, {:.1} posts/s", counts.sent, counts.acknowledged, counts.failed, counts.sent_per_second());
+    println!(
+        "{} sent, {} acknowledged, {} failed, {:.1} posts/s",
+        counts.sent,
+        counts.acknowledged,
+        counts.failed,
+        counts.sent_per_second()
+    );
     if arguments.keep_serving {
         eprintln!("media stay served at {base_url}; Ctrl-C ends");
         setup::in_system(async {

@@ -84,15 +84,20 @@ async fn label_lines(
     let (sender, mut reports) = mpsc::unbounded_channel();
     let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
     let embeddings = KeepEmbeddings::default();
-    let params =
-        BoxesParams { settings: Arc::clone(&settings), networks, cache, observer: Arc::new(Reports(sender)) };
+    let params = BoxesParams { settings: Arc::clone(&settings), networks, cache, observer: Arc::new(Reports(sender)) };
     let publisher: Arc<dyn Publisher> = Arc::new(embeddings.clone());
     let files = FilesOrNetwork { network: fetcher(&settings)?, max_bytes };
     let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)))?;
     drop(params);
 
     let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
-    let mut writer = InOrder { output, embeddings: with_embeddings.then_some(embeddings), next: 0, ready: BTreeMap::new(), failed: 0 };
+    let mut writer = InOrder {
+        output,
+        embeddings: with_embeddings.then_some(embeddings),
+        next: 0,
+        ready: BTreeMap::new(),
+        failed: 0,
+    };
     let bar = progress();
     let mut admitted = 0i64;
     for line in BufReader::new(input).lines() {

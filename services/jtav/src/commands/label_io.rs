@@ -29,8 +29,10 @@ pub struct BadLine {
 pub fn parse_line(line: &str, folder: &Path) -> Result<PostV1, BadLine> {
     let value: Value = serde_json::from_str(line)
         .map_err(|error| BadLine { reason: DeadLetterReason::InvalidJson, message: error.to_string() })?;
-    let invalid = |error: serde_json::Error| BadLine { reason: DeadLetterReason::InvalidPost, message: error.to_string() };
-    let has_path = ["audio", "image"].iter().any(|part| value.get(part).is_some_and(|media| media.get("path").is_some()));
+    let invalid =
+        |error: serde_json::Error| BadLine { reason: DeadLetterReason::InvalidPost, message: error.to_string() };
+    let has_path =
+        ["audio", "image"].iter().any(|part| value.get(part).is_some_and(|media| media.get("path").is_some()));
     let post = if has_path {
         let post: DatasetPostV1 = serde_json::from_value(value).map_err(invalid)?;
         post.to_post(|path| mark(&folder.join(path)))
