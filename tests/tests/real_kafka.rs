@@ -9,7 +9,7 @@ use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED, feed};
 use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, group_positions, read_all, watermarks};
 use jtav_schemas::{DeadLetterReason, PostV1, TextPart};
 use jtav_store::StoredLabel;
-use jtav_testkit::{Labels, Oracle, RealKafka, RealRedis, Worker, produce, require_real, workspace_root};
+use jtav_testkit::{Labels, Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real, workspace_root};
 
 const PARTITIONS: i32 = 4;
 const TEXT_POSTS: usize = 2_000;
@@ -182,6 +182,8 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
     if !require_real("a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions") {
         return Ok(());
     }
+    // Building it first may take minutes that are not the system's.
+    jtav_binary()?;
     let started = Instant::now();
     let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
     let client = kafka.client();

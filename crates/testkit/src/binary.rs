@@ -8,13 +8,19 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use crate::workspace_root;
 
 /// The program, as built by the profile `release`: beside the test, which lies in its `deps` folder. Built first if it
-/// is missing or older than one of its sources, so that a test never judges yesterday's program.
+/// is missing or older than one of its sources, so that a test never judges yesterday's program. `JTAV_BINARY` names
+/// another one, for example an installed one, which is taken as it is.
 pub fn jtav_binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     BINARY.get_or_init(|| find_or_build().map_err(|error| format!("{error:#}"))).clone().map_err(|text| anyhow!(text))
 }
 
 fn find_or_build() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("JTAV_BINARY") {
+        let path = PathBuf::from(path);
+        ensure!(path.is_file(), "JTAV_BINARY={} is no file", path.display());
+        return Ok(path);
+    }
     let test = std::env::current_exe()?;
     let profile_folder = test.ancestors().nth(2).context("a test lies in <target>/release/deps")?;
     let binary = profile_folder.join("jtav");

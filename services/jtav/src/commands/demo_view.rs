@@ -142,7 +142,7 @@ impl View {
                 ModalityStatus::Absent(reason) => self.paint("33", &format!("{modality} ✗ {reason}")),
             })
             .collect();
-        format!("{label}  {:<9} {:<34} {}", moods.join(" "), format!("“{}”", words.join(" ")), parts.join("  "))
+        format!("{label}  {:<15} {:<34} {}", moods.join(" "), format!("“{}”", words.join(" ")), parts.join("  "))
             .replace("“”", "  ")
     }
 
