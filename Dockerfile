@@ -11,7 +11,7 @@ COPY scripts/setup.sh scripts/setup-libtorch.sh scripts/
 RUN scripts/setup.sh demo && rm -rf /root/.cache /var/lib/apt/lists/*
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin jtav && cp target/release/jtav /usr/local/bin/jtav
+    cargo build --release --locked --workspace --bin jtav && cp target/release/jtav /usr/local/bin/jtav
 # All libraries in one folder: libtorch looks for its CUDA run-time stubs beside itself, the program in ../lib.
 RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
     && cp -a third_party/pytorch/torch/lib/. third_party/pytorch/nvidia/cu13/lib/. /opt/jtav/lib/ \

@@ -41,7 +41,7 @@ setup-demo:
 
 .PHONY: demo
 demo: setup-demo ## the sample feed, labelled in front of you
-	@cargo build --release --bin jtav >&2
+	@cargo build --release --workspace --bin jtav >&2
 	@"$(JTAV)" demo $(ARGS)
 
 .PHONY: test
@@ -80,7 +80,7 @@ load-test: setup-test ## open-loop load on a real broker and store; the result i
 
 .PHONY: train
 train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set
-	@cargo build --release --bin jtav >&2
+	@cargo build --release --workspace --bin jtav >&2
 	@"$(JTAV)" train $(ARGS)
 
 .PHONY: fmt

@@ -2,7 +2,7 @@
 // with a binary or a test that runs the networks sets the run path itself.
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    // Without any line of this kind the script would run again at every change in the package.
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     link();
 }

@@ -105,7 +105,7 @@ pub fn worker_program(given: Option<PathBuf>) -> Result<PathBuf> {
     };
     ensure!(
         program.is_file(),
-        "there is no worker at {}: build it with `cargo build --release --bin jtav`, or name one with --worker",
+        "there is no worker at {}: build it with `cargo build --release --workspace --bin jtav`, or name one with --worker",
         program.display()
     );
     Ok(program)
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_missing_worker_is_an_error_that_says_how_to_build_it() {
         let error = worker_program(Some("/nonexistent/jtav".into())).unwrap_err().to_string();
-        assert!(error.contains("cargo build --release --bin jtav"), "{error}");
+        assert!(error.contains("cargo build --release --workspace --bin jtav"), "{error}");
     }
 
     #[test]

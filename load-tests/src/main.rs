@@ -36,7 +36,7 @@ struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Examples, from the repository (the worker first: cargo build --release --bin jtav):
+Examples, from the repository (the worker first: cargo build --release --workspace --bin jtav):
   cargo run --release -p jtav-load-tests -- run --scenario stub
   cargo run --release -p jtav-load-tests -- run --scenario text --rate 800 --seconds 60
   cargo run --release -p jtav-load-tests -- run --scenario mixed --brokers 127.0.0.1:9092

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jtav_schemas::document::schema_of;
 use jtav_schemas::*;
+use jtav_testkit::Schema;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -18,8 +19,8 @@ where
     // Through text, as on a topic.
     let text = serde_json::to_string(record).unwrap();
     let value = serde_json::from_str(&text).unwrap();
-    let schema = jsonschema::draft202012::new(&schema_of::<T>("record")).unwrap();
-    if let Err(error) = schema.validate(&value) {
+    let schema = Schema::new(&schema_of::<T>("record")).unwrap();
+    if let Err(error) = schema.check(&value) {
         return Err(TestCaseError::fail(format!("{error} in {text}")));
     }
     prop_assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), record);

@@ -61,6 +61,25 @@ fn each_heavy_dependency_has_one_home() -> Result<()> {
     Ok(())
 }
 
+/// Features of the dependencies are the union of what is asked for, and one that only a test asks for would have the
+/// same dependency, and all that stands on it, compiled twice: once for the program and once for the tests.
+#[test]
+fn a_dependency_has_the_same_features_in_the_program_and_in_the_tests() -> Result<()> {
+    let resolved = |edges: &str| -> Result<BTreeSet<String>> {
+        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["tree", "--offline", "--workspace", "--prefix", "none", "--format", "{p} {f}", "--edges", edges])
+            .current_dir(workspace_root())
+            .output()?;
+        ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout)?;
+        Ok(text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect())
+    };
+    let (program, tests) = (resolved("normal,build")?, resolved("normal,build,dev")?);
+    let changed: Vec<&String> = program.difference(&tests).collect();
+    assert!(changed.is_empty(), "tests add features to {changed:?}; ask for them in the workspace's dependencies");
+    Ok(())
+}
+
 #[test]
 fn no_actor_depends_on_another() -> Result<()> {
     let packages = packages()?;

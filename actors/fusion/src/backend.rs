@@ -59,8 +59,13 @@ fn finish(output: FusionOutput) -> Result<Fused, StageError> {
         output.moods.into_iter().map(|(tag, probability)| MoodTag { tag, probability }).collect();
     moods.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     let given = output.contributions;
-    let contributions =
-        Contributions { text: given.text, audio: given.audio, image: given.image, interaction: given.interaction };
+    // Adding zero turns a negative zero, the share of a modality that is absent, into the zero that people expect.
+    let contributions = Contributions {
+        text: given.text + 0.0,
+        audio: given.audio + 0.0,
+        image: given.image + 0.0,
+        interaction: given.interaction + 0.0,
+    };
     Ok(Fused {
         u,
         probability: output.probability,

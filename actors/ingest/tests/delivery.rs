@@ -97,7 +97,7 @@ async fn paused_partitions_are_polled_so_the_group_keeps_its_member() {
     produce(&cluster, ids("p", 40)).await;
     // Not polling for two seconds would get the member expelled.
     let consumer = ConsumerSettings { max_poll_interval_ms: 2_000, ..consumer_settings() };
-    let mut worker = start_with(&cluster, 2, settings(), consumer);
+    let mut worker = start_with(cluster.client("ingest"), 2, settings(), consumer);
     let held = [worker.next().await, worker.next().await];
     worker.until("both partitions paused", |now| now.starved && now.partitions.iter().all(|p| p.paused)).await;
     let until = Instant::now() + Duration::from_millis(4_500);
@@ -128,7 +128,7 @@ async fn a_partition_with_too_many_unsettled_posts_is_paused_alone() {
     let cluster = cluster(1);
     produce(&cluster, ids("p", 30)).await;
     let bounded = IngestSettings { max_in_flight_per_partition: 4, ..settings() };
-    let mut worker = start_with(&cluster, 64, bounded, consumer_settings());
+    let mut worker = start_with(cluster.client("ingest"), 64, bounded, consumer_settings());
     let mut held: Vec<_> = Vec::new();
     for _ in 0..4 {
         held.push(worker.next().await);
@@ -163,7 +163,7 @@ async fn a_drain_waits_for_posts_in_flight_and_commits_everything() {
     produce(&cluster, ids("p", 5)).await;
     // The interval alone would not commit within this test.
     let slow = IngestSettings { commit_interval_ms: 60_000, ..settings() };
-    let mut worker = start_with(&cluster, 64, slow, consumer_settings());
+    let mut worker = start_with(cluster.client("ingest"), 64, slow, consumer_settings());
     let mut held = Vec::new();
     for _ in 0..5 {
         held.push(worker.next().await);
@@ -248,7 +248,7 @@ async fn a_post_that_is_always_abandoned_ends_the_thread_after_bounded_attempts(
     let cluster = cluster(1);
     produce(&cluster, ids("p", 3)).await;
     let few = IngestSettings { max_rewinds: 3, ..settings() };
-    let mut worker = start_with(&cluster, 64, few, consumer_settings());
+    let mut worker = start_with(cluster.client("ingest"), 64, few, consumer_settings());
     let mut attempts = 0;
     let exit = loop {
         tokio::select! {
@@ -287,7 +287,7 @@ async fn poison_records_become_rejections_with_their_bytes_untouched() {
         record.partition = Some(0);
         producer.send(record).await.unwrap();
     }
-    let mut worker = start_with(&cluster, 64, small, consumer_settings());
+    let mut worker = start_with(cluster.client("ingest"), 64, small, consumer_settings());
     let mut reasons = Vec::new();
     let mut events = Vec::new();
     for sent in &records {

@@ -255,7 +255,8 @@ fn bombs_are_too_large_before_anything_is_allocated() {
     let mut day = fixture("tone.flac");
     day[22..26].copy_from_slice(&(86_400 * 44_100_u32).to_be_bytes());
     assert_eq!(as_audio(&day).err(), Some(AbsentReason::TooLarge));
-    assert!(started.elapsed() < Duration::from_millis(200), "{:?}", started.elapsed());
+    // Either would take minutes, and more memory than there is.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn a_server_that_hangs_times_out_and_late_answers_do_no_harm() {
         let started = Instant::now();
         let error = store.apply(&label("p", "m", 5, 5)).await.unwrap_err();
         assert!(
-            error.is_retryable() && started.elapsed() < Duration::from_secs(2),
+            error.is_retryable() && started.elapsed() < Duration::from_secs(15),
             "{error:?} {:?}",
             started.elapsed()
         );

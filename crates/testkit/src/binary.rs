@@ -30,11 +30,12 @@ fn find_or_build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     eprintln!("building {}", binary.display());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--bin", "jtav"])
+        // The whole workspace's features, with which the tests were compiled: without them much would be compiled anew.
+        .args(["build", "--release", "--workspace", "--bin", "jtav"])
         .current_dir(workspace_root())
         .status()
         .context("cargo does not start")?;
-    ensure!(status.success() && binary.is_file(), "cargo build --release --bin jtav: {status}");
+    ensure!(status.success() && binary.is_file(), "cargo build --release --workspace --bin jtav: {status}");
     Ok(binary)
 }
 

@@ -10,6 +10,7 @@ mod process;
 mod produce;
 mod redis;
 mod require;
+mod schema;
 mod worker;
 
 pub use binary::jtav_binary;
@@ -18,6 +19,7 @@ pub use oracle::{Labels, Oracle};
 pub use produce::produce;
 pub use redis::RealRedis;
 pub use require::require_real;
+pub use schema::Schema;
 pub use worker::Worker;
 
 use std::path::{Path, PathBuf};

@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 use jtav_delivery::{Outcome, PostPermits};
 use jtav_ingest::{IngestHandle, IngestParams, IngestSettings, IngestSnapshot};
-use jtav_kafka::{ConsumerSettings, InProcessCluster, OutboundRecord, Producer, ProducerSettings, group_positions};
+use jtav_kafka::{
+    ClientSettings, ConsumerSettings, InProcessCluster, OutboundRecord, Producer, ProducerSettings, group_positions,
+};
 use jtav_pipeline::{Admitted, RouterIntake};
 use jtav_telemetry::Conservation;
 use tokio::sync::mpsc;
 
 pub const TOPIC: &str = "posts";
 pub const GROUP: &str = "jtav";
-pub const PATIENCE: Duration = Duration::from_secs(12);
+/// Far beyond what anything takes here: a member that misses one round of a rebalance waits a session time-out more.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 struct ToTest(mpsc::UnboundedSender<Admitted>);
 
@@ -62,11 +65,11 @@ pub fn consumer_settings() -> ConsumerSettings {
 }
 
 pub fn start(cluster: &InProcessCluster, permits: usize) -> Worker {
-    start_with(cluster, permits, settings(), consumer_settings())
+    start_with(cluster.client("ingest"), permits, settings(), consumer_settings())
 }
 
 pub fn start_with(
-    cluster: &InProcessCluster,
+    client: ClientSettings,
     permits: usize,
     settings: IngestSettings,
     consumer: ConsumerSettings,
@@ -75,7 +78,7 @@ pub fn start_with(
     let permits = PostPermits::new(permits);
     let conservation = Arc::new(Conservation::default());
     let ingest = IngestHandle::start(IngestParams {
-        client: cluster.client("ingest"),
+        client,
         consumer,
         settings,
         intake: Arc::new(ToTest(sender)),
@@ -126,7 +129,11 @@ pub fn position(post: &Admitted) -> (i32, i64) {
 }
 
 pub async fn produce(cluster: &InProcessCluster, ids: impl IntoIterator<Item = String>) {
-    let producer = Producer::new(&cluster.client("producer"), &ProducerSettings::default()).unwrap();
+    produce_to(&cluster.client("producer"), ids).await;
+}
+
+pub async fn produce_to(client: &ClientSettings, ids: impl IntoIterator<Item = String>) {
+    let producer = Producer::new(client, &ProducerSettings::default()).unwrap();
     // One by one, which keeps the offsets of a partition predictable.
     for id in ids {
         let value = format!(r#"{{"id":"{id}","texts":[{{"role":"body","text":"hello"}}]}}"#);

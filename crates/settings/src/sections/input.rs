@@ -16,7 +16,8 @@ pub struct Kafka {
     /// Consumer group; its committed offsets are the position in the feed, so a new name reads the feed anew.
     /// Default: `jtav`.
     pub group_id: String,
-    /// Static membership: a stable name for each worker (the pod's), so that a rolling restart moves no partitions.
+    /// Static membership: a stable name for each worker where its platform gives one (a StatefulSet does, the Deployment
+    /// in `k8s/` does not), so that a restart moves no partitions.
     /// Empty is none: dynamic membership. Default: empty.
     #[serde(deserialize_with = "empty_as_none", serialize_with = "none_as_empty")]
     #[schemars(with = "String")]

@@ -81,7 +81,11 @@ async fn run(
     view.say(&format!("model    {model_version}"));
     view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()));
     view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"));
-    view.say("store    embedded\n");
+    view.say("store    embedded");
+    view.say(
+        "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
+    );
+    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n");
     let (sender, mut reports) = mpsc::unbounded_channel();
     let client = cluster.client("jtav-demo");
     let worker = Worker::new(
@@ -113,21 +117,40 @@ async fn run(
     played.context("the feed could not be played")?;
     let wall = started.elapsed();
 
-    if let Some(admin) = &admin {
-        view.say(&format!("\nserving http://{0}/metrics /healthz /readyz /describe until Ctrl-C", admin.address));
+    let summarise = || {
+        let params = worker.params();
+        let in_flight = params.permits.in_flight();
+        let unseen = records.len() as i64 - tally.settled() as i64 - in_flight as i64;
+        let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
+        view.summary(&tally, wall, params.boxes.cache.stats(), gap, in_flight, &model_version);
+        gap
+    };
+    // Without --serve the summary comes after the drain, when nothing can be in flight any more.
+    let early = if let Some(admin) = &admin {
+        until_idle(&worker).await;
+        let gap = summarise();
+        eprintln!("\nserving http://{}/metrics /healthz /readyz /describe until Ctrl-C", admin.address);
         setup::shutdown_signal().await;
-    }
+        Some(gap)
+    } else {
+        None
+    };
     let _ = stop.send(());
     running.await.context("the worker's task")??;
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    let params = worker.params();
-    let in_flight = params.permits.in_flight();
-    let gap = records.len() as i64 - tally.settled() as i64 - in_flight as i64;
-    let law = params.conservation.gap(in_flight);
-    view.summary(&tally, wall, params.boxes.cache.stats(), if gap != 0 { gap } else { law }, in_flight, &model_version);
-    Ok(if gap != 0 { gap } else { law })
+    Ok(early.unwrap_or_else(summarise))
+}
+
+/// A post's permit comes back a moment after its outcome.
+async fn until_idle(worker: &Worker) {
+    for _ in 0..100 {
+        if worker.params().permits.in_flight() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Takes outcomes until every record has one, or none came for a long time.
