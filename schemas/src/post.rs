@@ -32,8 +32,8 @@ pub struct MediaRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "post.v1")]
 pub struct PostV1 {
-    /// Identity of the post and key of its record; 1 to 256 characters.
-    #[schemars(length(min = 1, max = 256))]
+    /// Identity of the post and key of its record; 1 to 256 characters, the first of them not `}`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^[^}]"))]
     pub id: String,
     /// Rises with every edit; of two revisions the higher one wins whatever the order of arrival.
     #[serde(default)]

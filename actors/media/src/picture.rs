@@ -5,8 +5,9 @@
 
 use std::io::Cursor;
 
-use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
@@ -165,26 +166,37 @@ fn upright(raster: Raster, side: u32) -> Result<RgbImage, AbsentReason> {
     let other = (u64::from(side) * u64::from(long) / u64::from(short)) as u32;
     let (used, size) = if width <= height { ((width, long), (side, other)) } else { ((long, height), (other, side)) };
 
-    let internal = |_| AbsentReason::DecodeError;
-    let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let source = Image::from_vec_u8(width, height, pixels, kind).map_err(|_| AbsentReason::DecodeError)?;
-    let mut target = Image::new(size.0, size.1, kind);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false).crop(
         f64::from((width - used.0) / 2),
         f64::from((height - used.1) / 2),
         f64::from(used.0),
         f64::from(used.1),
     );
-    Resizer::new().resize(&source, &mut target, &options).map_err(internal)?;
-    drop(source);
+    let resize = if channels == 1 { resized::<U8> } else { resized::<U8x3> };
+    let small = resize(&pixels, (width, height), size, &options)?;
+    drop(pixels);
 
-    let small = target.into_vec();
     let rgb = if channels == 1 { small.iter().flat_map(|&grey| [grey; 3]).collect() } else { small };
     let rgb = image::RgbImage::from_raw(size.0, size.1, rgb).ok_or(AbsentReason::DecodeError)?;
     let mut turned = DynamicImage::ImageRgb8(rgb);
     turned.apply_orientation(orientation);
     let turned = turned.into_rgb8();
     Ok(RgbImage { width: turned.width(), height: turned.height(), pixels: turned.into_raw().into() })
+}
+
+/// Of one pixel type that is known here: asked for the type at run time, the resizer is compiled for every type there
+/// is, which takes minutes.
+fn resized<P: PixelTrait>(
+    pixels: &[u8],
+    (width, height): (u32, u32),
+    size: (u32, u32),
+    options: &ResizeOptions,
+) -> Result<Vec<u8>, AbsentReason> {
+    let mut bytes = vec![0; size.0 as usize * size.1 as usize * P::size()];
+    let source = TypedImageRef::<P>::from_buffer(width, height, pixels).map_err(|_| AbsentReason::DecodeError)?;
+    let mut target = TypedImage::<P>::from_buffer(size.0, size.1, &mut bytes).map_err(|_| AbsentReason::DecodeError)?;
+    Resizer::new().resize_typed(&source, &mut target, options).map_err(|_| AbsentReason::DecodeError)?;
+    Ok(bytes)
 }
 
 struct JpegScan {
