@@ -40,7 +40,9 @@ pub struct IngestSettings {
     /// How long a revoked partition may take to settle what is in flight. Below half of the group's session time-out.
     pub drain_timeout_ms: u64,
     /// How long the lack of a permit is waited out before partitions are paused. Pausing drops what was fetched ahead,
-    /// so it must not happen at every short shortage; it is far below every time-out of the group.
+    /// and reading on waits for the broker's long poll to end, so that each pause costs about half a second: it is for
+    /// a sink that stands still, not for a worker that is busy. Nothing is polled meanwhile, so it stays far below
+    /// every time-out of the group.
     pub pause_after_ms: u64,
     /// Wait before the first seek back after an abandoned record; doubles with every further one.
     pub rewind_backoff_ms: u64,
@@ -62,7 +64,7 @@ impl Default for IngestSettings {
             commit_interval_ms: 1_000,
             commit_timeout_ms: 5_000,
             drain_timeout_ms: 15_000,
-            pause_after_ms: 20,
+            pause_after_ms: 1_000,
             rewind_backoff_ms: 200,
             rewind_backoff_max_ms: 10_000,
             max_rewinds: 5,

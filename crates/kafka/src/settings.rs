@@ -141,6 +141,9 @@ impl ConsumerSettings {
             // How long fetching rests once enough is fetched ahead. The default of 1 s suits a prefetch of 100,000
             // records; with a bounded one the reader would run dry every second.
             ("fetch.queue.backoff.ms", "10".to_owned()),
+            // A partition that is resumed or newly assigned waits for the fetch that is under way without it; the
+            // default is 500 ms.
+            ("fetch.wait.max.ms", "100".to_owned()),
             // Longer than finding the coordinator again takes (500 ms and the connection). With the default of 100 ms
             // a commit that meets a coordinator that has moved is retried on a connection that is just being changed,
             // fails, marks the new coordinator dead, and so on without heartbeats until the session ends: measured on
