@@ -76,7 +76,8 @@ bench: setup-demo ## micro-benchmarks
 
 .PHONY: load-test
 load-test: setup-test ## open-loop load on a real broker and store; the result is dated and kept
-	@cargo run --release -p jtav-load-tests -- $(ARGS)
+	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
+	@"$(TARGET)/release/jtav-load-tests" $(ARGS)
 
 .PHONY: train
 train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set

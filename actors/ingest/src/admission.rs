@@ -1,7 +1,7 @@
-//! Records to posts: permits, pausing, and what settlements do.
+//! Records to posts: permits, bounds, and what settlements do.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jtav_delivery::{DeliveryGuard, DeliveryTag, PostPermit, SettleEffect, Settlement, SettlementSink};
 use jtav_kafka::Record;
@@ -12,89 +12,73 @@ use jtav_telemetry::{Metric, global};
 use crate::parse::parse_record;
 use crate::poll_loop::PollLoop;
 
-/// After a shortage of permits partitions are read again once a quarter of the permits is free, or once any has been
-/// free for so long: pausing and resuming at every single permit would fetch the same records over and over.
-const RESUME_ANYWAY_AFTER: Duration = Duration::from_millis(200);
+/// Records taken in one turn before settlements, rebalances and commits get theirs.
+const RECORDS_PER_TURN: usize = 64;
 
 impl PollLoop {
-    pub(crate) fn take_record(&mut self, record: Record) -> Taken {
-        let number = record.partition;
-        let is_leaving = self.revocation.as_ref().is_some_and(|revocation| revocation.contains(number));
-        let is_draining = self.draining.is_some();
-        let is_closed = self.is_closed();
-        // Not owned any more, about to be given up, or about to be read again: whoever reads it next reads it from the
-        // committed position, so nothing is lost by looking away.
-        let Some(owned) = self.partitions.get_mut(&number) else { return Taken::Passed };
-        if is_leaving || is_draining || owned.rewind.is_some() {
-            return Taken::Passed;
+    /// Lets records in, one of each partition at a time, as far as permits and the partitions' bounds go. A partition
+    /// that may not be read is held back by not asking for its records; its next one waits in hand, for the lag to see.
+    pub(crate) fn take_records(&mut self) -> Intake {
+        self.starved = false;
+        if self.draining.is_some() {
+            return Intake::Idle;
         }
-        global().inc(Metric::IngestRecords, &[number.to_string().as_str()]);
-        owned.position = Some(record.offset + 1);
-        owned.update_full(&self.params.settings);
-        if is_closed || owned.full || !owned.in_hand.is_empty() {
-            owned.in_hand.push_back(record);
-            return Taken::Held;
-        }
-        match self.params.permits.try_acquire() {
-            Some(permit) => {
-                self.admit(record, permit);
-                Taken::Passed
-            }
-            None => {
-                owned.in_hand.push_back(record);
-                self.held_since.get_or_insert_with(Instant::now);
-                Taken::Held
+        for _ in 0..RECORDS_PER_TURN {
+            match self.take_one_of_each() {
+                Intake::More => {}
+                ended => return ended,
             }
         }
+        Intake::More
     }
 
-    /// Lets held records in, one of each partition at a time, as far as permits go.
-    pub(crate) fn admit_held(&mut self) {
-        let mut wants_permit = false;
-        if !self.is_closed() {
-            let numbers: Vec<i32> = self.partitions.keys().copied().collect();
-            let mut moved = true;
-            while moved && !wants_permit {
-                moved = false;
-                for number in &numbers {
-                    match self.admit_one_held(*number) {
-                        Held::LetIn => moved = true,
-                        Held::NoPermit => wants_permit = true,
-                        Held::Nothing => {}
-                    }
+    /// One round over the partitions; begins behind the one that was served last, so that scarce permits go round.
+    fn take_one_of_each(&mut self) -> Intake {
+        let (served, waiting): (Vec<i32>, Vec<i32>) =
+            self.partitions.keys().partition(|number| **number <= self.last_served);
+        let mut round = Intake::Idle;
+        for number in waiting.into_iter().chain(served) {
+            if !self.has_record(number) {
+                continue;
+            }
+            // The others are looked at all the same: their next record belongs in hand.
+            let Some(permit) = self.params.permits.try_acquire() else {
+                self.starved = true;
+                continue;
+            };
+            if let Some(record) = self.partitions.get_mut(&number).and_then(|owned| owned.in_hand.take()) {
+                self.last_served = number;
+                self.admit(record, permit);
+                round = Intake::More;
+            }
+        }
+        if self.starved { Intake::NoPermit } else { round }
+    }
+
+    /// True if the partition's next record is in hand and may be let in, but for a permit.
+    fn has_record(&mut self, number: i32) -> bool {
+        let is_leaving = self.revocation.as_ref().is_some_and(|revocation| revocation.contains(number));
+        let is_closed = self.is_closed();
+        let Some(owned) = self.partitions.get_mut(&number) else { return false };
+        // About to be given up or to be read again: whoever reads it next begins at the committed position.
+        if is_leaving || owned.rewind.is_some() {
+            return false;
+        }
+        if owned.in_hand.is_none() {
+            match self.consumer.next_record(number) {
+                None => return false,
+                Some(Err(error)) => {
+                    self.poll_error(&error);
+                    return false;
+                }
+                Some(Ok(record)) => {
+                    global().inc(Metric::IngestRecords, &[number.to_string().as_str()]);
+                    owned.position = Some(record.offset + 1);
+                    owned.in_hand = Some(record);
                 }
             }
         }
-        self.update_starved(wants_permit);
-    }
-
-    fn admit_one_held(&mut self, number: i32) -> Held {
-        let is_leaving = self.revocation.as_ref().is_some_and(|revocation| revocation.contains(number));
-        let Some(owned) = self.partitions.get_mut(&number) else { return Held::Nothing };
-        owned.update_full(&self.params.settings);
-        if owned.in_hand.is_empty() || owned.full || owned.rewind.is_some() || is_leaving {
-            return Held::Nothing;
-        }
-        let Some(permit) = self.params.permits.try_acquire() else { return Held::NoPermit };
-        let Some(record) = owned.in_hand.pop_front() else { return Held::Nothing };
-        self.admit(record, permit);
-        Held::LetIn
-    }
-
-    fn update_starved(&mut self, wants_permit: bool) {
-        let permits = &self.params.permits;
-        let free = permits.capacity().saturating_sub(permits.in_flight());
-        if wants_permit {
-            let since = *self.held_since.get_or_insert_with(Instant::now);
-            self.starved |= since.elapsed() >= Duration::from_millis(self.params.settings.pause_after_ms);
-            return;
-        }
-        let waited = self.held_since.map_or(Duration::ZERO, |since| since.elapsed());
-        let enough = free >= (permits.capacity() / 4).max(1);
-        if !self.starved || enough || (free > 0 && waited >= RESUME_ANYWAY_AFTER) {
-            self.starved = false;
-            self.held_since = None;
-        }
+        !is_closed && !owned.is_full(&self.params.settings)
     }
 
     fn admit(&mut self, record: Record, permit: PostPermit) {
@@ -142,58 +126,17 @@ impl PollLoop {
             }
         }
     }
-
-    /// Brings what librdkafka was told in line with what should be, with one call per change of state.
-    pub(crate) fn pause_and_resume(&mut self) {
-        let all = self.starved || self.is_closed();
-        let (mut to_pause, mut to_resume) = (Vec::new(), Vec::new());
-        for (number, owned) in &mut self.partitions {
-            owned.update_full(&self.params.settings);
-            let is_leaving = self.revocation.as_ref().is_some_and(|revocation| revocation.contains(*number));
-            let pause = all || owned.full || owned.rewind.is_some() || is_leaving;
-            // What is in hand goes first; with a permit about to come free it is not worth a pause.
-            if pause && !owned.paused {
-                to_pause.push(*number);
-            } else if !pause && owned.paused && owned.in_hand.is_empty() {
-                to_resume.push(*number);
-            }
-        }
-        self.tell(&to_pause, true);
-        self.tell(&to_resume, false);
-    }
-
-    fn tell(&mut self, numbers: &[i32], paused: bool) {
-        if numbers.is_empty() {
-            return;
-        }
-        let told = if paused { self.consumer.pause(numbers) } else { self.consumer.resume(numbers) };
-        match told {
-            Ok(()) => {
-                for number in numbers {
-                    if let Some(owned) = self.partitions.get_mut(number) {
-                        owned.paused = paused;
-                    }
-                }
-            }
-            // Tried again at the next turn.
-            Err(error) => tracing::warn!(%error, ?numbers, paused, "pause or resume"),
-        }
-    }
 }
 
-/// What became of a polled record.
+/// Why taking records ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It waits in hand.
-    Held,
-    /// It was let in, or nobody here needs it.
-    Passed,
-}
-
-enum Held {
-    LetIn,
+pub(crate) enum Intake {
+    /// The turn is over; there may be more.
+    More,
+    /// A record waits for a permit.
     NoPermit,
-    Nothing,
+    /// Nothing waits that may be let in.
+    Idle,
 }
 
 fn inbound(record: Record) -> InboundRecord {

@@ -58,7 +58,9 @@ impl PollLoop {
             let label = number.to_string();
             telemetry.set(Metric::ConsumerLag, &[&label], lag_records as f64);
             telemetry.set(Metric::EventLag, &[&label], event_lag_seconds);
-            paused += usize::from(owned.paused);
+            // Between two turns a record in hand is one that may not be let in.
+            let held_back = owned.in_hand.is_some();
+            paused += usize::from(held_back);
             snapshots.push(PartitionSnapshot {
                 partition: *number,
                 epoch: owned.ledger.epoch().0,
@@ -67,7 +69,7 @@ impl PollLoop {
                 committed: owned.committed,
                 lag_records,
                 event_lag_seconds,
-                paused: owned.paused,
+                paused: held_back,
                 revoking: self.revocation.as_ref().is_some_and(|revocation| revocation.contains(*number)),
                 rewinds: owned.rewinds,
             });

@@ -28,9 +28,9 @@ pub struct IngestParams {
 pub struct IngestSettings {
     /// Larger values are rejected unread; the record still goes to the dead-letter topic whole.
     pub max_record_bytes: usize,
-    /// Unsettled records of one partition; above it the partition is paused.
+    /// Unsettled records of one partition; at the bound the partition is held back.
     pub max_in_flight_per_partition: usize,
-    /// Records of one partition since its oldest unsettled one, settled or not; above it the partition is paused. It
+    /// Records of one partition since its oldest unsettled one, settled or not; at the bound it is held back. It
     /// bounds what a crash brings again while one slow post holds the offset.
     pub max_window_per_partition: usize,
     /// Time between commits.
@@ -39,11 +39,6 @@ pub struct IngestSettings {
     pub commit_timeout_ms: u64,
     /// How long a revoked partition may take to settle what is in flight. Below half of the group's session time-out.
     pub drain_timeout_ms: u64,
-    /// How long the lack of a permit is waited out before partitions are paused. Pausing drops what was fetched ahead,
-    /// and reading on waits for the broker's long poll to end, so that each pause costs about half a second: it is for
-    /// a sink that stands still, not for a worker that is busy. Nothing is polled meanwhile, so it stays far below
-    /// every time-out of the group.
-    pub pause_after_ms: u64,
     /// Wait before the first seek back after an abandoned record; doubles with every further one.
     pub rewind_backoff_ms: u64,
     /// Longest such wait.
@@ -64,7 +59,6 @@ impl Default for IngestSettings {
             commit_interval_ms: 1_000,
             commit_timeout_ms: 5_000,
             drain_timeout_ms: 15_000,
-            pause_after_ms: 1_000,
             rewind_backoff_ms: 200,
             rewind_backoff_max_ms: 10_000,
             max_rewinds: 5,

@@ -19,14 +19,10 @@ pub(crate) struct Rewind {
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) ledger: PartitionLedger,
-    /// Records that were polled and have no permit yet; nearly always at most one.
-    pub(crate) in_hand: VecDeque<Record>,
+    /// The next record, taken from the consumer and not let in yet.
+    pub(crate) in_hand: Option<Record>,
     /// Offset and timestamp of received records, oldest first; the settled ones leave with [`Self::forget_settled`].
     pub(crate) timestamps: VecDeque<(i64, i64)>,
-    /// What librdkafka was last told.
-    pub(crate) paused: bool,
-    /// Too many unsettled records; with some slack before it ends, so that it does not flicker.
-    pub(crate) full: bool,
     /// Records of this period whose guard was dropped.
     pub(crate) abandoned: usize,
     pub(crate) rewind: Option<Rewind>,
@@ -47,10 +43,8 @@ impl Partition {
     pub(crate) fn new(ledger: PartitionLedger, committed: Option<i64>) -> Self {
         Self {
             ledger,
-            in_hand: VecDeque::new(),
+            in_hand: None,
             timestamps: VecDeque::new(),
-            paused: false,
-            full: false,
             abandoned: 0,
             rewind: None,
             rewinds: 0,
@@ -65,7 +59,7 @@ impl Partition {
     /// Starts a new period at `position`, in the same ownership.
     pub(crate) fn start_period(&mut self, number: i32, epoch: AssignmentEpoch, limit: usize, position: i64) {
         self.ledger = PartitionLedger::new(number, epoch, limit);
-        self.in_hand.clear();
+        self.in_hand = None;
         self.timestamps.clear();
         self.abandoned = 0;
         self.rewind = None;
@@ -78,14 +72,9 @@ impl Partition {
         self.ledger.pending().saturating_sub(self.abandoned)
     }
 
-    pub(crate) fn update_full(&mut self, settings: &IngestSettings) {
-        let (pending, window) = (self.ledger.pending(), self.ledger.window());
-        let window_limit = settings.max_window_per_partition;
-        if !self.ledger.has_room() || window >= window_limit {
-            self.full = true;
-        } else if pending <= settings.max_in_flight_per_partition * 3 / 4 && window <= window_limit * 3 / 4 {
-            self.full = false;
-        }
+    /// Too many records are unsettled for another one.
+    pub(crate) fn is_full(&self, settings: &IngestSettings) -> bool {
+        !self.ledger.has_room() || self.ledger.window() >= settings.max_window_per_partition
     }
 
     fn forget_settled(&mut self) {
@@ -100,7 +89,7 @@ impl Partition {
     pub(crate) fn event_lag_seconds(&mut self, now_ms: i64, marks: Option<(i64, i64)>) -> f64 {
         self.forget_settled();
         let received = self.timestamps.front().map(|(_, timestamp)| *timestamp);
-        let held = self.in_hand.front().and_then(|record| record.timestamp_ms);
+        let held = self.in_hand.as_ref().and_then(|record| record.timestamp_ms);
         if let Some(oldest) = received.into_iter().chain(held).min() {
             self.behind_since = None;
             return (now_ms - oldest).max(0) as f64 / 1e3;
@@ -149,18 +138,6 @@ mod tests {
     }
 
     #[test]
-    fn a_full_partition_has_slack_before_it_reads_again() {
-        let settings = IngestSettings { max_in_flight_per_partition: 4, ..IngestSettings::default() };
-        let mut owned = partition(4);
-        let tags: Vec<_> = (0..4).map(|offset| owned.ledger.receive(offset).unwrap()).collect();
-        owned.update_full(&settings);
-        assert!(owned.full);
-        owned.ledger.settle(tags[0], Outcome::Published);
-        owned.update_full(&settings);
-        assert!(!owned.full, "three of four is the slack");
-    }
-
-    #[test]
     fn one_slow_post_bounds_the_window_behind_it() {
         let settings =
             IngestSettings { max_in_flight_per_partition: 4, max_window_per_partition: 6, ..IngestSettings::default() };
@@ -170,7 +147,6 @@ mod tests {
             let tag = owned.ledger.receive(offset).unwrap();
             owned.ledger.settle(tag, Outcome::Published);
         }
-        owned.update_full(&settings);
-        assert!(owned.full, "pending {} window {}", owned.ledger.pending(), owned.ledger.window());
+        assert!(owned.is_full(&settings), "pending {} window {}", owned.ledger.pending(), owned.ledger.window());
     }
 }

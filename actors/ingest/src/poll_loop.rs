@@ -4,36 +4,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use jtav_delivery::{AssignmentEpoch, Outcome, Settlement, SettlementSink};
-use jtav_kafka::{Consumer, ConsumerEvent, Fault, KafkaError};
+use jtav_kafka::{Consumer, ConsumerEvent, Fault, KafkaError, Wake};
 use jtav_telemetry::{Conservation, Metric, global};
 use tokio::sync::{oneshot, watch};
 
-use crate::admission::Taken;
+use crate::admission::Intake;
 use crate::commits::CommitSent;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
 use crate::rebalance::{PendingAssignment, Revocation};
 use crate::status::IngestStatus;
 
-/// Longest wait for a record. Settlements and commands wait as long at most, so it is short; an idle thread goes round
-/// fifty times a second.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// Longest wait for a settlement, a command or a record: each of them ends it. Rebalances and answers to commits do not
+/// and wait as long at most, so it is short; an idle thread goes round fifty times a second.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
 
-/// Wait between two looks for a permit while a record is held for want of one.
+/// The same while a record waits for a permit, which comes free just after its settlement wakes this thread.
 const PERMIT_WAIT: Duration = Duration::from_millis(1);
 
-/// Records taken before settlements get their turn again.
-const RECORDS_PER_TURN: usize = 64;
+/// Events taken before everything else gets its turn again.
+const EVENTS_PER_TURN: usize = 64;
 
 /// What reaches the thread.
 #[derive(Debug)]
 pub(crate) enum Input {
     Settled(Settlement),
     Control(Control),
+    /// A partition that had no record has some now.
+    Records,
 }
 
 /// Commands of the actor.
@@ -72,11 +75,13 @@ pub(crate) struct PollThread {
 /// Makes the consumer, so that wrong settings fail here, and starts the thread.
 pub(crate) fn spawn(params: IngestParams) -> Result<PollThread, IngestError> {
     params.settings.check(&params.consumer)?;
-    let consumer = Consumer::new(&params.client, &params.consumer)?;
     let (inputs, received) = mpsc::channel();
+    let records_waiting = Arc::new(AtomicBool::new(false));
+    let consumer = Consumer::new(&params.client, &params.consumer, wake(inputs.clone(), &records_waiting))?;
     let (exited, exit) = watch::channel(None);
     let status = Arc::new(IngestStatus::new());
     let mut poll_loop = PollLoop::new(params, consumer, inputs.clone(), received, Arc::clone(&status));
+    poll_loop.records_waiting = records_waiting;
     std::thread::Builder::new().name("jtav-ingest-poll".to_owned()).spawn(move || {
         let ended = catch_unwind(AssertUnwindSafe(|| poll_loop.run()));
         // Leaves the group before anybody hears of the end: a successor must not have to wait for the session time-out.
@@ -89,6 +94,17 @@ pub(crate) fn spawn(params: IngestParams) -> Result<PollThread, IngestError> {
         exited.send_replace(Some(exit));
     })?;
     Ok(PollThread { inputs, status, exit })
+}
+
+/// Wakes the thread when records come; once until it has looked, however many partitions call.
+fn wake(inputs: Sender<Input>, records_waiting: &Arc<AtomicBool>) -> Wake {
+    let records_waiting = Arc::clone(records_waiting);
+    Arc::new(move || {
+        if !records_waiting.swap(true, Ordering::AcqRel) {
+            // Nobody looks any more once the thread has ended.
+            let _ = inputs.send(Input::Records);
+        }
+    })
 }
 
 /// A drain under way.
@@ -112,9 +128,12 @@ pub(crate) struct PollLoop {
     /// Posts let in whose guard has not reported, whatever period they belong to.
     pub(crate) in_flight: usize,
     pub(crate) paused_by: BTreeSet<&'static str>,
-    /// Since when a record is held for want of a permit, and whether partitions are paused for it.
-    pub(crate) held_since: Option<Instant>,
+    /// A record waits for a permit.
     pub(crate) starved: bool,
+    /// Partition whose record was let in last.
+    pub(crate) last_served: i32,
+    /// A wake-up is on its way that this thread has not answered yet.
+    records_waiting: Arc<AtomicBool>,
     pub(crate) assignment: Option<PendingAssignment>,
     pub(crate) revocation: Option<Revocation>,
     pub(crate) draining: Option<Draining>,
@@ -144,8 +163,9 @@ impl PollLoop {
             last_epoch: 0,
             in_flight: 0,
             paused_by: BTreeSet::new(),
-            held_since: None,
             starved: false,
+            last_served: -1,
+            records_waiting: Arc::default(),
             assignment: None,
             revocation: None,
             draining: None,
@@ -165,15 +185,17 @@ impl PollLoop {
             self.serve_rewinds();
             self.serve_assignment();
             self.serve_revocation();
-            self.admit_held();
-            self.pause_and_resume();
+            // Before the look, so that what comes during it wakes the thread again.
+            self.records_waiting.store(false, Ordering::Release);
+            let intake = self.take_records();
             self.commit_if_due();
             self.export_if_due();
             if let Some(exit) = self.finished() {
                 self.remove_series();
                 return exit;
             }
-            self.wait_and_poll();
+            self.poll_events();
+            self.wait(intake);
         }
     }
 
@@ -201,6 +223,7 @@ impl PollLoop {
 
     fn take_input(&mut self, input: Input) {
         match input {
+            Input::Records => {}
             Input::Settled(settlement) => self.settle(settlement),
             Input::Control(Control::Pause { cause, taken }) => {
                 self.paused_by.insert(cause);
@@ -230,35 +253,22 @@ impl PollLoop {
         self.draining = Some(Draining { started: Instant::now(), deadline, commits_sent: 0, committing_since: None });
     }
 
-    /// One wait. Where nothing can be fetched the thread waits for settlements and still polls, for the rebalances.
-    fn wait_and_poll(&mut self) {
-        let waits_for_permit = self.held_since.is_some() && !self.starved;
-        let nothing_to_fetch = !self.partitions.is_empty() && self.partitions.values().all(|owned| owned.paused);
-        if !waits_for_permit && !nothing_to_fetch {
-            self.poll(POLL_WAIT);
-            return;
-        }
-        // A permit comes free just after its settlement wakes this thread, so the next look must not be far off.
-        let wait = if self.held_since.is_some() { PERMIT_WAIT } else { POLL_WAIT };
+    fn wait(&mut self, intake: Intake) {
+        let wait = match intake {
+            Intake::More => return,
+            Intake::NoPermit => PERMIT_WAIT,
+            Intake::Idle => IDLE_WAIT,
+        };
         if let Ok(input) = self.inputs.recv_timeout(wait) {
             self.take_input(input);
         }
-        if !waits_for_permit {
-            self.poll(Duration::ZERO);
-        }
     }
 
-    fn poll(&mut self, wait: Duration) {
-        let mut wait = wait;
-        for _ in 0..RECORDS_PER_TURN {
-            match self.consumer.poll(wait) {
+    /// Never waits, and is called at every turn: a member that does not poll is expelled.
+    fn poll_events(&mut self) {
+        for _ in 0..EVENTS_PER_TURN {
+            match self.consumer.poll(Duration::ZERO) {
                 None => return,
-                Some(ConsumerEvent::Record(record)) => {
-                    // One held record is enough: the partition is paused before the next is taken.
-                    if self.take_record(record) == Taken::Held {
-                        return;
-                    }
-                }
                 Some(ConsumerEvent::Assigned(partitions)) => {
                     self.assigned(partitions);
                     return;
@@ -270,11 +280,10 @@ impl PollLoop {
                 Some(ConsumerEvent::Committed(result)) => self.commit_answered(&result),
                 Some(ConsumerEvent::Error(error)) => self.poll_error(&error),
             }
-            wait = Duration::ZERO;
         }
     }
 
-    fn poll_error(&mut self, error: &KafkaError) {
+    pub(crate) fn poll_error(&mut self, error: &KafkaError) {
         // librdkafka reconnects and rejoins by itself; even missing rights or a missing topic may be mended while it
         // waits. Only a dead client needs a new one. Counted and logged already where the client reports it.
         tracing::debug!(%error, "kafka consumer");

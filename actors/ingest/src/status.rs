@@ -19,7 +19,7 @@ pub struct PartitionSnapshot {
     pub lag_records: i64,
     /// Age of the oldest unsettled record, seconds.
     pub event_lag_seconds: f64,
-    /// Not fetched now.
+    /// Its next record waits: for a permit, for room, or for intake to run again.
     pub paused: bool,
     /// About to be given up.
     pub revoking: bool,
@@ -36,7 +36,7 @@ pub struct IngestSnapshot {
     pub in_flight: usize,
     /// Why intake is stopped; empty while it runs.
     pub paused_by: Vec<&'static str>,
-    /// No permit is free.
+    /// A record waits for a permit.
     pub starved: bool,
     /// On the way out.
     pub draining: bool,

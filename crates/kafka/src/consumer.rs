@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -56,11 +59,9 @@ pub struct CommitResult {
     pub partitions: Vec<PartitionCommit>,
 }
 
-/// What a poll brought.
+/// What a poll brought. Records are not among it: each partition has a queue of its own, [`Consumer::next_record`].
 #[derive(Debug)]
 pub enum ConsumerEvent {
-    /// A record.
-    Record(Record),
     /// Partitions are offered: answer with [`Consumer::accept`]. Until then the group waits and nothing is fetched.
     Assigned(Vec<i32>),
     /// Partitions must be given up: answer with [`Consumer::release`] when they are settled and committed, well within
@@ -77,12 +78,23 @@ pub enum ConsumerEvent {
     Error(KafkaError),
 }
 
+/// Called from a thread of librdkafka whenever records have come for a partition that had none; must not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// One member of a consumer group, reading one topic. Use it from one thread.
 ///
-/// It must be polled all the time, paused or not: a member that does not poll for `max_poll_interval_ms` is expelled.
+/// It must be polled all the time, whether records are wanted or not: a member that does not poll for
+/// `max_poll_interval_ms` is expelled. Records lie in a queue per partition, so that a partition is held back by not
+/// asking for its records: what was fetched ahead stays, and once it is enough, fetching rests. (librdkafka's own
+/// pause drops what was fetched ahead, and its resume waits for the fetch that is under way: at every short shortage
+/// that cost a worker half a second and the same records once more.)
+///
 /// Dropping it leaves the group (a static member leaves by session time-out instead) and commits nothing.
 pub struct Consumer {
-    native: BaseConsumer<RebalanceContext>,
+    /// Queues of the partitions that were accepted.
+    queues: BTreeMap<i32, PartitionQueue<RebalanceContext>>,
+    native: Arc<BaseConsumer<RebalanceContext>>,
+    wake: Wake,
     topic: String,
     max_unanswered_ms: u32,
     unanswered: Option<PendingRebalance>,
@@ -90,13 +102,15 @@ pub struct Consumer {
 
 impl Consumer {
     /// Joins the group. No network call is waited for.
-    pub fn new(client: &ClientSettings, settings: &ConsumerSettings) -> Result<Self, KafkaError> {
+    pub fn new(client: &ClientSettings, settings: &ConsumerSettings, wake: Wake) -> Result<Self, KafkaError> {
         let config = settings.config(client)?;
         let native = BaseConsumer::from_config_and_context(&config, RebalanceContext::new(&settings.topic))
             .map_err(|error| KafkaError::broker("create consumer", error))?;
         native.subscribe(&[&settings.topic]).map_err(|error| KafkaError::broker("subscribe", error))?;
         Ok(Self {
-            native,
+            queues: BTreeMap::new(),
+            native: Arc::new(native),
+            wake,
             topic: settings.topic.clone(),
             max_unanswered_ms: settings.max_poll_interval_ms,
             unanswered: None,
@@ -120,10 +134,18 @@ impl Consumer {
         }
         let polled = match self.native.poll(timeout) {
             None => None,
-            Some(Ok(message)) => Some(ConsumerEvent::Record(Record::from_native(&message))),
+            // Its partition's queue is apart before fetching starts. Were it ever not, to look away would lose the
+            // record; a new client starts from the committed position.
+            Some(Ok(_)) => Some(ConsumerEvent::Error(KafkaError::StrayRecord)),
             Some(Err(error)) => Some(ConsumerEvent::Error(KafkaError::broker("poll", error))),
         };
         polled.or_else(|| self.noted())
+    }
+
+    /// The next record that was fetched ahead of an accepted partition; does not wait.
+    pub fn next_record(&self, partition: i32) -> Option<Result<Record, KafkaError>> {
+        let message = self.queues.get(&partition)?.poll(Duration::ZERO)?;
+        Some(message.map(|message| Record::from_native(&message)).map_err(|error| KafkaError::broker("poll", error)))
     }
 
     /// What the context took note of. A second rebalance stays queued until the first is answered.
@@ -143,9 +165,8 @@ impl Consumer {
         })
     }
 
-    /// Takes over partitions that were offered, each from an explicit offset, and not paused: librdkafka keeps a
-    /// partition paused across a re-assignment (confluent-kafka-go #193) and may go on from its position in memory
-    /// rather than the committed one (librdkafka #1802).
+    /// Takes over partitions that were offered, each from an explicit offset: librdkafka may go on from its position in
+    /// memory rather than the committed one (librdkafka #1802).
     pub fn accept(&mut self, starts: &[(i32, StartOffset)]) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::with_capacity(starts.len());
         for (partition, start) in starts {
@@ -155,33 +176,32 @@ impl Consumer {
             };
             list.add_partition_offset(&self.topic, *partition, offset)
                 .map_err(|error| KafkaError::broker("assign", error))?;
+            // Before the answer: from then on records come, and one in the common queue could not be held back.
+            let queue = self.queue_of(*partition)?;
+            self.queues.insert(*partition, queue);
         }
         answer(&self.native, true, &list).map_err(|error| KafkaError::broker("assign", error))?;
         self.unanswered = None;
-        let partitions: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
-        self.resume(&partitions)
+        Ok(())
+    }
+
+    fn queue_of(&self, partition: i32) -> Result<PartitionQueue<RebalanceContext>, KafkaError> {
+        let mut queue = self
+            .native
+            .split_partition_queue(&self.topic, partition)
+            .ok_or_else(|| KafkaError::UnknownTopic(format!("{} [{partition}]", self.topic)))?;
+        let wake = Arc::clone(&self.wake);
+        queue.set_nonempty_callback(move || wake());
+        Ok(queue)
     }
 
     /// Gives up partitions that were revoked.
     pub fn release(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         self.unanswered = None;
+        for partition in partitions {
+            self.queues.remove(partition);
+        }
         answer(&self.native, false, &self.list(partitions)).map_err(|error| KafkaError::broker("unassign", error))
-    }
-
-    /// Stops fetching partitions and drops what was fetched ahead; polling goes on.
-    pub fn pause(&self, partitions: &[i32]) -> Result<(), KafkaError> {
-        if partitions.is_empty() {
-            return Ok(());
-        }
-        self.native.pause(&self.list(partitions)).map_err(|error| KafkaError::broker("pause", error))
-    }
-
-    /// Fetches partitions again, from the record after the last one that was polled.
-    pub fn resume(&self, partitions: &[i32]) -> Result<(), KafkaError> {
-        if partitions.is_empty() {
-            return Ok(());
-        }
-        self.native.resume(&self.list(partitions)).map_err(|error| KafkaError::broker("resume", error))
     }
 
     /// Goes to another offset of an assigned partition. Records fetched ahead are dropped; no network call.
@@ -233,7 +253,7 @@ impl Consumer {
         Ok(positions)
     }
 
-    /// Low and high watermark as of the last fetch; no network call. A paused partition keeps its old ones.
+    /// Low and high watermark as of the last fetch; no network call. A partition that is held back keeps its old ones.
     pub fn cached_watermarks(&self, partition: i32) -> Option<(i64, i64)> {
         ffi::cached_watermarks(&self.native, &self.topic, partition)
     }
@@ -256,6 +276,8 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        // Each holds the client, which closes with its last owner.
+        self.queues.clear();
         // Closing polls until the group is left, which never happens while a rebalance waits for its answer.
         let context = self.native.context();
         context.start_closing();

@@ -48,6 +48,9 @@ pub enum KafkaError {
     /// A topic that should be there is not.
     #[error("topic `{0}` does not exist")]
     UnknownTopic(String),
+    /// A record came beside the queue of its partition, where it cannot be held back; it must not be passed over.
+    #[error("a record came beside the queue of its partition")]
+    StrayRecord,
     /// The in-process cluster would drop its oldest records without a word from 5 MiB on, so nothing more is sent.
     #[error("in-process cluster: topic `{topic}` is full ({bytes} bytes, {records} records in one partition)")]
     InProcessFull {
@@ -96,6 +99,7 @@ impl KafkaError {
         match self {
             Self::Broker { fault, .. } => *fault,
             Self::Timeout { .. } => Fault::Retryable,
+            Self::StrayRecord => Fault::ClientDead,
             Self::UnsafeSettings(_) | Self::InvalidSettings(_) | Self::UnknownTopic(_) => Fault::NeedsOperator,
             // Nothing ever leaves the in-process cluster, so waiting does not help.
             Self::InProcessFull { .. } => Fault::NeedsOperator,
@@ -115,6 +119,7 @@ impl KafkaError {
             Self::Broker { code, .. } => code,
             Self::Timeout { .. } => "Timeout",
             Self::UnknownTopic(_) => "UnknownTopic",
+            Self::StrayRecord => "StrayRecord",
             Self::InProcessFull { .. } => "InProcessFull",
         }
     }

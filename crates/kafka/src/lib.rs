@@ -25,7 +25,7 @@ mod settings;
 
 pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
 pub use consumer::{
-    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, StartOffset,
+    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, StartOffset, Wake,
 };
 pub use error::{Fault, KafkaError};
 pub use in_process::{InProcessCluster, InjectedError, Request};

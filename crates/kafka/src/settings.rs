@@ -94,10 +94,10 @@ pub struct ConsumerSettings {
     pub heartbeat_interval_ms: u32,
     /// A member that does not poll for so long leaves the group.
     pub max_poll_interval_ms: u32,
-    /// Records per partition that librdkafka keeps fetched ahead.
+    /// Records that librdkafka keeps fetched ahead of each partition.
     pub queued_min_messages: u32,
-    /// KiB that librdkafka may keep fetched ahead over all partitions; its own default of 64 MiB per partition is what
-    /// fills the memory of a worker that starts on a backlog.
+    /// KiB that librdkafka may keep fetched ahead of each partition, and as much again for the fetch under way; its own
+    /// default of 64 MiB is what fills the memory of a worker that starts on a backlog.
     pub queued_max_messages_kbytes: u32,
 }
 
@@ -112,7 +112,7 @@ impl Default for ConsumerSettings {
             heartbeat_interval_ms: 3_000,
             max_poll_interval_ms: 300_000,
             queued_min_messages: 1_000,
-            queued_max_messages_kbytes: 16_384,
+            queued_max_messages_kbytes: 1_024,
         }
     }
 }
@@ -141,8 +141,8 @@ impl ConsumerSettings {
             // How long fetching rests once enough is fetched ahead. The default of 1 s suits a prefetch of 100,000
             // records; with a bounded one the reader would run dry every second.
             ("fetch.queue.backoff.ms", "10".to_owned()),
-            // A partition that is resumed or newly assigned waits for the fetch that is under way without it; the
-            // default is 500 ms.
+            // A partition that is newly assigned, or read again after a rest, waits for the fetch that is under way
+            // without it; the default is 500 ms.
             ("fetch.wait.max.ms", "100".to_owned()),
             // Longer than finding the coordinator again takes (500 ms and the connection). With the default of 100 ms
             // a commit that meets a coordinator that has moved is retried on a connection that is just being changed,

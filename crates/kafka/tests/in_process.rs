@@ -1,10 +1,13 @@
 //! The client against the in-process cluster.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jtav_kafka::{
-    CommitMode, Consumer, ConsumerEvent, ConsumerSettings, Fault, InProcessCluster, InjectedError, KafkaError,
-    OutboundRecord, Producer, ProducerSettings, Request, StartOffset, describe_topics, read_all, watermarks,
+    CommitMode, CommitResult, Consumer, ConsumerEvent, ConsumerSettings, Fault, InProcessCluster, InjectedError,
+    KafkaError, OutboundRecord, Producer, ProducerSettings, Request, StartOffset, describe_topics, read_all,
+    watermarks,
 };
 
 const SECONDS_10: Duration = Duration::from_secs(10);
@@ -18,13 +21,17 @@ fn consumer_settings(group: &str) -> ConsumerSettings {
     }
 }
 
+fn consumer(cluster: &InProcessCluster, name: &str, group: &str) -> Consumer {
+    Consumer::new(&cluster.client(name), &consumer_settings(group), Arc::new(|| {})).unwrap()
+}
+
 /// Polls until `wanted` gives something, answering assignments from the committed position.
-fn poll_until<T>(consumer: &mut Consumer, mut wanted: impl FnMut(&ConsumerEvent) -> Option<T>) -> T {
+fn poll_until<T>(consumer: &mut Consumer, mut wanted: impl FnMut(&Consumer, Option<&ConsumerEvent>) -> Option<T>) -> T {
     let deadline = Instant::now() + SECONDS_10;
     while Instant::now() < deadline {
-        let Some(event) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let found = wanted(&event);
-        if let ConsumerEvent::Assigned(partitions) = &event {
+        let event = consumer.poll(Duration::from_millis(10));
+        let found = wanted(consumer, event.as_ref());
+        if let Some(ConsumerEvent::Assigned(partitions)) = &event {
             let starts: Vec<_> = consumer
                 .committed(partitions, SECONDS_10)
                 .unwrap()
@@ -33,7 +40,7 @@ fn poll_until<T>(consumer: &mut Consumer, mut wanted: impl FnMut(&ConsumerEvent)
                 .collect();
             consumer.accept(&starts).unwrap();
         }
-        if let ConsumerEvent::Revoked { partitions, .. } = &event {
+        if let Some(ConsumerEvent::Revoked { partitions, .. }) = &event {
             consumer.release(partitions).unwrap();
         }
         if let Some(found) = found {
@@ -43,11 +50,16 @@ fn poll_until<T>(consumer: &mut Consumer, mut wanted: impl FnMut(&ConsumerEvent)
     panic!("nothing came within 10 s");
 }
 
-fn record_offset(event: &ConsumerEvent) -> Option<i64> {
-    match event {
-        ConsumerEvent::Record(record) => Some(record.offset),
+/// Offset of the next record of partition 0.
+fn next_offset(consumer: &mut Consumer) -> i64 {
+    poll_until(consumer, |consumer, _| consumer.next_record(0).map(|record| record.unwrap().offset))
+}
+
+fn commit_answer(consumer: &mut Consumer) -> CommitResult {
+    poll_until(consumer, |_, event| match event {
+        Some(ConsumerEvent::Committed(commit)) => Some(commit.clone()),
         _ => None,
-    }
+    })
 }
 
 #[tokio::test]
@@ -94,13 +106,10 @@ async fn a_member_commits_and_the_next_one_goes_on_from_there() {
         producer.send(OutboundRecord::keyed("posts", format!("k{number}"), "x")).await.unwrap();
     }
     {
-        let mut first = Consumer::new(&cluster.client("a"), &consumer_settings("g")).unwrap();
-        assert_eq!(poll_until(&mut first, record_offset), 0);
+        let mut first = consumer(&cluster, "a", "g");
+        assert_eq!(next_offset(&mut first), 0);
         first.commit(&[(0, 3)], "note", CommitMode::Async).unwrap();
-        let commit = poll_until(&mut first, |event| match event {
-            ConsumerEvent::Committed(commit) => Some(commit.clone()),
-            _ => None,
-        });
+        let commit = commit_answer(&mut first);
         assert!(commit.result.is_ok());
         assert_eq!(commit.partitions[0].offset, 3);
         let position = first.committed(&[0], SECONDS_10).unwrap().remove(0);
@@ -108,12 +117,40 @@ async fn a_member_commits_and_the_next_one_goes_on_from_there() {
         assert_eq!(first.watermarks(0, SECONDS_10).unwrap(), (0, 5));
         assert_eq!(first.cached_watermarks(0).map(|(_, high)| high), Some(5));
     }
-    let mut second = Consumer::new(&cluster.client("b"), &consumer_settings("g")).unwrap();
-    assert_eq!(poll_until(&mut second, record_offset), 3);
+    let mut second = consumer(&cluster, "b", "g");
+    assert_eq!(next_offset(&mut second), 3);
     second.seek(0, 1).unwrap();
-    assert_eq!(poll_until(&mut second, record_offset), 1, "a seek drops what was fetched ahead");
+    assert_eq!(next_offset(&mut second), 1, "a seek drops what was fetched ahead");
     second.commit(&[(0, 5)], "", CommitMode::Sync).unwrap();
     assert_eq!(second.committed(&[0], SECONDS_10).unwrap()[0].offset, Some(5));
+}
+
+#[tokio::test]
+async fn a_partition_that_is_not_asked_keeps_its_records_and_holds_no_other_up() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 2).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    for number in 0..40 {
+        let mut record = OutboundRecord::keyed("posts", format!("k{number}"), "x");
+        record.partition = Some(number % 2);
+        producer.send(record).await.unwrap();
+    }
+    let woken = Arc::new(AtomicUsize::new(0));
+    let wake = {
+        let woken = Arc::clone(&woken);
+        Arc::new(move || drop(woken.fetch_add(1, Ordering::Relaxed)))
+    };
+    let mut reader = Consumer::new(&cluster.client("a"), &consumer_settings("g"), wake).unwrap();
+    let mut read = |partition: i32, count: usize| -> Vec<i64> {
+        let next = |consumer: &Consumer| consumer.next_record(partition).map(|record| record.unwrap().offset);
+        (0..count).map(|_| poll_until(&mut reader, |consumer, _| next(consumer))).collect()
+    };
+    let all: Vec<i64> = (0..20).collect();
+    assert_eq!(read(1, 20), all);
+    assert_eq!(read(0, 5), &all[..5]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(read(0, 15), &all[5..]);
+    assert!(woken.load(Ordering::Relaxed) >= 2, "each partition's first records wake the reader");
 }
 
 #[tokio::test]
@@ -122,14 +159,11 @@ async fn an_injected_commit_error_is_reported_for_the_partition() {
     cluster.create_topic("posts", 1).unwrap();
     let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
     producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap();
-    let mut consumer = Consumer::new(&cluster.client("a"), &consumer_settings("g")).unwrap();
-    poll_until(&mut consumer, record_offset);
+    let mut consumer = consumer(&cluster, "a", "g");
+    next_offset(&mut consumer);
     cluster.inject(Request::OffsetCommit, &[InjectedError::IllegalGeneration]).unwrap();
     consumer.commit(&[(0, 1)], "", CommitMode::Async).unwrap();
-    let commit = poll_until(&mut consumer, |event| match event {
-        ConsumerEvent::Committed(commit) => Some(commit.clone()),
-        _ => None,
-    });
+    let commit = commit_answer(&mut consumer);
     let error = commit.partitions[0].result.clone().unwrap_err();
     assert!(error.is_not_owner(), "{error}");
 }

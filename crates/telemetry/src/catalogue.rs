@@ -52,7 +52,7 @@ catalogue! {
     ConsumerLag => "jtav_consumer_lag_records", Kind::Gauge, ["partition"],
         "High watermark minus committed position.";
     PausedPartitions => "jtav_ingest_paused_partitions", Kind::Gauge, [],
-        "Partitions that intake has paused.";
+        "Partitions whose next record waits for a permit, for room, or for intake to run again.";
     AssignedPartitions => "jtav_ingest_assigned_partitions", Kind::Gauge, [],
         "Partitions that this worker owns.";
     Rebalances => "jtav_ingest_rebalances_total", Kind::Counter, ["kind"],

@@ -57,7 +57,7 @@ pub struct Ingest {
     /// Posts inside the worker at once: more hides slower media hosts, and is what a crash processes twice.
     /// Default: `64`.
     pub max_in_flight_posts: usize,
-    /// Unsettled posts of one partition; at the bound the partition is paused. Less than `max_in_flight_posts`, so
+    /// Unsettled posts of one partition; at the bound the partition is held back. Less than `max_in_flight_posts`, so
     /// that one partition with slow hosts leaves room for others. Default: `32`.
     pub max_in_flight_per_partition: usize,
     /// Milliseconds between offset commits: longer means fewer requests and more repeated work after a crash.
@@ -68,8 +68,8 @@ pub struct Ingest {
     /// Bytes of the largest record that is parsed; larger ones are dead-lettered, and with their headers must fit that
     /// topic's limit. Default: `524288`.
     pub max_record_bytes: usize,
-    /// Bytes that librdkafka may fetch ahead in all (`queued.max.messages.kbytes`); its own default of 64 MiB a
-    /// partition has killed workers on a lagging topic. Default: `16777216`.
+    /// Bytes fetched ahead of each assigned partition (`queued.max.messages.kbytes`), and as much again for the fetch
+    /// under way; librdkafka's own default of 64 MiB has killed workers on a lagging topic. Default: `1048576`.
     pub prefetch_max_bytes: usize,
     /// Milliseconds without a heartbeat until the group gives our partitions away. Default: `45000`.
     pub session_timeout_ms: u64,
