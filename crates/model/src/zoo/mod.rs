@@ -35,3 +35,8 @@ pub use architecture::{Architecture, Backbone, DcrnnForm, Profile, TableRow, Wid
 pub use input::{Example, Input, WordVectors};
 pub use settings::{FineTuning, Settings};
 pub use trainer::Trainer;
+
+#[cfg(test)]
+mod count_tests;
+#[cfg(test)]
+mod overfit_tests;

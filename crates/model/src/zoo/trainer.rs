@@ -110,6 +110,12 @@ impl Trainer {
         weights::load(&mut self.learner.parameters, &prefix, backbone, path, sha256)
     }
 
+    /// Sum over the values of one tensor, by its full name.
+    #[cfg(test)]
+    pub(super) fn sum_of(&self, name: &str) -> f64 {
+        self.learner.parameters.tensors[name].sum(tch::Kind::Double).double_value(&[])
+    }
+
     /// Which network it is.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture

@@ -206,3 +206,47 @@ impl Preparation {
         parts.iter().enumerate().map(apply).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::Builder;
+    use tch::{Device, Kind};
+
+    /// The authors' code as written, with the matrix: scores from its rows, pooling along them.
+    fn dense(layer: &ScaledAttention, m: &Tensor, n: &Tensor) -> Tensor {
+        let c = m.unsqueeze(2).matmul(&n.unsqueeze(1));
+        let hidden = (c.matmul(&layer.weight.transpose(0, 1)) + &layer.bias).sigmoid();
+        let weights = hidden.matmul(&layer.context).squeeze_dim(2).softmax(1, Kind::Double);
+        c.transpose(1, 2).matmul(&weights.unsqueeze(2)).squeeze_dim(2)
+    }
+
+    fn vectors(rows: i64, width: i64, phase: f64) -> Tensor {
+        let values: Vec<f64> = (0..rows * width).map(|i| (i as f64 * 0.61 + phase).sin() * 1.7).collect();
+        Tensor::from_slice(&values).view([rows, width]).set_requires_grad(true)
+    }
+
+    fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn the_authors_factorised_form_equals_the_dense_one_in_values_and_gradients() {
+        let builder = Builder::fresh(11, Device::Cpu);
+        let layer = ScaledAttention::new(&builder.scope("c"), 9, 12, 7).unwrap();
+        let double = |t: &Tensor| t.detach().to_kind(Kind::Double).set_requires_grad(true);
+        // Away from the zeros that the biases start from.
+        let bias = (double(&layer.bias) + vectors(9, 7, 0.5).detach()).detach().set_requires_grad(true);
+        let layer = ScaledAttention { weight: double(&layer.weight), bias, context: double(&layer.context) };
+        let (m, n) = (vectors(3, 9, 0.2), vectors(3, 12, 1.1));
+        let upstream = vectors(3, 12, 2.0).detach();
+        let leaves = [&m, &n, &layer.weight, &layer.bias, &layer.context];
+        let (factorised, written) = (layer.forward(&m, &n).unwrap(), dense(&layer, &m, &n));
+        assert!(largest_difference(&factorised, &written) < 1e-14);
+        let gradients =
+            |value: &Tensor| Tensor::run_backward(&[(value * &upstream).sum(Kind::Double)], &leaves, true, false);
+        for (index, (ours, theirs)) in gradients(&factorised).iter().zip(gradients(&written)).enumerate() {
+            assert!(largest_difference(ours, &theirs) < 1e-13, "gradient of leaf {index}");
+        }
+    }
+}

@@ -48,3 +48,6 @@ impl Forward {
         Ok(Self { features, logits })
     }
 }
+
+#[cfg(test)]
+mod parity_tests;
