@@ -1,14 +1,24 @@
 //! Parameter counts to the unit (`jtav-spec` 8).
 
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 use super::network::Network;
 use super::{Architecture, Backbone, DcrnnForm, Profile, Widths};
-use crate::parameters::Builder;
+use crate::ModelError;
+use crate::parameters::{Builder, Stored};
+
+/// Tensors that cost nothing to make: fc6 of VGG-19 alone has 103 million values.
+struct Zeros;
+
+impl Stored for Zeros {
+    fn tensor(&self, _: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
+        Ok(Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?)
+    }
+}
 
 /// Trained values whose names pass `counts`; names start below the network's own.
 fn count(architecture: Architecture, counts: impl Fn(&str) -> bool) -> usize {
-    let builder = Builder::fresh(1, Device::Cpu);
+    let builder = Builder::stored(&Zeros, Device::Cpu);
     Network::new(&builder.scope("n"), &architecture, 0.0).unwrap();
     let mut parameters = builder.finish();
     parameters.trainable.retain(|name| counts(name.strip_prefix("n.").unwrap_or(name)));

@@ -21,6 +21,9 @@ const SEGMENTS: usize = 16;
 /// Smallest share of the side that a random crop keeps (`jtav-spec` 1.5).
 const MIN_CROP: f64 = 0.8;
 
+/// Filters of each layer of the convnet (Choi et al. 2017).
+const CONV_NET_FILTERS: i64 = 32;
+
 /// One of the zoo's networks.
 pub(crate) enum Network {
     Text(TextEncoder),
@@ -47,7 +50,7 @@ impl Network {
             Architecture::AttBiGru { profile, dimension } => Self::Text(text(profile, dimension, true)?),
             Architecture::LyricsHan { dimension } => Self::Text(TextEncoder::lyrics_han(scope, dimension as i64)?),
             Architecture::Dcrnn { form, vector } => Self::Audio(AudioEncoder::dcrnn(scope, form, vector as i64)?),
-            Architecture::ConvNet => Self::Audio(AudioEncoder::conv_net(scope)?),
+            Architecture::ConvNet => Self::Audio(AudioEncoder::conv_net(scope, CONV_NET_FILTERS)?),
             Architecture::Image { backbone, vector } => {
                 Self::Image(Box::new(ImageEncoder::new(scope, backbone, vector as i64)?))
             }
@@ -218,7 +221,7 @@ fn uploaded(inputs: &[&Input], device: Device) -> Result<Tensor, ModelError> {
 }
 
 /// `[batch, 3, resolution, resolution]`, normalised.
-fn prepared(inputs: &[&Input], settings: &Settings, device: Device) -> Result<Tensor, ModelError> {
+pub(super) fn prepared(inputs: &[&Input], settings: &Settings, device: Device) -> Result<Tensor, ModelError> {
     Pixels::normalise(&Pixels::resize(&uploaded(inputs, device)?, settings.resolution as i64)?)
 }
 

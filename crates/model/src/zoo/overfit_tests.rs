@@ -1,11 +1,15 @@
-//! The convolutional networks learn 32 posts by heart, at a fraction of their published widths so that it takes
-//! seconds; `tests/zoo.rs` has the networks that are small enough as they are.
+//! The audio and image networks learn 32 posts by heart and do not care about their batch. The audio networks have a
+//! fraction of their published widths, so that it takes seconds; `tests/zoo.rs` has the networks that are small as
+//! they are.
 
-use super::network::Network;
+use tch::{Device, Tensor};
+
+use super::network::{Network, prepared};
 use super::{Architecture, Backbone, DcrnnForm, Example, FineTuning, Input, Settings, Trainer};
 use crate::checkpoint::Standardisation;
-use crate::networks::zoo::{Alignment, AudioEncoder, AuthorsSizes, PaperSizes};
-use crate::parameters::Scope;
+use crate::networks::zoo::{Alignment, AudioEncoder, AuthorsSizes, ImageEncoder, PaperSizes, SegmentBatch};
+use crate::parameters::{Builder, Scope};
+use crate::training::learner::Learner;
 use crate::training::{Optimisation, UpdateRule};
 use crate::{AudioInput, DeviceChoice, ModelError, Rgb224};
 
@@ -57,45 +61,105 @@ fn assert_learns(mut trainer: Trainer, examples: &[Example], epochs: usize) {
     let mut last = first;
     for _ in 0..epochs {
         last = trainer.epoch(examples).unwrap().loss;
-        if last < 0.05 {
+        if last < 0.1 {
             return;
         }
     }
     panic!("{} fell from {first} to {last} only", trainer.architecture().name());
 }
 
-fn narrow(form: DcrnnForm, build: impl FnOnce(&Scope) -> Result<AudioEncoder, ModelError>) -> Trainer {
-    let architecture = Architecture::Dcrnn { form, vector: 32 };
-    let settings = settings(&architecture, 5e-3);
-    Trainer::with(architecture, settings, 3, |scope| Ok(Network::Audio(build(scope)?))).unwrap()
+type Build = Box<dyn Fn(&Scope) -> Result<AudioEncoder, ModelError>>;
+
+/// The audio networks, narrow.
+fn narrow() -> Vec<(Architecture, Build)> {
+    let dcrnn = |form| Architecture::Dcrnn { form, vector: 32 };
+    let authors = AuthorsSizes { stem: 16, growth: 8, bottleneck: 16, transition: 12, hidden: [24, 12], vector: 32 };
+    let paper = PaperSizes { filters: 4, hidden: 16, dense: 32, vector: 32 };
+    vec![
+        (dcrnn(DcrnnForm::AuthorsCode), Box::new(move |scope: &Scope| AudioEncoder::authors(scope, &authors))),
+        (
+            dcrnn(DcrnnForm::Paper),
+            Box::new(move |scope: &Scope| AudioEncoder::paper(scope, &paper, Alignment::Stride1)),
+        ),
+        (
+            dcrnn(DcrnnForm::PaperPooled),
+            Box::new(move |scope: &Scope| AudioEncoder::paper(scope, &paper, Alignment::Pool)),
+        ),
+        (Architecture::ConvNet, Box::new(|scope: &Scope| AudioEncoder::conv_net(scope, 12))),
+    ]
 }
 
 #[test]
-fn every_form_of_dcrnn_learns_32_clips_by_heart() {
+fn every_audio_network_learns_32_clips_by_heart() {
     let examples = clips();
-    let sizes = AuthorsSizes { stem: 16, growth: 8, bottleneck: 16, transition: 12, hidden: [24, 12], vector: 32 };
-    let authors = narrow(DcrnnForm::AuthorsCode, |scope| AudioEncoder::authors(scope, &sizes));
-    assert_learns(authors, &examples, 40);
-    let sizes = PaperSizes { filters: 8, hidden: 16, dense: 32, vector: 32 };
-    let paper = narrow(DcrnnForm::Paper, |scope| AudioEncoder::paper(scope, &sizes, Alignment::Stride1));
-    assert_learns(paper, &examples, 40);
-    let pooled = narrow(DcrnnForm::PaperPooled, |scope| AudioEncoder::paper(scope, &sizes, Alignment::Pool));
-    assert_learns(pooled, &examples, 40);
+    for (architecture, build) in narrow() {
+        let settings = settings(&architecture, 1e-2);
+        let build = |scope: &Scope| Ok(Network::Audio(build(scope)?));
+        assert_learns(Trainer::with(architecture, settings, 3, build).unwrap(), &examples, 60);
+    }
+}
+
+fn assert_row_alone(together: &Tensor, row: i64, alone: &Tensor, what: &str) {
+    let difference = (together.narrow(0, row, 1) - alone).abs().max().double_value(&[]);
+    let size = together.abs().max().double_value(&[]).max(1.0);
+    assert!(difference <= 1e-5 * size, "{what}, row {row}: {difference} of {size}");
 }
 
 #[test]
-fn the_convnet_learns_32_clips_by_heart() {
-    let settings = settings(&Architecture::ConvNet, 1e-2);
-    assert_learns(Trainer::new(Architecture::ConvNet, settings, 3).unwrap(), &clips(), 40);
+fn a_segment_alone_says_what_it_says_among_64() {
+    let _guard = tch::no_grad_guard();
+    let levels: Vec<Vec<f32>> = (0..64)
+        .map(|row| (0..215 * BINS).map(|at| -40.0 + 30.0 * ((at * (row + 3)) as f32 * 0.013).sin()).collect())
+        .collect();
+    let segments: Vec<(&[f32], usize)> =
+        levels.iter().enumerate().map(|(row, levels)| (levels.as_slice(), 215 - 3 * row)).collect();
+    let batch = |segments| SegmentBatch::new(segments, &flat_statistics(), Device::Cpu).unwrap();
+    for (architecture, build) in narrow() {
+        let network = build(&Builder::fresh(7, Device::Cpu).scope("n")).unwrap();
+        let together = network.forward(&batch(&segments), false).unwrap();
+        for row in [0, 13, 63] {
+            let alone = network.forward(&batch(&segments[row..=row]), false).unwrap();
+            assert_row_alone(&together.features, row as i64, &alone.features, &architecture.name());
+            assert_row_alone(&together.logits, row as i64, &alone.logits, &architecture.name());
+        }
+    }
 }
 
-/// The head on a backbone of random weights, which stay as they are.
+/// The backbones keep their random weights, so that their features are read once.
 #[test]
-fn the_heads_of_the_image_networks_learn_32_pictures_by_heart() {
-    for backbone in [Backbone::ResNet101, Backbone::DenseNet121] {
+fn the_heads_of_all_backbones_learn_32_pictures_by_heart_whatever_the_batch() {
+    for backbone in [Backbone::Vgg19, Backbone::ResNet101, Backbone::DenseNet121] {
         let architecture = Architecture::Image { backbone, vector: 100 };
-        let trainer = Trainer::new(architecture, settings(&architecture, 1e-2), 3).unwrap();
-        assert_learns(trainer, &pictures(), 30);
+        let settings = settings(&architecture, 1e-2);
+        let builder = Builder::fresh(3, Device::Cpu);
+        let network = ImageEncoder::new(&builder.scope("n"), backbone, 100).unwrap();
+        let mut parameters = builder.finish();
+        parameters.trainable.retain(|name| !name.starts_with("n.backbone."));
+        let mut learner = Learner::new(parameters, settings.optimisation, 3).unwrap();
+
+        let examples = pictures();
+        let inputs: Vec<&Input> = examples.iter().map(|example| &example.input).collect();
+        let positive: Vec<bool> = examples.iter().map(|example| example.positive).collect();
+        let pooled = |inputs: &[&Input]| {
+            let _guard = tch::no_grad_guard();
+            network.pooled(&prepared(inputs, &settings, Device::Cpu).unwrap(), false).unwrap()
+        };
+        let together = pooled(&inputs.repeat(2));
+        assert_eq!(together.size(), [64, backbone.features() as i64]);
+        for row in [0, 31] {
+            assert_row_alone(&together, row, &pooled(&inputs[row as usize..=row as usize]), backbone.name());
+        }
+
+        let features = together.narrow(0, 0, 32);
+        let mut step = || {
+            let mut pass = learner.begin(32).unwrap();
+            let loss = learner.sentiment_loss(&network.head(&features, true).unwrap().logits, &positive).unwrap();
+            learner.step(&mut pass, &loss, 32).unwrap();
+            learner.end(pass).loss
+        };
+        let first = step();
+        let last = (0..60).map(|_| step()).find(|loss| *loss < 0.05);
+        assert!(last.is_some(), "the head on {} stays near {first}", backbone.name());
     }
 }
 
@@ -103,22 +167,24 @@ fn the_heads_of_the_image_networks_learn_32_pictures_by_heart() {
 fn fine_tuning_moves_the_block_that_it_names_and_no_other() {
     let architecture = Architecture::Image { backbone: Backbone::DenseNet121, vector: 10 };
     let examples = &pictures()[..2];
-    let moved = |fine_tuning: FineTuning, name: &str| {
-        let settings = Settings { fine_tuning, ..settings(&architecture, 1e-3) };
-        let mut trainer = Trainer::new(architecture, settings, 5).unwrap();
-        let sum = |trainer: &Trainer| trainer.sum_of(&format!("f-densenet-121.{name}"));
-        let before = sum(&trainer);
-        trainer.epoch(examples).unwrap();
-        sum(&trainer) != before
-    };
-    let (early, late) = ("backbone.features.conv0.weight", "backbone.features.denseblock4.denselayer1.conv1.weight");
-    let statistics = "backbone.features.norm0.running_mean";
+    let names = [
+        "backbone.features.conv0.weight",
+        "backbone.features.denseblock4.denselayer1.conv1.weight",
+        "backbone.features.norm0.running_mean",
+        "dense.weight",
+    ];
     for (fine_tuning, expected) in [
         (FineTuning::Head, [false, false, false, true]),
         (FineTuning::LastBlock, [false, true, false, true]),
         (FineTuning::All, [true, true, true, true]),
     ] {
-        let found = [early, late, statistics, "dense.weight"].map(|name| moved(fine_tuning, name));
-        assert_eq!(found, expected, "{fine_tuning:?}");
+        let settings = Settings { fine_tuning, augment: true, ..settings(&architecture, 1e-3) };
+        let mut trainer = Trainer::new(architecture, settings, 5).unwrap();
+        let sums = |trainer: &Trainer| names.map(|name| trainer.sum_of(&format!("f-densenet-121.{name}")));
+        let before = sums(&trainer);
+        trainer.epoch(examples).unwrap();
+        let after = sums(&trainer);
+        let moved: Vec<bool> = before.iter().zip(after).map(|(before, after)| *before != after).collect();
+        assert_eq!(moved, expected, "{fine_tuning:?}");
     }
 }

@@ -59,8 +59,9 @@ impl AudioEncoder {
         Ok(Self::Paper(Box::new(PaperDcrnn::new(scope, sizes, alignment)?)))
     }
 
-    pub fn conv_net(scope: &Scope) -> Result<Self, ModelError> {
-        Ok(Self::ConvNet(ConvNet::new(scope)?))
+    /// 32 `filters` as published.
+    pub fn conv_net(scope: &Scope, filters: i64) -> Result<Self, ModelError> {
+        Ok(Self::ConvNet(ConvNet::new(scope, filters)?))
     }
 
     pub fn forward(&self, batch: &SegmentBatch, train: bool) -> Result<Forward, ModelError> {
@@ -83,20 +84,19 @@ pub(crate) struct ConvNet {
 }
 
 impl ConvNet {
-    const FILTERS: i64 = 32;
     /// Time by frequency: 215x96 -> 107x48 -> 53x16 -> 26x8 -> 13x4 -> 3x1.
     const POOLS: [[i64; 2]; 5] = [[2, 2], [2, 3], [2, 2], [2, 2], [4, 4]];
 
-    fn new(scope: &Scope) -> Result<Self, ModelError> {
+    fn new(scope: &Scope, filters: i64) -> Result<Self, ModelError> {
         let layer = |index: usize| {
             let scope = scope.sub(&format!("layer{}", index + 1));
-            let inputs = if index == 0 { 1 } else { Self::FILTERS };
-            let conv = Conv2d::new(&scope.sub("conv"), (inputs, Self::FILTERS), (3, 3), 1, 1)?;
-            Ok((conv, BatchNorm::keras(&scope.sub("norm"), Self::FILTERS, 1e-3)?))
+            let inputs = if index == 0 { 1 } else { filters };
+            let conv = Conv2d::new(&scope.sub("conv"), (inputs, filters), (3, 3), 1, 1)?;
+            Ok((conv, BatchNorm::keras(&scope.sub("norm"), filters, 1e-3)?))
         };
         Ok(Self {
             layers: (0..Self::POOLS.len()).map(layer).collect::<Result<_, ModelError>>()?,
-            head: Linear::new(&scope.sub("head"), Self::FILTERS * Self::POOLS.len() as i64, 1)?,
+            head: Linear::new(&scope.sub("head"), filters * Self::POOLS.len() as i64, 1)?,
         })
     }
 

@@ -115,7 +115,7 @@ fn the_audio_networks_equal_the_pytorch_reference() {
         let network = built(|scope| AudioEncoder::dcrnn(scope, form, 100));
         assert_forward(&network.forward(&batch, false).unwrap(), &expected, form.name());
     }
-    let conv_net = built(AudioEncoder::conv_net).forward(&batch, false).unwrap();
+    let conv_net = built(|scope| AudioEncoder::conv_net(scope, 32)).forward(&batch, false).unwrap();
     assert_forward(&conv_net, &expected.conv_net, "convnet");
 }
 
