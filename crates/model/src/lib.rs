@@ -8,8 +8,11 @@
 //!   (they are `Send`, not `Sync`). Every call is batched and runs without gradients.
 //! * **[`training`]**: one trainer per network, then [`training::assemble_checkpoint`].
 //!
+//! Beside them, **[`zoo`]** holds the networks of the profiles `paper` and `authors-code` and their rivals, so that
+//! every row of the paper's Table 1 has its network.
+//!
 //! Sources: the paper (Liang et al., COLING 2018) for attBiGRU (section 4.1), DCRNN (4.2) and CMF-AP (5); Huang et
-//! al. 2016 for DenseNet-121, with torchvision's parameter names. The profile built here is `modern`.
+//! al. 2016 for DenseNet-121, with torchvision's parameter names. The profile that serves is `modern`.
 //!
 //! # The order of use
 //!
@@ -43,6 +46,7 @@ mod parameters;
 mod probe;
 pub mod text;
 pub mod training;
+pub mod zoo;
 
 pub use checkpoint::{Calibration, Checkpoint, Dimensions, Manifest, Probe, Standardisation};
 pub use device::DeviceChoice;

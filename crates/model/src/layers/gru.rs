@@ -53,6 +53,19 @@ impl BiGru {
         Ok(padded.f_index_select(0, &index(&back)?)?)
     }
 
+    /// `[batch, 2 hidden]` of the output of [`forward`](Self::forward): the forward direction after the last valid step
+    /// beside the backward direction after the first one. There each has read the whole row; the backward half of the
+    /// last step has read that step alone.
+    pub fn last_states(&self, outputs: &Tensor, lengths: &[i64]) -> Result<Tensor, ModelError> {
+        let (batch, _, _) = outputs.size3()?;
+        let last: Vec<i64> = lengths.iter().map(|length| length - 1).collect();
+        let last = Tensor::f_from_slice(&last)?.f_view([-1, 1, 1])?.f_to_device(outputs.device())?;
+        let last = last.f_expand([batch, 1, self.hidden], false)?;
+        let forward = outputs.f_narrow(2, 0, self.hidden)?.f_gather(1, &last, false)?.f_squeeze_dim(1)?;
+        let backward = outputs.f_narrow(2, self.hidden, self.hidden)?.f_select(1, 0)?;
+        Ok(Tensor::f_cat(&[forward, backward], 1)?)
+    }
+
     /// One fused buffer makes cuDNN faster and quiet; a no-op elsewhere.
     pub fn flatten(&self, inputs: i64) -> Result<(), ModelError> {
         let on_gpu = self.weights.first().is_some_and(|weight| matches!(weight.device(), Device::Cuda(_)));
@@ -114,6 +127,22 @@ mod tests {
         let tail = to_rows(&gru.forward(&x.narrow(1, 4, 1), &[1]).unwrap()).unwrap();
         let differ = |from: usize| (from..from + 4).map(|i| (whole[4][i] - tail[0][i]).abs()).fold(0.0, f32::max);
         assert!(differ(4) < 1e-6 && differ(0) > 1e-3, "forward {}, backward {}", differ(0), differ(4));
+    }
+
+    /// libtorch returns the final state of each direction beside the outputs.
+    #[test]
+    fn the_last_states_are_the_final_states_that_libtorch_reports() {
+        let (gru, x) = (layer(), wave(3, 7));
+        let _guard = tch::no_grad_guard();
+        let lengths = [4, 7, 1];
+        let picked = to_rows(&gru.last_states(&gru.forward(&x, &lengths).unwrap(), &lengths).unwrap()).unwrap();
+        for (row, &length) in lengths.iter().enumerate() {
+            let alone = x.narrow(0, row as i64, 1).narrow(1, 0, length);
+            let start = Tensor::zeros([2, 1, 4], (Kind::Float, Device::Cpu));
+            let (_, last) = alone.gru(&start, &gru.weights, true, 1, 0.0, false, true, true);
+            let expected = to_vec(&last).unwrap();
+            assert!(picked[row].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "row {row}");
+        }
     }
 
     #[test]

@@ -59,18 +59,30 @@ pub(crate) struct BatchNorm {
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
+    epsilon: f64,
+    /// Share of the newest batch in the running statistics.
+    momentum: f64,
 }
 
 impl BatchNorm {
-    /// torch's own constant, with which the torchvision weights were trained.
-    const EPSILON: f64 = 1e-5;
-
+    /// With torch's constants, with which the torchvision weights were trained.
     pub fn new(scope: &Scope, width: i64) -> Result<Self, ModelError> {
+        Self::with(scope, width, 1e-5, 0.1)
+    }
+
+    /// With Keras' momentum of 0.99, which counts the other way round, and this epsilon.
+    pub fn keras(scope: &Scope, width: i64, epsilon: f64) -> Result<Self, ModelError> {
+        Self::with(scope, width, epsilon, 0.01)
+    }
+
+    fn with(scope: &Scope, width: i64, epsilon: f64, momentum: f64) -> Result<Self, ModelError> {
         Ok(Self {
             weight: scope.weight("weight", &[width], Init::Constant(1.0))?,
             bias: scope.weight("bias", &[width], Init::Constant(0.0))?,
             running_mean: scope.buffer("running_mean", &[width], 0.0)?,
             running_var: scope.buffer("running_var", &[width], 1.0)?,
+            epsilon,
+            momentum,
         })
     }
 
@@ -81,10 +93,17 @@ impl BatchNorm {
             Some(&self.running_mean),
             Some(&self.running_var),
             train,
-            0.1,
-            Self::EPSILON,
+            self.momentum,
+            self.epsilon,
             true,
         )?)
+    }
+
+    /// The same for `[batch, time, width]`, every step of every row counting once.
+    pub fn forward_steps(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        let (batch, time, width) = x.size3()?;
+        let flat = self.forward(&x.f_reshape([batch * time, width])?, train)?;
+        Ok(flat.f_view([batch, time, width])?)
     }
 
     /// The same layer over the same storage.
@@ -94,18 +113,20 @@ impl BatchNorm {
             bias: self.bias.shallow_clone(),
             running_mean: self.running_mean.shallow_clone(),
             running_var: self.running_var.shallow_clone(),
+            epsilon: self.epsilon,
+            momentum: self.momentum,
         }
     }
 
     /// In evaluation mode the layer is `x * scale + shift`.
     pub fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
-        let scale = self.weight.f_mul(&self.running_var.f_add_scalar(Self::EPSILON)?.f_rsqrt()?)?;
+        let scale = self.weight.f_mul(&self.running_var.f_add_scalar(self.epsilon)?.f_rsqrt()?)?;
         let shift = self.bias.f_sub(&self.running_mean.f_mul(&scale)?)?;
         Ok((scale, shift))
     }
 }
 
-/// A two-dimensional convolution without bias; folding a batch normalisation into it gives it one.
+/// A two-dimensional convolution, without bias unless asked for; folding a batch normalisation into it gives it one.
 pub(crate) struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
@@ -124,6 +145,19 @@ impl Conv2d {
     ) -> Result<Self, ModelError> {
         let shape = [channels.1, channels.0, kernel.0, kernel.1];
         Ok(Self { weight: scope.weight("weight", &shape, Init::HeNormal)?, bias: None, stride, padding })
+    }
+
+    /// The same with a trained bias, for networks without batch normalisation.
+    pub fn with_bias(
+        scope: &Scope,
+        channels: (i64, i64),
+        kernel: (i64, i64),
+        stride: i64,
+        padding: i64,
+    ) -> Result<Self, ModelError> {
+        let mut conv = Self::new(scope, channels, kernel, stride, padding)?;
+        conv.bias = Some(scope.weight("bias", &[channels.1], Init::Constant(0.0))?);
+        Ok(conv)
     }
 
     /// Computes in the kind of `x`: under bf16 the f32 weight is cast on the way, and gradients come back to it.
@@ -162,6 +196,12 @@ impl Conv2d {
 /// The same `[N, C, H, W]` values with C innermost in memory; tch offers no memory-format argument.
 pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor, ModelError> {
     Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
+}
+
+/// Rows of `[batch, width]` scaled to length 1; a row of zeros stays one.
+pub(crate) fn unit_rows(x: &Tensor) -> Result<Tensor, ModelError> {
+    let length = x.f_square()?.f_sum_dim_intlist([-1_i64].as_slice(), true, None)?.f_clamp_min(1e-12)?.f_sqrt()?;
+    Ok(x.f_div(&length)?)
 }
 
 /// `[batch, longest]`, true where a row has a value.

@@ -179,7 +179,8 @@ impl FlatWords {
     }
 }
 
-fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Tensor, ModelError> {
+/// `[batch, longest]` of lists of places, filled up with `nothing`.
+pub(super) fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Tensor, ModelError> {
     let longest = places.iter().map(Vec::len).max().unwrap_or(0);
     let mut flat = Vec::with_capacity(places.len() * longest);
     for row in places {
@@ -189,7 +190,8 @@ fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Te
     Ok(Tensor::f_from_slice(&flat)?.f_view([places.len() as i64, longest as i64])?.f_to_device(device)?)
 }
 
-fn gather(words: &Tensor, places: &Tensor) -> Result<Tensor, ModelError> {
+/// `[batch, longest, width]`: the rows of `[words, width]` at `[batch, longest]` places.
+pub(super) fn gather(words: &Tensor, places: &Tensor) -> Result<Tensor, ModelError> {
     let (batch, longest) = places.size2()?;
     Ok(words.f_index_select(0, &places.f_view([-1])?)?.f_view([batch, longest, -1])?)
 }

@@ -7,6 +7,7 @@ mod dcrnn;
 mod densenet;
 mod image_head;
 mod joint;
+pub(crate) mod zoo;
 
 pub(crate) use att_bigru::{AttBiGru, TextBatch};
 pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};

@@ -33,11 +33,11 @@ fn reference() -> Reference {
 /// Draws any tensor by its name.
 struct Formula;
 
-fn fnv1a(text: &str) -> u32 {
+pub(super) fn fnv1a(text: &str) -> u32 {
     text.bytes().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
 }
 
-fn fraction(seed: u32, index: u32) -> f64 {
+pub(super) fn fraction(seed: u32, index: u32) -> f64 {
     let mut x = seed.wrapping_add(index.wrapping_mul(2_654_435_761));
     x ^= x >> 16;
     x = x.wrapping_mul(0x85EB_CA6B);
@@ -69,7 +69,7 @@ impl Stored for Formula {
     }
 }
 
-fn wave(shape: &[i64], step: f64) -> Tensor {
+pub(super) fn wave(shape: &[i64], step: f64) -> Tensor {
     let count = shape.iter().product::<i64>();
     let values: Vec<f32> = (0..count).map(|i| (i as f64 * step).sin() as f32).collect();
     Tensor::from_slice(&values).view(shape)

@@ -144,7 +144,7 @@ impl FusionTrainer {
 }
 
 /// Hides each present modality with this probability; the last one stays.
-fn hide(input: &FusionInput, share: f64, rng: &mut StdRng) -> FusionInput {
+pub(crate) fn hide(input: &FusionInput, share: f64, rng: &mut StdRng) -> FusionInput {
     let hidden = ModalitySet::from_presence(!rng.random_bool(share), !rng.random_bool(share), !rng.random_bool(share));
     let masked = input.masked(hidden);
     if masked.modalities().is_empty() { input.clone() } else { masked }

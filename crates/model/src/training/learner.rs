@@ -10,15 +10,15 @@ use rand::seq::SliceRandom;
 use safetensors::SafeTensors;
 use tch::Tensor;
 
-use super::adam::Adam;
-use super::types::{EpochReport, Optimisation};
+use super::optimiser::Optimiser;
+use super::types::{EpochReport, Optimisation, UpdateRule};
 use crate::ModelError;
 use crate::checkpoint::{Precision, StoredWeights, encode_weights};
 use crate::parameters::{Parameters, Stored};
 
 pub(crate) struct Learner {
     pub parameters: Parameters,
-    adam: Adam,
+    optimiser: Optimiser,
     optimisation: Optimisation,
     seed: u64,
     epoch: usize,
@@ -38,6 +38,15 @@ pub(crate) struct Pass {
 
 impl Learner {
     pub fn new(parameters: Parameters, optimisation: Optimisation, seed: u64) -> Result<Self, ModelError> {
+        Self::with_rule(parameters, optimisation, UpdateRule::default(), seed)
+    }
+
+    pub fn with_rule(
+        parameters: Parameters,
+        optimisation: Optimisation,
+        rule: UpdateRule,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
         let Optimisation { learning_rate, weight_decay, batch_size, clip_norm, label_smoothing, positive_weight } =
             optimisation;
         let sound = learning_rate > 0.0
@@ -46,11 +55,11 @@ impl Learner {
             && clip_norm >= 0.0
             && (0.0..1.0).contains(&label_smoothing)
             && positive_weight > 0.0;
-        if !sound {
-            return Err(ModelError::Configuration(format!("{optimisation:?}")));
+        if !sound || !rule.is_sound() {
+            return Err(ModelError::Configuration(format!("{optimisation:?}, {rule:?}")));
         }
-        let adam = Adam::new(&parameters, learning_rate, weight_decay, clip_norm)?;
-        Ok(Self { parameters, adam, optimisation, seed, epoch: 0, best: None })
+        let optimiser = Optimiser::new(&parameters, &optimisation, rule)?;
+        Ok(Self { parameters, optimiser, optimisation, seed, epoch: 0, best: None })
     }
 
     /// Shuffles. Order, augmentation and dropout depend on the seed and the epoch's number alone, so that a training
@@ -79,7 +88,7 @@ impl Learner {
     pub fn step(&mut self, pass: &mut Pass, loss: &Tensor, examples: usize) -> Result<(), ModelError> {
         pass.loss += loss.f_double_value(&[])? * examples as f64;
         pass.examples += examples;
-        self.adam.step(&mut self.parameters, loss)
+        self.optimiser.step(&mut self.parameters, loss)
     }
 
     pub fn end(&mut self, pass: Pass) -> EpochReport {
@@ -107,7 +116,7 @@ impl Learner {
     }
 
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.adam.learning_rate = learning_rate;
+        self.optimiser.learning_rate = learning_rate;
     }
 
     pub fn snapshot(&mut self) {
@@ -129,10 +138,10 @@ impl Learner {
     pub fn save_state(&self, path: &Path) -> Result<(), ModelError> {
         let mut tensors: BTreeMap<String, Tensor> =
             self.parameters.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-        tensors.extend(self.adam.state());
+        tensors.extend(self.optimiser.state());
         let metadata = HashMap::from([
             ("epoch".to_owned(), self.epoch.to_string()),
-            ("steps".to_owned(), self.adam.steps.to_string()),
+            ("steps".to_owned(), self.optimiser.steps.to_string()),
             ("seed".to_owned(), self.seed.to_string()),
         ]);
         let bytes = encode_weights(&tensors, Precision::Full, Some(metadata))?;
@@ -153,7 +162,7 @@ impl Learner {
         let (epoch, steps, seed) = (number("epoch")?, number("steps")?, number("seed")?);
 
         let weights = self.parameters.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
-        let targets: Vec<(String, Tensor)> = weights.chain(self.adam.state()).collect();
+        let targets: Vec<(String, Tensor)> = weights.chain(self.optimiser.state()).collect();
         let values = targets
             .iter()
             .map(|(name, tensor)| stored.tensor(name, &tensor.size()))
@@ -162,7 +171,7 @@ impl Learner {
         for ((_, mut target), value) in targets.into_iter().zip(values) {
             target.f_copy_(&value)?;
         }
-        (self.epoch, self.adam.steps, self.seed) = (epoch as usize, steps as i32, seed);
+        (self.epoch, self.optimiser.steps, self.seed) = (epoch as usize, steps as i32, seed);
         Ok(())
     }
 }
@@ -170,7 +179,7 @@ impl Learner {
 /// The methods that every trainer passes on to its `learner`.
 macro_rules! learner_methods {
     () => {
-        /// Changes Adam's step size from the next epoch on.
+        /// Changes the optimiser's step size from the next epoch on.
         pub fn set_learning_rate(&mut self, learning_rate: f64) {
             self.learner.set_learning_rate(learning_rate);
         }
@@ -180,13 +189,13 @@ macro_rules! learner_methods {
             self.learner.snapshot();
         }
 
-        /// Goes back to the weights of the last [`snapshot`](Self::snapshot); false when there is none. Adam's moments
-        /// stay as they are.
+        /// Goes back to the weights of the last [`snapshot`](Self::snapshot); false when there is none. The optimiser's
+        /// moments stay as they are.
         pub fn restore(&mut self) -> bool {
             self.learner.restore()
         }
 
-        /// Writes weights, Adam's moments, epoch and seed to one safetensors file.
+        /// Writes weights, the optimiser's moments, epoch and seed to one safetensors file.
         pub fn save_state(&self, path: &std::path::Path) -> Result<(), crate::ModelError> {
             self.learner.save_state(path)
         }

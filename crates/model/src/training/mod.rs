@@ -34,18 +34,21 @@ mod audio;
 mod calibration;
 mod fusion;
 mod image;
-mod learner;
+pub(crate) mod learner;
+mod optimiser;
+mod rmsprop;
 mod text;
 mod types;
 
 pub use assemble::assemble_checkpoint;
 pub use audio::AudioTrainer;
 pub use fusion::FusionTrainer;
+pub(crate) use fusion::hide;
 pub use image::ImageTrainer;
 pub use text::TextTrainer;
 pub use types::{
     AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, LinearHead,
-    Optimisation, TextConfig, TextExample, UnimodalHeads,
+    Optimisation, TextConfig, TextExample, UnimodalHeads, UpdateRule,
 };
 
 pub use crate::checkpoint::Standardisation;
@@ -55,7 +58,7 @@ use crate::layers::Linear;
 use crate::parameters::to_vec;
 
 /// A probability that is drawn from, so below 1: at 1 nothing would be left.
-fn check_share(name: &str, share: f64) -> Result<(), ModelError> {
+pub(crate) fn check_share(name: &str, share: f64) -> Result<(), ModelError> {
     if (0.0..1.0).contains(&share) {
         return Ok(());
     }

@@ -104,6 +104,35 @@ impl Default for Optimisation {
     }
 }
 
+/// How a gradient becomes a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum UpdateRule {
+    /// Adam with moments of 0.9 and 0.999 and decoupled weight decay.
+    Adam {
+        /// Added to the root of the second moment: 1e-8 in torch, 1e-7 in Keras.
+        epsilon: f64,
+    },
+    /// RMSprop with a moment of 0.9, as Keras has it.
+    RmsProp {
+        /// Added to the root of the mean square: 1e-7 in Keras.
+        epsilon: f64,
+    },
+}
+
+impl UpdateRule {
+    pub(crate) fn is_sound(&self) -> bool {
+        let (Self::Adam { epsilon } | Self::RmsProp { epsilon }) = self;
+        epsilon.is_finite() && *epsilon > 0.0
+    }
+}
+
+impl Default for UpdateRule {
+    fn default() -> Self {
+        Self::Adam { epsilon: 1e-8 }
+    }
+}
+
 /// Settings of the text trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
