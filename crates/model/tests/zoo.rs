@@ -112,7 +112,7 @@ fn assert_learns(architecture: Architecture, learning_rate: f64, epochs: usize, 
 fn every_text_network_learns_32_posts_by_heart() {
     let _alone = alone();
     for architecture in text_networks() {
-        assert_learns(architecture, 5e-3, 150, &texts(32));
+        assert_learns(architecture, 1e-2, 60, &texts(32));
     }
 }
 
