@@ -62,7 +62,7 @@ pub fn reliability(title: &str, bins: &[ReliabilityDot]) -> Result<Vec<u8>, Pict
                 BLUE_INK.mix(0.35).filled(),
             )
         }))?;
-        chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], INK.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], INK.mix(0.4).stroke_width(2)))?;
         chart.draw_series(
             filled().map(|(_, bin)| Circle::new((bin.mean_score, bin.share_positive), 6, RED_INK.filled())),
         )?;

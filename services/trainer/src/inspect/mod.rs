@@ -53,7 +53,7 @@ fn explain(reason: AbsentReason) -> &'static str {
         }
         AbsentReason::TypeMismatch => "the bytes are not of this kind; `jtav inspect` has audio, image and text",
         AbsentReason::TooLarge => "it goes beyond a limit of the section [media] of the settings",
-        _ => "the bytes are damaged, cut off or unknown; does a player or viewer open the file?",
+        _ => "the bytes are damaged, cut off or of no known kind, see whether a player or viewer opens the file",
     }
 }
 
