@@ -46,7 +46,7 @@ fn each_heavy_dependency_has_one_home() -> Result<()> {
         ("redis", &["jtav-store"]),
         ("symphonia", &["jtav-media"]),
         ("reqwest", &["jtav-media"]),
-        ("image", &["jtav-media"]),
+        ("image", &["jtav-media", "jtav-picture"]),
     ];
     let packages = packages()?;
     for (dependency, homes) in homes {

@@ -59,26 +59,19 @@ impl Backend for AudioBackend {
 }
 
 fn finish(encoded: jtav_model::Encoded) -> Result<Encoded, StageError> {
-    let spans = spans_by_second(&encoded.attention, AudioNetwork::seconds_per_step());
+    let end = encoded.attention.len() as f32 * AudioNetwork::seconds_per_step();
+    let spans = top_spans(&AudioNetwork::attention_by_second(&encoded.attention), end);
     let vector = Embedding::new(encoded.vector)
         .map_err(|error| StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error))?;
     Ok(Encoded { vector, attention: AttentionPart::Spans(spans) })
 }
 
-/// The seconds of the clip that got most of the attention. `attention` is per time step.
-fn spans_by_second(attention: &[f32], seconds_per_step: f32) -> Vec<AudioSpan> {
-    let end = attention.len() as f32 * seconds_per_step;
-    let mut seconds = vec![0.0f32; end.ceil() as usize];
-    for (step, weight) in attention.iter().enumerate() {
-        let middle = (step as f32 + 0.5) * seconds_per_step;
-        if let Some(second) = seconds.get_mut(middle as usize) {
-            *second += weight;
-        }
-    }
+/// The seconds of the clip that got most of the attention; the last one may end before a whole second, at `end`.
+fn top_spans(seconds: &[f32], end: f32) -> Vec<AudioSpan> {
     let mut spans: Vec<AudioSpan> = seconds
-        .into_iter()
+        .iter()
         .enumerate()
-        .map(|(start, weight)| AudioSpan {
+        .map(|(start, &weight)| AudioSpan {
             start_seconds: start as f32,
             end_seconds: (start as f32 + 1.0).min(end),
             weight,
@@ -107,20 +100,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attention_per_step_becomes_the_three_seconds_that_got_most() {
-        let mut attention = vec![0.0; 20];
-        attention[0] = 0.1;
-        attention[8] = 0.3;
-        attention[9] = 0.2;
-        attention[19] = 0.4;
-        let spans = spans_by_second(&attention, 0.25);
+    fn the_three_seconds_that_got_most_attention_are_named() {
+        let spans = top_spans(&[0.1, 0.0, 0.5, 0.0, 0.4], 4.8);
         let named: Vec<_> = spans.iter().map(|span| (span.start_seconds, span.end_seconds)).collect();
-        assert_eq!(named, vec![(2.0, 3.0), (4.0, 5.0), (0.0, 1.0)]);
+        assert_eq!(named, vec![(2.0, 3.0), (4.0, 4.8), (0.0, 1.0)]);
         assert!((spans[0].weight - 0.5).abs() < 1e-6);
     }
 
     #[test]
     fn no_attention_gives_no_span() {
-        assert!(spans_by_second(&[], 0.37).is_empty());
+        assert!(top_spans(&[], 0.0).is_empty());
     }
 }

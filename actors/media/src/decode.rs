@@ -7,6 +7,7 @@ use jtav_pipeline::{Decoded, RgbImage};
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
 
+use crate::facts::MediaFacts;
 use crate::params::DecodeLimits;
 use crate::picture::{self, center_crop};
 use crate::sniff::{Content, refusal, skip_tags, sniff};
@@ -26,14 +27,31 @@ pub fn decode(
     media_type: Option<&str>,
     limits: &DecodeLimits,
 ) -> Result<Decoded, AbsentReason> {
+    decode_with_facts(bytes, modality, media_type, limits).map(|(decoded, _)| decoded)
+}
+
+/// [`decode`], and what the medium was before.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_facts(
+    bytes: &[u8],
+    modality: Modality,
+    media_type: Option<&str>,
+    limits: &DecodeLimits,
+) -> Result<(Decoded, MediaFacts), AbsentReason> {
     guarded(|| {
         let bytes = skip_tags(bytes);
         match (sniff(bytes), modality) {
             (Content::Picture(format), Modality::Image) => {
-                let view = picture::decode(bytes, format, limits, limits.shorter_side_px)?;
-                Ok(Decoded::Image(center_crop(&view, limits.crop_px)))
+                let (view, mut facts) = picture::decode(bytes, format, limits, limits.shorter_side_px)?;
+                picture::place_crop(&mut facts, limits.crop_px);
+                Ok((Decoded::Image(center_crop(&view, limits.crop_px)), MediaFacts::Picture(facts)))
             }
-            (Content::Sound(format), Modality::Audio) => sound::decode(bytes, format, limits).map(Decoded::Audio),
+            (Content::Sound(format), Modality::Audio) => {
+                let (pcm, facts) = sound::decode(bytes, format, limits)?;
+                Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts)))
+            }
             (content, _) => Err(refusal(content, modality, media_type)),
         }
     })
@@ -46,7 +64,7 @@ pub fn decode(
 /// As [`decode`].
 pub fn image_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<RgbImage, AbsentReason> {
     guarded(|| match sniff(bytes) {
-        Content::Picture(format) => picture::decode(bytes, format, limits, side),
+        Content::Picture(format) => picture::decode(bytes, format, limits, side).map(|(view, _)| view),
         content => Err(refusal(content, Modality::Image, None)),
     })
 }

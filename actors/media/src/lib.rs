@@ -13,6 +13,7 @@
 mod actor;
 mod budget;
 mod decode;
+mod facts;
 mod fetch;
 mod hosts;
 mod params;
@@ -24,7 +25,8 @@ mod sniff;
 mod sound;
 
 pub use actor::{DecodeActor, FetchActor};
-pub use decode::{decode, image_view};
+pub use decode::{decode, decode_with_facts, image_view};
+pub use facts::{MediaFacts, PictureFacts, SoundEnd, SoundFacts};
 pub use fetch::{FetchSetupError, Fetcher, accept};
 pub use params::{DecodeLimits, DecodeParams, FetchLimits, FetchParams};
 pub use picture::center_crop;

@@ -14,6 +14,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
 use jtav_pipeline::RgbImage;
 use jtav_schemas::AbsentReason;
 
+use crate::facts::PictureFacts;
 use crate::params::DecodeLimits;
 use crate::sniff::PictureFormat;
 
@@ -40,7 +41,7 @@ pub(crate) fn decode(
     format: PictureFormat,
     limits: &DecodeLimits,
     side: u32,
-) -> Result<RgbImage, AbsentReason> {
+) -> Result<(RgbImage, PictureFacts), AbsentReason> {
     let raster = match format {
         PictureFormat::Jpeg => {
             let scan = jpeg_scan(bytes).ok_or(AbsentReason::DecodeError)?;
@@ -59,7 +60,29 @@ pub(crate) fn decode(
             read(WebPDecoder::new(Cursor::new(bytes)).map_err(reason)?, limits, 4)?
         }
     };
-    upright(raster, side)
+    let (width, height, orientation) = (raster.width, raster.height, raster.orientation.to_exif());
+    let view = upright(raster, side)?;
+    let facts = PictureFacts {
+        format: format.name(),
+        width,
+        height,
+        orientation,
+        resized_width: view.width,
+        resized_height: view.height,
+        crop_left: 0,
+        crop_top: 0,
+        crop_px: view.width.min(view.height),
+    };
+    Ok((view, facts))
+}
+
+/// Says where [`center_crop`] cuts.
+pub(crate) fn place_crop(facts: &mut PictureFacts, side: u32) {
+    if facts.resized_width >= side && facts.resized_height >= side {
+        facts.crop_left = margin(facts.resized_width, side);
+        facts.crop_top = margin(facts.resized_height, side);
+        facts.crop_px = side;
+    }
 }
 
 /// The central square of a picture, placed as torchvision's `CenterCrop` places it. A picture that is smaller than

@@ -17,6 +17,17 @@ pub(crate) enum PictureFormat {
     WebP,
 }
 
+impl PictureFormat {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+            Self::Gif => "gif",
+            Self::WebP => "webp",
+        }
+    }
+}
+
 /// A container of sound that is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SoundFormat {
@@ -26,6 +37,19 @@ pub(crate) enum SoundFormat {
     Flac,
     Ogg,
     Wav,
+}
+
+impl SoundFormat {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::Adts => "adts",
+            Self::Mp4 => "mp4",
+            Self::Flac => "flac",
+            Self::Ogg => "ogg",
+            Self::Wav => "wav",
+        }
+    }
 }
 
 /// What bytes are.

@@ -17,6 +17,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track};
 use symphonia::core::io::{MediaSourceStream, ReadBytes as _};
 use symphonia::default::{codecs, formats};
 
+use crate::facts::{SoundEnd, SoundFacts};
 use crate::params::DecodeLimits;
 use crate::sniff::SoundFormat;
 
@@ -24,16 +25,31 @@ use crate::sniff::SoundFormat;
 pub const SAMPLE_RATE_HZ: u32 = 22_050;
 
 /// Decodes the first part of a clip.
-pub(crate) fn decode(bytes: &[u8], format: SoundFormat, limits: &DecodeLimits) -> Result<Pcm, AbsentReason> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    format: SoundFormat,
+    limits: &DecodeLimits,
+) -> Result<(Pcm, SoundFacts), AbsentReason> {
     let mut reader = open(bytes, format).map_err(|error| reason(&error))?;
-    let (track_id, mut decoder) = choose(reader.tracks(), limits)?;
-    let (mono, rate_hz) = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), limits)?;
+    let Chosen { track_id, mut decoder, stated_seconds } = choose(reader.tracks(), limits)?;
+    let stream = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), limits)?;
     // Samples that are no numbers come out of float files; they are damage like any other.
-    let samples = jtav_signal::resample(&mono, rate_hz, SAMPLE_RATE_HZ).map_err(|_| AbsentReason::DecodeError)?;
+    let samples = jtav_signal::resample(&stream.mono, stream.rate_hz, SAMPLE_RATE_HZ);
+    let samples = samples.map_err(|_| AbsentReason::DecodeError)?;
     if samples.is_empty() {
         return Err(AbsentReason::DecodeError);
     }
-    Ok(Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ })
+    let facts = SoundFacts {
+        container: format.name(),
+        codec: decoder.codec_info().short_name,
+        sample_rate_hz: stream.rate_hz,
+        channels: stream.channels,
+        stated_seconds,
+        decoded_seconds: stream.mono.len() as f64 / f64::from(stream.rate_hz),
+        skipped_packets: stream.skipped_packets,
+        end: stream.end,
+    };
+    Ok((Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ }, facts))
 }
 
 fn open(bytes: &[u8], format: SoundFormat) -> Result<Box<dyn FormatReader + '_>, Error> {
@@ -67,8 +83,15 @@ fn registry() -> &'static CodecRegistry {
     })
 }
 
+/// A track that can be decoded.
+struct Chosen {
+    track_id: u32,
+    decoder: Box<dyn AudioDecoder>,
+    stated_seconds: Option<f64>,
+}
+
 /// The first track of sound that can be decoded, after a look at what its header claims.
-fn choose(tracks: &[Track], limits: &DecodeLimits) -> Result<(u32, Box<dyn AudioDecoder>), AbsentReason> {
+fn choose(tracks: &[Track], limits: &DecodeLimits) -> Result<Chosen, AbsentReason> {
     let mut refused = AbsentReason::TypeMismatch;
     for track in tracks {
         let Some(params) = track.codec_params.as_ref().and_then(|params| params.audio()) else { continue };
@@ -79,19 +102,21 @@ fn choose(tracks: &[Track], limits: &DecodeLimits) -> Result<(u32, Box<dyn Audio
                 continue;
             }
         };
-        check_claims(track, params.sample_rate, params.channels.as_ref().map(|channels| channels.count()), limits)?;
-        return Ok((track.id, decoder));
+        let channels = params.channels.as_ref().map(|channels| channels.count());
+        let stated_seconds = check_claims(track, params.sample_rate, channels, limits)?;
+        return Ok(Chosen { track_id: track.id, decoder, stated_seconds });
     }
     Err(refused)
 }
 
 /// A header that lies upwards costs the liar his label; one that lies downwards gains nothing, decoding counts itself.
+/// Gives the length it states, in seconds.
 fn check_claims(
     track: &Track,
     rate_hz: Option<u32>,
     channels: Option<usize>,
     limits: &DecodeLimits,
-) -> Result<(), AbsentReason> {
+) -> Result<Option<f64>, AbsentReason> {
     if let Some(rate_hz) = rate_hz {
         check_rate(rate_hz, limits)?;
     }
@@ -107,12 +132,21 @@ fn check_claims(
     if claimed_s > limits.max_audio.as_secs_f64() {
         return Err(AbsentReason::TooLarge);
     }
-    Ok(())
+    Ok((claimed_s > 0.0).then_some(claimed_s))
 }
 
 fn check_rate(rate_hz: u32, limits: &DecodeLimits) -> Result<(), AbsentReason> {
     let range = limits.min_sample_rate_hz..=limits.max_sample_rate_hz;
     if range.contains(&rate_hz) { Ok(()) } else { Err(AbsentReason::Unsupported) }
+}
+
+/// What was read of a track.
+struct Stream {
+    mono: Vec<f32>,
+    rate_hz: u32,
+    channels: usize,
+    skipped_packets: usize,
+    end: SoundEnd,
 }
 
 /// Mono samples and their rate. Packets that cannot be decoded are skipped, as every player does; a clip of nothing
@@ -122,14 +156,20 @@ fn decode_packets(
     track_id: u32,
     decoder: &mut dyn AudioDecoder,
     limits: &DecodeLimits,
-) -> Result<(Vec<f32>, u32), AbsentReason> {
+) -> Result<Stream, AbsentReason> {
     let started = thread_cpu_time();
     let mut mono: Vec<f32> = Vec::new();
     let mut interleaved: Vec<f32> = Vec::new();
-    let mut stream_rate_hz = None;
+    let mut spec = None;
+    let mut skipped_packets = 0;
     let mut failure = AbsentReason::DecodeError;
     // An error of the container ends the clip: what came before it counts. So does a change of stream (chained Ogg).
-    while let Ok(Some(packet)) = reader.next_packet() {
+    let end = loop {
+        let packet = match reader.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break SoundEnd::Whole,
+            Err(_) => break SoundEnd::BrokeOff,
+        };
         if thread_cpu_time().saturating_sub(started) > limits.max_audio_cpu {
             return Err(AbsentReason::TooLarge);
         }
@@ -138,10 +178,13 @@ fn decode_packets(
         }
         let buffer = match decoder.decode(&packet) {
             Ok(buffer) => buffer,
-            Err(Error::DecodeError(_) | Error::IoError(_)) => continue,
+            Err(Error::DecodeError(_) | Error::IoError(_)) => {
+                skipped_packets += 1;
+                continue;
+            }
             Err(error) => {
                 failure = reason(&error);
-                break;
+                break SoundEnd::BrokeOff;
             }
         };
         let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
@@ -149,19 +192,20 @@ fn decode_packets(
         if channels == 0 || channels > limits.max_channels {
             return Err(AbsentReason::Unsupported);
         }
-        if *stream_rate_hz.get_or_insert(rate_hz) != rate_hz {
-            break;
+        if spec.get_or_insert((rate_hz, channels)).0 != rate_hz {
+            break SoundEnd::BrokeOff;
         }
         buffer.copy_to_vec_interleaved(&mut interleaved);
         mono.extend(jtav_signal::downmix(&interleaved, channels).map_err(|_| AbsentReason::DecodeError)?);
         let enough = (limits.analysed_audio.as_secs_f64() * f64::from(rate_hz)) as usize;
-        if mono.len() >= enough {
+        // One sample too many proves that something was left out.
+        if mono.len() > enough {
             mono.truncate(enough);
-            break;
+            break SoundEnd::AnalysedLength;
         }
-    }
-    match stream_rate_hz {
-        Some(rate_hz) if !mono.is_empty() => Ok((mono, rate_hz)),
+    };
+    match spec {
+        Some((rate_hz, channels)) if !mono.is_empty() => Ok(Stream { mono, rate_hz, channels, skipped_packets, end }),
         _ => Err(failure),
     }
 }

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use jtav_media::{DecodeLimits, SAMPLE_RATE_HZ, center_crop, decode, image_view};
+use jtav_media::{
+    DecodeLimits, MediaFacts, SAMPLE_RATE_HZ, SoundEnd, SoundFacts, center_crop, decode, decode_with_facts, image_view,
+};
 use jtav_pipeline::{Decoded, Pcm, RgbImage};
 use jtav_schemas::{AbsentReason, Modality};
 
@@ -386,4 +388,58 @@ fn every_medium_of_the_sample_feed_decodes() {
     }
     println!("{} images, {} clips in {:?}", counts[0], counts[1], started.elapsed());
     assert!(counts.iter().all(|count| *count > 0));
+}
+
+fn facts(name: &str, modality: Modality) -> MediaFacts {
+    let bytes = fixture(name);
+    decode_with_facts(&bytes, modality, None, &limits()).unwrap_or_else(|reason| panic!("{name}: {reason}")).1
+}
+
+fn sound_facts(bytes: &[u8], limits: &DecodeLimits) -> SoundFacts {
+    match decode_with_facts(bytes, Modality::Audio, None, limits) {
+        Ok((_, MediaFacts::Sound(facts))) => facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What `file` and `ffprobe` say of the same files.
+#[test]
+fn the_facts_of_a_file_are_those_before_it_was_reduced() {
+    for (name, container, codec) in [
+        ("tone.mp3", "mp3", "mp3"),
+        ("tone.flac", "flac", "flac"),
+        ("tone.ogg", "ogg", "vorbis"),
+        ("tone.m4a", "mp4", "aac"),
+        ("tone.aac", "adts", "aac"),
+        ("pcm16.wav", "wav", "pcm_s16le"),
+        ("pcm24.wav", "wav", "pcm_s24le"),
+        ("float.wav", "wav", "pcm_f32le"),
+    ] {
+        let MediaFacts::Sound(facts) = facts(name, Modality::Audio) else { panic!("{name} is sound") };
+        assert_eq!((facts.container, facts.codec), (container, codec), "{name}");
+        assert!(!facts.is_partial(), "{name}: {facts:?}");
+    }
+    let MediaFacts::Picture(turned) = facts("exif6.jpg", Modality::Image) else { panic!("a picture") };
+    assert_eq!((turned.format, turned.orientation), ("jpeg", 6));
+    let MediaFacts::Picture(photo) = facts("photo.jpg", Modality::Image) else { panic!("a picture") };
+    assert_eq!((photo.resized_width, photo.resized_height), (341, 256));
+    // round(117 / 2) and 32 / 2.
+    assert_eq!((photo.crop_left, photo.crop_top, photo.crop_px), (58, 16, 224));
+    // A quarter turn swaps the sides.
+    let stored_wide = turned.width > turned.height;
+    assert_eq!(turned.resized_width < turned.resized_height, stored_wide, "{turned:?}");
+}
+
+#[test]
+fn a_clip_of_which_something_is_missing_is_partial_and_says_why() {
+    let whole = fixture("tone.flac");
+    let limited = DecodeLimits { analysed_audio: Duration::from_millis(200), ..limits() };
+    let facts = sound_facts(&whole, &limited);
+    assert_eq!((facts.end, facts.is_partial()), (SoundEnd::AnalysedLength, true));
+    assert!((facts.decoded_seconds - 0.2).abs() < 1e-3, "{facts:?}");
+    for name in ["tone.flac", "pcm16.wav", "tone.mp3", "tone.aac"] {
+        let bytes = fixture(name);
+        let facts = sound_facts(&bytes[..bytes.len() / 2], &limits());
+        assert!(facts.is_partial(), "{name}: {facts:?}");
+    }
 }

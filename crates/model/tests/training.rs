@@ -102,6 +102,34 @@ fn equal_seeds_train_equally_and_a_state_file_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_progress_file_holds_the_best_weights_beside_the_last_ones() {
+    let _alone = alone();
+    let (rows, examples) = text_examples();
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("text.state");
+    let inputs: Vec<TextInput> = examples.iter().map(|example| example.input.clone()).collect();
+    let mut trainer = text_trainer(rows, 5);
+    trainer.epoch(&examples).unwrap();
+    trainer.snapshot();
+    let best = trainer.predict(&inputs).unwrap();
+    trainer.epoch(&examples).unwrap();
+    let last = trainer.predict(&inputs).unwrap();
+    assert_ne!(best, last);
+    trainer.save_progress(&state).unwrap();
+
+    let mut resumed = text_trainer(rows, 99);
+    resumed.load_state(&state).unwrap();
+    assert_close(&resumed.predict(&inputs).unwrap(), &last, 1e-6, "the last weights");
+    assert!(resumed.restore());
+    assert_close(&resumed.predict(&inputs).unwrap(), &best, 1e-6, "the best weights");
+
+    trainer.save_state(&state).unwrap();
+    let mut without = text_trainer(rows, 99);
+    without.load_state(&state).unwrap();
+    assert!(!without.restore(), "a finished network needs no second copy");
+}
+
+#[test]
 fn restoring_brings_the_best_weights_back() {
     let _alone = alone();
     let (rows, examples) = text_examples();

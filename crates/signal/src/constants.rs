@@ -23,5 +23,11 @@ pub const F_MIN_HZ: f64 = 32.703;
 /// Window and FFT length of the mel spectrogram, in samples.
 pub const N_FFT: usize = 2_048;
 
+/// Bands of the mel spectrogram under the cepstral coefficients; `librosa.feature.mfcc`'s default.
+pub const MFCC_MELS: usize = 128;
+
+/// Mel-frequency cepstral coefficients of a frame; `librosa.feature.mfcc`'s default.
+pub const MFCC_COEFFICIENTS: usize = 20;
+
 /// The lowest value of a decibel spectrogram, and the value of padding. The loudest is 0 dB.
 pub const FLOOR_DB: f32 = -80.0;

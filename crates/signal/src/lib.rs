@@ -3,6 +3,7 @@
 //! ```text
 //! interleaved PCM ─► downmix ─► resample ─► ConstantQ ─► to_db ─► segments
 //!                                          MelSpectrogram ─► power_to_db ─┘
+//!                                                         └─► Mfcc
 //! ```
 //!
 //! Everything here is a pure function of its input: no threads, no clocks, no I/O. Two calls with
@@ -10,7 +11,7 @@
 //! may differ in the last places, because the FFT library picks its code path at run time.
 //!
 //! Kernels and FFT plans are built once, when the object is made, and are only read afterwards:
-//! [`ConstantQ`], [`MelSpectrogram`] and [`CqtFrontEnd`] are `Send + Sync`, and one of each serves
+//! [`ConstantQ`], [`MelSpectrogram`], [`Mfcc`] and [`CqtFrontEnd`] are `Send + Sync`, and one of each serves
 //! a whole process behind an `Arc`. Scratch memory belongs to the call.
 //!
 //! | clip | what happens |
@@ -26,6 +27,7 @@ pub mod constants;
 mod error;
 mod front_end;
 mod mel;
+mod mfcc;
 mod pcm;
 mod resample;
 mod spectrogram;
@@ -34,6 +36,7 @@ pub use constant_q::{ConstantQ, CqtParams};
 pub use error::SignalError;
 pub use front_end::CqtFrontEnd;
 pub use mel::{MelParams, MelSpectrogram};
+pub use mfcc::Mfcc;
 pub use pcm::{MAX_ABS_SAMPLE, downmix};
 pub use resample::{MAX_RATE_HZ, MIN_RATE_HZ, resample};
 pub use spectrogram::{Segment, Spectrogram, power_to_db, segments, to_db};

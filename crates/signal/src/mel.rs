@@ -98,6 +98,13 @@ impl MelSpectrogram {
     }
 }
 
+impl MelParams {
+    /// Place of a frequency on the axis of bands: 0 in the middle of the lowest, 1 in the middle of the next.
+    pub fn band_of_hz(&self, hz: f64) -> f64 {
+        hz_to_mel(hz) / hz_to_mel(f64::from(self.sample_rate_hz) / 2.0) * (self.n_mels + 1) as f64 - 1.0
+    }
+}
+
 impl fmt::Debug for MelSpectrogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MelSpectrogram").field("params", &self.params).finish_non_exhaustive()
@@ -164,6 +171,7 @@ mod tests {
         let loudest = (0..96).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).unwrap();
         // 1 kHz is 15 mel, band centres lie at (i + 1) * top / 97.
         let expected = 15.0 / hz_to_mel(11_025.0) * 97.0 - 1.0;
+        assert!((PARAMS.band_of_hz(1_000.0) - expected).abs() < 1e-9);
         assert!((loudest as f64 - expected).abs() <= 1.0, "band {loudest}, expected {expected}");
     }
 

@@ -3,7 +3,7 @@
 use crate::constants::FLOOR_DB;
 
 /// Smallest power that counts; librosa's `amin`. Keeps the logarithm finite.
-const POWER_FLOOR: f32 = 1e-10;
+pub(crate) const POWER_FLOOR: f32 = 1e-10;
 
 /// A time-frequency array, time-major.
 ///

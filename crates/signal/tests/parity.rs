@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, N_FFT, SAMPLE_RATE_HZ};
-use jtav_signal::{ConstantQ, CqtFrontEnd, CqtParams, MelParams, MelSpectrogram, Spectrogram, power_to_db, resample};
+use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ};
+use jtav_signal::{
+    ConstantQ, CqtFrontEnd, CqtParams, MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db, resample,
+};
 use safetensors::SafeTensors;
 
 const PARAMS: CqtParams = CqtParams {
@@ -124,6 +126,17 @@ fn mel_power_and_its_decibels_equal_librosas() {
     println!("mel: largest difference {error:.2e} of the peak power, {error_db:.5} dB");
     assert!(error <= 1e-5, "{error:e}");
     assert!(error_db <= 0.01, "{error_db} dB");
+}
+
+#[test]
+fn mfcc_equal_librosas() {
+    let got = Mfcc::standard().unwrap().coefficients(&clip()).unwrap();
+    assert_eq!((got.frames, got.bins), (1 + clip().len() / HOP_LENGTH, MFCC_COEFFICIENTS));
+    let want = floats(&fixture("front_end.safetensors"), "mfcc");
+    let largest = want.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    let error = largest_difference(&got.values, &want) / largest;
+    println!("MFCC: largest difference {error:.2e} of the largest coefficient");
+    assert!(error <= 1e-4, "{error:e}");
 }
 
 #[test]

@@ -217,16 +217,21 @@ pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
     Fetcher::new(params).context("media downloads")
 }
 
-fn decode_params(settings: &Settings) -> DecodeParams {
+/// What the settings allow a decoder.
+pub fn decode_limits(settings: &Settings) -> DecodeLimits {
     let media = &settings.media;
+    DecodeLimits {
+        max_pixels: media.max_pixels,
+        max_audio: Duration::from_secs(u64::from(media.max_decoded_audio_seconds)),
+        analysed_audio: Duration::from_secs(u64::from(media.analysed_audio_seconds)),
+        ..DecodeLimits::default()
+    }
+}
+
+fn decode_params(settings: &Settings) -> DecodeParams {
     DecodeParams {
-        limits: DecodeLimits {
-            max_pixels: media.max_pixels,
-            max_audio: Duration::from_secs(u64::from(media.max_decoded_audio_seconds)),
-            analysed_audio: Duration::from_secs(u64::from(media.analysed_audio_seconds)),
-            ..DecodeLimits::default()
-        },
-        workers: media.decode_worker_count(),
+        limits: decode_limits(settings),
+        workers: settings.media.decode_worker_count(),
         max_queued: settings.ingest.max_in_flight_posts * 2,
     }
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jtav_trainer::dataset::Split;
+use jtav_trainer::inspect::AudioFeatures;
 
 /// Labels a live social feed: text, sound and pictures in, sentiment, moods and embeddings out.
 #[derive(Debug, Parser)]
@@ -12,6 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     after_help = "First steps:\n  jtav demo                                   see a real feed being labelled, nothing needed\n  \
                   jtav label posts.jsonl                      label a file of posts\n  \
+                  jtav evaluate --data DIR                    what the model is worth on a data pack\n  \
+                  jtav inspect audio song.mp3                 what an encoder sees of a file\n  \
                   jtav run --config config/production.toml    the worker, on your Kafka and Redis\n\n\
                   Exit codes: 0 fine, 1 failure, 2 usage, 65 unreadable input, 69 broker or store out of reach,\n\
                   70 device fault, 75 drain deadline passed, 78 settings.\n\
@@ -48,6 +52,11 @@ pub enum Command {
     Feed(FeedArgs),
     /// Train the networks on a data pack and write a checkpoint with its model card.
     Train(TrainArgs),
+    /// Score a checkpoint on a split of a data pack, in all seven combinations of modalities, or a file of predictions.
+    Evaluate(EvaluateArgs),
+    /// Show what an encoder sees of one file: decoded facts, features, attention.
+    #[command(subcommand)]
+    Inspect(InspectCommand),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -175,7 +184,9 @@ pub struct FeedArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
-                        image, fusion; finished ones are kept in the work folder and reused."
+                        image, fusion. A stage that --stages leaves out is\n\
+                        taken from the work folder. A killed run goes on with the same command and --resume, within a stage too.\n\
+                        The work folder gets the curves as curves.csv and curves.png."
 )]
 pub struct TrainArgs {
     /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
@@ -205,12 +216,194 @@ pub struct TrainArgs {
     /// Leave the test split alone.
     #[arg(long)]
     pub no_test: bool,
+    /// Go on where a killed run with the same settings and work folder stood; it ends with the same weights.
+    #[arg(long)]
+    pub resume: bool,
     /// A setting of the training, for example `text.dropout=0.4` or `image.plan.epochs=8`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// The report as one line of JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `jtav evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  jtav evaluate --data services/feed-simulator/sample-feed --split test\n  \
+                  JTAV_DATA_DIR=/data jtav evaluate --data polarity-posts --checkpoint models/mine --split validation --plot ece.png\n  \
+                  jtav evaluate --predictions predictions.json --json | jq .auc\n\n\
+                  A file of predictions is {\"scores\": [0.91, 0.2], \"labels\": [1, 0], \"threshold\": 0.5}: positive when score >= threshold.\n\
+                  With one class `auc` and `auc_hard` are null and all else is computed. --out DIR gets evaluation.json,\n\
+                  predictions.jsonl (a line per post) and reliability.png. Look at a test split once, at the end.\n\
+                  Exit code 65: a data pack or a file of predictions that cannot be used.")]
+pub struct EvaluateArgs {
+    /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
+    #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
+    pub data: Option<PathBuf>,
+    /// Checkpoint to score.
+    #[arg(long, value_name = "DIR", default_value = "models/jtav-modern")]
+    pub checkpoint: PathBuf,
+    /// Which posts of the pack.
+    #[arg(long, value_name = "NAME", value_enum, default_value = "test")]
+    pub split: SplitArg,
+    /// Score these predictions, whoever made them, in place of a checkpoint.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache"])]
+    pub predictions: Option<PathBuf>,
+    /// All figures as one line of JSON, last on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the reliability diagram of the full combination here.
+    #[arg(long, value_name = "FILE.png")]
+    pub plot: Option<PathBuf>,
+    /// Write all figures, the predictions and the diagram here.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// `auto`, `cpu` or `cuda:0`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Where decoded features are kept [default: .cache/features].
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Seed of the bootstrap intervals [default: 20].
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// Splits of a data pack.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SplitArg {
+    /// Where weights were fitted.
+    Train,
+    /// Where epochs, temperatures and thresholds were chosen.
+    Validation,
+    /// To be looked at once.
+    Test,
+}
+
+impl From<SplitArg> for Split {
+    fn from(split: SplitArg) -> Self {
+        match split {
+            SplitArg::Train => Self::Train,
+            SplitArg::Validation => Self::Validation,
+            SplitArg::Test => Self::Test,
+        }
+    }
+}
+
+/// `jtav inspect`.
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "The file goes through the decoders, limits and networks of the worker; what it would leave out is refused with\n\
+                  the same reason and exit code 65.\n\n\
+                  Examples:\n  jtav inspect audio song.mp3 --picture song.png\n  jtav inspect image photo.jpg --save photo.npy --json\n  \
+                  echo 'what a lovely day' | jtav inspect text -"
+)]
+pub enum InspectCommand {
+    /// A clip: facts of the file, the constant-Q spectrogram, attention per second.
+    Audio(InspectAudioArgs),
+    /// A picture: facts of the file, the crop, the cells that argue for the label.
+    Image(InspectImageArgs),
+    /// A text: words, rows of the embedding table, attention per word.
+    Text(InspectTextArgs),
+}
+
+/// Which network, and how to answer.
+#[derive(Debug, Args)]
+pub struct NetworkArgs {
+    /// Checkpoint in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: Option<PathBuf>,
+    /// One line of JSON, last on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Settings: the limits of decoding, the device.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// `jtav inspect audio`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "--save writes f32 [frames, bins] of all that is analysed (media.analysed_audio_seconds, 30 by default), in dB\n\
+                  below the loudest value, with librosa 0.11's conventions: 22,050 Hz mono, hop 1024, centred frames,\n\
+                  96 bins. `cqt` is what the encoder reads; `mel` and `mfcc` (20 coefficients) are for comparison.\n\n\
+                  Example:\n  jtav inspect audio song.mp3 --picture song.png --save song.npy"
+)]
+pub struct InspectAudioArgs {
+    /// MP3, AAC/M4A, FLAC, Ogg Vorbis or WAV.
+    pub file: PathBuf,
+    /// Write the features here, before they are cut into segments and standardised.
+    #[arg(long, value_name = "FILE.npy")]
+    pub save: Option<PathBuf>,
+    /// Draw the features with axes and the attention per second here.
+    #[arg(long, value_name = "FILE.png")]
+    pub picture: Option<PathBuf>,
+    /// Which features.
+    #[arg(long, value_enum, default_value = "cqt")]
+    pub features: FeaturesArg,
+    /// Network and form of the answer.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+/// Features of a clip.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FeaturesArg {
+    /// Constant-Q in dB, what the encoder reads.
+    Cqt,
+    /// Mel in dB.
+    Mel,
+    /// Mel-frequency cepstral coefficients.
+    Mfcc,
+}
+
+impl From<FeaturesArg> for AudioFeatures {
+    fn from(features: FeaturesArg) -> Self {
+        match features {
+            FeaturesArg::Cqt => Self::ConstantQ,
+            FeaturesArg::Mel => Self::Mel,
+            FeaturesArg::Mfcc => Self::Mfcc,
+        }
+    }
+}
+
+/// `jtav inspect image`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "--save writes f32 [3, 224, 224]: upright, alpha over white, shorter side 256, centre 224, scaled to [0, 1], less\n\
+                  ImageNet's mean over its deviation.\n\n\
+                  Example:\n  jtav inspect image photo.jpg --picture seen.png"
+)]
+pub struct InspectImageArgs {
+    /// JPEG, PNG, WebP or GIF.
+    pub file: PathBuf,
+    /// Write the normalised crop here.
+    #[arg(long, value_name = "FILE.npy")]
+    pub save: Option<PathBuf>,
+    /// Draw the crop and its cells here.
+    #[arg(long, value_name = "FILE.png")]
+    pub picture: Option<PathBuf>,
+    /// Network and form of the answer.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+/// `jtav inspect text`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Several files are the parts of one post: the one with the most words is read, the others gate its words.\n\n\
+                  Examples:\n  echo 'what a lovely day' | jtav inspect text -\n  jtav inspect text lyrics.txt caption.txt --json"
+)]
+pub struct InspectTextArgs {
+    /// Text files, or `-` for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write the attention per word here, f32 [words].
+    #[arg(long, value_name = "FILE.npy")]
+    pub save: Option<PathBuf>,
+    /// Network and form of the answer.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 }
 
 /// `jtav config`.

@@ -161,7 +161,7 @@ fn table(evaluation: &Evaluation) -> String {
     rows.sort_by_key(|(name, _)| name.matches('+').count());
     for (name, figures) in rows {
         let m = &figures.metrics;
-        let interval = figures.auc_interval.map_or_else(String::new, |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
+        let interval = figures.intervals.auc.map_or_else(String::new, |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
         let _ = writeln!(
             text,
             "| {name} | {}{interval} | {} ({}) | {} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} |",
@@ -259,8 +259,9 @@ fn thousands(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bootstrap::{Interval, Intervals};
     use crate::evaluation::MoodFigures;
-    use crate::metrics::{Interval, Metrics};
+    use crate::metrics::Metrics;
     use crate::report::{SplitSize, samples};
 
     fn evaluation(split: Split, auc: Option<f64>) -> Evaluation {
@@ -277,9 +278,13 @@ mod tests {
         };
         let figures = SubsetFigures {
             metrics,
-            auc_interval: auc.map(|auc| Interval { low: auc - 0.1, high: auc + 0.05 }),
+            intervals: Intervals {
+                auc: auc.map(|auc| Interval { low: auc - 0.1, high: auc + 0.05 }),
+                ..Intervals::default()
+            },
             auc_present: auc,
             n_present: 300,
+            scored: Vec::new(),
         };
         let subsets = ["text", "text+audio+image", "image"].map(|name| (name.to_owned(), figures.clone()));
         let moods = Some(MoodFigures { accuracy: 0.4, majority: 0.35, n: 166 });

@@ -5,8 +5,9 @@ use anyhow::Context;
 use jtav_model::{FusionInput, ModalitySet};
 use serde::Serialize;
 
+use crate::bootstrap::{Intervals, intervals};
 use crate::dataset::{MOODS, Split};
-use crate::metrics::{Interval, Metrics, auc, auc_interval};
+use crate::metrics::{Metrics, auc};
 
 /// Resamples behind every interval.
 pub const BOOTSTRAP_RESAMPLES: usize = 1000;
@@ -39,12 +40,15 @@ pub struct SubsetFigures {
     /// Over every post of the split.
     #[serde(flatten)]
     pub metrics: Metrics,
-    /// 95 % bootstrap interval of `auc`, over posts.
-    pub auc_interval: Option<Interval>,
+    /// 95 % bootstrap intervals over posts.
+    pub intervals: Intervals,
     /// AUC over the posts that have at least one part of the subset.
     pub auc_present: Option<f64>,
     /// How many those are.
     pub n_present: usize,
+    /// What was said of each post, in the order of the posts; not part of a report.
+    #[serde(skip)]
+    pub scored: Vec<Scored>,
 }
 
 /// How often the most probable mood is the right one, over posts with music.
@@ -105,25 +109,26 @@ pub fn evaluate(
             scored[at] = *answer;
         }
         let figures =
-            figures(&scored, &labels, &present, seed).with_context(|| format!("scoring {split} by {subset}"))?;
+            figures(scored, &labels, &present, seed).with_context(|| format!("scoring {split} by {subset}"))?;
         if subset == ModalitySet::FULL {
-            moods = mood_figures(&scored, posts);
+            moods = mood_figures(&figures.scored, posts);
         }
         subsets.push((subset.to_string(), figures));
     }
     Ok(Evaluation { split, base_rate, subsets, moods })
 }
 
-fn figures(scored: &[Scored], labels: &[bool], present: &[usize], seed: u64) -> anyhow::Result<SubsetFigures> {
+fn figures(scored: Vec<Scored>, labels: &[bool], present: &[usize], seed: u64) -> anyhow::Result<SubsetFigures> {
     let scores: Vec<f64> = scored.iter().map(|post| post.probability).collect();
     let predictions: Vec<bool> = scored.iter().map(|post| post.positive).collect();
     let (present_scores, present_labels): (Vec<f64>, Vec<bool>) =
         present.iter().map(|&at| (scores[at], labels[at])).unzip();
     Ok(SubsetFigures {
         metrics: Metrics::of_predictions(&scores, labels, &predictions)?,
-        auc_interval: auc_interval(&scores, labels, BOOTSTRAP_RESAMPLES, seed),
+        intervals: intervals(&scores, labels, &predictions, BOOTSTRAP_RESAMPLES, seed),
         auc_present: auc(&present_scores, &present_labels),
         n_present: present.len(),
+        scored,
     })
 }
 

@@ -18,7 +18,7 @@ use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, HOP_LENGTH, SAMPLE_RATE_HZ};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use crate::dataset::{DataPack, MediaFile, sha256_hex};
+use crate::dataset::{MediaFile, Post, sha256_hex};
 use crate::decode::{decode_audio, decode_picture};
 use crate::progress::Progress;
 
@@ -45,7 +45,7 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// The features of a pack, in memory.
+/// The features of posts, in memory.
 #[derive(Debug, Default)]
 pub struct Features {
     audio: HashMap<PathBuf, Arc<[f32]>>,
@@ -69,17 +69,22 @@ impl Features {
         self.image.get(&file.path)
     }
 
-    /// Reads, or decodes and keeps, the features of every file that a post of `pack` names, on `threads` threads.
+    /// Reads, or decodes and keeps, the features of every file that one of `posts` names, on `threads` threads.
     ///
     /// # Errors
     /// A file that is missing, or is not the one that the pack describes; a cache folder that cannot be written.
     /// A file that does not decode is no error but listed in [`unreadable`](Self::unreadable).
-    pub fn load(pack: &DataPack, cache: &Path, threads: usize, progress: &dyn Progress) -> anyhow::Result<Self> {
+    pub fn load<'a>(
+        posts: impl IntoIterator<Item = &'a Post>,
+        cache: &Path,
+        threads: usize,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Self> {
         let folder = cache.join(front_end_version());
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         // Ordered, so that runs report the same files in the same order.
         let mut files: BTreeMap<&Path, (Modality, &Arc<MediaFile>)> = BTreeMap::new();
-        for post in &pack.posts {
+        for post in posts {
             for (modality, file) in [(Modality::Audio, &post.audio), (Modality::Image, &post.image)] {
                 if let Some(file) = file {
                     files.insert(&file.path, (modality, file));
@@ -244,6 +249,7 @@ pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::DataPack;
     use crate::progress::Silent;
 
     /// A one-pixel GIF, red.
@@ -281,9 +287,9 @@ mod tests {
     fn a_second_run_reads_the_same_features_without_decoding() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), GIF);
-        let first = Features::load(&pack, cache.path(), 2, &Silent).unwrap();
+        let first = Features::load(&pack.posts, cache.path(), 2, &Silent).unwrap();
         assert_eq!((first.decoded, first.from_cache, first.unreadable.len()), (2, 0, 0));
-        let second = Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        let second = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
         assert_eq!((second.decoded, second.from_cache), (0, 2));
 
         let post = &pack.posts[0];
@@ -304,11 +310,11 @@ mod tests {
     fn a_damaged_feature_is_made_anew() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), GIF);
-        Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
         for entry in std::fs::read_dir(cache.path().join(front_end_version())).unwrap() {
             std::fs::write(entry.unwrap().path(), b"half a fi").unwrap();
         }
-        let again = Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        let again = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
         assert_eq!((again.decoded, again.from_cache, again.unreadable.len()), (2, 0, 0));
     }
 
@@ -316,12 +322,12 @@ mod tests {
     fn a_file_that_does_not_decode_is_listed_and_one_that_is_another_is_an_error() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), b"no picture at all");
-        let features = Features::load(&pack, cache.path(), 1, &Silent).unwrap();
+        let features = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
         assert_eq!(features.unreadable.len(), 1);
         assert!(features.picture(pack.posts[0].image.as_ref().unwrap()).is_none());
 
         std::fs::write(folder.path().join("a.wav"), b"swapped").unwrap();
-        let message = Features::load(&pack, cache.path(), 1, &Silent).unwrap_err().to_string();
+        let message = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap_err().to_string();
         assert!(message.contains("a.wav: sha256 is"), "{message}");
     }
 

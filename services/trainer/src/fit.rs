@@ -18,7 +18,7 @@ pub struct FitPlan {
 }
 
 /// How the network does on the validation split.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Area under the ROC curve, 0.5 where one class is missing.
     pub auc: f64,
@@ -63,20 +63,42 @@ pub(crate) trait Learner {
     fn validate(&mut self) -> anyhow::Result<Validation>;
     fn snapshot(&mut self);
     fn restore(&mut self) -> bool;
+    /// Keeps everything that going on from here needs, `done` included.
+    fn keep(&mut self, done: &FitProgress) -> anyhow::Result<()>;
 }
 
-/// Trains `learner`; at the end it holds the weights of the best epoch.
+/// Where a training stands between two epochs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct FitProgress {
+    /// Every epoch that was run.
+    pub curve: Vec<CurvePoint>,
+    /// Best epoch so far, from 1.
+    pub best: Option<(usize, Validation)>,
+    /// Wall seconds so far.
+    pub seconds: f64,
+}
+
+impl FitProgress {
+    /// Whether patience is used up.
+    fn is_over(&self, plan: FitPlan) -> bool {
+        let epoch = self.curve.len();
+        epoch >= plan.epochs || self.best.is_some_and(|(best, _)| epoch - best >= plan.patience.max(1))
+    }
+}
+
+/// Trains `learner` on from `done`, which is empty for a fresh one; at the end it holds the weights of the best epoch.
 pub(crate) fn fit(
     name: &str,
     learner: &mut dyn Learner,
     plan: FitPlan,
+    mut done: FitProgress,
     progress: &dyn Progress,
 ) -> anyhow::Result<FitReport> {
-    let started = std::time::Instant::now();
-    let mut curve: Vec<CurvePoint> = Vec::new();
-    let mut best: Option<(usize, Validation)> = None;
+    let (started, before) = (std::time::Instant::now(), done.seconds);
     progress.start(name, plan.epochs as u64);
-    for epoch in 1..=plan.epochs {
+    progress.advance(done.curve.len() as u64);
+    while !done.is_over(plan) {
+        let epoch = done.curve.len() + 1;
         let learning_rate = plan.learning_rate * cosine(epoch - 1, plan.epochs);
         learner.set_learning_rate(learning_rate);
         let report = learner.epoch().with_context(|| format!("{name}, epoch {epoch}"))?;
@@ -86,7 +108,7 @@ pub(crate) fn fit(
             report.loss
         );
         let validation = learner.validate().with_context(|| format!("{name}, validation of epoch {epoch}"))?;
-        curve.push(CurvePoint {
+        done.curve.push(CurvePoint {
             epoch,
             learning_rate,
             train_loss: f64::from(report.loss),
@@ -94,24 +116,24 @@ pub(crate) fn fit(
             validation_log_loss: validation.log_loss,
             seconds: f64::from(report.seconds),
         });
-        if best.is_none_or(|(_, best)| is_better(validation, best)) {
-            best = Some((epoch, validation));
+        if done.best.is_none_or(|(_, best)| is_better(validation, best)) {
+            done.best = Some((epoch, validation));
             learner.snapshot();
         }
-        let best_epoch = best.map_or(epoch, |(epoch, _)| epoch);
+        done.seconds = before + started.elapsed().as_secs_f64();
+        learner.keep(&done).with_context(|| format!("{name}, keeping epoch {epoch}"))?;
+        let best_epoch = done.best.map_or(epoch, |(epoch, _)| epoch);
         progress.advance(1);
         progress.note(&format!(
             "epoch {epoch}: loss {:.4}, validation AUC {:.4}, log loss {:.4} (best epoch {best_epoch}, {:.0} s)",
             report.loss, validation.auc, validation.log_loss, report.seconds
         ));
-        if epoch - best_epoch >= plan.patience.max(1) {
-            break;
-        }
     }
+    let FitProgress { curve, best, seconds } = done;
     let (best_epoch, validation) = best.with_context(|| format!("{name}: at least one epoch is needed"))?;
     anyhow::ensure!(learner.restore(), "{name}: the best weights were not kept");
     progress.finish(&format!("best epoch {best_epoch} of {}, validation AUC {:.4}", curve.len(), validation.auc));
-    Ok(FitReport { curve, best_epoch, best_auc: validation.auc, seconds: started.elapsed().as_secs_f64() })
+    Ok(FitReport { curve, best_epoch, best_auc: validation.auc, seconds })
 }
 
 /// The lower log loss. AUC only counts pairs in order: over a few dozen files its best epoch is mostly the luckiest.
@@ -155,11 +177,20 @@ mod tests {
         rates: Vec<f64>,
         kept: Option<usize>,
         restored: Option<usize>,
+        progress: Vec<FitProgress>,
     }
 
     impl Scripted {
         fn new(log_losses: &[f64]) -> Self {
-            Self { log_losses: log_losses.to_vec(), loss: 0.5, epoch: 0, rates: Vec::new(), kept: None, restored: None }
+            Self {
+                log_losses: log_losses.to_vec(),
+                loss: 0.5,
+                epoch: 0,
+                rates: Vec::new(),
+                kept: None,
+                restored: None,
+                progress: Vec::new(),
+            }
         }
     }
 
@@ -181,6 +212,14 @@ mod tests {
             self.restored = self.kept;
             self.kept.is_some()
         }
+        fn keep(&mut self, done: &FitProgress) -> anyhow::Result<()> {
+            self.progress.push(done.clone());
+            Ok(())
+        }
+    }
+
+    fn from_nothing(learner: &mut Scripted, plan: FitPlan) -> anyhow::Result<FitReport> {
+        fit("text", learner, plan, FitProgress::default(), &Silent)
     }
 
     fn plan(epochs: usize, patience: usize) -> FitPlan {
@@ -190,25 +229,42 @@ mod tests {
     #[test]
     fn it_stops_when_patience_is_used_up_and_goes_back_to_the_best_epoch() {
         let mut learner = Scripted::new(&[0.6, 0.4, 0.5, 0.5, 0.3]);
-        let report = fit("text", &mut learner, plan(5, 2), &Silent).unwrap();
+        let report = from_nothing(&mut learner, plan(5, 2)).unwrap();
         assert_eq!((report.best_epoch, report.best_auc, report.curve.len()), (2, 0.2, 4));
         assert_eq!(learner.restored, Some(2));
     }
 
     #[test]
+    fn a_training_taken_up_after_any_epoch_runs_the_same_epochs_at_the_same_step_sizes() {
+        let losses = [0.6, 0.4, 0.5, 0.45, 0.3];
+        let mut whole = Scripted::new(&losses);
+        let expected = from_nothing(&mut whole, plan(5, 2)).unwrap();
+        for epoch in 1..=whole.progress.len() {
+            let mut again = Scripted::new(&losses);
+            let done = whole.progress[epoch - 1].clone();
+            (again.epoch, again.kept) = (epoch, done.best.map(|(best, _)| best));
+            let report = fit("text", &mut again, plan(5, 2), done, &Silent).unwrap();
+            let without_time = |report: &FitReport| (report.curve.clone(), report.best_epoch, report.best_auc);
+            assert_eq!(without_time(&report), without_time(&expected), "after epoch {epoch}");
+            assert_eq!(again.rates, whole.rates[epoch..]);
+            assert_eq!(again.restored, whole.restored);
+        }
+    }
+
+    #[test]
     fn the_step_size_falls_from_the_plan_to_a_twentieth_of_it() {
         let mut learner = Scripted::new(&[0.6, 0.5, 0.4]);
-        fit("text", &mut learner, plan(3, 9), &Silent).unwrap();
+        from_nothing(&mut learner, plan(3, 9)).unwrap();
         assert!((learner.rates[0] - 1.0).abs() < 1e-12 && (learner.rates[2] - 0.05).abs() < 1e-12);
         assert!(learner.rates[1] < 1.0 && learner.rates[1] > 0.05);
     }
 
     #[test]
     fn no_epoch_and_a_diverged_loss_are_errors() {
-        assert!(fit("text", &mut Scripted::new(&[]), plan(0, 1), &Silent).is_err());
+        assert!(from_nothing(&mut Scripted::new(&[]), plan(0, 1)).is_err());
         let mut diverged = Scripted::new(&[0.5]);
         diverged.loss = f32::NAN;
-        let message = fit("text", &mut diverged, plan(1, 1), &Silent).unwrap_err().to_string();
+        let message = from_nothing(&mut diverged, plan(1, 1)).unwrap_err().to_string();
         assert!(message.contains("epoch 1 is NaN"), "{message}");
     }
 

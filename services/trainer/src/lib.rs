@@ -1,4 +1,4 @@
-//! Training: from a data pack to a checkpoint that serves, with a model card that says what it is worth.
+//! Training and evaluation: from a data pack to a checkpoint that serves, with a model card that says what it is worth.
 //!
 //! ```text
 //! DataPack ─► Features (decoded once) ─► text, audio, image encoder, each with its own head
@@ -18,15 +18,21 @@
 //! # }
 //! ```
 //!
+//! [`evaluate`] scores a checkpoint or a file of predictions; [`inspect`] shows what the encoders see of one medium.
+//!
 //! This crate holds no network: those are `jtav-model`'s, in training as in service.
 
+pub mod bootstrap;
 mod card;
 pub mod dataset;
 mod decode;
+pub mod evaluate;
 pub mod evaluation;
 pub mod features;
 mod fit;
+pub mod inspect;
 pub mod metrics;
+mod npy;
 mod options;
 mod progress;
 mod report;
@@ -35,7 +41,8 @@ mod train;
 pub use card::model_card;
 pub use dataset::DataPack;
 pub use fit::{CurvePoint, FitPlan, FitReport, Validation};
-pub use options::{Profile, Stage, TrainOptions};
+pub use npy::npy_f32;
+pub use options::{DEFAULT_CACHE_DIR, Profile, Stage, TrainOptions, resolve_data};
 pub use progress::{Progress, Silent, Terminal};
-pub use report::{SplitSize, StageRecord, TrainReport, curves_csv};
+pub use report::{SplitSize, StageRecord, TrainReport, curves_csv, curves_png};
 pub use train::{score_checkpoint, train, train_encoders};

@@ -3,8 +3,6 @@
 //! Pure functions of scores and labels. `auc` ranks the scores; `auc_hard` is what the paper calls AUC: the area
 //! under the one-point curve of thresholded predictions, which is balanced accuracy.
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 /// Bins of the calibration error.
@@ -71,21 +69,20 @@ impl Metrics {
     /// each post has a threshold of its own. All three slices have the same length.
     pub fn of_predictions(scores: &[f64], labels: &[bool], predictions: &[bool]) -> Result<Self, MetricsError> {
         check(scores, labels, predictions)?;
-        let table = Confusion::count(labels, predictions);
         let n = labels.len() as f64;
-        let [negative, positive] = [table.class(false), table.class(true)];
-        let weighted = |value: fn(&ClassFigures) -> f64| {
-            (negative.support * value(&negative) + positive.support * value(&positive)) / n
-        };
-        let both = negative.support > 0.0 && positive.support > 0.0;
+        let mut table = Confusion::default();
+        for (&label, &prediction) in labels.iter().zip(predictions) {
+            table.add(label, prediction, 1);
+        }
+        let hard = table.figures();
         let squared = scores.iter().zip(labels).map(|(score, &label)| (score - f64::from(u8::from(label))).powi(2));
         Ok(Self {
             auc: auc(scores, labels),
-            auc_hard: both.then(|| (negative.recall() + positive.recall()) / 2.0),
-            f1_weighted: weighted(ClassFigures::f1),
-            precision_weighted: weighted(ClassFigures::precision),
-            accuracy: (negative.right + positive.right) / n,
-            majority: negative.support.max(positive.support) / n,
+            auc_hard: hard.auc,
+            f1_weighted: hard.f1_weighted,
+            precision_weighted: hard.precision_weighted,
+            accuracy: hard.accuracy,
+            majority: hard.majority,
             brier: squared.sum::<f64>() / n,
             ece: expected_calibration_error(scores, labels),
             n: labels.len(),
@@ -143,15 +140,38 @@ fn ratio(part: f64, whole: f64) -> f64 {
 }
 
 /// `[truth][prediction]`.
-struct Confusion([[usize; 2]; 2]);
+#[derive(Default)]
+pub(crate) struct Confusion([[usize; 2]; 2]);
+
+/// The figures of labels alone, whatever the scores behind them.
+pub(crate) struct HardFigures {
+    pub auc: Option<f64>,
+    pub f1_weighted: f64,
+    pub precision_weighted: f64,
+    pub accuracy: f64,
+    pub majority: f64,
+}
 
 impl Confusion {
-    fn count(labels: &[bool], predictions: &[bool]) -> Self {
-        let mut table = [[0; 2]; 2];
-        for (&label, &prediction) in labels.iter().zip(predictions) {
-            table[usize::from(label)][usize::from(prediction)] += 1;
+    /// Counts one example `times` times.
+    pub(crate) fn add(&mut self, label: bool, prediction: bool, times: usize) {
+        self.0[usize::from(label)][usize::from(prediction)] += times;
+    }
+
+    pub(crate) fn figures(&self) -> HardFigures {
+        let [negative, positive] = [self.class(false), self.class(true)];
+        let n = negative.support + positive.support;
+        let weighted = |value: fn(&ClassFigures) -> f64| {
+            ratio(negative.support * value(&negative) + positive.support * value(&positive), n)
+        };
+        let both = negative.support > 0.0 && positive.support > 0.0;
+        HardFigures {
+            auc: both.then(|| (negative.recall() + positive.recall()) / 2.0),
+            f1_weighted: weighted(ClassFigures::f1),
+            precision_weighted: weighted(ClassFigures::precision),
+            accuracy: ratio(negative.right + positive.right, n),
+            majority: ratio(negative.support.max(positive.support), n),
         }
-        Self(table)
     }
 
     fn class(&self, positive: bool) -> ClassFigures {
@@ -191,8 +211,7 @@ pub fn auc(scores: &[f64], labels: &[bool]) -> Option<f64> {
 
 /// Bins `[k/15, (k+1)/15)`, the last one closed; weighted mean of |mean score − share of positives|.
 fn expected_calibration_error(scores: &[f64], labels: &[bool]) -> f64 {
-    reliability(scores, labels).iter().map(|bin| (bin.score_sum - bin.positives as f64).abs()).sum::<f64>()
-        / scores.len() as f64
+    reliability(scores, labels).iter().map(ReliabilityBin::gap).sum::<f64>() / scores.len() as f64
 }
 
 /// One bin of a reliability plot.
@@ -206,45 +225,28 @@ pub struct ReliabilityBin {
     pub positives: usize,
 }
 
+impl ReliabilityBin {
+    /// What the bin adds to the calibration error, times the number of all examples.
+    pub(crate) fn gap(&self) -> f64 {
+        (self.score_sum - self.positives as f64).abs()
+    }
+}
+
+/// Index of the bin of a probability.
+pub(crate) fn bin_of(score: f64) -> usize {
+    ((score * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)
+}
+
 /// Examples by the bin of their score; scores must be probabilities.
 pub fn reliability(scores: &[f64], labels: &[bool]) -> [ReliabilityBin; CALIBRATION_BINS] {
     let mut bins = [ReliabilityBin::default(); CALIBRATION_BINS];
     for (&score, &label) in scores.iter().zip(labels) {
-        let bin = &mut bins[((score * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)];
+        let bin = &mut bins[bin_of(score)];
         bin.n += 1;
         bin.score_sum += score;
         bin.positives += usize::from(label);
     }
     bins
-}
-
-/// A percentile interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// 2.5 % of the resamples lie below.
-    pub low: f64,
-    /// 2.5 % of the resamples lie above.
-    pub high: f64,
-}
-
-/// 95 % percentile bootstrap of the AUC over examples (Efron & Tibshirani 1993, chapter 13). `None` when one class is
-/// missing or `resamples` is 0. Resamples without both classes are drawn again, which at the sizes used here never
-/// happens more than a handful of times.
-pub fn auc_interval(scores: &[f64], labels: &[bool], resamples: usize, seed: u64) -> Option<Interval> {
-    auc(scores, labels)?;
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut values = Vec::with_capacity(resamples);
-    let (mut drawn_scores, mut drawn_labels) = (vec![0.0; scores.len()], vec![false; labels.len()]);
-    while values.len() < resamples {
-        for (score, label) in drawn_scores.iter_mut().zip(&mut drawn_labels) {
-            let pick = random.random_range(0..scores.len());
-            (*score, *label) = (scores[pick], labels[pick]);
-        }
-        values.extend(auc(&drawn_scores, &drawn_labels));
-    }
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values.get((share * (values.len().checked_sub(1)?) as f64).round() as usize).copied();
-    Some(Interval { low: at(0.025)?, high: at(0.975)? })
 }
 
 #[cfg(test)]
@@ -339,7 +341,6 @@ mod tests {
         let metrics = Metrics::at_threshold(&[0.2, 0.8], &[true, true], 0.5).unwrap();
         assert_eq!((metrics.auc, metrics.auc_hard), (None, None));
         assert_eq!((metrics.accuracy, metrics.majority), (0.5, 1.0));
-        assert_eq!(auc_interval(&[0.2, 0.8], &[true, true], 10, 0), None);
     }
 
     #[test]
@@ -349,17 +350,5 @@ mod tests {
         assert!(matches!(error(&[0.5, f64::NAN], &[true, false]), MetricsError::NotAProbability { index: 1, .. }));
         assert!(matches!(error(&[1.5], &[true]), MetricsError::NotAProbability { index: 0, .. }));
         assert!(matches!(error(&[0.5], &[]), MetricsError::Lengths { .. }));
-    }
-
-    #[test]
-    fn the_bootstrap_interval_holds_the_estimate_and_repeats_with_its_seed() {
-        let labels: Vec<bool> = (0..200).map(|i| i % 3 != 0).collect();
-        let scores: Vec<f64> =
-            (0..200).map(|i| (f64::from(i * 37 % 101) + f64::from(u8::from(i % 3 != 0)) * 40.0) / 141.0).collect();
-        let interval = auc_interval(&scores, &labels, 400, 7).unwrap();
-        let estimate = auc(&scores, &labels).unwrap();
-        assert!(interval.low < estimate && estimate < interval.high, "{interval:?} {estimate}");
-        assert!(interval.high - interval.low > 0.02 && interval.high - interval.low < 0.3);
-        assert_eq!(auc_interval(&scores, &labels, 400, 7), Some(interval));
     }
 }

@@ -84,6 +84,9 @@ impl FromStr for Profile {
     }
 }
 
+/// Where decoded features are kept unless another folder is named.
+pub const DEFAULT_CACHE_DIR: &str = ".cache/features";
+
 /// Options of [`train`](crate::train()). [`TrainOptions::new`] has the settings that the bundled checkpoint was
 /// trained with.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +134,8 @@ pub struct TrainOptions {
     /// One short pass of everything over a part of the data, to see that it works. The result is good for nothing
     /// else, and its model card says so.
     pub quick: bool,
+    /// Go on where a killed run with the same settings stood: finished stages and epochs are taken from `work_dir`.
+    pub resume: bool,
     /// The command line, for the model card.
     pub command: String,
     /// What else the model card has to say of this run, one paragraph each: what was tried, what went wrong.
@@ -144,7 +149,7 @@ impl TrainOptions {
             data: data.into(),
             out: out.into(),
             work_dir: ".cache/train".into(),
-            cache_dir: ".cache/features".into(),
+            cache_dir: DEFAULT_CACHE_DIR.into(),
             profile: Profile::Modern,
             stages: Stage::ALL.into_iter().collect(),
             text_plan: FitPlan { epochs: 9, patience: 4, learning_rate: 1.5e-3 },
@@ -161,6 +166,7 @@ impl TrainOptions {
             decode_threads: 2,
             score_test: true,
             quick: false,
+            resume: false,
             command: "jtav train".to_owned(),
             notes: Vec::new(),
         }
@@ -207,9 +213,17 @@ impl TrainOptions {
 
     /// The data pack's folder: `data` itself, else `data` inside `$JTAV_DATA_DIR`.
     pub fn resolve_data(&self) -> anyhow::Result<PathBuf> {
-        let data_dir = std::env::var_os("JTAV_DATA_DIR").map(PathBuf::from);
-        resolve(&self.data, data_dir.as_deref())
+        resolve_data(&self.data)
     }
+}
+
+/// The folder of a data pack: `data` itself, else `data` inside `$JTAV_DATA_DIR`.
+///
+/// # Errors
+/// Neither holds a `posts.jsonl`; the message names both.
+pub fn resolve_data(data: &Path) -> anyhow::Result<PathBuf> {
+    let data_dir = std::env::var_os("JTAV_DATA_DIR").map(PathBuf::from);
+    resolve(data, data_dir.as_deref())
 }
 
 /// About ten thousand short texts: without this much noise the network knows them by heart after three epochs.

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use jtav_picture::{CurvePanel, PictureError, curves};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{DataPack, Split};
 use crate::evaluation::Evaluation;
-use crate::fit::FitReport;
+use crate::fit::{CurvePoint, FitPlan, FitReport};
 use crate::options::Stage;
 
 /// How one network was trained. Kept in the work folder beside its weights, so that a later run that takes the
@@ -25,6 +26,9 @@ pub struct StageRecord {
     pub quick: bool,
     /// Optimiser, augmentation and regularisation.
     pub settings: serde_json::Value,
+    /// Epochs, patience and step size; `None` in records of versions before it was noted.
+    #[serde(default)]
+    pub plan: Option<FitPlan>,
     /// Trainable values.
     pub parameters: usize,
     /// Training examples: texts, files or posts.
@@ -113,6 +117,25 @@ pub fn curves_csv(stages: &[StageRecord]) -> String {
     csv
 }
 
+/// The training curves as a PNG, a panel per stage: training loss (augmentation and dropout on) and validation log
+/// loss, with the epoch that was kept.
+///
+/// # Errors
+/// Those of the drawing; a record without an epoch.
+pub fn curves_png(stages: &[StageRecord]) -> Result<Vec<u8>, PictureError> {
+    let panel = |record: &StageRecord| {
+        let point = |point: &CurvePoint| (point.epoch, point.train_loss, point.validation_log_loss);
+        let best =
+            format!("{}: validation AUC {:.3} at epoch {}", record.stage, record.fit.best_auc, record.fit.best_epoch);
+        CurvePanel {
+            title: best,
+            points: record.fit.curve.iter().map(point).collect(),
+            kept_epoch: record.fit.best_epoch,
+        }
+    };
+    curves(&stages.iter().map(panel).collect::<Vec<_>>())
+}
+
 /// Writes a JSON file, readable.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value).with_context(|| format!("packing {}", path.display()))?;
@@ -122,13 +145,17 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<
 
 /// Writes a text file.
 pub(crate) fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes any file.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]
 pub(crate) mod samples {
     use super::*;
-    use crate::fit::CurvePoint;
 
     pub(crate) fn record(stage: Stage) -> StageRecord {
         let point = |epoch| CurvePoint {
@@ -145,6 +172,7 @@ pub(crate) mod samples {
             seed: 20,
             quick: false,
             settings: serde_json::json!({"dropout": 0.4}),
+            plan: Some(FitPlan { epochs: 2, patience: 1, learning_rate: 0.001 }),
             parameters: 1_234_567,
             train_examples: 100,
             validation_examples: 10,

@@ -1,10 +1,17 @@
 //! A trial run over a pack that is made here: three splits of eight posts, tones and one-pixel pictures.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jtav_model::{Checkpoint, DeviceChoice};
 use jtav_trainer::dataset::sha256_hex;
-use jtav_trainer::{Silent, Stage, TrainOptions, train, train_encoders};
+use jtav_trainer::{Progress, Silent, Stage, StageRecord, TrainOptions, train, train_encoders};
+
+/// libtorch's random numbers are the process's: two trainings at a time would not repeat.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn gif(red: u8, green: u8) -> Vec<u8> {
     let mut file = b"GIF89a\x01\x00\x01\x00\x80\x00\x00".to_vec();
@@ -72,6 +79,7 @@ fn options(pack: &Path, root: &Path, name: &str) -> TrainOptions {
 
 #[test]
 fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
+    let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make_pack(pack.path());
     let first = options(pack.path(), root.path(), "first");
@@ -115,6 +123,7 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
 
 #[test]
 fn a_stage_that_was_never_trained_cannot_be_taken_over() {
+    let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make_pack(pack.path());
     let mut only_text = options(pack.path(), root.path(), "run");
@@ -134,4 +143,65 @@ fn a_stage_that_was_never_trained_cannot_be_taken_over() {
     std::fs::write(&posts, shortened).unwrap();
     let message = format!("{:#}", train(&fusion, &Silent).unwrap_err());
     assert!(message.contains("trained on another data pack"), "{message}");
+}
+
+/// Panics once a given epoch of a given stage has been kept, as a killed process would end there.
+struct KilledAfter {
+    stage: Stage,
+    epoch: usize,
+    task: Mutex<String>,
+}
+
+impl Progress for KilledAfter {
+    fn start(&self, task: &str, _total: u64) {
+        *self.task.lock().unwrap() = task.to_owned();
+    }
+    fn advance(&self, _steps: u64) {}
+    fn note(&self, text: &str) {
+        let task = self.task.lock().unwrap().clone();
+        let killed = task == self.stage.name() && text.starts_with(&format!("epoch {}:", self.epoch));
+        assert!(!killed, "killed, on purpose");
+    }
+    fn finish(&self, _summary: &str) {}
+}
+
+#[test]
+fn a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroken_one() {
+    let _alone = alone();
+    let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_pack(pack.path());
+    let of_three_epochs = |name: &str| {
+        let mut options = options(pack.path(), root.path(), name);
+        options.quick = false;
+        options.score_test = false;
+        for plan in [&mut options.text_plan, &mut options.audio_plan, &mut options.image_plan, &mut options.fusion_plan]
+        {
+            (plan.epochs, plan.patience) = (3, 3);
+        }
+        options
+    };
+    let unbroken = train(&of_three_epochs("unbroken"), &Silent).unwrap();
+
+    let mut broken = of_three_epochs("broken");
+    for (stage, epoch) in [(Stage::Text, 2), (Stage::Image, 1)] {
+        let killer = KilledAfter { stage, epoch, task: Mutex::default() };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| train(&broken, &killer))).unwrap_err();
+        assert!(broken.work_dir.join(format!("{stage}.epoch-{epoch}.state")).is_file());
+        broken.resume = true;
+    }
+    // Other settings cannot go on with what was begun.
+    let mut other = broken.clone();
+    other.image.dropout = 0.1;
+    let message = format!("{:#}", train(&other, &Silent).unwrap_err());
+    assert!(message.contains("the stage `image` was begun") && message.contains("--resume"), "{message}");
+
+    let resumed = train(&broken, &Silent).unwrap();
+    assert_eq!(resumed.model_version, unbroken.model_version, "the version is the hash of the weights");
+    for (a, b) in resumed.stages.iter().zip(&unbroken.stages) {
+        let losses = |record: &StageRecord| record.fit.curve.iter().map(|p| p.train_loss).collect::<Vec<_>>();
+        assert_eq!((a.fit.best_epoch, losses(a)), (b.fit.best_epoch, losses(b)), "{}", a.stage);
+    }
+    let left: Vec<_> = std::fs::read_dir(&broken.work_dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains(".epoch-")), "{left:?}");
+    assert!(std::fs::read(broken.work_dir.join("curves.png")).unwrap().starts_with(b"\x89PNG"));
 }

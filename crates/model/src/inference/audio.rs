@@ -66,12 +66,29 @@ impl AudioNetwork {
         (SEGMENT_FRAMES as f64 * FRAME_SECONDS / steps_of_frames(SEGMENT_FRAMES) as f64) as f32
     }
 
+    /// Attention over time as the share of each second of the clip, from one value per time step.
+    pub fn attention_by_second(attention: &[f32]) -> Vec<f32> {
+        by_second(attention, Self::seconds_per_step())
+    }
+
     /// Runs one batch of silence.
     pub fn warm_up(&self) -> Result<(), ModelError> {
         let silence = vec![SILENCE_DB; SEGMENT_FRAMES * SEGMENT_BINS];
         let clip = AudioInput { segments: vec![silence; 2], valid_frames: vec![SEGMENT_FRAMES, 100] };
         self.encode(&[clip]).map(drop)
     }
+}
+
+/// A step belongs to the second in which its middle lies.
+fn by_second(attention: &[f32], seconds_per_step: f32) -> Vec<f32> {
+    let mut seconds = vec![0.0_f32; (attention.len() as f32 * seconds_per_step).ceil() as usize];
+    for (step, weight) in attention.iter().enumerate() {
+        let middle = (step as f32 + 0.5) * seconds_per_step;
+        if let Some(second) = seconds.get_mut(middle as usize) {
+            *second += weight;
+        }
+    }
+    seconds
 }
 
 /// Shared with the trainer, so that both average a clip in the same way.
@@ -121,6 +138,15 @@ mod tests {
         let mut segments = vec![(vec![1.0, 0.0], vec![1.0]), (vec![5.0, 4.0], vec![1.0])].into_iter();
         let mean = mean_of_segments(&[150, 50], &mut segments);
         assert_eq!(mean, Encoded { vector: vec![2.0, 1.0], attention: vec![0.75, 0.25] });
+    }
+
+    #[test]
+    fn the_seconds_share_what_the_steps_got() {
+        assert_eq!(by_second(&[0.1, 0.2, 0.0, 0.3, 0.4], 0.5), [0.3, 0.3, 0.4]);
+        assert!(by_second(&[], 0.37).is_empty());
+        let ten_seconds = AudioNetwork::attention_by_second(&[1.0 / 27.0; 27]);
+        assert_eq!(ten_seconds.len(), 10);
+        assert!((ten_seconds.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
 
     #[test]

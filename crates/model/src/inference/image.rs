@@ -56,6 +56,11 @@ impl ImageNetwork {
         Ok(results)
     }
 
+    /// Side in pixels to which the network scales a picture before it looks at it.
+    pub fn resolution_px(&self) -> usize {
+        self.resolution as usize
+    }
+
     /// `bf16` or `f32`.
     pub fn precision(&self) -> &'static str {
         if self.kind == Kind::BFloat16 { "bf16" } else { "f32" }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::networks::{DEVIATION, MEAN};
 use crate::{Modality, ModalitySet, ModelError};
 
 /// Frames of one audio segment: 10 s at 22,050 Hz and hop 1024 (`jtav-spec` 1.4).
@@ -95,6 +96,16 @@ impl Rgb224 {
     /// The pixels.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The picture as the backbone takes it (`jtav-spec` 1.5), `[3, 224, 224]`: scaled to `[0, 1]`, less ImageNet's
+    /// mean, over its deviation, per channel. A network that looks at a smaller picture scales it down first.
+    pub fn normalised(&self) -> Vec<f32> {
+        let channel = |channel: usize| {
+            let values = self.0.iter().skip(channel).step_by(3);
+            values.map(move |&value| (f32::from(value) / 255.0 - MEAN[channel]) / DEVIATION[channel])
+        };
+        (0..3).flat_map(channel).collect()
     }
 }
 
@@ -224,5 +235,16 @@ mod tests {
     fn a_picture_of_another_size_is_refused() {
         assert!(Rgb224::new(vec![0_u8; 3]).is_err());
         assert_eq!(Rgb224::new(vec![7_u8; Rgb224::BYTES]).unwrap().as_bytes().len(), 224 * 224 * 3);
+    }
+
+    #[test]
+    fn a_normalised_picture_holds_one_plane_per_channel() {
+        let pixels: Vec<u8> = [255, 0, 51].repeat(224 * 224);
+        let planes = Rgb224::new(pixels).unwrap().normalised();
+        assert_eq!(planes.len(), Rgb224::BYTES);
+        let expected = [(1.0 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225];
+        for (plane, expected) in planes.chunks(224 * 224).zip(expected) {
+            assert!(plane.iter().all(|value: &f32| (value - expected).abs() < 1e-6), "{} {expected}", plane[0]);
+        }
     }
 }

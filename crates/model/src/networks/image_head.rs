@@ -8,8 +8,8 @@ use crate::parameters::Scope;
 use crate::{Dimensions, ModelError};
 
 /// Per-channel statistics of ImageNet, which torchvision's weights expect.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Pixels on their way into the network.
 pub(crate) struct Pixels;

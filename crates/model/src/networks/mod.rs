@@ -11,7 +11,7 @@ pub(crate) mod zoo;
 
 pub(crate) use att_bigru::{AttBiGru, TextBatch};
 pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};
-pub(crate) use image_head::{ImageForward, ImageModel, Pixels};
+pub(crate) use image_head::{DEVIATION, ImageForward, ImageModel, MEAN, Pixels};
 pub(crate) use joint::{Joint, JointBatch, JointForward};
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::ModelError;
 use crate::checkpoint::{Precision, StoredWeights, encode_weights};
 use crate::parameters::{Parameters, Stored};
 
+/// Begins the names of a snapshot's tensors in a state file; no network has such a name.
+const BEST: &str = "best.";
+
 pub(crate) struct Learner {
     pub parameters: Parameters,
     optimiser: Optimiser,
@@ -135,10 +138,14 @@ impl Learner {
         true
     }
 
-    pub fn save_state(&self, path: &Path) -> Result<(), ModelError> {
+    /// With `with_best` also the weights of the last snapshot, if there is one.
+    pub fn save_state(&self, path: &Path, with_best: bool) -> Result<(), ModelError> {
         let mut tensors: BTreeMap<String, Tensor> =
             self.parameters.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         tensors.extend(self.optimiser.state());
+        for (name, tensor) in self.best.iter().flatten().filter(|_| with_best) {
+            tensors.insert(format!("{BEST}{name}"), tensor.shallow_clone());
+        }
         let metadata = HashMap::from([
             ("epoch".to_owned(), self.epoch.to_string()),
             ("steps".to_owned(), self.optimiser.steps.to_string()),
@@ -167,12 +174,28 @@ impl Learner {
             .iter()
             .map(|(name, tensor)| stored.tensor(name, &tensor.size()))
             .collect::<Result<Vec<Tensor>, ModelError>>()?;
+        let best = self.best_of(&stored)?;
         let _guard = tch::no_grad_guard();
         for ((_, mut target), value) in targets.into_iter().zip(values) {
             target.f_copy_(&value)?;
         }
+        self.best = best.or(self.best.take());
         (self.epoch, self.optimiser.steps, self.seed) = (epoch as usize, steps as i32, seed);
         Ok(())
+    }
+}
+
+impl Learner {
+    /// The snapshot in a state file; `None` where it holds none.
+    fn best_of(&self, stored: &StoredWeights) -> Result<Option<BTreeMap<String, Tensor>>, ModelError> {
+        if !stored.names().any(|name| name.starts_with(BEST)) {
+            return Ok(None);
+        }
+        let tensor = |(name, like): (&String, &Tensor)| {
+            let value = stored.tensor(&format!("{BEST}{name}"), &like.size())?;
+            Ok((name.clone(), value.f_to_device(like.device())?))
+        };
+        self.parameters.tensors.iter().map(tensor).collect::<Result<_, ModelError>>().map(Some)
     }
 }
 
@@ -197,10 +220,17 @@ macro_rules! learner_methods {
 
         /// Writes weights, the optimiser's moments, epoch and seed to one safetensors file.
         pub fn save_state(&self, path: &std::path::Path) -> Result<(), crate::ModelError> {
-            self.learner.save_state(path)
+            self.learner.save_state(path, false)
         }
 
-        /// Takes up a training where [`save_state`](Self::save_state) left it. On an error nothing has changed.
+        /// [`save_state`](Self::save_state) with the last [`snapshot`](Self::snapshot) too: all that is needed to go on
+        /// as if nothing had happened.
+        pub fn save_progress(&self, path: &std::path::Path) -> Result<(), crate::ModelError> {
+            self.learner.save_state(path, true)
+        }
+
+        /// Takes up a training where [`save_state`](Self::save_state) or [`save_progress`](Self::save_progress) left it.
+        /// On an error nothing has changed.
         pub fn load_state(&mut self, path: &std::path::Path) -> Result<(), crate::ModelError> {
             self.learner.load_state(path)
         }

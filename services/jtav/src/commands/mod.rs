@@ -3,7 +3,9 @@
 mod config;
 mod demo;
 mod demo_view;
+mod evaluate;
 mod feed;
+mod inspect;
 mod label;
 mod label_io;
 mod run;
@@ -22,6 +24,8 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Label(arguments) => label::label(&arguments, cli.log_format),
         Command::Feed(arguments) => feed::feed(&arguments, cli.log_format),
         Command::Train(arguments) => train::train(&arguments, cli.log_format),
+        Command::Evaluate(arguments) => evaluate::evaluate(&arguments, cli.log_format),
+        Command::Inspect(command) => inspect::inspect(&command, cli.log_format),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());

@@ -36,6 +36,7 @@ fn options(arguments: &TrainArgs) -> anyhow::Result<TrainOptions> {
     options.cache_dir = arguments.cache.clone().unwrap_or(options.cache_dir);
     options.work_dir = arguments.work.clone().unwrap_or(options.work_dir);
     options.quick = arguments.quick;
+    options.resume = arguments.resume;
     options.score_test = !arguments.no_test;
     options.command = format!("jtav train --data {} --out {}", arguments.data.display(), arguments.out.display());
     for assignment in &arguments.set {

@@ -21,7 +21,7 @@ use crate::evaluation::{EncodedPost, Evaluation, Scored, evaluate};
 use crate::features::Features;
 use crate::options::Stage;
 use crate::progress::Progress;
-use crate::report::{SplitSize, StageRecord, TrainReport, curves_csv, write_json, write_text};
+use crate::report::{SplitSize, StageRecord, TrainReport, write_json, write_text};
 
 /// The encoders in training.
 type Trained = Encoders<TextTrainer, AudioTrainer, ImageTrainer>;
@@ -57,7 +57,7 @@ impl Run<'_> {
         };
         let record = self.fit(Stage::Fusion, &mut trainer, serde_json::to_value(config)?, examples)?;
         let calibration = trainer.calibrate(&validation).context("calibrating on validation")?;
-        self.work.keep(&record, &trainer)?;
+        self.keep(&record, &trainer)?;
         Ok((trainer, calibration, record))
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn finish(
     };
     write_text(&options.out.join("MODEL_CARD.md"), &model_card(&report, pack))?;
     write_json(&run.work.file("report.json"), &report)?;
-    write_text(&run.work.file("curves.csv"), &curves_csv(&report.stages))?;
+    run.work.write_curves(&report.stages)?;
     Ok(report)
 }
 

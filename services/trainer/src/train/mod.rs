@@ -17,21 +17,22 @@ use jtav_model::{Tokenizer, Vocabulary};
 
 use crate::dataset::DataPack;
 use crate::features::Features;
-use crate::fit::fit;
+use crate::fit::{FitProgress, fit};
 use crate::options::{Stage, TrainOptions};
 use crate::progress::Progress;
 use crate::report::{StageRecord, TrainReport};
 
 use encoders::Encoders;
 use network::{Network, WithExamples};
-use state::WorkDir;
+use state::{BegunStage, Origin, WorkDir};
 
 pub use finish::score_checkpoint;
 
 /// Trains as `options` say and writes the checkpoint with its model card to `options.out`.
 ///
-/// Blocking, hours long at worst; may be killed at any time: finished stages are kept in `options.work_dir` and can be
-/// taken over by a run that leaves them out, and files in `options.out` are only replaced at the very end.
+/// Blocking, hours long at worst; may be killed at any time: finished stages and finished epochs are kept in
+/// `options.work_dir`. A run that leaves a stage out takes it over, one with `options.resume` goes on where the killed
+/// one stood and ends with the same weights. Files in `options.out` are only replaced at the very end.
 ///
 /// # Errors
 /// The pack (with file and line), a stage that was left out and is not in the work folder, a loss that diverges, a
@@ -65,6 +66,7 @@ pub fn train_encoders(options: &TrainOptions, progress: &dyn Progress) -> anyhow
             Stage::Fusion => anyhow::bail!("the fusion needs all encoders; use `train`"),
         });
     }
+    run.work.write_curves(&records)?;
     Ok(records)
 }
 
@@ -86,7 +88,7 @@ impl<'a> Run<'a> {
         let pack = DataPack::read(&folder)?;
         let reads_media = options.stages.iter().any(|&stage| stage != Stage::Text);
         let features = match reads_media {
-            true => Features::load(&pack, &options.cache_dir, options.decode_threads, progress)?,
+            true => Features::load(&pack.posts, &options.cache_dir, options.decode_threads, progress)?,
             false => Features::default(),
         };
         for file in &features.unreadable {
@@ -149,9 +151,30 @@ impl<'a> Run<'a> {
         if !self.options.stages.contains(&stage) {
             return self.work.take_over(stage, trainer);
         }
+        if self.options.resume && self.work.finished(stage, &self.origin(stage, &settings)).is_some() {
+            self.progress.start(stage.name(), 0);
+            self.progress.finish("was finished before the run was killed, with these settings");
+            return self.work.take_over(stage, trainer);
+        }
         let record = self.fit(stage, trainer, settings, examples()?)?;
-        self.work.keep(&record, trainer)?;
+        self.keep(&record, trainer)?;
         Ok(record)
+    }
+
+    fn origin(&self, stage: Stage, settings: &serde_json::Value) -> Origin {
+        Origin {
+            posts_sha256: self.pack.posts_sha256.clone(),
+            seed: self.options.seed,
+            quick: self.options.quick,
+            settings: settings.clone(),
+            plan: self.options.plan(stage),
+        }
+    }
+
+    /// Keeps a trained network and forgets its single epochs.
+    fn keep<N: Network>(&self, record: &StageRecord, trainer: &N) -> anyhow::Result<()> {
+        self.work.keep(record, trainer)?;
+        BegunStage::new(&self.work, record.stage, self.origin(record.stage, &record.settings)).forget()
     }
 
     fn fit<N: Network>(
@@ -165,14 +188,21 @@ impl<'a> Run<'a> {
         anyhow::ensure!(!examples.train.is_empty(), "the training split has nothing for the stage `{stage}`");
         anyhow::ensure!(!examples.validation.is_empty(), "the validation split has nothing for the stage `{stage}`");
         let plan = self.options.plan(stage);
-        let mut learner = WithExamples { network: trainer, examples: &examples };
-        let fitted = fit(stage.name(), &mut learner, plan, self.progress)?;
+        let begun = BegunStage::new(&self.work, stage, self.origin(stage, &settings));
+        // The fusion takes a minute, and its vectors depend on everything before it.
+        let done = match self.options.resume && stage != Stage::Fusion {
+            true => begun.take_up(trainer)?,
+            false => begun.forget().map(|()| FitProgress::default())?,
+        };
+        let mut learner = WithExamples { network: trainer, examples: &examples, begun: &begun };
+        let fitted = fit(stage.name(), &mut learner, plan, done, self.progress)?;
         Ok(StageRecord {
             stage,
             posts_sha256: self.pack.posts_sha256.clone(),
             seed: self.options.seed,
             quick: self.options.quick,
             settings,
+            plan: Some(plan),
             parameters: trainer.parameter_count(),
             train_examples: examples.train.len(),
             validation_examples: examples.validation.len(),

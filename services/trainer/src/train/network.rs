@@ -9,7 +9,8 @@ use jtav_model::training::{
 use jtav_model::{AudioInput, FusionInput, ModelError, Rgb224, TextInput};
 
 use super::examples::Examples;
-use crate::fit::{Learner, Validation, validation};
+use super::state::BegunStage;
+use crate::fit::{FitProgress, Learner, Validation, validation};
 
 /// A trainer of `jtav-model`.
 pub(super) trait Network {
@@ -21,6 +22,7 @@ pub(super) trait Network {
     fn snapshot(&mut self);
     fn restore(&mut self) -> bool;
     fn save_state(&self, path: &Path) -> Result<(), ModelError>;
+    fn save_progress(&self, path: &Path) -> Result<(), ModelError>;
     fn load_state(&mut self, path: &Path) -> Result<(), ModelError>;
     fn parameter_count(&self) -> usize;
 }
@@ -48,6 +50,9 @@ macro_rules! network {
             fn save_state(&self, path: &Path) -> Result<(), ModelError> {
                 <$trainer>::save_state(self, path)
             }
+            fn save_progress(&self, path: &Path) -> Result<(), ModelError> {
+                <$trainer>::save_progress(self, path)
+            }
             fn load_state(&mut self, path: &Path) -> Result<(), ModelError> {
                 <$trainer>::load_state(self, path)
             }
@@ -67,6 +72,7 @@ network!(FusionTrainer, FusionExample, FusionInput);
 pub(super) struct WithExamples<'a, N: Network> {
     pub network: &'a mut N,
     pub examples: &'a Examples<N>,
+    pub begun: &'a BegunStage<'a>,
 }
 
 impl<N: Network> Learner for WithExamples<'_, N> {
@@ -88,5 +94,9 @@ impl<N: Network> Learner for WithExamples<'_, N> {
 
     fn restore(&mut self) -> bool {
         self.network.restore()
+    }
+
+    fn keep(&mut self, done: &FitProgress) -> anyhow::Result<()> {
+        self.begun.keep(done, self.network)
     }
 }

@@ -1,0 +1,84 @@
+//! `jtav evaluate`: what a checkpoint, or any file of predictions, is worth.
+//!
+//! ```text
+//! DataPack, one split ─► Features ─► Checkpoint's networks ─► Evaluation ─► CheckpointReport ┐
+//! FILE.json ─► Predictions ─► Metrics, Intervals ───────────────────────► PredictionsReport ├─► JSON, table, picture
+//! ```
+
+mod predictions;
+mod report;
+mod view;
+
+pub use predictions::{Predictions, PredictionsError};
+pub use report::{CheckpointReport, PredictionsReport, ReliabilityRow, write_predictions};
+
+use jtav_model::{Checkpoint, DeviceChoice};
+
+use crate::dataset::{DataPack, Split};
+use crate::evaluation::{BOOTSTRAP_RESAMPLES, SubsetFigures};
+use crate::features::Features;
+use crate::metrics::{Metrics, MetricsError};
+use crate::progress::Progress;
+use crate::train::score_checkpoint;
+
+/// Seed of the bootstrap where none is given: the one that training uses.
+pub const DEFAULT_SEED: u64 = 20;
+
+/// Scores `checkpoint` on one split of `pack`, all seven subsets, through the networks that serve.
+///
+/// `features` must hold the media of that split. Blocking; reports its steps to `progress`.
+///
+/// # Errors
+/// A split without a post (the message names those there are), a device that is not there, a device fault.
+pub fn evaluate_checkpoint(
+    checkpoint: &Checkpoint,
+    pack: &DataPack,
+    features: &Features,
+    split: Split,
+    device: DeviceChoice,
+    seed: u64,
+    progress: &dyn Progress,
+) -> anyhow::Result<CheckpointReport> {
+    check_split(pack, split)?;
+    let evaluation = score_checkpoint(checkpoint, pack, features, split, device, seed, progress)?;
+    CheckpointReport::new(checkpoint, pack, evaluation, seed)
+}
+
+/// Refuses a split that has no post.
+///
+/// # Errors
+/// With the splits that there are.
+pub fn check_split(pack: &DataPack, split: Split) -> anyhow::Result<()> {
+    let posts = |split: Split| pack.split(split).count();
+    if posts(split) == 0 {
+        let there: Vec<String> = Split::ALL
+            .into_iter()
+            .filter(|&split| posts(split) > 0)
+            .map(|split| format!("{split} ({})", posts(split)))
+            .collect();
+        anyhow::bail!("{}: the split `{split}` has no posts; there are {}", pack.name, there.join(", "));
+    }
+    Ok(())
+}
+
+/// Figures of predictions, whoever made them.
+///
+/// # Errors
+/// Never for [`Predictions`] that were read: they are checked there.
+pub fn evaluate_predictions(predictions: &Predictions, seed: u64) -> Result<PredictionsReport, MetricsError> {
+    let Predictions { scores, labels, threshold } = predictions;
+    let hard: Vec<bool> = scores.iter().map(|score| score >= threshold).collect();
+    Ok(PredictionsReport {
+        metrics: Metrics::of_predictions(scores, labels, &hard)?,
+        intervals: crate::bootstrap::intervals(scores, labels, &hard, BOOTSTRAP_RESAMPLES, seed),
+        threshold: *threshold,
+        seed,
+        resamples: BOOTSTRAP_RESAMPLES,
+        reliability: ReliabilityRow::all(scores, labels),
+    })
+}
+
+/// Scores of the positive class, in the order of the posts.
+fn probabilities(figures: &SubsetFigures) -> Vec<f64> {
+    figures.scored.iter().map(|post| post.probability).collect()
+}
