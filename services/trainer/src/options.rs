@@ -100,6 +100,9 @@ pub struct TrainOptions {
     pub profile: Profile,
     /// Steps to run; the others are read from `work_dir`.
     pub stages: BTreeSet<Stage>,
+    /// Folder of a checkpoint whose audio and image networks are kept as they are, trained on the same posts. The
+    /// stages `audio` and `image` are then not run.
+    pub keep_media: Option<PathBuf>,
     /// Epochs, patience and step size of the text network.
     pub text_plan: FitPlan,
     /// The same of the audio network.
@@ -147,6 +150,7 @@ impl TrainOptions {
             cache_dir: ".cache/features".into(),
             profile: Profile::Modern,
             stages: Stage::ALL.into_iter().collect(),
+            keep_media: None,
             text_plan: FitPlan { epochs: 9, patience: 4, learning_rate: 1.5e-3 },
             audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
             image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },

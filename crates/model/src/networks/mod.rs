@@ -8,7 +8,7 @@ mod densenet;
 mod image_head;
 mod joint;
 
-pub(crate) use att_bigru::{AttBiGru, TextBatch};
+pub(crate) use att_bigru::{AttBiGru, TextBatch, TextForward};
 pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};
 pub(crate) use image_head::{ImageForward, ImageModel, Pixels};
 pub(crate) use joint::{Joint, JointBatch, JointForward};

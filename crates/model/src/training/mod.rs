@@ -18,6 +18,8 @@
 //! save_state(&self, &Path) / load_state(&mut self, &Path)           weights, Adam's moments, epoch, seed
 //! parameter_count(&self) -> usize
 //! head(&self) -> Result<LinearHead, _>                         encoders only, for UnimodalHeads
+//! keep_weights(&mut self, &Kept)                                    audio and image: as an earlier checkpoint has them
+//! TextTrainer::fit_bag(&mut self, &[TextExample])                   before the first epoch
 //! ```
 //!
 //! Equal seeds give equal trainings as long as no other thread of the process trains: dropout draws from libtorch's
@@ -31,9 +33,11 @@
 mod adam;
 mod assemble;
 mod audio;
+mod bag;
 mod calibration;
 mod fusion;
 mod image;
+mod kept;
 mod learner;
 mod text;
 mod types;
@@ -42,6 +46,7 @@ pub use assemble::assemble_checkpoint;
 pub use audio::AudioTrainer;
 pub use fusion::FusionTrainer;
 pub use image::ImageTrainer;
+pub use kept::Kept;
 pub use text::TextTrainer;
 pub use types::{
     AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, LinearHead,
