@@ -10,8 +10,8 @@ use jtav_model::training::{
     ImageTrainer, Kept, LinearHead, Optimisation, TextConfig, TextExample, TextTrainer, UnimodalHeads,
 };
 use jtav_model::{
-    AudioNetwork, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError,
-    Standardisation, TextInput, TextNetwork,
+    AudioNetwork, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError, Standardisation,
+    TextInput, TextNetwork,
 };
 
 /// Dropout draws from libtorch's one generator per process, so a training is only repeatable while no other runs.

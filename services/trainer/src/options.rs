@@ -151,7 +151,7 @@ impl TrainOptions {
             profile: Profile::Modern,
             stages: Stage::ALL.into_iter().collect(),
             keep_media: None,
-            text_plan: FitPlan { epochs: 9, patience: 4, learning_rate: 1.5e-3 },
+            text_plan: FitPlan { epochs: 4, patience: 2, learning_rate: 1.5e-3 },
             audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
             image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
             fusion_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
@@ -221,7 +221,7 @@ fn text_settings() -> TextConfig {
     let defaults = TextConfig::default();
     let optimisation =
         Optimisation { batch_size: 64, label_smoothing: 0.1, weight_decay: 0.05, ..defaults.optimisation };
-    TextConfig { optimisation, dropout: 0.5, word_dropout: 0.2, word_row_dropout: 0.2, ..defaults }
+    TextConfig { optimisation, dropout: 0.5, word_dropout: 0.2, word_row_dropout: 0.2, bag_penalty: 3.0, ..defaults }
 }
 
 /// A few hundred pictures and no pretrained weights: resolution is not what is missing, so it is kept low for speed,

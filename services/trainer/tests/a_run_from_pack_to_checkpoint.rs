@@ -123,6 +123,13 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
     // Everything once more from nothing.
     let second = train(&options(pack.path(), root.path(), "second"), &Silent).unwrap();
     assert_eq!(second.model_version, report.model_version);
+
+    // On other posts, nothing of it may be kept.
+    let posts = pack.path().join("posts.jsonl");
+    let other = std::fs::read_to_string(&posts).unwrap().replacen("lovely", "nice", 1);
+    std::fs::write(&posts, other).unwrap();
+    let message = format!("{:#}", train(&kept, &Silent).unwrap_err());
+    assert!(message.contains("trained on other posts"), "{message}");
 }
 
 #[test]
@@ -139,12 +146,6 @@ fn a_stage_that_was_never_trained_cannot_be_taken_over() {
     let message = format!("{:#}", train(&fusion, &Silent).unwrap_err());
     assert!(message.contains("the stage `audio` was left out and never trained here"), "{message}");
     assert!(!fusion.out.exists());
-
-    // A checkpoint of other posts has no network to keep.
-    let mut kept = options(pack.path(), root.path(), "kept");
-    kept.keep_media = Some(pack.path().to_owned());
-    let message = format!("{:#}", train(&kept, &Silent).unwrap_err());
-    assert!(message.contains("the audio and image networks to keep") && message.contains("manifest.json"), "{message}");
 
     // The same work folder with another pack.
     let posts = pack.path().join("posts.jsonl");

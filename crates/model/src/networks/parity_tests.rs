@@ -98,11 +98,7 @@ fn att_bigru_equals_the_pytorch_reference() {
             supporting: Some(text(&[&[7, 30], &[8]])),
             ngrams: Ngrams::default(),
         },
-        TextInput {
-            protagonist: text(&[&[1, 2], &[9], &[10, 40, 41]]),
-            supporting: None,
-            ngrams: Ngrams::default(),
-        },
+        TextInput { protagonist: text(&[&[1, 2], &[9], &[10, 40, 41]]), supporting: None, ngrams: Ngrams::default() },
     ];
     let batch = TextBatch::new(&inputs, &[[0.8, -0.3], [-6.0, 2.0]], 50, Device::Cpu).unwrap();
     let forward = network.forward(&batch, false).unwrap();

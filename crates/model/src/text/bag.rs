@@ -126,8 +126,7 @@ mod tests {
 
     #[test]
     fn evidence_is_that_of_the_written_down_reference() {
-        let reference: Reference =
-            serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
+        let reference: Reference = serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
         let bag = bag(reference.buckets);
         for case in reference.evidence {
             let found = bag.evidence(&input(&case.parts.iter().map(|(r, t)| (&**r, &**t)).collect::<Vec<_>>()));

@@ -54,8 +54,8 @@ impl TextInput {
         let protagonist = std::mem::take(&mut tokenised[protagonist_at]);
         let supporting: Vec<String> = tokenised.into_iter().flatten().collect();
         let protagonist = TokenisedText::new(protagonist, MAX_PROTAGONIST_WORDS, vocabulary);
-        let supporting = (!supporting.is_empty())
-            .then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary));
+        let supporting =
+            (!supporting.is_empty()).then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary));
         let parts = std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
         let ngrams = Ngrams::of_parts(parts);
         Some(Self { protagonist, supporting, ngrams })

@@ -107,8 +107,7 @@ mod tests {
     /// `tests/fixtures/ngram_bag.py` cuts strings and hashes them one by one.
     #[test]
     fn hashes_are_those_of_the_written_down_reference() {
-        let reference: Reference =
-            serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
+        let reference: Reference = serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
         for case in reference.ngrams {
             let found = Ngrams::of_parts(case.parts.iter().map(Vec::as_slice));
             let plain = |ngrams: &[Ngram]| ngrams.iter().map(|n| (n.hash, n.words)).collect::<Vec<_>>();

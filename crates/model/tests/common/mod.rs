@@ -86,8 +86,11 @@ pub fn trainers(seed: u64) -> Trainers {
         seed,
     )
     .unwrap();
-    let heads =
-        UnimodalHeads { text: text_trainer.head().unwrap(), audio: audio.head().unwrap(), image: image.head().unwrap() };
+    let heads = UnimodalHeads {
+        text: text_trainer.head().unwrap(),
+        audio: audio.head().unwrap(),
+        image: image.head().unwrap(),
+    };
     let optimisation = Optimisation { learning_rate: 3e-3, ..Optimisation::default() };
     let config = FusionConfig { device, optimisation, ..FusionConfig::default() };
     let fusion = FusionTrainer::new(config, &heads, seed).unwrap();
