@@ -310,8 +310,10 @@ mod tests {
     }
 
     fn sentences(count: usize) -> (Vec<String>, Vec<bool>) {
-        let text = |i: usize| format!("{} day number {}", if i % 2 == 0 { "lovely" } else { "awful" }, i * 7919 % 101);
-        ((0..count).map(text).collect(), (0..count).map(|i| i % 2 == 0).collect())
+        let text = |i: usize| {
+            format!("{} day number {}", if i.is_multiple_of(2) { "lovely" } else { "awful" }, i * 7919 % 101)
+        };
+        ((0..count).map(text).collect(), (0..count).map(|i| i.is_multiple_of(2)).collect())
     }
 
     fn as_rows(examples: &[(&Ngrams, bool)], fitted: &FittedBag) -> (Rows, Vec<f64>) {
@@ -340,7 +342,7 @@ mod tests {
     #[test]
     fn an_example_is_judged_by_bags_that_did_not_see_it() {
         let texts: Vec<String> = (0..160).map(|i| format!("w{}x w{}y", i * 7, i * 11)).collect();
-        let labels: Vec<bool> = (0..160).map(|i| i * 2_654_435_761_usize / 64 % 2 == 0).collect();
+        let labels: Vec<bool> = (0..160).map(|i: usize| (i * 2_654_435_761 / 64).is_multiple_of(2)).collect();
         let ngrams = ngrams(&texts);
         let examples: Vec<(&Ngrams, bool)> = ngrams.iter().zip(labels.iter().copied()).collect();
         let fitted = fit(&examples, 1 << 14, 100.0, 1).unwrap();
