@@ -125,6 +125,15 @@ fn a_bag_of_ngrams_is_heard_and_survives_its_state_file() {
     resumed.load_state(&state).unwrap();
     assert_eq!(resumed.predict(&probe).unwrap(), after);
 
+    // An untrained BiGRU beside a fitted bag: the weights make the most of both.
+    let mut weighed = text_trainer(vocabulary.rows_total(), 99);
+    weighed.fit_bag(&examples).unwrap();
+    let judged: Vec<TextInput> = examples.iter().cycle().take(60).map(|example| example.input.clone()).collect();
+    let labels: Vec<bool> = examples.iter().cycle().take(60).map(|example| example.positive).collect();
+    weighed.weigh(&judged, &labels).unwrap();
+    assert_eq!(accuracy(&weighed.predict(&judged).unwrap(), labels.iter().copied()), 1.0);
+    assert!(weighed.weigh(&judged[..1], &labels[..1]).is_err(), "one label cannot be weighed");
+
     let error = trainer.epoch(&examples[..2]).unwrap_err();
     assert!(error.to_string().contains("2 examples for a bag that was fitted on 3"), "{error}");
     assert!(trainer.fit_bag(&examples[..1]).is_err(), "one label cannot be fitted");

@@ -205,7 +205,8 @@ fn training(report: &TrainReport) -> String {
         "Each encoder was trained alone with its own head, then the fusion on their frozen vectors with modality \
          dropout; early stopping on validation log loss, best weights kept. The bag of n-grams is a logistic \
          regression with an L2 penalty, solved to its optimum before the BiGRU's first epoch; the BiGRU was trained \
-         beside the bag's out-of-fold logits, and its parameters are counted without the bag's.\n\n\
+         beside the bag's out-of-fold logits; how far either is trusted was then fitted on validation. Parameters are \
+         counted without the bag's tables.\n\n\
          | stage | examples | epochs (best) | its validation AUC | seconds |\n|---|---|---|---|---|\n",
     );
     for StageRecord { stage, train_examples, fit, kept_from, .. } in &report.stages {

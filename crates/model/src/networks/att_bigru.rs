@@ -109,6 +109,18 @@ impl AttBiGru {
         Ok((weight, to_vec(&self.head.bias)?.first().copied().unwrap_or(0.0)))
     }
 
+    /// Multiplies what the BiGRU says (its constant with it) and what the bag says, and adds a constant.
+    pub fn weigh(&mut self, read: f32, counted: f32, constant: f32) -> Result<(), ModelError> {
+        let times = |tensor: &Tensor, by: f32, plus: f32| -> Result<Vec<f32>, ModelError> {
+            Ok(to_vec(tensor)?.iter().map(|value| value * by + plus).collect())
+        };
+        let (weight, bias) = (times(&self.head.weight, read, 0.0)?, times(&self.head.bias, read, constant)?);
+        let trust = times(&self.trust, counted, 0.0)?;
+        overwrite(&mut self.head.weight, &weight)?;
+        overwrite(&mut self.head.bias, &bias)?;
+        overwrite(&mut self.trust, &trust)
+    }
+
     /// The bag as the tables hold it now.
     pub fn bag(&self) -> Result<NgramBag, ModelError> {
         let bias = to_vec(&self.bag_bias)?.first().copied().unwrap_or(0.0);

@@ -20,6 +20,7 @@
 //! head(&self) -> Result<LinearHead, _>                         encoders only, for UnimodalHeads
 //! keep_weights(&mut self, &Kept)                                    audio and image: as an earlier checkpoint has them
 //! TextTrainer::fit_bag(&mut self, &[TextExample])                   before the first epoch
+//! TextTrainer::weigh(&mut self, &[TextInput], &[bool])              after the last one, on validation
 //! ```
 //!
 //! Equal seeds give equal trainings as long as no other thread of the process trains: dropout draws from libtorch's

@@ -4,13 +4,14 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::Device;
 
+use super::calibration::{Evidence, Stack};
 use super::learner::{Learner, learner_methods};
 use super::types::{EpochReport, LinearHead, TextConfig, TextExample};
 use super::{bag, check_share};
 use crate::networks::{AttBiGru, TextBatch, TextForward};
 use crate::parameters::{Builder, to_rows, to_vec};
 use crate::text::{Ngrams, TokenisedText};
-use crate::{Dimensions, ModelError, TextInput};
+use crate::{Dimensions, ModalitySet, ModelError, TextInput};
 
 /// Rows of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
@@ -87,6 +88,26 @@ impl TextTrainer {
             self.learner.step(&mut pass, &loss, indices.len())?;
         }
         Ok(self.learner.end(pass))
+    }
+
+    /// After the last epoch: fits on validation texts how far the BiGRU and the bag are trusted (two weights, none
+    /// negative, and a constant). On training texts the BiGRU is right about nearly everything, so its gradients say
+    /// nothing of what it is worth. [`ModelError::Input`] unless both labels are there.
+    pub fn weigh(&mut self, inputs: &[TextInput], positive: &[bool]) -> Result<(), ModelError> {
+        let parts = self.collect(inputs, |forward| to_rows(&forward.parts))?;
+        let evidence: Vec<Evidence> = parts
+            .iter()
+            .zip(positive)
+            .map(|(parts, &positive)| Evidence {
+                parts: std::array::from_fn(|part| parts.get(part).copied().unwrap_or(0.0)),
+                subset: ModalitySet::from_presence(true, false, false),
+                positive,
+            })
+            .collect();
+        let stack = Stack::fit(&evidence)?;
+        let [read, counted, ..] = stack.trust;
+        tracing::info!(read, counted, "text network weighed");
+        self.network.weigh(read, counted, stack.bias + stack.offset[0])
     }
 
     /// Sentiment logits, in order.

@@ -116,9 +116,10 @@ impl<'a> Run<'a> {
         let config = TextConfig { device: self.options.device, ..self.options.text };
         let mut trainer = TextTrainer::new(config, vocabulary.rows_total(), self.options.seed)?;
         let settings = serde_json::to_value(config)?;
-        let record = self.encoder(Stage::Text, &mut trainer, settings, || {
-            examples::texts(&self.pack, &self.tokenizer, vocabulary)
-        })?;
+        let examples = || examples::texts(&self.pack, &self.tokenizer, vocabulary);
+        let record = self.encoder(Stage::Text, &mut trainer, settings, examples)?;
+        let held = examples()?;
+        trainer.weigh(&held.validation, &held.labels).context("weighing BiGRU and bag on validation")?;
         Ok((trainer, record))
     }
 
