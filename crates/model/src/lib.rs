@@ -57,4 +57,4 @@ pub use inference::{
 };
 pub use modality::{Modality, ModalitySet};
 pub use probe::{ParityReport, parity_probe};
-pub use text::{TextInput, TokenisedText, Tokenizer, Vocabulary, VocabularyConfig};
+pub use text::{Ngram, Ngrams, TextInput, TokenisedText, Tokenizer, Vocabulary, VocabularyConfig};

@@ -154,6 +154,17 @@ fn normal(rng: &mut StdRng) -> f32 {
     radius * (std::f32::consts::TAU * rng.random::<f32>()).cos()
 }
 
+/// New values in place, so that every holder of the tensor sees them.
+pub(crate) fn overwrite(tensor: &mut Tensor, values: &[f32]) -> Result<(), ModelError> {
+    let _guard = tch::no_grad_guard();
+    let shape = tensor.size();
+    if values.len() != tensor.numel() {
+        return Err(ModelError::Input(format!("{} values for shape {shape:?}", values.len())));
+    }
+    let values = Tensor::f_from_slice(values)?.f_view(shape.as_slice())?.f_to_kind(Kind::Float)?;
+    Ok(tensor.f_copy_(&values)?)
+}
+
 /// The values of a tensor as f32, row-major.
 pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
     let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;

@@ -100,8 +100,8 @@ fn weights_that_lack_change_or_add_a_tensor_are_refused_by_name() {
     });
     assert!(matches!(&unexpected, ModelError::UnexpectedTensor { name } if name == "text.extra"), "{unexpected}");
 
-    let nan = f32::NAN.to_le_bytes().repeat(100);
-    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![100], &nan).unwrap();
+    let nan = f32::NAN.to_le_bytes().repeat(98);
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![98], &nan).unwrap();
     let path = folder.path().join("weights.safetensors");
     let bytes = std::fs::read(&path).unwrap();
     let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -122,9 +122,11 @@ fn a_manifest_that_is_strange_is_refused_with_the_reason() {
     common::checkpoint(folder.path());
     let path = folder.path().join("manifest.json");
     let sound = std::fs::read(&path).unwrap();
-    let edits: [(&str, serde_json::Value, &str); 6] = [
+    let edits: [(&str, serde_json::Value, &str); 8] = [
         ("/profile", "paper".into(), "paper"),
         ("/format", 9.into(), "format 9"),
+        ("/format", 1.into(), "train again"),
+        ("/dimensions/ngram_buckets", 0.into(), "ngram_buckets"),
         ("/dimensions/embedding_rows", 1_000_000_000_000_i64.into(), "embedding_rows"),
         ("/dimensions/vector", 0.into(), "vector"),
         ("/standardisation/std/3", 0.into(), "standardisation"),

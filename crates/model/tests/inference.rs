@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use common::{assert_close, clip, picture, text};
 use jtav_model::{
     AudioNetwork, Checkpoint, DeviceChoice, Encoded, FusionInput, FusionNetwork, ImageNetwork, Modality, ModalitySet,
-    ModelError, TextInput, TextNetwork,
+    ModelError, Ngrams, TextInput, TextNetwork,
 };
 
 fn checkpoint() -> &'static Checkpoint {
@@ -52,6 +52,26 @@ fn text_rows_do_not_depend_on_their_batch_mates() {
     let encoded = network.encode(&many).unwrap();
     assert_close(&encoded[299].vector, &together[4].vector, 1e-5, "row 300");
     assert!(network.encode(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn the_bag_of_ngrams_fills_the_last_two_values_and_credits_the_words_it_knows() {
+    let network = TextNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let [warm, cold] = ["we were warm here", "we were cold here"].map(|body| {
+        let known = text(checkpoint().vocabulary(), &[("body", body)]);
+        let silent = TextInput { ngrams: Ngrams::default(), ..known.clone() };
+        let mut encoded = network.encode(&[known, silent]).unwrap();
+        let (silent, known) = (encoded.remove(1), encoded.remove(0));
+        assert_distribution(&known, 4);
+        assert_distribution(&silent, 4);
+        assert_close(&known.vector[..98], &silent.vector[..98], 1e-5, "what the BiGRU reads");
+        (known, silent)
+    });
+    assert!(warm.0.vector[98] > cold.0.vector[98] && warm.0.vector[99] > cold.0.vector[99]);
+    assert!(warm.0.vector[98..].iter().all(|value| value.abs() < 1.0));
+    for (known, silent) in [&warm, &cold] {
+        assert!(known.attention[2] > silent.attention[2], "{:?} {:?}", known.attention, silent.attention);
+    }
 }
 
 #[test]

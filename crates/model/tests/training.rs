@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::{assert_close, clip, picture, pixels, spectrogram, text};
 use jtav_model::training::{
     AudioConfig, AudioExample, AudioTrainer, FusionConfig, FusionExample, FusionTrainer, ImageConfig, ImageExample,
-    ImageTrainer, LinearHead, Optimisation, TextConfig, TextExample, TextTrainer, UnimodalHeads,
+    ImageTrainer, Kept, LinearHead, Optimisation, TextConfig, TextExample, TextTrainer, UnimodalHeads,
 };
 use jtav_model::{
-    AudioNetwork, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError, TextInput,
-    TextNetwork,
+    AudioNetwork, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError, Standardisation,
+    TextInput, TextNetwork,
 };
 
 /// Dropout draws from libtorch's one generator per process, so a training is only repeatable while no other runs.
@@ -127,6 +127,80 @@ fn a_progress_file_holds_the_best_weights_beside_the_last_ones() {
     let mut without = text_trainer(rows, 99);
     without.load_state(&state).unwrap();
     assert!(!without.restore(), "a finished network needs no second copy");
+}
+
+#[test]
+fn a_bag_of_ngrams_is_heard_and_survives_its_state_file() {
+    let _alone = alone();
+    let vocabulary = common::vocabulary();
+    let examples = common::bag_examples(&vocabulary);
+    let probe = ["warm", "cold"].map(|body| text(&vocabulary, &[("body", body)]));
+    let mut trainer = text_trainer(vocabulary.rows_total(), 5);
+    let before = trainer.predict(&probe).unwrap();
+    trainer.fit_bag(&examples).unwrap();
+    let after = trainer.predict(&probe).unwrap();
+    assert!(after[0] - before[0] > after[1] - before[1], "{before:?} {after:?}");
+
+    // The head over the vector says the same as the network.
+    let (head, vector) = (trainer.head().unwrap(), trainer.encode(&probe).unwrap());
+    let logit = head.weight.iter().zip(&vector[0]).map(|(w, v)| w * v).sum::<f32>() + head.bias;
+    assert!((logit - after[0]).abs() < 1e-4, "{logit} {}", after[0]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("text.state");
+    trainer.save_state(&state).unwrap();
+    let mut resumed = text_trainer(vocabulary.rows_total(), 99);
+    resumed.load_state(&state).unwrap();
+    assert_eq!(resumed.predict(&probe).unwrap(), after);
+
+    // An untrained BiGRU beside a fitted bag: the weights make the most of both.
+    let mut weighed = text_trainer(vocabulary.rows_total(), 99);
+    weighed.fit_bag(&examples).unwrap();
+    let judged: Vec<TextInput> = examples.iter().cycle().take(60).map(|example| example.input.clone()).collect();
+    let labels: Vec<bool> = examples.iter().cycle().take(60).map(|example| example.positive).collect();
+    weighed.weigh(&judged, &labels).unwrap();
+    assert_eq!(accuracy(&weighed.predict(&judged).unwrap(), labels.iter().copied()), 1.0);
+    assert!(weighed.weigh(&judged[..1], &labels[..1]).is_err(), "one label cannot be weighed");
+
+    let error = trainer.epoch(&examples[..2]).unwrap_err();
+    assert!(error.to_string().contains("2 examples for a bag that was fitted on 3"), "{error}");
+    assert!(trainer.fit_bag(&examples[..1]).is_err(), "one label cannot be fitted");
+}
+
+#[test]
+fn kept_audio_and_image_networks_answer_as_they_served() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let served = common::trainers(6).assemble(Default::default(), folder.path());
+    let kept = Kept::read(folder.path()).unwrap();
+    assert_eq!(kept.version(), served.model_version());
+    let device = DeviceChoice::Cpu;
+
+    let config = AudioConfig { device, ..AudioConfig::default() };
+    let mut audio = AudioTrainer::new(config, kept.standardisation().clone(), 7).unwrap();
+    audio.keep_weights(&kept).unwrap();
+    let clips = [clip(33, 400)];
+    let expected = AudioNetwork::from_checkpoint(&served, device).unwrap().encode(&clips).unwrap();
+    assert_close(&audio.encode(&clips).unwrap()[0], &expected[0].vector, 1e-5, "audio");
+    let other = Standardisation { mean: vec![-40.0; 96], std: vec![15.0; 96] };
+    assert!(AudioTrainer::new(config, other, 7).unwrap().keep_weights(&kept).is_err());
+
+    let config = ImageConfig { device, serve_resolution: kept.image_resolution(), ..ImageConfig::default() };
+    let mut image = ImageTrainer::new(config, 7).unwrap();
+    image.keep_weights(&kept).unwrap();
+    let pictures = [picture(5, 99)];
+    let expected = ImageNetwork::from_checkpoint_f32(&served, device).unwrap().encode(&pictures).unwrap();
+    assert_close(&image.encode(&pictures).unwrap()[0], &expected[0].vector, 1e-4, "image");
+    let wide = ImageConfig { serve_resolution: 224, ..config };
+    let message = ImageTrainer::new(wide, 7).unwrap().keep_weights(&kept).unwrap_err().to_string();
+    assert!(message.contains("64 px"), "{message}");
+
+    let weights = folder.path().join("weights.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    assert!(matches!(Kept::read(folder.path()), Err(ModelError::HashMismatch { .. })));
 }
 
 #[test]
@@ -341,6 +415,8 @@ fn a_checkpoint_says_what_its_trainers_said() {
 fn configurations_out_of_range_are_refused() {
     let _alone = alone();
     let text = TextConfig { word_dropout: 1.0, ..TextConfig::default() };
+    assert!(matches!(TextTrainer::new(text, 10, 1), Err(ModelError::Configuration(_))));
+    let text = TextConfig { bag_penalty: 0.0, ..TextConfig::default() };
     assert!(matches!(TextTrainer::new(text, 10, 1), Err(ModelError::Configuration(_))));
     let image = ImageConfig { train_resolution: 100, ..ImageConfig::default() };
     assert!(matches!(ImageTrainer::new(image, 1), Err(ModelError::Configuration(_))));

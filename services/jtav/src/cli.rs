@@ -210,6 +210,12 @@ pub struct TrainArgs {
     /// Where finished stages are kept.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
+    /// A checkpoint trained on the same posts whose audio and image networks are kept as they are.
+    #[arg(long, value_name = "DIR")]
+    pub keep_media: Option<PathBuf>,
+    /// A paragraph for the model card, repeatable: what was tried, what was scored before.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Vec<String>,
     /// Few examples and epochs: proves the whole path in a minute, the result is useless.
     #[arg(long)]
     pub quick: bool,

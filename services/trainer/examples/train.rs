@@ -1,7 +1,7 @@
 //! Trains from the source tree: `cargo run --release -p jtav-trainer --example train -- DATA OUT [key=value ...]`.
 //!
-//! Keys: `stages=text,audio`, `seed=20`, `work=DIR`, `cache=DIR`, `device=cpu`, `test=no`, `quick=yes`, `note=TEXT`
-//! (for the model card, repeatable), and any setting by name (`text.dropout=0.4`, `text.plan.epochs=8`). `stages` without `fusion` trains encoders alone.
+//! Keys: `stages=text,audio`, `seed=20`, `work=DIR`, `cache=DIR`, `device=cpu`, `test=no`, `quick=yes`, `keep=DIR`
+//! (a checkpoint whose audio and image networks are kept), `note=TEXT` (for the model card, repeatable), and any setting by name (`text.dropout=0.4`, `text.plan.epochs=8`). `stages` without `fusion` trains encoders alone.
 
 use std::fmt::Write as _;
 
@@ -47,6 +47,7 @@ fn set(options: &mut TrainOptions, key: &str, value: &str) -> anyhow::Result<()>
         "work" => options.work_dir = value.into(),
         "cache" => options.cache_dir = value.into(),
         "device" => options.device = value.parse()?,
+        "keep" => options.keep_media = Some(value.into()),
         "test" => options.score_test = yes()?,
         "note" => options.notes.push(value.to_owned()),
         "quick" => options.quick = yes()?,

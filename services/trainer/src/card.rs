@@ -77,7 +77,7 @@ fn architecture(report: &TrainReport) -> String {
     let mut text = String::from("| network | what | parameters |\n|---|---|---|\n");
     for record in &report.stages {
         let what = match record.stage {
-            Stage::Text => "attBiGRU on subword embeddings trained here",
+            Stage::Text => "attBiGRU on subword embeddings trained here, beside a bag of hashed n-grams",
             Stage::Audio => "DCRNN on a constant-Q transform, sentiment head and mood head",
             Stage::Image => "DenseNet-121, **from scratch**",
             Stage::Fusion => "CMF-AP over three pairs beside the sum of the encoders' logits",
@@ -203,28 +203,30 @@ fn table(evaluation: &Evaluation) -> String {
 fn training(report: &TrainReport) -> String {
     let mut text = String::from(
         "Each encoder was trained alone with its own head, then the fusion on their frozen vectors with modality \
-         dropout; early stopping on validation log loss, best weights kept.\n\n\
+         dropout; early stopping on validation log loss, best weights kept. The bag of n-grams is a logistic \
+         regression with an L2 penalty, solved to its optimum before the BiGRU's first epoch; the BiGRU was trained \
+         beside the bag's out-of-fold logits; how far either is trusted was then fitted on validation. Parameters are \
+         counted without the bag's tables.\n\n\
          | stage | examples | epochs (best) | its validation AUC | seconds |\n|---|---|---|---|---|\n",
     );
-    for StageRecord { stage, train_examples, fit, .. } in &report.stages {
-        let _ = writeln!(
-            text,
-            "| {stage} | {} | {} ({}) | {:.3} | {:.0} |",
-            thousands(*train_examples),
-            fit.curve.len(),
-            fit.best_epoch,
-            fit.best_auc,
-            fit.seconds
-        );
+    for StageRecord { stage, train_examples, fit, kept_from, .. } in &report.stages {
+        let (epochs, seconds) = match fit.curve.len() {
+            0 => ("–".to_owned(), "–".to_owned()),
+            epochs => (format!("{epochs} ({})", fit.best_epoch), format!("{:.0}", fit.seconds)),
+        };
+        let kept = kept_from.as_deref().map_or_else(String::new, |version| format!(", kept from {version}"));
+        let examples = thousands(*train_examples);
+        let _ = writeln!(text, "| {stage}{kept} | {examples} | {epochs} | {:.3} | {seconds} |", fit.best_auc);
     }
     text.push_str(
         "\nThat AUC is over what the stage is validated on: posts with text, distinct clips, distinct pictures, all \
          posts; before calibration.\n\n",
     );
-    let seconds: f64 = report.stages.iter().map(|record| record.fit.seconds).sum();
+    let trained = report.stages.iter().filter(|record| record.kept_from.is_none());
+    let seconds: f64 = trained.map(|record| record.fit.seconds).sum();
     let _ = writeln!(text, "Seed {}, {:.0} minutes of training. {}\n", report.seed, seconds / 60.0, machine());
     let _ = writeln!(text, "```sh\n{}\n```", report.command);
-    for record in &report.stages {
+    for record in report.stages.iter().filter(|record| !record.settings.is_null()) {
         let _ = writeln!(text, "\n{}: `{}`", record.stage, record.settings);
     }
     text

@@ -103,6 +103,9 @@ pub struct TrainOptions {
     pub profile: Profile,
     /// Steps to run; the others are read from `work_dir`.
     pub stages: BTreeSet<Stage>,
+    /// Folder of a checkpoint whose audio and image networks are kept as they are, trained on the same posts. The
+    /// stages `audio` and `image` are then not run.
+    pub keep_media: Option<PathBuf>,
     /// Epochs, patience and step size of the text network.
     pub text_plan: FitPlan,
     /// The same of the audio network.
@@ -152,7 +155,8 @@ impl TrainOptions {
             cache_dir: DEFAULT_CACHE_DIR.into(),
             profile: Profile::Modern,
             stages: Stage::ALL.into_iter().collect(),
-            text_plan: FitPlan { epochs: 9, patience: 4, learning_rate: 1.5e-3 },
+            keep_media: None,
+            text_plan: FitPlan { epochs: 4, patience: 2, learning_rate: 1.5e-3 },
             audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
             image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
             fusion_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
@@ -231,7 +235,7 @@ fn text_settings() -> TextConfig {
     let defaults = TextConfig::default();
     let optimisation =
         Optimisation { batch_size: 64, label_smoothing: 0.1, weight_decay: 0.05, ..defaults.optimisation };
-    TextConfig { optimisation, dropout: 0.5, word_dropout: 0.2, word_row_dropout: 0.2, ..defaults }
+    TextConfig { optimisation, dropout: 0.5, word_dropout: 0.2, word_row_dropout: 0.2, bag_penalty: 3.0, ..defaults }
 }
 
 /// A few hundred pictures and no pretrained weights: resolution is not what is missing, so it is kept low for speed,

@@ -22,6 +22,9 @@ pub struct StageRecord {
     pub posts_sha256: String,
     /// Seed.
     pub seed: u64,
+    /// Version of the checkpoint whose weights were kept instead of training; none for a network of this run.
+    #[serde(default)]
+    pub kept_from: Option<String>,
     /// Whether it was trained in a trial run.
     pub quick: bool,
     /// Optimiser, augmentation and regularisation.
@@ -170,6 +173,7 @@ pub(crate) mod samples {
             stage,
             posts_sha256: "00".to_owned(),
             seed: 20,
+            kept_from: None,
             quick: false,
             settings: serde_json::json!({"dropout": 0.4}),
             plan: Some(FitPlan { epochs: 2, patience: 1, learning_rate: 0.001 }),

@@ -116,9 +116,28 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
     assert!(fused_again.test.is_none());
     assert!(fused_again.quick, "encoders of a trial run make the whole a trial");
 
+    // Audio and image networks of the finished checkpoint, the rest anew: the same again, and it says where from.
+    let mut kept = options(pack.path(), root.path(), "kept");
+    kept.keep_media = Some(first.out.clone());
+    kept.stages = [Stage::Text, Stage::Fusion].into();
+    kept.score_test = false;
+    let with_kept = train(&kept, &Silent).unwrap();
+    let froms: Vec<bool> = with_kept.stages.iter().map(|record| record.kept_from.is_some()).collect();
+    assert_eq!(froms, [false, true, true, false]);
+    assert_eq!(with_kept.stages[1].fit.curve.len(), 1, "the record of the kept network comes along");
+    let card = std::fs::read_to_string(kept.out.join("MODEL_CARD.md")).unwrap();
+    assert!(card.contains(&format!("| audio, kept from {} |", report.model_version)), "{card}");
+
     // Everything once more from nothing.
     let second = train(&options(pack.path(), root.path(), "second"), &Silent).unwrap();
     assert_eq!(second.model_version, report.model_version);
+
+    // On other posts, nothing of it may be kept.
+    let posts = pack.path().join("posts.jsonl");
+    let other = std::fs::read_to_string(&posts).unwrap().replacen("lovely", "nice", 1);
+    std::fs::write(&posts, other).unwrap();
+    let message = format!("{:#}", train(&kept, &Silent).unwrap_err());
+    assert!(message.contains("trained on other posts"), "{message}");
 }
 
 #[test]

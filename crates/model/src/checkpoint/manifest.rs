@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::inference::SEGMENT_BINS;
 use crate::{ModalitySet, ModelError};
 
-/// Version of the folder's layout.
-pub(super) const FORMAT: u32 = 1;
+/// Version of the folder's layout: 2 since the text network has a bag of n-grams.
+pub(super) const FORMAT: u32 = 2;
 
 /// `manifest.json`. Unknown fields are refused: a field that an older program does not know may matter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of the layout, 1.
+    /// Version of the layout, 2.
     pub format: u32,
     /// Architecture: `modern`.
     pub profile: String,
@@ -64,11 +64,31 @@ impl Manifest {
         }
     }
 
-    /// Checks what types cannot.
-    pub(super) fn check(&self) -> Result<(), String> {
-        if self.format != FORMAT {
-            return Err(format!("format {} is not {FORMAT}", self.format));
+    /// Reads `manifest.json`. The format is looked at first: another one has other fields, and the first of them that
+    /// is missing would say nothing.
+    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: u32,
         }
+        let Header { format } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        match format {
+            FORMAT => {}
+            1 => {
+                return Err(format!(
+                    "format 1 has no bag of n-grams, this version reads format {FORMAT}; train again, the audio and \
+                     image networks can be kept: jtav train --keep-media FOLDER"
+                ));
+            }
+            _ => return Err(format!("format {format} is not {FORMAT}; use the version of jtav that wrote it")),
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Checks what types cannot.
+    fn check(&self) -> Result<(), String> {
         if self.profile != "modern" {
             return Err(format!("profile `{}` is unknown, this version builds `modern`", self.profile));
         }
@@ -91,6 +111,8 @@ pub struct Dimensions {
     pub embedding: i64,
     /// Units per direction of the text BiGRU.
     pub text_hidden: i64,
+    /// Rows of the tables that the hashed n-grams share.
+    pub ngram_buckets: i64,
     /// Channels of the audio stem; the other audio widths follow from it.
     pub audio_channels: i64,
     /// Units per direction of the audio BiGRU.
@@ -114,6 +136,7 @@ impl Dimensions {
             embedding_rows: embedding_rows as i64,
             embedding: 128,
             text_hidden: 64,
+            ngram_buckets: 1 << 18,
             audio_channels: 64,
             audio_hidden: 128,
             moods: 4,
@@ -131,6 +154,7 @@ impl Dimensions {
             ("embedding_rows", self.embedding_rows, 10_000_000),
             ("embedding", self.embedding, 4096),
             ("text_hidden", self.text_hidden, 4096),
+            ("ngram_buckets", self.ngram_buckets, 1 << 24),
             ("audio_channels", self.audio_channels, 1024),
             ("audio_hidden", self.audio_hidden, 4096),
             ("moods", self.moods, 1024),
@@ -142,6 +166,10 @@ impl Dimensions {
             if !(1..=most).contains(&size) {
                 return Err(format!("dimensions.{name} is {size}, expected 1 to {most}"));
             }
+        }
+        // Two values of the text vector belong to the bag of n-grams.
+        if self.vector < 3 {
+            return Err(format!("dimensions.vector is {}, expected 3 or more", self.vector));
         }
         if self.audio_channels % 2 != 0 {
             return Err("dimensions.audio_channels must be even".to_owned());

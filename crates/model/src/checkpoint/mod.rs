@@ -21,8 +21,8 @@ use crate::networks::{AttBiGru, Dcrnn, DcrnnConfig, ImageModel, Joint};
 use crate::parameters::Builder;
 use crate::{ModelError, Vocabulary};
 
-const MANIFEST: &str = "manifest.json";
-const WEIGHTS: &str = "weights.safetensors";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const WEIGHTS: &str = "weights.safetensors";
 const VOCABULARY: &str = "vocabulary.json";
 /// A model card may lie beside the three files and is not hashed.
 const NEEDED: [&str; 2] = [WEIGHTS, VOCABULARY];
@@ -41,9 +41,7 @@ impl Checkpoint {
     /// the profile in its shape, finite, and no other.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(MANIFEST);
-        let manifest: Manifest =
-            serde_json::from_slice(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))?;
-        manifest.check().map_err(|reason| ModelError::malformed(&path, reason))?;
+        let manifest = Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))?;
 
         let mut files = BTreeMap::new();
         for name in NEEDED {
@@ -157,7 +155,7 @@ fn verify(stored: &StoredWeights, dimensions: &Dimensions) -> Result<(), ModelEr
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     std::fs::read(path).map_err(|e| ModelError::io(path, e))
 }
 

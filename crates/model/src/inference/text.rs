@@ -4,8 +4,8 @@ use tch::Device;
 
 use super::{Encoded, encoded};
 use crate::networks::{AttBiGru, TextBatch};
-use crate::parameters::Builder;
-use crate::text::{TextInput, TokenisedText};
+use crate::parameters::{Builder, to_rows};
+use crate::text::{Evidence, NgramBag, Ngrams, TextInput, TokenisedText};
 use crate::{Checkpoint, DeviceChoice, ModelError};
 
 /// Most posts of one pass through the network; a longer list is cut.
@@ -14,6 +14,7 @@ const MAX_BATCH: usize = 128;
 /// attBiGRU on one device. `Send`, not `Sync`: one owner thread.
 pub struct TextNetwork {
     network: AttBiGru,
+    bag: NgramBag,
     table_rows: i64,
     device: Device,
 }
@@ -25,19 +26,28 @@ impl TextNetwork {
         let dimensions = &checkpoint.manifest().dimensions;
         let stored = checkpoint.stored()?;
         let network = AttBiGru::new(&Builder::stored(&stored, device).scope("text"), dimensions, 0.0)?;
-        Ok(Self { network, table_rows: dimensions.embedding_rows, device })
+        let bag = network.bag()?;
+        Ok(Self { network, bag, table_rows: dimensions.embedding_rows, device })
     }
 
-    /// Vectors (100 values) and attention over the protagonist's words, in order. An empty list gives an empty list;
+    /// Vectors (100 values) and attention over the protagonist's words, in order: a word's share of what the BiGRU
+    /// looked at and of what its n-grams say, mixed as the two add to the logit. An empty list gives an empty list;
     /// [`ModelError::Input`] for a text without words or with rows of another vocabulary. A row's result does not
     /// depend on its batch mates beyond rounding (1e-5).
     pub fn encode(&self, inputs: &[TextInput]) -> Result<Vec<Encoded>, ModelError> {
         let _guard = tch::no_grad_guard();
         let mut results = Vec::with_capacity(inputs.len());
         for chunk in inputs.chunks(MAX_BATCH) {
-            let batch = TextBatch::new(chunk, self.table_rows, self.device)?;
+            let evidence: Vec<Evidence> = chunk.iter().map(|input| self.bag.evidence(input)).collect();
+            let logits: Vec<[f32; 2]> = evidence.iter().map(|of_post| of_post.logits).collect();
+            let batch = TextBatch::new(chunk, &logits, self.table_rows, self.device)?;
             let forward = self.network.forward(&batch, false)?;
-            results.extend(encoded(&forward.vector, &forward.attention, &batch.lengths)?);
+            let parts = to_rows(&forward.parts)?;
+            let mut encoded = encoded(&forward.vector, &forward.attention, &batch.lengths)?;
+            for ((of_post, evidence), parts) in encoded.iter_mut().zip(&evidence).zip(&parts) {
+                credit(&mut of_post.attention, &evidence.per_word, parts);
+            }
+            results.append(&mut encoded);
         }
         Ok(results)
     }
@@ -45,7 +55,57 @@ impl TextNetwork {
     /// Runs one small batch, so that the first post does not pay for kernel selection and page faults.
     pub fn warm_up(&self) -> Result<(), ModelError> {
         let word = TokenisedText { words: vec![String::new(); 8], rows: vec![vec![0]; 8] };
-        let input = TextInput { protagonist: word.clone(), supporting: Some(word) };
+        let input = TextInput { protagonist: word.clone(), supporting: Some(word), ngrams: Ngrams::default() };
         self.encode(&vec![input; 4]).map(drop)
+    }
+}
+
+/// Mixes two distributions over the words, each by the size of its logit in `parts` (BiGRU, bag). The sum stays 1.
+fn credit(attention: &mut [f32], per_word: &[f32], parts: &[f32]) {
+    let total: f32 = per_word.iter().sum();
+    let size = |part: usize| parts.get(part).map_or(0.0, |logit: &f32| logit.abs());
+    let (read, counted) = (size(0), size(1));
+    // Nothing of the protagonist in the bag, or two logits of 0: the BiGRU alone says where it looked.
+    if total <= f32::EPSILON || read + counted <= f32::EPSILON {
+        return;
+    }
+    let share = counted / (read + counted);
+    for (weight, credit) in attention.iter_mut().zip(per_word) {
+        *weight = (1.0 - share) * *weight + share * credit / total;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_credited_as_the_two_paths_add_to_the_logit() {
+        let mut attention = [0.5, 0.5, 0.0];
+        credit(&mut attention, &[0.0, 3.0, 1.0], &[-1.0, 3.0]);
+        assert_eq!(attention, [0.125, 0.6875, 0.1875]);
+    }
+
+    #[test]
+    fn a_bag_that_says_nothing_leaves_the_attention_alone() {
+        let mut attention = [0.25, 0.75];
+        credit(&mut attention, &[0.0, 0.0], &[1.0, 2.0]);
+        credit(&mut attention, &[1.0, 0.0], &[0.0, 0.0]);
+        credit(&mut attention, &[1.0, 0.0], &[2.0, 0.0]);
+        assert_eq!(attention, [0.25, 0.75]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn credited_words_sum_to_one_and_none_is_negative(
+            words in proptest::collection::vec((0.01_f32..1.0, 0.0_f32..5.0), 1..30), read in -9.0_f32..9.0, counted in -9.0_f32..9.0
+        ) {
+            let sum: f32 = words.iter().map(|word| word.0).sum();
+            let mut attention: Vec<f32> = words.iter().map(|word| word.0 / sum).collect();
+            let per_word: Vec<f32> = words.iter().map(|word| word.1).collect();
+            credit(&mut attention, &per_word, &[read, counted]);
+            proptest::prop_assert!((attention.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+            proptest::prop_assert!(attention.iter().all(|weight| *weight >= 0.0));
+        }
     }
 }

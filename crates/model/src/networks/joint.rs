@@ -1,12 +1,12 @@
 //! The fused classifier: CMF-AP over three pairs, beside the sum of the encoders' own logits.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::cmf_ap::CmfPair;
 use crate::checkpoint::NO_BOUND;
 use crate::inference::FusionInput;
 use crate::layers::{BatchNorm, Linear};
-use crate::parameters::{Init, Scope};
+use crate::parameters::{Init, Scope, overwrite};
 use crate::{Dimensions, Modality, ModelError};
 
 /// The fusion of `modern`.
@@ -174,15 +174,4 @@ impl Joint {
         overwrite(&mut self.offset, offset)?;
         overwrite(&mut self.bias, &[bias])
     }
-}
-
-/// New values in place, so that every holder of the tensor sees them.
-fn overwrite(tensor: &mut Tensor, values: &[f32]) -> Result<(), ModelError> {
-    let _guard = tch::no_grad_guard();
-    let shape = tensor.size();
-    if values.len() != tensor.numel() {
-        return Err(ModelError::Input(format!("{} values for shape {shape:?}", values.len())));
-    }
-    let values = Tensor::f_from_slice(values)?.f_view(shape.as_slice())?.f_to_kind(Kind::Float)?;
-    Ok(tensor.f_copy_(&values)?)
 }

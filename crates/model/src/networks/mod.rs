@@ -9,7 +9,7 @@ mod image_head;
 mod joint;
 pub(crate) mod zoo;
 
-pub(crate) use att_bigru::{AttBiGru, TextBatch};
+pub(crate) use att_bigru::{AttBiGru, TextBatch, TextForward};
 pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};
 pub(crate) use image_head::{DEVIATION, ImageForward, ImageModel, MEAN, Pixels};
 pub(crate) use joint::{Joint, JointBatch, JointForward};

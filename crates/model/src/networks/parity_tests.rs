@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::densenet::{DenseNet, DenseNetConfig};
 use super::{AttBiGru, Dcrnn, DcrnnConfig, TextBatch};
 use crate::parameters::{Builder, Stored, to_rows, to_vec};
-use crate::text::TokenisedText;
+use crate::text::{Ngrams, TokenisedText};
 use crate::{Dimensions, ModelError, TextInput};
 
 #[derive(Deserialize)]
@@ -96,10 +96,11 @@ fn att_bigru_equals_the_pytorch_reference() {
         TextInput {
             protagonist: text(&[&[0, 11, 12], &[3], &[4, 20], &[5, 21, 22, 23], &[49]]),
             supporting: Some(text(&[&[7, 30], &[8]])),
+            ngrams: Ngrams::default(),
         },
-        TextInput { protagonist: text(&[&[1, 2], &[9], &[10, 40, 41]]), supporting: None },
+        TextInput { protagonist: text(&[&[1, 2], &[9], &[10, 40, 41]]), supporting: None, ngrams: Ngrams::default() },
     ];
-    let batch = TextBatch::new(&inputs, 50, Device::Cpu).unwrap();
+    let batch = TextBatch::new(&inputs, &[[0.8, -0.3], [-6.0, 2.0]], 50, Device::Cpu).unwrap();
     let forward = network.forward(&batch, false).unwrap();
     let expected = reference().att_bigru;
     let attention = to_rows(&forward.attention).unwrap();

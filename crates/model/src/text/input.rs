@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Tokenizer, Vocabulary};
+use super::{Ngrams, Tokenizer, Vocabulary};
 
 /// Words of the protagonist that the network reads (paper: lyrics are cut at 100).
 pub const MAX_PROTAGONIST_WORDS: usize = 100;
@@ -35,6 +35,8 @@ pub struct TextInput {
     pub protagonist: TokenisedText,
     /// All other parts' words, joined in declared order, at most [`MAX_SUPPORTING_WORDS`]; `None` when they have none.
     pub supporting: Option<TokenisedText>,
+    /// N-grams of all these words, for the bag beside the BiGRU.
+    pub ngrams: Ngrams,
 }
 
 impl TextInput {
@@ -51,11 +53,12 @@ impl TextInput {
         let protagonist_at = tokenised.iter().position(|words| words.len() == longest)?;
         let protagonist = std::mem::take(&mut tokenised[protagonist_at]);
         let supporting: Vec<String> = tokenised.into_iter().flatten().collect();
-        Some(Self {
-            protagonist: TokenisedText::new(protagonist, MAX_PROTAGONIST_WORDS, vocabulary),
-            supporting: (!supporting.is_empty())
-                .then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary)),
-        })
+        let protagonist = TokenisedText::new(protagonist, MAX_PROTAGONIST_WORDS, vocabulary);
+        let supporting =
+            (!supporting.is_empty()).then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary));
+        let parts = std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
+        let ngrams = Ngrams::of_parts(parts);
+        Some(Self { protagonist, supporting, ngrams })
     }
 }
 

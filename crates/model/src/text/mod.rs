@@ -1,9 +1,13 @@
 //! From the text parts of a post to the table rows that the text network reads.
 
+mod bag;
 mod input;
+mod ngrams;
 mod tokenizer;
 mod vocabulary;
 
+pub(crate) use bag::{Evidence, NgramBag, buckets, for_each_feature};
 pub use input::{MAX_PROTAGONIST_WORDS, MAX_SUPPORTING_WORDS, TextInput, TokenisedText};
+pub use ngrams::{Ngram, Ngrams};
 pub use tokenizer::Tokenizer;
 pub use vocabulary::{Vocabulary, VocabularyConfig};

@@ -162,9 +162,17 @@ fn for_each_ngram(word: &str, mut each: impl FnMut(&str)) {
     }
 }
 
+/// FNV-1a's offset basis.
+pub(super) const FNV_START: u32 = 2_166_136_261;
+
 /// 32-bit FNV-1a as fastText computes it: every byte is sign-extended before the exclusive or.
 fn fnv1a(text: &str) -> u32 {
-    text.bytes().fold(2_166_136_261, |hash, byte| (hash ^ (byte as i8) as u32).wrapping_mul(16_777_619))
+    fnv1a_from(FNV_START, text.as_bytes())
+}
+
+/// Goes on from a hash, so that strings with the same beginning share its cost.
+pub(super) fn fnv1a_from(hash: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ (byte as i8) as u32).wrapping_mul(16_777_619))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
+use super::kept::Kept;
 use super::learner::{Learner, learner_methods};
 use super::types::{AudioConfig, AudioExample, EpochReport, LinearHead};
 use super::{check_share, linear_head};
@@ -38,6 +39,17 @@ impl AudioTrainer {
         let network = Dcrnn::new(&builder.scope("audio"), &DcrnnConfig::modern(&dimensions), config.dropout)?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
         Ok(Self { learner, network, config, standardisation, moods: dimensions.moods as usize, device })
+    }
+
+    /// Takes the weights of an earlier checkpoint in place of fresh ones. On an error nothing has changed.
+    pub fn keep_weights(&mut self, kept: &Kept) -> Result<(), ModelError> {
+        if *kept.standardisation() != self.standardisation {
+            return Err(ModelError::Configuration(format!(
+                "the audio network of {} expects another standardisation; build the trainer with the kept one",
+                kept.version()
+            )));
+        }
+        self.learner.load_weights(&kept.stored()?)
     }
 
     /// One pass over the examples, one random window of each.

@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Kind, Tensor};
 
+use super::kept::Kept;
 use super::learner::{Learner, learner_methods};
 use super::types::{EpochReport, ImageConfig, ImageExample, LinearHead};
 use super::{check_share, linear_head};
@@ -44,6 +45,19 @@ impl ImageTrainer {
         let network = ImageModel::new(&builder.scope("image"), &Dimensions::modern(1), config.dropout)?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
         Ok(Self { learner, network, config, device })
+    }
+
+    /// Takes the weights of an earlier checkpoint in place of fresh ones. On an error nothing has changed.
+    pub fn keep_weights(&mut self, kept: &Kept) -> Result<(), ModelError> {
+        if kept.image_resolution() != self.config.serve_resolution {
+            return Err(ModelError::Configuration(format!(
+                "the image network of {} looks at {} px; set serve_resolution to it, it is {}",
+                kept.version(),
+                kept.image_resolution(),
+                self.config.serve_resolution
+            )));
+        }
+        self.learner.load_weights(&kept.stored()?)
     }
 
     /// One pass over the examples, each cropped, mirrored and lit at random.

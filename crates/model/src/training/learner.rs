@@ -155,6 +155,20 @@ impl Learner {
         std::fs::write(path, bytes).map_err(|e| ModelError::io(path, e))
     }
 
+    /// Takes every weight from `stored`; moments, epoch and seed stay. Nothing is changed unless all are there.
+    pub fn load_weights(&mut self, stored: &StoredWeights) -> Result<(), ModelError> {
+        let tensors = &mut self.parameters.tensors;
+        let values = tensors
+            .iter()
+            .map(|(name, tensor)| stored.tensor(name, &tensor.size()))
+            .collect::<Result<Vec<Tensor>, ModelError>>()?;
+        let _guard = tch::no_grad_guard();
+        for (target, value) in tensors.values_mut().zip(values) {
+            target.f_copy_(&value)?;
+        }
+        Ok(())
+    }
+
     /// Nothing is changed unless the whole file fits.
     pub fn load_state(&mut self, path: &Path) -> Result<(), ModelError> {
         let bytes = std::fs::read(path).map_err(|e| ModelError::io(path, e))?;

@@ -19,6 +19,9 @@
 //! save_progress(&self, &Path)                                       the same and the last snapshot
 //! parameter_count(&self) -> usize
 //! head(&self) -> Result<LinearHead, _>                         encoders only, for UnimodalHeads
+//! keep_weights(&mut self, &Kept)                                    audio and image: as an earlier checkpoint has them
+//! TextTrainer::fit_bag(&mut self, &[TextExample])                   before the first epoch
+//! TextTrainer::weigh(&mut self, &[TextInput], &[bool])              after the last one, on validation
 //! ```
 //!
 //! Equal seeds give equal trainings as long as no other thread of the process trains: dropout draws from libtorch's
@@ -32,9 +35,11 @@
 mod adam;
 mod assemble;
 mod audio;
+mod bag;
 mod calibration;
 mod fusion;
 mod image;
+mod kept;
 pub(crate) mod learner;
 mod optimiser;
 mod rmsprop;
@@ -46,6 +51,7 @@ pub use audio::AudioTrainer;
 pub use fusion::FusionTrainer;
 pub(crate) use fusion::hide;
 pub use image::ImageTrainer;
+pub use kept::Kept;
 pub use text::TextTrainer;
 pub use types::{
     AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, LinearHead,

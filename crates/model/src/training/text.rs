@@ -4,23 +4,31 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::Device;
 
+use super::calibration::{Evidence, Stack};
 use super::learner::{Learner, learner_methods};
 use super::types::{EpochReport, LinearHead, TextConfig, TextExample};
-use super::{check_share, linear_head};
-use crate::networks::{AttBiGru, TextBatch};
+use super::{bag, check_share};
+use crate::networks::{AttBiGru, TextBatch, TextForward};
 use crate::parameters::{Builder, to_rows, to_vec};
-use crate::text::TokenisedText;
-use crate::{Dimensions, ModelError, TextInput};
+use crate::text::{Ngrams, TokenisedText};
+use crate::{Dimensions, ModalitySet, ModelError, TextInput};
 
 /// Rows of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
 
-/// attBiGRU in training.
+/// attBiGRU and the bag of n-grams in training.
+///
+/// [`fit_bag`](Self::fit_bag) comes first; then every [`epoch`](Self::epoch) moves the BiGRU and how far the bag is
+/// trusted, with the bag's word for each example taken from a fit that did not see it. On the examples it was fitted
+/// to, a bag is right about nearly everything, and nothing would be left to learn.
 pub struct TextTrainer {
     pub(super) learner: Learner,
     network: AttBiGru,
     config: TextConfig,
     table_rows: i64,
+    ngram_buckets: usize,
+    /// The bag's word for each example, from a fit without it; empty before [`fit_bag`](Self::fit_bag).
+    held_out: Vec<[f32; 2]>,
     device: Device,
 }
 
@@ -35,22 +43,46 @@ impl TextTrainer {
         ] {
             check_share(name, share)?;
         }
+        if !(config.bag_penalty > 0.0 && config.bag_penalty.is_finite()) {
+            return Err(ModelError::Configuration(format!("bag_penalty is {}, expected above 0", config.bag_penalty)));
+        }
         let device = config.device.resolve()?;
         let dimensions = Dimensions::modern(vocabulary_rows);
         let builder = Builder::fresh(seed, device);
         let network = AttBiGru::new(&builder.scope("text"), &dimensions, config.dropout)?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
-        Ok(Self { learner, network, config, table_rows: dimensions.embedding_rows, device })
+        let (table_rows, ngram_buckets) = (dimensions.embedding_rows, dimensions.ngram_buckets as usize);
+        Ok(Self { learner, network, config, table_rows, ngram_buckets, held_out: Vec::new(), device })
     }
 
-    /// One pass over the examples.
+    /// Fits the bag of n-grams on the examples that the epochs will go over, in the same order; takes seconds for ten
+    /// thousand texts. Without it the bag says nothing. [`ModelError::Input`] unless both labels are there.
+    pub fn fit_bag(&mut self, examples: &[TextExample]) -> Result<(), ModelError> {
+        let pairs: Vec<(&Ngrams, bool)> = examples.iter().map(|e| (&e.input.ngrams, e.positive)).collect();
+        let config = &self.config;
+        let fitted = bag::fit(&pairs, self.ngram_buckets, config.bag_penalty, config.bag_least_documents)?;
+        self.network.set_bag(&fitted.weight, &fitted.idf, fitted.bias)?;
+        self.held_out = fitted.held_out;
+        Ok(())
+    }
+
+    /// One pass over the examples. [`ModelError::Input`] when the bag was fitted on another number of them.
     pub fn epoch(&mut self, examples: &[TextExample]) -> Result<EpochReport, ModelError> {
+        if !self.held_out.is_empty() && self.held_out.len() != examples.len() {
+            return Err(ModelError::Input(format!(
+                "{} examples for a bag that was fitted on {}; fit it on the same ones",
+                examples.len(),
+                self.held_out.len()
+            )));
+        }
         let mut pass = self.learner.begin(examples.len())?;
         for indices in std::mem::take(&mut pass.batches) {
             let inputs: Vec<TextInput> =
                 indices.iter().map(|&i| augment(&examples[i].input, &self.config, &mut pass.rng)).collect();
             let positive: Vec<bool> = indices.iter().map(|&i| examples[i].positive).collect();
-            let batch = TextBatch::new(&inputs, self.table_rows, self.device)?;
+            let evidence: Vec<[f32; 2]> =
+                indices.iter().map(|&i| self.held_out.get(i).copied().unwrap_or_default()).collect();
+            let batch = TextBatch::new(&inputs, &evidence, self.table_rows, self.device)?;
             let logits = self.network.forward(&batch, true)?.logit;
             let loss = self.learner.sentiment_loss(&logits, &positive)?;
             self.learner.step(&mut pass, &loss, indices.len())?;
@@ -58,42 +90,68 @@ impl TextTrainer {
         Ok(self.learner.end(pass))
     }
 
+    /// After the last epoch: fits on validation texts how far the BiGRU and the bag are trusted (two weights, none
+    /// negative, and a constant). On training texts the BiGRU is right about nearly everything, so its gradients say
+    /// nothing of what it is worth. [`ModelError::Input`] unless both labels are there.
+    pub fn weigh(&mut self, inputs: &[TextInput], positive: &[bool]) -> Result<(), ModelError> {
+        let parts = self.collect(inputs, |forward| to_rows(&forward.parts))?;
+        let evidence: Vec<Evidence> = parts
+            .iter()
+            .zip(positive)
+            .map(|(parts, &positive)| Evidence {
+                parts: std::array::from_fn(|part| parts.get(part).copied().unwrap_or(0.0)),
+                subset: ModalitySet::from_presence(true, false, false),
+                positive,
+            })
+            .collect();
+        let stack = Stack::fit(&evidence)?;
+        let [read, counted, ..] = stack.trust;
+        tracing::info!(read, counted, "text network weighed");
+        self.network.weigh(read, counted, stack.bias + stack.offset[0])
+    }
+
     /// Sentiment logits, in order.
     pub fn predict(&self, inputs: &[TextInput]) -> Result<Vec<f32>, ModelError> {
-        let _guard = tch::no_grad_guard();
-        let mut logits = Vec::with_capacity(inputs.len());
-        for chunk in inputs.chunks(PREDICT_BATCH) {
-            let batch = TextBatch::new(chunk, self.table_rows, self.device)?;
-            logits.extend(to_vec(&self.network.forward(&batch, false)?.logit)?);
-        }
-        Ok(logits)
+        self.collect(inputs, |forward| to_vec(&forward.logit))
     }
 
     /// Text vectors, in order.
     pub fn encode(&self, inputs: &[TextInput]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.collect(inputs, |forward| to_rows(&forward.vector))
+    }
+
+    fn collect<T>(
+        &self,
+        inputs: &[TextInput],
+        take: impl Fn(&TextForward) -> Result<Vec<T>, ModelError>,
+    ) -> Result<Vec<T>, ModelError> {
         let _guard = tch::no_grad_guard();
-        let mut vectors = Vec::with_capacity(inputs.len());
+        let bag = self.network.bag()?;
+        let mut results = Vec::with_capacity(inputs.len());
         for chunk in inputs.chunks(PREDICT_BATCH) {
-            let batch = TextBatch::new(chunk, self.table_rows, self.device)?;
-            vectors.extend(to_rows(&self.network.forward(&batch, false)?.vector)?);
+            let evidence: Vec<[f32; 2]> = chunk.iter().map(|input| bag.evidence(input).logits).collect();
+            let batch = TextBatch::new(chunk, &evidence, self.table_rows, self.device)?;
+            results.extend(take(&self.network.forward(&batch, false)?)?);
         }
-        Ok(vectors)
+        Ok(results)
     }
 
     /// The last layer.
     pub fn head(&self) -> Result<LinearHead, ModelError> {
-        linear_head(self.network.head())
+        let (weight, bias) = self.network.head()?;
+        Ok(LinearHead { weight, bias })
     }
 
     learner_methods!();
 }
 
-/// Drops words, the rows of known words and the supporting parts.
+/// Drops words, the rows of known words and the supporting parts; the bag's word for the example stays what it is.
 fn augment(input: &TextInput, config: &TextConfig, rng: &mut StdRng) -> TextInput {
     let keep_supporting = !rng.random_bool(config.caption_dropout);
     TextInput {
         protagonist: thin_out(&input.protagonist, config, rng),
         supporting: input.supporting.as_ref().filter(|_| keep_supporting).map(|text| thin_out(text, config, rng)),
+        ngrams: Ngrams::default(),
     }
 }
 

@@ -150,6 +150,10 @@ pub struct TextConfig {
     pub caption_dropout: f64,
     /// Dropout on word vectors and before the dense layer.
     pub dropout: f64,
+    /// Inverse weight of the bag's L2 penalty in units of one text's loss: smaller is stronger (scikit-learn's `C`).
+    pub bag_penalty: f64,
+    /// An n-gram counts when at least this many texts hold it.
+    pub bag_least_documents: usize,
 }
 
 impl Default for TextConfig {
@@ -161,6 +165,8 @@ impl Default for TextConfig {
             word_row_dropout: 0.1,
             caption_dropout: 0.1,
             dropout: 0.4,
+            bag_penalty: 5.0,
+            bag_least_documents: 1,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jtav_model::training::{
     AudioConfig, AudioTrainer, FusionConfig, FusionTrainer, ImageConfig, ImageTrainer, Optimisation, TextConfig,
-    TextTrainer, UnimodalHeads, assemble_checkpoint,
+    TextExample, TextTrainer, UnimodalHeads, assemble_checkpoint,
 };
 use jtav_model::{
     AudioInput, Calibration, Checkpoint, DeviceChoice, Dimensions, Manifest, Rgb224, Standardisation, TextInput,
@@ -58,6 +58,13 @@ pub fn standardisation() -> Standardisation {
     Standardisation::fit(clips.iter().map(Vec::as_slice)).expect("finite levels")
 }
 
+/// Warm is positive and cold is negative.
+pub fn bag_examples(vocabulary: &Vocabulary) -> Vec<TextExample> {
+    let texts = [("the sea was warm and bright", true), ("the night was cold and grey", false), ("warm road", true)];
+    let example = |(body, positive)| TextExample { input: text(vocabulary, &[("body", body)]), positive };
+    texts.map(example).to_vec()
+}
+
 /// Four trainers on the CPU with the smallest image resolution.
 pub struct Trainers {
     pub vocabulary: Vocabulary,
@@ -70,19 +77,24 @@ pub struct Trainers {
 pub fn trainers(seed: u64) -> Trainers {
     let vocabulary = vocabulary();
     let device = DeviceChoice::Cpu;
-    let text = TextTrainer::new(TextConfig { device, ..TextConfig::default() }, vocabulary.rows_total(), seed).unwrap();
+    let config = TextConfig { device, ..TextConfig::default() };
+    let mut text_trainer = TextTrainer::new(config, vocabulary.rows_total(), seed).unwrap();
+    text_trainer.fit_bag(&bag_examples(&vocabulary)).unwrap();
     let audio = AudioTrainer::new(AudioConfig { device, ..AudioConfig::default() }, standardisation(), seed).unwrap();
     let image = ImageTrainer::new(
         ImageConfig { device, train_resolution: 64, serve_resolution: 64, bf16: false, ..ImageConfig::default() },
         seed,
     )
     .unwrap();
-    let heads =
-        UnimodalHeads { text: text.head().unwrap(), audio: audio.head().unwrap(), image: image.head().unwrap() };
+    let heads = UnimodalHeads {
+        text: text_trainer.head().unwrap(),
+        audio: audio.head().unwrap(),
+        image: image.head().unwrap(),
+    };
     let optimisation = Optimisation { learning_rate: 3e-3, ..Optimisation::default() };
     let config = FusionConfig { device, optimisation, ..FusionConfig::default() };
     let fusion = FusionTrainer::new(config, &heads, seed).unwrap();
-    Trainers { vocabulary, text, audio, image, fusion }
+    Trainers { vocabulary, text: text_trainer, audio, image, fusion }
 }
 
 impl Trainers {

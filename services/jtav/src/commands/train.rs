@@ -35,10 +35,21 @@ fn options(arguments: &TrainArgs) -> anyhow::Result<TrainOptions> {
     options.device = arguments.device.parse().map_err(anyhow::Error::msg).context("--device")?;
     options.cache_dir = arguments.cache.clone().unwrap_or(options.cache_dir);
     options.work_dir = arguments.work.clone().unwrap_or(options.work_dir);
+    options.keep_media = arguments.keep_media.clone();
+    options.notes = arguments.note.clone();
     options.quick = arguments.quick;
     options.resume = arguments.resume;
     options.score_test = !arguments.no_test;
     options.command = format!("jtav train --data {} --out {}", arguments.data.display(), arguments.out.display());
+    if !arguments.stages.is_empty() {
+        options.command.push_str(&format!(" --stages {}", arguments.stages.join(",")));
+    }
+    if let Some(seed) = arguments.seed {
+        options.command.push_str(&format!(" --seed {seed}"));
+    }
+    if let Some(folder) = &arguments.keep_media {
+        options.command.push_str(&format!(" --keep-media {}", folder.display()));
+    }
     for assignment in &arguments.set {
         let (key, value) =
             assignment.split_once('=').with_context(|| format!("--set {assignment}: expected KEY=VALUE"))?;

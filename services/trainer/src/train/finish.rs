@@ -86,7 +86,7 @@ pub(super) fn finish(
     let score = |split| score_checkpoint(&draft, pack, features, split, options.device, options.seed, *progress);
     let validation = score(Split::Validation)?;
     let test = options.score_test.then(|| score(Split::Test)).transpose()?;
-    manifest.metrics = serde_json::json!({ "validation": validation, "test": test });
+    manifest.metrics = serde_json::json!({ "validation": validation, "test": test, "stages": stages });
     let checkpoint = assemble(manifest, &options.out)?;
 
     let report = TrainReport {

@@ -6,13 +6,16 @@
 mod encoders;
 mod examples;
 mod finish;
+mod keep;
 mod network;
 mod state;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use jtav_model::training::{AudioTrainer, ImageTrainer, Standardisation, TextTrainer};
+use jtav_model::training::{
+    AudioConfig, AudioTrainer, ImageConfig, ImageTrainer, Kept, Standardisation, TextConfig, TextTrainer,
+};
 use jtav_model::{Tokenizer, Vocabulary};
 
 use crate::dataset::DataPack;
@@ -77,6 +80,7 @@ pub(crate) struct Run<'a> {
     pack: DataPack,
     features: Features,
     work: WorkDir,
+    kept: Option<Kept>,
     tokenizer: Tokenizer,
     started: std::time::Instant,
 }
@@ -86,6 +90,7 @@ impl<'a> Run<'a> {
         let started = std::time::Instant::now();
         let folder: PathBuf = options.resolve_data()?;
         let pack = DataPack::read(&folder)?;
+        let kept = options.keep_media.as_deref().map(|folder| keep::read(folder, &pack)).transpose()?;
         let reads_media = options.stages.iter().any(|&stage| stage != Stage::Text);
         let features = match reads_media {
             true => Features::load(&pack.posts, &options.cache_dir, options.decode_threads, progress)?,
@@ -95,7 +100,7 @@ impl<'a> Run<'a> {
             tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
         }
         let work = WorkDir::create(&options.work_dir, &pack)?;
-        Ok(Self { options, progress, pack, features, work, tokenizer: Tokenizer::new(), started })
+        Ok(Self { options, progress, pack, features, work, kept, tokenizer: Tokenizer::new(), started })
     }
 
     /// Built from the texts of the training side when the text network is trained, else the one it was trained with.
@@ -110,33 +115,47 @@ impl<'a> Run<'a> {
     }
 
     fn text(&self, vocabulary: &Vocabulary) -> anyhow::Result<(TextTrainer, StageRecord)> {
-        let config = jtav_model::training::TextConfig { device: self.options.device, ..self.options.text };
+        let config = TextConfig { device: self.options.device, ..self.options.text };
         let mut trainer = TextTrainer::new(config, vocabulary.rows_total(), self.options.seed)?;
         let settings = serde_json::to_value(config)?;
-        let record = self.encoder(Stage::Text, &mut trainer, settings, || {
-            examples::texts(&self.pack, &self.tokenizer, vocabulary)
-        })?;
+        let examples = || examples::texts(&self.pack, &self.tokenizer, vocabulary);
+        let record = self.encoder(Stage::Text, &mut trainer, settings, examples)?;
+        let held = examples()?;
+        trainer.weigh(&held.validation, &held.labels).context("weighing BiGRU and bag on validation")?;
         Ok((trainer, record))
     }
 
     fn audio(&self) -> anyhow::Result<(AudioTrainer, StageRecord)> {
-        let config = jtav_model::training::AudioConfig { device: self.options.device, ..self.options.audio };
+        let config = AudioConfig { device: self.options.device, ..self.options.audio };
+        let examples = || examples::clips(&self.pack, &self.features);
+        if let Some(kept) = &self.kept {
+            let mut trainer = AudioTrainer::new(config, kept.standardisation().clone(), self.options.seed)?;
+            trainer.keep_weights(kept)?;
+            let record = self.keep(Stage::Audio, &trainer, kept, examples()?)?;
+            return Ok((trainer, record));
+        }
         let clips = examples::training_clips(&self.pack, &self.features);
         let standardisation = Standardisation::fit(clips.iter().map(|clip| &**clip))
             .context("the training split has no readable audio")?;
         let mut trainer = AudioTrainer::new(config, standardisation, self.options.seed)?;
         let settings = serde_json::to_value(config)?;
-        let record =
-            self.encoder(Stage::Audio, &mut trainer, settings, || examples::clips(&self.pack, &self.features))?;
+        let record = self.encoder(Stage::Audio, &mut trainer, settings, examples)?;
         Ok((trainer, record))
     }
 
     fn image(&self) -> anyhow::Result<(ImageTrainer, StageRecord)> {
-        let config = jtav_model::training::ImageConfig { device: self.options.device, ..self.options.image };
+        let config = ImageConfig { device: self.options.device, ..self.options.image };
+        let examples = || examples::pictures(&self.pack, &self.features);
+        if let Some(kept) = &self.kept {
+            let config = ImageConfig { serve_resolution: kept.image_resolution(), ..config };
+            let mut trainer = ImageTrainer::new(config, self.options.seed)?;
+            trainer.keep_weights(kept)?;
+            let record = self.keep(Stage::Image, &trainer, kept, examples()?)?;
+            return Ok((trainer, record));
+        }
         let mut trainer = ImageTrainer::new(config, self.options.seed)?;
         let settings = serde_json::to_value(config)?;
-        let record =
-            self.encoder(Stage::Image, &mut trainer, settings, || examples::pictures(&self.pack, &self.features))?;
+        let record = self.encoder(Stage::Image, &mut trainer, settings, examples)?;
         Ok((trainer, record))
     }
 
@@ -187,6 +206,7 @@ impl<'a> Run<'a> {
         examples.train.truncate(self.options.example_limit());
         anyhow::ensure!(!examples.train.is_empty(), "the training split has nothing for the stage `{stage}`");
         anyhow::ensure!(!examples.validation.is_empty(), "the validation split has nothing for the stage `{stage}`");
+        trainer.prepare(&examples.train).with_context(|| format!("preparing the stage `{stage}`"))?;
         let plan = self.options.plan(stage);
         let begun = BegunStage::new(&self.work, stage, self.origin(stage, &settings));
         // The fusion takes a minute, and its vectors depend on everything before it.
@@ -200,6 +220,7 @@ impl<'a> Run<'a> {
             stage,
             posts_sha256: self.pack.posts_sha256.clone(),
             seed: self.options.seed,
+            kept_from: None,
             quick: self.options.quick,
             settings,
             plan: Some(plan),

@@ -16,6 +16,10 @@ use crate::fit::{FitProgress, Learner, Validation, validation};
 pub(super) trait Network {
     type Example;
     type Input;
+    /// What comes before the first epoch over these examples.
+    fn prepare(&mut self, _examples: &[Self::Example]) -> Result<(), ModelError> {
+        Ok(())
+    }
     fn set_learning_rate(&mut self, learning_rate: f64);
     fn epoch(&mut self, examples: &[Self::Example]) -> Result<EpochReport, ModelError>;
     fn predict(&self, inputs: &[Self::Input]) -> Result<Vec<f32>, ModelError>;
@@ -28,10 +32,15 @@ pub(super) trait Network {
 }
 
 macro_rules! network {
-    ($trainer:ty, $example:ty, $input:ty) => {
+    ($trainer:ty, $example:ty, $input:ty $(, $prepare:ident)?) => {
         impl Network for $trainer {
             type Example = $example;
             type Input = $input;
+            $(
+                fn prepare(&mut self, examples: &[Self::Example]) -> Result<(), ModelError> {
+                    <$trainer>::$prepare(self, examples)
+                }
+            )?
             fn set_learning_rate(&mut self, learning_rate: f64) {
                 <$trainer>::set_learning_rate(self, learning_rate);
             }
@@ -63,7 +72,7 @@ macro_rules! network {
     };
 }
 
-network!(TextTrainer, TextExample, TextInput);
+network!(TextTrainer, TextExample, TextInput, fit_bag);
 network!(AudioTrainer, AudioExample, AudioInput);
 network!(ImageTrainer, ImageExample, Rgb224);
 network!(FusionTrainer, FusionExample, FusionInput);
