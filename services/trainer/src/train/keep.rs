@@ -29,7 +29,7 @@ pub(super) fn read(folder: &Path, pack: &DataPack) -> anyhow::Result<Kept> {
 
 impl Run<'_> {
     /// The record of a network that was kept: its own, where the checkpoint has it, else what can be said without it.
-    pub(super) fn keep<N: Network>(
+    pub(super) fn kept_record<N: Network>(
         &self,
         stage: Stage,
         trainer: &N,
@@ -49,6 +49,7 @@ impl Run<'_> {
             kept_from: Some(from),
             quick: false,
             settings: serde_json::Value::Null,
+            plan: None,
             parameters: trainer.parameter_count(),
             train_examples: examples.train.len(),
             validation_examples: examples.validation.len(),

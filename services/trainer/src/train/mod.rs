@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         if let Some(kept) = &self.kept {
             let mut trainer = AudioTrainer::new(config, kept.standardisation().clone(), self.options.seed)?;
             trainer.keep_weights(kept)?;
-            let record = self.keep(Stage::Audio, &trainer, kept, examples()?)?;
+            let record = self.kept_record(Stage::Audio, &trainer, kept, examples()?)?;
             return Ok((trainer, record));
         }
         let clips = examples::training_clips(&self.pack, &self.features);
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
             let config = ImageConfig { serve_resolution: kept.image_resolution(), ..config };
             let mut trainer = ImageTrainer::new(config, self.options.seed)?;
             trainer.keep_weights(kept)?;
-            let record = self.keep(Stage::Image, &trainer, kept, examples()?)?;
+            let record = self.kept_record(Stage::Image, &trainer, kept, examples()?)?;
             return Ok((trainer, record));
         }
         let mut trainer = ImageTrainer::new(config, self.options.seed)?;
