@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// Words shown of a post.
 const WORDS_SHOWN: usize = 3;
+/// Width of their column, without the quotation marks.
+const WORDS_COLUMN_CHARS: usize = 32;
 /// A mood is named from this probability on.
 const MOOD_SHOWN_FROM: f32 = 0.35;
 
@@ -131,8 +133,7 @@ impl View {
             .filter(|mood| mood.probability >= MOOD_SHOWN_FROM)
             .map(|mood| format!("{} {:.2}", mood.tag, mood.probability))
             .collect();
-        let words: Vec<&str> =
-            sentiment.attention.words.iter().take(WORDS_SHOWN).map(|word| word.word.as_str()).collect();
+        let words = shown_words(sentiment.attention.words.iter().map(|word| word.word.as_str()));
         let parts: Vec<String> = sentiment
             .modalities
             .iter()
@@ -142,7 +143,7 @@ impl View {
                 ModalityStatus::Absent(reason) => self.paint("33", &format!("{modality} ✗ {reason}")),
             })
             .collect();
-        format!("{label}  {:<15} {:<34} {}", moods.join(" "), format!("“{}”", words.join(" ")), parts.join("  "))
+        format!("{label}  {:<15} {:<34} {}", moods.join(" "), format!("“{words}”"), parts.join("  "))
             .replace("“”", "  ")
     }
 
@@ -184,6 +185,25 @@ impl View {
     }
 }
 
+/// The first words, as many as fit the column; one that is longer than the column is cut.
+fn shown_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let mut shown = String::new();
+    for word in words.take(WORDS_SHOWN) {
+        let room = WORDS_COLUMN_CHARS.saturating_sub(shown.chars().count() + usize::from(!shown.is_empty()));
+        if word.chars().count() > room {
+            if shown.is_empty() {
+                shown = word.chars().take(room.saturating_sub(1)).chain(['…']).collect();
+            }
+            break;
+        }
+        if !shown.is_empty() {
+            shown.push(' ');
+        }
+        shown.push_str(word);
+    }
+    shown
+}
+
 /// Label and probability of `positive` beside the threshold of the modalities that took part.
 fn decision(sentiment: &SentimentV1) -> String {
     let relation = if sentiment.label == Label::Positive { "≥" } else { "<" };
@@ -216,4 +236,18 @@ fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_f
         "cache": { "hits": cache.hits, "misses": cache.misses },
         "model_version": model,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_never_outgrow_their_column() {
+        assert_eq!(shown_words(["dehumanizing", "american", "exploration"].into_iter()), "dehumanizing american");
+        assert_eq!(shown_words(["nice", "customer", "hard", "way"].into_iter()), "nice customer hard");
+        let long = "so".repeat(40);
+        assert_eq!(shown_words([long.as_str()].into_iter()).chars().count(), WORDS_COLUMN_CHARS);
+        assert_eq!(shown_words(std::iter::empty()), "");
+    }
 }

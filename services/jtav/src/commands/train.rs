@@ -12,15 +12,21 @@ pub fn train(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow:
     jtav_model::device::open_cuda_library();
     jtav_model::device::single_threaded();
     let options = options(arguments)?;
-    let json = if options.stages.contains(&Stage::Fusion) {
+    let makes_checkpoint = options.stages.contains(&Stage::Fusion);
+    let json = if makes_checkpoint {
         serde_json::to_string(&jtav_trainer::train(&options, &Terminal::new())?)?
     } else {
         serde_json::to_string(&jtav_trainer::train_encoders(&options, &Terminal::new())?)?
     };
     if arguments.json {
         println!("{json}");
-    } else {
+    } else if makes_checkpoint {
         println!("checkpoint and model card: {}", options.out.display());
+    } else {
+        println!(
+            "trained networks: {}; a run with --stages fusion makes a checkpoint of them",
+            options.work_dir.display()
+        );
     }
     Ok(exit::OK)
 }
