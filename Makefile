@@ -20,8 +20,8 @@ help: ## this text
 	@echo '  make demo      see it work: a sample feed through the whole system, on this machine alone'
 	@echo '  make test      every test, with a real Kafka broker and a real Redis that the tests start'
 	@echo
-	@echo 'The first run of either installs what is missing (apt, PyPI, Maven), says so, and compiles: about ten'
-	@echo 'minutes. Afterwards plain cargo build, cargo test and cargo run work from any shell.'
+	@echo 'The first run of either installs what is missing (apt, PyPI, Maven), says so, and compiles: about a quarter'
+	@echo 'of an hour on two cores. Afterwards plain cargo build, cargo test and cargo run work from any shell.'
 	@echo
 	@echo 'More, each taking ARGS="..." where a program is run:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | grep -v -e '^  make demo|' -e '^  make test|' -e '^  make help|' \
