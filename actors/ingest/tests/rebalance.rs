@@ -52,9 +52,7 @@ async fn two_members_share_the_partitions_and_lose_nothing() {
     // Commits of the last moment may be refused while the group changes; the next member then repeats them.
     let mut third = start(&cluster, 64);
     third.until("all partitions", |now| now.partitions.len() == 4).await;
-    while let Some(post) = third.next_within(Duration::from_millis(500)).await {
-        publish(post);
-    }
+    publish_until_committed(&mut third, &cluster, 120).await;
     assert_eq!(third.ingest.addr.send(DRAIN).await.unwrap(), IngestExit::Drained);
     assert_eq!(committed(&cluster).values().sum::<i64>(), 120);
 }

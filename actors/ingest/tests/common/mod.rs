@@ -157,6 +157,18 @@ pub async fn until_committed(cluster: &InProcessCluster, partition: i32, positio
     }
 }
 
+/// Publishes whatever comes until `total` records are committed over all partitions: what was read and not committed
+/// comes again after a seek back, a lost session or a change of hands, even when each record was seen once already.
+pub async fn publish_until_committed(worker: &mut Worker, cluster: &InProcessCluster, total: i64) {
+    let deadline = Instant::now() + PATIENCE;
+    while committed(cluster).values().sum::<i64>() < total {
+        assert!(Instant::now() < deadline, "committed {:?} of {total}", committed(cluster));
+        while let Some(post) = worker.next_within(Duration::from_millis(100)).await {
+            publish(post);
+        }
+    }
+}
+
 pub fn ids(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}{number}")).collect()
 }
