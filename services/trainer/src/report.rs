@@ -121,11 +121,12 @@ pub fn curves_csv(stages: &[StageRecord]) -> String {
 }
 
 /// The training curves as a PNG, a panel per stage: training loss (augmentation and dropout on) and validation log
-/// loss, with the epoch that was kept.
+/// loss, with the epoch that was kept. A network that was kept from a checkpoint that recorded no epochs has no panel;
+/// `None` where nothing is left to draw.
 ///
 /// # Errors
-/// Those of the drawing; a record without an epoch.
-pub fn curves_png(stages: &[StageRecord]) -> Result<Vec<u8>, PictureError> {
+/// Those of the drawing.
+pub fn curves_png(stages: &[StageRecord]) -> Result<Option<Vec<u8>>, PictureError> {
     let panel = |record: &StageRecord| {
         let point = |point: &CurvePoint| (point.epoch, point.train_loss, point.validation_log_loss);
         let best =
@@ -136,7 +137,8 @@ pub fn curves_png(stages: &[StageRecord]) -> Result<Vec<u8>, PictureError> {
             kept_epoch: record.fit.best_epoch,
         }
     };
-    curves(&stages.iter().map(panel).collect::<Vec<_>>())
+    let panels: Vec<CurvePanel> = stages.iter().filter(|record| !record.fit.curve.is_empty()).map(panel).collect();
+    if panels.is_empty() { Ok(None) } else { curves(&panels).map(Some) }
 }
 
 /// Writes a JSON file, readable.
@@ -188,6 +190,17 @@ pub(crate) mod samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_that_was_kept_without_its_epochs_has_no_panel() {
+        let trained = samples::record(Stage::Text);
+        let mut kept = samples::record(Stage::Image);
+        kept.fit.curve.clear();
+        let alone = curves_png(std::slice::from_ref(&trained)).unwrap();
+        assert!(alone.is_some());
+        assert_eq!(curves_png(&[trained, kept.clone()]).unwrap(), alone);
+        assert_eq!(curves_png(&[kept]).unwrap(), None);
+    }
 
     #[test]
     fn the_curve_marks_the_epoch_that_was_kept() {

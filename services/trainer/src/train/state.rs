@@ -35,10 +35,10 @@ impl WorkDir {
     /// Writes `curves.csv` and `curves.png`.
     pub fn write_curves(&self, records: &[StageRecord]) -> anyhow::Result<()> {
         write_text(&self.file("curves.csv"), &curves_csv(records))?;
-        if !records.is_empty() {
-            write_bytes(&self.file("curves.png"), &curves_png(records).context("drawing the curves")?)?;
+        match curves_png(records).context("drawing the curves")? {
+            Some(png) => write_bytes(&self.file("curves.png"), &png),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Keeps a trained network. The record goes last: without it the weights do not count.
