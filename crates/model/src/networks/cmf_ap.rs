@@ -67,6 +67,7 @@ impl CmfPair {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks::dense_oracle::{assert_same, vectors};
     use crate::parameters::Builder;
     use tch::{Device, Kind};
 
@@ -89,15 +90,6 @@ mod tests {
         }
     }
 
-    fn vectors(rows: i64, width: i64, phase: f64) -> Tensor {
-        let values: Vec<f64> = (0..rows * width).map(|i| (i as f64 * 0.61 + phase).sin() * 1.7).collect();
-        Tensor::from_slice(&values).view([rows, width]).set_requires_grad(true)
-    }
-
-    fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-        (a - b).abs().max().double_value(&[])
-    }
-
     #[test]
     fn the_factorised_form_equals_the_dense_one_in_values_and_gradients() {
         let builder = Builder::fresh(11, Device::Cpu);
@@ -113,13 +105,7 @@ mod tests {
             &layer.reduce.weight,
             &layer.reduce.bias,
         ];
-        let factorised = layer.forward(&m, &n).unwrap();
-        let printed = dense(&layer, &m, &n);
-        assert!(largest_difference(&factorised, &printed) < 1e-14);
-        let gradients =
-            |value: &Tensor| Tensor::run_backward(&[(value * &upstream).sum(Kind::Double)], &leaves, true, false);
-        for (index, (ours, theirs)) in gradients(&factorised).iter().zip(gradients(&printed)).enumerate() {
-            assert!(largest_difference(ours, &theirs) < 1e-13, "gradient of leaf {index}");
-        }
+        let (factorised, printed) = (layer.forward(&m, &n).unwrap(), dense(&layer, &m, &n));
+        assert_same(&factorised, &printed, &upstream, &leaves);
     }
 }

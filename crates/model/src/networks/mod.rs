@@ -15,4 +15,6 @@ pub(crate) use image_head::{DEVIATION, ImageForward, ImageModel, MEAN, Pixels};
 pub(crate) use joint::{Joint, JointBatch, JointForward};
 
 #[cfg(test)]
+mod dense_oracle;
+#[cfg(test)]
 mod parity_tests;

@@ -1,13 +1,13 @@
-//! Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019).
+//! Adam (Kingma and Ba 2015).
 //!
 //! tch's own optimiser can neither give its moments away nor take them back, so a restored training would start with
-//! a jump; these eight lines of arithmetic can be saved.
+//! a jump; this arithmetic can be saved.
 
 use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::optimiser::{Step, decays};
+use super::optimiser::Step;
 use crate::ModelError;
 use crate::parameters::Parameters;
 
@@ -44,9 +44,6 @@ impl Adam {
         let _ = first.f_lerp_(gradient, 1.0 - BETA_1)?;
         let _ = second.f_lerp_(&gradient.f_square()?, 1.0 - BETA_2)?;
         let scale = second.f_sqrt()?.f_mul_scalar(1.0 / correct_2.sqrt())?.f_add_scalar(self.epsilon)?;
-        if decays(name, parameter) && step.weight_decay > 0.0 {
-            let _ = parameter.f_mul_scalar_(1.0 - step.learning_rate * step.weight_decay)?;
-        }
         let move_by = first.f_div(&scale)?.f_mul_scalar(-step.learning_rate / correct_1)?;
         let _ = parameter.f_add_(&move_by)?;
         Ok(())

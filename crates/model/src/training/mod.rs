@@ -15,7 +15,7 @@
 //! encode(&self, &[..same..]) -> Result<Vec<Vec<f32>>, ModelError>   the vectors that the fusion reads (fusion: u)
 //! set_learning_rate(&mut self, f64)                 takes effect with the next epoch
 //! snapshot(&mut self) / restore(&mut self) -> bool  best weights, kept in memory; false when there is none
-//! save_state(&self, &Path) / load_state(&mut self, &Path)           weights, Adam's moments, epoch, seed
+//! save_state(&self, &Path) / load_state(&mut self, &Path)           weights, the optimiser's memory, epoch, seed
 //! save_progress(&self, &Path)                                       the same and the last snapshot
 //! parameter_count(&self) -> usize
 //! head(&self) -> Result<LinearHead, _>                         encoders only, for UnimodalHeads

@@ -1,4 +1,4 @@
-//! One step of an optimiser: gradients, clipping, then the rule for each parameter.
+//! One step of an optimiser: gradients, clipping, weight decay, then the rule for each parameter.
 
 use tch::Tensor;
 
@@ -26,7 +26,6 @@ pub(super) struct Step {
     /// From 1.
     pub number: i32,
     pub learning_rate: f64,
-    pub weight_decay: f64,
 }
 
 impl Optimiser {
@@ -45,7 +44,7 @@ impl Optimiser {
         let _guard = tch::no_grad_guard();
         let shrink = self.clip_factor(parameters)?;
         self.steps += 1;
-        let step = Step { number: self.steps, learning_rate: self.learning_rate, weight_decay: self.weight_decay };
+        let step = Step { number: self.steps, learning_rate: self.learning_rate };
         for name in &parameters.trainable {
             let Some(parameter) = parameters.tensors.get_mut(name) else { continue };
             let gradient = parameter.f_grad()?;
@@ -53,6 +52,10 @@ impl Optimiser {
                 continue;
             }
             let gradient = if shrink < 1.0 { gradient.f_mul_scalar(shrink)? } else { gradient };
+            // Decoupled (Loshchilov and Hutter 2019): no rule's memory sees it.
+            if self.weight_decay > 0.0 && decays(name, parameter) {
+                let _ = parameter.f_mul_scalar_(1.0 - self.learning_rate * self.weight_decay)?;
+            }
             match &mut self.rule {
                 Rule::Adam(adam) => adam.update(name, parameter, &gradient, &step)?,
                 Rule::RmsProp(rmsprop) => rmsprop.update(name, parameter, &gradient, &step)?,
@@ -94,7 +97,7 @@ impl Optimiser {
 
 /// Biases and norms have one dimension. A row of the embedding table is touched by few posts and would decay to
 /// nothing between two of them.
-pub(super) fn decays(name: &str, parameter: &Tensor) -> bool {
+fn decays(name: &str, parameter: &Tensor) -> bool {
     parameter.dim() >= 2 && !name.contains("embedding") && !name.ends_with("context")
 }
 

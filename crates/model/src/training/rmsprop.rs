@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::optimiser::{Step, decays};
+use super::optimiser::Step;
 use crate::ModelError;
 use crate::parameters::Parameters;
 
@@ -38,9 +38,6 @@ impl RmsProp {
     ) -> Result<(), ModelError> {
         let Some(square) = self.squares.get_mut(name) else { return Ok(()) };
         let _ = square.f_lerp_(&gradient.f_square()?, 1.0 - RHO)?;
-        if decays(name, parameter) && step.weight_decay > 0.0 {
-            let _ = parameter.f_mul_scalar_(1.0 - step.learning_rate * step.weight_decay)?;
-        }
         // Keras adds epsilon to the root.
         let move_by = gradient.f_div(&square.f_sqrt()?.f_add_scalar(self.epsilon)?)?;
         let _ = parameter.f_add_(&move_by.f_mul_scalar(-step.learning_rate)?)?;

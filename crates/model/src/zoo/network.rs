@@ -239,36 +239,29 @@ fn cropped(x: &Tensor, side: i64, rng: &mut StdRng) -> Result<Tensor, ModelError
     Ok(Tensor::f_cat(&crops, 0)?)
 }
 
+/// The inputs as the one kind that the network reads.
+fn all<'a, T>(
+    inputs: &[&'a Input],
+    wanted: &str,
+    pick: impl Fn(&'a Input) -> Option<&'a T>,
+) -> Result<Vec<&'a T>, ModelError> {
+    inputs.iter().map(|input| pick(input).ok_or_else(|| wrong_kind(wanted, input))).collect()
+}
+
 fn texts<'a>(inputs: &[&'a Input]) -> Result<Vec<&'a WordVectors>, ModelError> {
-    let text = |input: &&'a Input| match input {
-        Input::Text(words) => Ok(words),
-        other => Err(wrong_kind("text", other)),
-    };
-    inputs.iter().map(text).collect()
+    all(inputs, "text", |input| if let Input::Text(words) = input { Some(words) } else { None })
 }
 
 fn clips<'a>(inputs: &[&'a Input]) -> Result<Vec<&'a AudioInput>, ModelError> {
-    let clip = |input: &&'a Input| match input {
-        Input::Audio(clip) => Ok(clip.as_ref()),
-        other => Err(wrong_kind("audio", other)),
-    };
-    inputs.iter().map(clip).collect()
+    all(inputs, "audio", |input| if let Input::Audio(clip) = input { Some(clip.as_ref()) } else { None })
 }
 
 fn pictures<'a>(inputs: &[&'a Input]) -> Result<Vec<&'a Rgb224>, ModelError> {
-    let picture = |input: &&'a Input| match input {
-        Input::Image(picture) => Ok(picture),
-        other => Err(wrong_kind("image", other)),
-    };
-    inputs.iter().map(picture).collect()
+    all(inputs, "image", |input| if let Input::Image(picture) = input { Some(picture) } else { None })
 }
 
 fn vectors<'a>(inputs: &[&'a Input]) -> Result<Vec<&'a FusionInput>, ModelError> {
-    let vectors = |input: &&'a Input| match input {
-        Input::Vectors(vectors) => Ok(vectors.as_ref()),
-        other => Err(wrong_kind("vectors", other)),
-    };
-    inputs.iter().map(vectors).collect()
+    all(inputs, "vectors", |input| if let Input::Vectors(vectors) = input { Some(vectors.as_ref()) } else { None })
 }
 
 fn wrong_kind(wanted: &str, found: &Input) -> ModelError {

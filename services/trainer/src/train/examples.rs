@@ -40,17 +40,23 @@ pub(super) fn texts(
     tokenizer: &Tokenizer,
     vocabulary: &Vocabulary,
 ) -> anyhow::Result<Examples<TextTrainer>> {
-    let of_split = |split| {
-        let posts = pack.split(split);
-        posts.filter_map(|post| Some((text_input(tokenizer, vocabulary, post)?, post.positive)))
-    };
     let extra = pack.extra_texts.iter().filter_map(|extra| {
         let input = TextInput::from_parts(tokenizer, vocabulary, &[(extra.role.as_str(), extra.text.as_str())])?;
         Some((input, extra.sentiment == 1))
     });
-    let train = of_split(Split::Train).chain(extra).map(|(input, positive)| TextExample { input, positive });
-    let (validation, labels) = of_split(Split::Validation).unzip();
-    Ok(Examples { train: train.collect(), validation, labels })
+    let train = texts_of(pack, Split::Train, tokenizer, vocabulary).chain(extra);
+    let (validation, labels) = texts_of(pack, Split::Validation, tokenizer, vocabulary).unzip();
+    Ok(Examples { train: train.map(|(input, positive)| TextExample { input, positive }).collect(), validation, labels })
+}
+
+/// The posts of a split that have a text, with their labels.
+pub(super) fn texts_of<'a>(
+    pack: &'a DataPack,
+    split: Split,
+    tokenizer: &'a Tokenizer,
+    vocabulary: &'a Vocabulary,
+) -> impl Iterator<Item = (TextInput, bool)> + 'a {
+    pack.split(split).filter_map(move |post| Some((text_input(tokenizer, vocabulary, post)?, post.positive)))
 }
 
 /// The files of one split with their labels, each once per label that a post gives it, ordered by path.

@@ -18,7 +18,7 @@ use jtav_model::training::{
 };
 use jtav_model::{Tokenizer, Vocabulary};
 
-use crate::dataset::DataPack;
+use crate::dataset::{DataPack, Split};
 use crate::features::Features;
 use crate::fit::{FitProgress, fit};
 use crate::options::{Stage, TrainOptions};
@@ -120,8 +120,9 @@ impl<'a> Run<'a> {
         let settings = serde_json::to_value(config)?;
         let examples = || examples::texts(&self.pack, &self.tokenizer, vocabulary);
         let record = self.encoder(Stage::Text, &mut trainer, settings, examples)?;
-        let held = examples()?;
-        trainer.weigh(&held.validation, &held.labels).context("weighing BiGRU and bag on validation")?;
+        let (held, labels): (Vec<_>, Vec<_>) =
+            examples::texts_of(&self.pack, Split::Validation, &self.tokenizer, vocabulary).unzip();
+        trainer.weigh(&held, &labels).context("weighing BiGRU and bag on validation")?;
         Ok((trainer, record))
     }
 

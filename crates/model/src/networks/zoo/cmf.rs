@@ -210,6 +210,7 @@ impl Preparation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks::dense_oracle::{assert_same, vectors};
     use crate::parameters::Builder;
     use tch::{Device, Kind};
 
@@ -219,15 +220,6 @@ mod tests {
         let hidden = (c.matmul(&layer.weight.transpose(0, 1)) + &layer.bias).sigmoid();
         let weights = hidden.matmul(&layer.context).squeeze_dim(2).softmax(1, Kind::Double);
         c.transpose(1, 2).matmul(&weights.unsqueeze(2)).squeeze_dim(2)
-    }
-
-    fn vectors(rows: i64, width: i64, phase: f64) -> Tensor {
-        let values: Vec<f64> = (0..rows * width).map(|i| (i as f64 * 0.61 + phase).sin() * 1.7).collect();
-        Tensor::from_slice(&values).view([rows, width]).set_requires_grad(true)
-    }
-
-    fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-        (a - b).abs().max().double_value(&[])
     }
 
     #[test]
@@ -242,11 +234,6 @@ mod tests {
         let upstream = vectors(3, 12, 2.0).detach();
         let leaves = [&m, &n, &layer.weight, &layer.bias, &layer.context];
         let (factorised, written) = (layer.forward(&m, &n).unwrap(), dense(&layer, &m, &n));
-        assert!(largest_difference(&factorised, &written) < 1e-14);
-        let gradients =
-            |value: &Tensor| Tensor::run_backward(&[(value * &upstream).sum(Kind::Double)], &leaves, true, false);
-        for (index, (ours, theirs)) in gradients(&factorised).iter().zip(gradients(&written)).enumerate() {
-            assert!(largest_difference(ours, &theirs) < 1e-13, "gradient of leaf {index}");
-        }
+        assert_same(&factorised, &written, &upstream, &leaves);
     }
 }
