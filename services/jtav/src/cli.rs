@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jtav_trainer::dataset::Split;
 use jtav_trainer::inspect::AudioFeatures;
 
+use crate::cli_table::TableCommand;
+
 /// Labels a live social feed: text, sound and pictures in, sentiment, moods and embeddings out.
 #[derive(Debug, Parser)]
 #[command(
@@ -54,6 +56,9 @@ pub enum Command {
     Train(TrainArgs),
     /// Score a checkpoint on a split of a data pack, in all seven combinations of modalities, or a file of predictions.
     Evaluate(EvaluateArgs),
+    /// Make the paper's tables: train every row on a data pack and set it beside the paper's figures.
+    #[command(subcommand)]
+    Table(TableCommand),
     /// Show what an encoder sees of one file: decoded facts, features, attention.
     #[command(subcommand)]
     Inspect(InspectCommand),

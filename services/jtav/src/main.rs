@@ -1,6 +1,7 @@
 //! `jtav`: labels a live social feed. One binary, one file per command; see `jtav --help`.
 
 mod cli;
+mod cli_table;
 mod commands;
 mod failure;
 mod setup;

@@ -229,7 +229,7 @@ impl Feature {
 }
 
 /// Writes beside and renames, so that a reader never sees half a file.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let beside = path.with_extension(format!("tmp{}", std::process::id()));
     let write = || {
         let mut file = std::fs::File::create(&beside)?;

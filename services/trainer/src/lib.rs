@@ -36,6 +36,8 @@ mod npy;
 mod options;
 mod progress;
 mod report;
+mod sound;
+pub mod table;
 mod train;
 
 pub use card::model_card;

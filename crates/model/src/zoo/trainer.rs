@@ -90,6 +90,13 @@ impl Trainer {
         Ok(self.network.evaluate(inputs, &self.settings, self.device)?.features)
     }
 
+    /// [`features`](Self::features) and [`predict`](Self::predict) in one pass.
+    pub fn outputs(&self, inputs: &[Input]) -> Result<(Vec<Vec<f32>>, Vec<f32>), ModelError> {
+        let _guard = tch::no_grad_guard();
+        let rows = self.network.evaluate(inputs, &self.settings, self.device)?;
+        Ok((rows.features, rows.logits))
+    }
+
     /// Image networks: the 4096, 2048 or 1024 values that end the backbone, in order. The authors fuse those of
     /// DenseNet-121. [`ModelError::Input`] for other networks.
     pub fn pooled_features(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, ModelError> {

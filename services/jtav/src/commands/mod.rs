@@ -9,6 +9,7 @@ mod inspect;
 mod label;
 mod label_io;
 mod run;
+mod table;
 mod train;
 
 use clap::CommandFactory as _;
@@ -25,6 +26,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Feed(arguments) => feed::feed(&arguments, cli.log_format),
         Command::Train(arguments) => train::train(&arguments, cli.log_format),
         Command::Evaluate(arguments) => evaluate::evaluate(&arguments, cli.log_format),
+        Command::Table(command) => table::table(&command, cli.log_format),
         Command::Inspect(command) => inspect::inspect(&command, cli.log_format),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {

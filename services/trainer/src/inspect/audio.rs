@@ -6,13 +6,14 @@ use jtav_picture::{FrequencyTick, SpectrogramPlot, spectrogram};
 use jtav_pipeline::Decoded;
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_signal::constants::{
-    BINS, BINS_PER_OCTAVE, F_MIN_HZ, FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ,
+    BINS, BINS_PER_OCTAVE, F_MIN_HZ, FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, SAMPLE_RATE_HZ,
 };
-use jtav_signal::{CqtFrontEnd, MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db};
+use jtav_signal::{CqtFrontEnd, MelSpectrogram, Mfcc, Spectrogram, power_to_db};
 use serde_json::{Value, json};
 
 use super::{InspectError, decoded};
 use crate::npy::npy_f32;
+use crate::sound::MEL;
 
 /// What is computed of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,8 +80,6 @@ pub fn inspect_audio(
     let seconds = pcm.samples.len() as f64 / f64::from(pcm.sample_rate_hz);
     Ok(AudioInspection { facts, seconds, features, spectrogram, attention_per_second })
 }
-
-const MEL: MelParams = MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
 
 /// Seconds from one frame to the next.
 const FRAME_SECONDS: f64 = HOP_LENGTH as f64 / SAMPLE_RATE_HZ as f64;

@@ -114,6 +114,6 @@ pub(super) fn pictures(pack: &DataPack, features: &Features) -> anyhow::Result<E
 }
 
 /// What the serving path would hand the image network.
-pub(super) fn picture_input(pixels: &[u8]) -> anyhow::Result<Rgb224> {
+pub(crate) fn picture_input(pixels: &[u8]) -> anyhow::Result<Rgb224> {
     Rgb224::new(centre_crop(pixels)).context("cutting out the centre of a picture")
 }

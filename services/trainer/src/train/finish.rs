@@ -134,18 +134,33 @@ pub fn score_checkpoint(
     seed: u64,
     progress: &dyn Progress,
 ) -> anyhow::Result<Evaluation> {
+    let fusion = FusionNetwork::from_checkpoint(checkpoint, device)?;
+    let posts = encode_with_checkpoint(checkpoint, pack, features, split, device, progress)?;
+    evaluate(split, &posts, pack.base_rate(), seed, |inputs: &[FusionInput]| {
+        Ok(fusion.fuse(inputs)?.iter().map(scored).collect())
+    })
+}
+
+/// The vectors that a checkpoint's encoders give to the posts of one split, in file order.
+///
+/// # Errors
+/// A device that is not there, a device fault.
+pub(crate) fn encode_with_checkpoint(
+    checkpoint: &Checkpoint,
+    pack: &DataPack,
+    features: &Features,
+    split: Split,
+    device: DeviceChoice,
+    progress: &dyn Progress,
+) -> anyhow::Result<Vec<EncodedPost>> {
     let encoders = Encoders {
         text: TextNetwork::from_checkpoint(checkpoint, device)?,
         audio: AudioNetwork::from_checkpoint(checkpoint, device)?,
         image: ImageNetwork::from_checkpoint(checkpoint, device)?,
     };
-    let fusion = FusionNetwork::from_checkpoint(checkpoint, device)?;
     let tokenizer = Tokenizer::new();
     let text = (&tokenizer, &**checkpoint.vocabulary());
-    let posts = encoders.encode_split(pack, split, features, text, progress)?;
-    evaluate(split, &posts, pack.base_rate(), seed, |inputs: &[FusionInput]| {
-        Ok(fusion.fuse(inputs)?.iter().map(scored).collect())
-    })
+    encoders.encode_split(pack, split, features, text, progress)
 }
 
 fn scored(output: &FusionOutput) -> Scored {
