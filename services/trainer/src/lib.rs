@@ -24,6 +24,7 @@
 
 pub mod bootstrap;
 mod card;
+pub mod classical;
 pub mod dataset;
 mod decode;
 pub mod evaluate;
@@ -37,6 +38,7 @@ mod options;
 mod progress;
 mod report;
 mod train;
+pub mod words;
 
 pub use card::model_card;
 pub use dataset::DataPack;
