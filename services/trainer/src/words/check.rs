@@ -5,11 +5,10 @@
 //! process at the first read beyond its end. Here every count is held against the size of the file.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::WordsError;
+use super::scan::Scan;
 
 /// Most values of a vector; published ones have 25 to 1,024.
 pub(super) const MAX_DIMENSION: usize = 10_000;
@@ -230,11 +229,11 @@ pub(super) fn finalfusion(path: &Path) -> Result<(), WordsError> {
             SIMPLE_VOCABULARY | FASTTEXT_VOCABULARY => (words, rows) = vocabulary_chunk(&mut scan, kind, end)?,
             TABLE => table_chunk(&mut scan, rows)?,
             NORMS => norms_chunk(&mut scan, words)?,
-            _ => scan.skip(end - scan.at, "the metadata")?,
+            _ => scan.skip(end - scan.at(), "the metadata")?,
         }
-        if scan.at != end {
+        if scan.at() != end {
             return Err(
-                scan.refuse(format!("has a chunk of kind {kind} whose content ends at {}, not at {end}", scan.at))
+                scan.refuse(format!("has a chunk of kind {kind} whose content ends at {}, not at {end}", scan.at()))
             );
         }
     }
@@ -255,7 +254,7 @@ fn vocabulary_chunk(scan: &mut Scan<'_>, kind: u32, end: u64) -> Result<(u64, u6
             );
         }
     }
-    if words == 0 || words > end.saturating_sub(scan.at) / 4 {
+    if words == 0 || words > end.saturating_sub(scan.at()) / 4 {
         return Err(scan.refuse(format!("says that it holds {words} words")));
     }
     let mut vocabulary = Words::default();
@@ -309,109 +308,5 @@ impl Words {
 
     fn utf8(&self) -> Utf8 {
         if self.damaged { Utf8::Damaged } else { Utf8::Valid }
-    }
-}
-
-/// A file read forwards, with an eye on how much of it is left.
-struct Scan<'a> {
-    path: &'a Path,
-    file: BufReader<File>,
-    at: u64,
-    bytes: u64,
-}
-
-impl<'a> Scan<'a> {
-    fn open(path: &'a Path) -> Result<Self, WordsError> {
-        let io = |source| WordsError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        let bytes = file.metadata().map_err(io)?.len();
-        Ok(Self { path, file: BufReader::new(file), at: 0, bytes })
-    }
-
-    fn left(&self) -> u64 {
-        self.bytes.saturating_sub(self.at)
-    }
-
-    fn refuse(&self, reason: impl Into<String>) -> WordsError {
-        WordsError::Malformed { path: self.path.to_owned(), reason: reason.into() }
-    }
-
-    fn cut_off(&self, what: &str) -> WordsError {
-        self.refuse(format!("ends after {} bytes, within {what}", self.bytes))
-    }
-
-    fn take<const N: usize>(&mut self, what: &str) -> Result<[u8; N], WordsError> {
-        let mut bytes = [0; N];
-        self.file.read_exact(&mut bytes).map_err(|_| self.cut_off(what))?;
-        self.at += N as u64;
-        Ok(bytes)
-    }
-
-    fn number<const N: usize, T>(&mut self, parse: fn([u8; N]) -> T, what: &str) -> Result<T, WordsError> {
-        self.take(what).map(parse)
-    }
-
-    fn exactly(&mut self, bytes: u64, what: &str) -> Result<Vec<u8>, WordsError> {
-        let mut taken = Vec::new();
-        let read = self.file.by_ref().take(bytes).read_to_end(&mut taken);
-        self.at += taken.len() as u64;
-        match read {
-            Ok(found) if found as u64 == bytes => Ok(taken),
-            _ => Err(self.cut_off(what)),
-        }
-    }
-
-    /// Up to and with byte `end`, which may be missing at the end of a line of text only.
-    fn until(&mut self, end: u8, most: u64, what: &str) -> Result<Vec<u8>, WordsError> {
-        let mut taken = Vec::new();
-        self.file.by_ref().take(most).read_until(end, &mut taken).map_err(|_| self.cut_off(what))?;
-        self.at += taken.len() as u64;
-        let at_end = end == b'\n' && self.left() == 0 && !taken.is_empty();
-        if taken.last() != Some(&end) && !at_end {
-            return Err(match self.left() {
-                0 => self.cut_off(what),
-                _ => self.refuse(format!("has more than {most} bytes for {what}")),
-            });
-        }
-        Ok(taken)
-    }
-
-    fn skip(&mut self, bytes: u64, what: &str) -> Result<(), WordsError> {
-        if bytes > self.left() {
-            return Err(self.cut_off(what));
-        }
-        self.file.seek_relative(bytes as i64).map_err(|_| self.cut_off(what))?;
-        self.at += bytes;
-        Ok(())
-    }
-
-    /// Fails when the rest of the file has no room for a table of 32-bit numbers.
-    fn expect_floats(&self, rows: u64, columns: u64) -> Result<u64, WordsError> {
-        let bytes = rows.checked_mul(columns).and_then(|values| values.checked_mul(4));
-        bytes.filter(|&bytes| bytes <= self.left()).ok_or_else(|| self.cut_off("the vectors"))
-    }
-
-    /// Goes over the type, the padding and the numbers of a `.fifu` table.
-    fn skip_floats(&mut self, rows: u64, columns: u64) -> Result<(), WordsError> {
-        const TYPE_F32: u32 = 10;
-        if self.number(u32::from_le_bytes, "the type of the numbers")? != TYPE_F32 {
-            return Err(self.refuse("holds numbers that are not of 32 bits"));
-        }
-        // The padding is never empty: 1 to 4 bytes.
-        self.skip(4 - self.at % 4, "the padding")?;
-        let bytes = self.expect_floats(rows, columns)?;
-        self.skip(bytes, "the vectors")
-    }
-
-    /// Reads the head of a chunk and says where its content ends.
-    fn enter_chunk(&mut self, kind: u32) -> Result<u64, WordsError> {
-        let found = self.number(u32::from_le_bytes, "a chunk")?;
-        let bytes = self.number(u64::from_le_bytes, "a chunk")?;
-        if found != kind || bytes > self.left() {
-            return Err(
-                self.refuse(format!("announces a chunk of kind {kind} and has one of kind {found} with {bytes} bytes"))
-            );
-        }
-        Ok(self.at + bytes)
     }
 }

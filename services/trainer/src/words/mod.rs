@@ -7,6 +7,7 @@
 mod caption;
 mod check;
 mod reader;
+mod scan;
 mod table;
 #[cfg(test)]
 mod tests;
