@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::WordsError;
 use super::check::{self, Format, MAX_DIMENSION};
 
-/// Passes over the texts. More passes than fastText's 5, since a pack's texts are short and few; chosen on the
+/// Passes over the texts. More than fastText's 5, since a pack's texts are short and few; chosen of the two on the
 /// validation split of `polarity-posts`.
 const EPOCHS: i32 = 20;
 /// Rows that the hashed n-grams share (jtav-spec 1.3).
@@ -102,6 +102,14 @@ impl WordTable {
         drop(model);
         let source = format!("subword vectors of the training texts, {EPOCHS} epochs, seed {seed}");
         Ok(Self { embeddings: read(&file, Format::of(&file)?)?, source })
+    }
+
+    /// Writes the vectors as a `.fifu` file, which [`open`](Self::open) maps: training takes minutes, mapping does not.
+    ///
+    /// # Errors
+    /// [`WordsError::Io`] when the file cannot be written; no half of it is left behind.
+    pub fn save(&self, path: &Path) -> Result<(), WordsError> {
+        write(&self.embeddings, path)
     }
 
     /// Values of a vector.

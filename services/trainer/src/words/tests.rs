@@ -74,6 +74,19 @@ fn equal_seeds_give_equal_vectors_and_unknown_words_have_one() {
 }
 
 #[test]
+fn saved_vectors_are_the_trained_ones() {
+    let table = WordTable::train(&toy_texts(), 8, 1).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new folder").join("texts.fifu");
+    table.save(&path).unwrap();
+    let opened = WordTable::open(&path, folder.path()).unwrap();
+    for word in ["cat", "catgarden", "😀"] {
+        assert_eq!(opened.vector(word), table.vector(word));
+    }
+    assert!(opened.describe().starts_with("texts.fifu (8 values"));
+}
+
+#[test]
 fn texts_that_teach_nothing_are_refused() {
     let refused = |texts: &[Vec<String>], dimension| WordTable::train(texts, dimension, 1).unwrap_err().to_string();
     assert!(refused(&[], 8).contains("0 of 0 words"));
