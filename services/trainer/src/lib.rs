@@ -24,6 +24,7 @@
 
 pub mod bootstrap;
 mod card;
+pub mod classical;
 pub mod dataset;
 mod decode;
 pub mod evaluate;
@@ -39,6 +40,7 @@ mod report;
 mod sound;
 pub mod table;
 mod train;
+pub mod words;
 
 pub use card::model_card;
 pub use dataset::DataPack;
