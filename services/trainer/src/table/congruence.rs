@@ -77,6 +77,7 @@ pub fn congruence_tables(options: &CongruenceOptions, progress: &dyn Progress) -
         let posts = encode(&checkpoint, &pack, &features, options, progress)?;
         let width = posts.iter().find_map(|post| post.text.as_ref()).map_or(0, Vec::len);
         let material = Material {
+            title: format!("Congruence, variant {variant}: text and {}", partner.name()),
             data: format!("congruence-{variant}"),
             sha256: sha256_hex(format!("{} {}", pack.posts_sha256, checkpoint.model_version()).as_bytes()),
             remarks: remarks(&checkpoint, partner),

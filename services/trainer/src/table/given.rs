@@ -47,6 +47,7 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<(Material, Widths)> {
     let mut all = bytes;
     all.extend(&vectors.bytes);
     let material = Material {
+        title: format!("The fusion rows of Table 1 on {name}"),
         data: name,
         sha256: sha256_hex(&all),
         remarks: vec![

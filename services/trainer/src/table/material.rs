@@ -209,6 +209,8 @@ pub(crate) enum Source {
 
 /// What one table is about.
 pub(crate) struct Material {
+    /// Heading of the table.
+    pub title: String,
     /// Name and version of the data.
     pub data: String,
     /// Hash of the data.

@@ -22,6 +22,8 @@ use crate::words::WordTable;
 const CELL_REVISION: u32 = 1;
 /// Seed of the own word vectors: all seeds of a table read the same ones.
 const WORDS_SEED: u64 = 20;
+/// Raise it when the training of own word vectors changes.
+const OWN_WORDS_REVISION: u32 = 1;
 /// Values of the own word vectors, as in the paper.
 const WORDS_DIMENSION: usize = 300;
 
@@ -108,6 +110,8 @@ pub struct RowFigures {
 /// The finished table.
 #[derive(Debug, Clone, Serialize)]
 pub struct SentimentTable {
+    /// What it is.
+    pub title: String,
     /// The command that made it.
     pub command: String,
     /// Name of the data.
@@ -166,6 +170,7 @@ pub(super) fn table_of(
         material.folds.iter().flat_map(|fold| fold.test.iter().map(|&at| material.labels[at])).collect();
     let positive = tested.iter().filter(|&&label| label).count();
     Ok(SentimentTable {
+        title: material.title.clone(),
         command: options.command.clone(),
         data: material.data.clone(),
         sha256: material.sha256.clone(),
@@ -185,34 +190,61 @@ fn prepare(options: &SentimentOptions, progress: &dyn Progress) -> anyhow::Resul
         return Ok((material, vector_rows(options.profile, widths)));
     }
     let pack = DataPack::read(&folder)?;
-    let words = word_table(options, &pack, progress)?;
+    let (words, description) = word_table(options, &pack, progress)?;
     let rows = media_rows(options.profile, words.dimension());
     let media = Media::load(&pack, &words, &options.cache_dir, options.decode_threads, progress)?;
     let name = pack.version.as_ref().map_or_else(|| pack.name.clone(), |version| format!("{}-{version}", pack.name));
     let material = Material {
+        title: format!("Table 1 on {name}"),
         data: name,
         sha256: pack.posts_sha256.clone(),
-        remarks: media_remarks(options, &words),
+        remarks: media_remarks(options, &description),
         labels: pack.posts.iter().map(|post| post.positive).collect(),
         folds: vec![Fold::of_splits(&pack)],
         factors: Vec::new(),
-        texts: format!("{}; {}", words.describe(), pack.extra_texts_sha256.as_deref().unwrap_or("no extra texts")),
+        texts: format!("{description}; {}", pack.extra_texts_sha256.as_deref().unwrap_or("no extra texts")),
         source: Source::Media(Box::new(media)),
     };
     Ok((material, rows))
 }
 
-fn word_table(options: &SentimentOptions, pack: &DataPack, progress: &dyn Progress) -> anyhow::Result<WordTable> {
+/// Word vectors and what they are. Own ones are trained once per set of training texts and kept beside the features.
+fn word_table(
+    options: &SentimentOptions,
+    pack: &DataPack,
+    progress: &dyn Progress,
+) -> anyhow::Result<(WordTable, String)> {
     progress.start("word vectors", 0);
-    let words = match &options.word_vectors {
-        Some(path) => WordTable::open(path, &options.cache_dir)?,
-        None => WordTable::train(&training_words(pack), WORDS_DIMENSION, WORDS_SEED)?,
+    let (words, description) = match &options.word_vectors {
+        Some(path) => {
+            let words = WordTable::open(path, &options.cache_dir)?;
+            let description = words.describe();
+            (words, description)
+        }
+        None => own_words(&training_words(pack), &options.cache_dir)?,
     };
-    progress.finish(&words.describe());
-    Ok(words)
+    progress.finish(&description);
+    Ok((words, description))
 }
 
-fn media_remarks(options: &SentimentOptions, words: &WordTable) -> Vec<String> {
+fn own_words(texts: &[Vec<String>], cache: &Path) -> anyhow::Result<(WordTable, String)> {
+    let key = serde_json::to_vec(&(OWN_WORDS_REVISION, WORDS_DIMENSION, WORDS_SEED, texts))?;
+    let kept = cache.join(format!("own-words-{}.fifu", &sha256_hex(&key)[..16]));
+    let beside = kept.with_extension("txt");
+    if let Ok(description) = std::fs::read_to_string(&beside)
+        && kept.is_file()
+    {
+        return Ok((WordTable::open(&kept, cache)?, description));
+    }
+    let words = WordTable::train(texts, WORDS_DIMENSION, WORDS_SEED)?;
+    words.save(&kept)?;
+    // The description goes last: without it the vectors do not count.
+    crate::report::write_text(&beside, &words.describe())?;
+    let description = words.describe();
+    Ok((words, description))
+}
+
+fn media_remarks(options: &SentimentOptions, words: &str) -> Vec<String> {
     let backbones = match options.backbones.is_empty() {
         true => {
             "No published image weights are at hand: VGG-19, ResNet-101 and DenseNet-121 start from random weights \
@@ -228,7 +260,7 @@ fn media_remarks(options: &SentimentOptions, words: &WordTable) -> Vec<String> {
         "The pack stands in for MoodShutter: the longest text for the lyrics, the other texts for the caption, the clip \
          for the song. A post with nothing that a row reads gets the training base rate."
             .to_owned(),
-        format!("Word vectors: {} (the paper: fastText, English Wikipedia, 300 values).", words.describe()),
+        format!("Word vectors: {words} (the paper: fastText, English Wikipedia, 300 values)."),
         "The convnet is trained from scratch on mel spectrograms (the paper's is a published tagger).".to_owned(),
         backbones,
     ]

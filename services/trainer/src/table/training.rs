@@ -17,8 +17,6 @@ use crate::progress::Progress;
 
 /// Inverse penalties that validation chooses from.
 const PENALTIES: [f64; 5] = [1e-3, 1e-2, 0.1, 1.0, 10.0];
-/// Fewer training posts than this are passed over more often by a fusion.
-const FEW_POSTS: usize = 1000;
 /// Most examples of a quick run.
 const QUICK_EXAMPLES: usize = 64;
 /// Probability that a present modality is hidden from a fusion of three in training, so that it serves posts without.
@@ -85,9 +83,8 @@ impl Workshop<'_> {
             // The authors' text scripts run five epochs.
             Architecture::BiGru { .. } | Architecture::AttBiGru { .. } | Architecture::LyricsHan { .. } => (5, 2),
             Architecture::EarlyFusion { .. } | Architecture::CmfAp { .. } | Architecture::LowRank { .. } => {
-                // A pass over a few hundred posts is a dozen steps.
-                let few = self.material.folds.iter().all(|fold| fold.train.len() < FEW_POSTS);
-                if few { (150, 20) } else { (40, 6) }
+                // Vectors that came with the pack are narrow and few: a pass over them is cheap and small.
+                if matches!(self.material.source, Source::Vectors(_)) { (150, 20) } else { (40, 6) }
             }
         };
         if method_is_of_three(method) {

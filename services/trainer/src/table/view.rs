@@ -15,7 +15,7 @@ impl SentimentTable {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "# Table 1 on {} (profile `{}`)\n", self.data, self.profile)?;
+        writeln!(out, "# {} (profile `{}`)\n", self.title, self.profile)?;
         if self.quick {
             writeln!(out, "**A quick run: one short epoch of everything. The figures mean nothing.**\n")?;
         }
@@ -25,22 +25,29 @@ impl SentimentTable {
         }
         writeln!(
             out,
-            "- Thresholds, epochs and penalties are chosen on validation. Mean ± standard deviation over seeds. The \
-             paper's \"AUC\" is balanced accuracy (`auc_hard` here); its data are others, so its column shows what the \
-             row is and is no target.\n- {} test posts; always naming the more frequent label has accuracy {:.3}, AUC \
-             .500.\n",
+            "- Thresholds, epochs and penalties are chosen on validation. Mean ± standard deviation over seeds.\n- {} test \
+             posts; always naming the more frequent label has accuracy {:.3}, AUC .500.",
             self.n_test, self.majority
         )?;
-        writeln!(
-            out,
-            "| modalities | approach | seeds | AUC | auc_hard | F1 | precision | accuracy | paper: auc_hard / F1 / precision |"
-        )?;
-        writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
+        let with_paper = self.rows.iter().any(|row| row.row.paper.is_some());
+        let (heading, line) = match with_paper {
+            true => (" paper: auc_hard / F1 / precision |", "---|"),
+            false => ("", ""),
+        };
+        if with_paper {
+            writeln!(
+                out,
+                "- The paper's \"AUC\" is balanced accuracy, `auc_hard` here. Its data are others: the column shows what a \
+                 row is there, it is no target here."
+            )?;
+        }
+        writeln!(out, "\n| modalities | approach | seeds | AUC | auc_hard | F1 | precision | accuracy |{heading}")?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|{line}")?;
         for row in &self.rows {
             let cells = [row.auc, row.auc_hard, row.f1_weighted, row.precision_weighted, row.accuracy].map(cell);
             let (modalities, approach) = (&row.row.modalities, &row.row.approach);
-            let paper = paper_cells(row.row.paper);
-            writeln!(out, "| {modalities} | {approach} | {} | {} | {paper} |", row.seeds.len(), cells.join(" | "))?;
+            let paper = if with_paper { format!(" {} |", paper_cells(row.row.paper)) } else { String::new() };
+            writeln!(out, "| {modalities} | {approach} | {} | {} |{paper}", row.seeds.len(), cells.join(" | "))?;
         }
         self.write_subsets(out)?;
         self.write_training(out)
@@ -58,7 +65,11 @@ impl SentimentTable {
             let cells: Vec<String> = row.subsets.iter().map(|(_, auc)| cell(*auc)).collect();
             writeln!(out, "| {} | {} |", row.row.approach, cells.join(" | "))?;
         }
-        Ok(())
+        writeln!(
+            out,
+            "\nCMF-AP knows pairs only: where one modality is left, all its pairs are absent and its score is a constant \
+             (`jtav-spec` 5.3). The network that serves adds each encoder's own logit for that reason."
+        )
     }
 
     fn write_training(&self, out: &mut String) -> std::fmt::Result {
