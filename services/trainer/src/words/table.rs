@@ -216,7 +216,7 @@ fn read(path: &Path, format: Format) -> Result<Embeddings<VocabWrap, StorageWrap
 /// Maps a `.fifu` file.
 fn map(path: &Path) -> Result<Embeddings<VocabWrap, StorageWrap>, WordsError> {
     check::finalfusion(path)?;
-    guarded(path, |file| Embeddings::mmap_embeddings(file))
+    guarded(path, Embeddings::mmap_embeddings)
 }
 
 /// Calls a reader of the library. It states what it takes for granted with `assert!`; what the checks before it let
