@@ -237,6 +237,7 @@ pub struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  jtav evaluate --data services/feed-simulator/sample-feed --split test\n  \
                   JTAV_DATA_DIR=/data jtav evaluate --data polarity-posts --checkpoint models/mine --split validation --plot ece.png\n  \
+                  jtav evaluate --data services/feed-simulator/sample-feed --deletion --json | jq .deletion\n  \
                   jtav evaluate --predictions predictions.json --json | jq .auc\n\n\
                   A file of predictions is {\"scores\": [0.91, 0.2], \"labels\": [1, 0], \"threshold\": 0.5}: positive when score >= threshold.\n\
                   With one class `auc` and `auc_hard` are null and all else is computed. --out DIR gets evaluation.json,\n\
@@ -252,8 +253,11 @@ pub struct EvaluateArgs {
     /// Which posts of the pack.
     #[arg(long, value_name = "NAME", value_enum, default_value = "test")]
     pub split: SplitArg,
+    /// Also test the explanations: take out the words, seconds and cells that got most attention, and as many others.
+    #[arg(long)]
+    pub deletion: bool,
     /// Score these predictions, whoever made them, in place of a checkpoint.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache", "deletion"])]
     pub predictions: Option<PathBuf>,
     /// All figures as one line of JSON, last on stdout.
     #[arg(long)]

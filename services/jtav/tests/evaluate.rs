@@ -138,6 +138,7 @@ fn a_checkpoint_is_scored_with_the_probabilities_that_the_worker_gives() {
     }
     // No post of this pack is for training, so there is no base rate to be had from it.
     assert_eq!(found["base_rate"], json!(0.5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the pack has no training split"));
 
     let labels = jtav(&["label", &format!("{feed}/posts.jsonl"), "--set", "model.device=cpu"]);
     assert!(labels.status.success(), "{}", String::from_utf8_lossy(&labels.stderr));

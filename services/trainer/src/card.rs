@@ -102,8 +102,9 @@ fn data(report: &TrainReport, pack: &DataPack) -> String {
     }
     let _ = writeln!(
         text,
-        "\n{} extra texts (training side) trained the vocabulary and the text network. SHA-256 of `posts.jsonl`: `{}`.",
+        "\n{} extra texts (training side) trained the vocabulary and the text network. SHA-256 of `{}`: `{}`.",
         thousands(pack.extra_texts.len()),
+        pack.labels_file,
         pack.posts_sha256
     );
     text
@@ -298,6 +299,7 @@ mod tests {
             name: name.to_owned(),
             version: Some("1.0.0".to_owned()),
             root: "somewhere".into(),
+            labels_file: "posts.jsonl",
             posts_sha256: "abc123".to_owned(),
             extra_texts_sha256: None,
             posts: Vec::new(),

@@ -26,6 +26,7 @@ pub mod bootstrap;
 mod card;
 pub mod dataset;
 mod decode;
+pub mod deletion;
 pub mod evaluate;
 pub mod evaluation;
 pub mod features;

@@ -9,6 +9,7 @@ use jtav_model::{DeviceChoice, VocabularyConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset;
 use crate::fit::FitPlan;
 
 /// One step of a run. A step that is left out is taken from the work folder, where an earlier run kept it.
@@ -224,7 +225,7 @@ impl TrainOptions {
 /// The folder of a data pack: `data` itself, else `data` inside `$JTAV_DATA_DIR`.
 ///
 /// # Errors
-/// Neither holds a `posts.jsonl`; the message names both.
+/// Neither is a pack of any layout; the message names both.
 pub fn resolve_data(data: &Path) -> anyhow::Result<PathBuf> {
     let data_dir = std::env::var_os("JTAV_DATA_DIR").map(PathBuf::from);
     resolve(data, data_dir.as_deref())
@@ -267,11 +268,16 @@ fn change<T: Serialize + DeserializeOwned>(
 fn resolve(data: &Path, data_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
     let named = data_dir.map(|folder| folder.join(data));
     let candidates = [Some(data.to_owned()), named];
-    let found = candidates.iter().flatten().find(|folder| folder.join("posts.jsonl").is_file());
+    let found = candidates.iter().flatten().find(|folder| dataset::layout(folder).is_some());
     found.cloned().ok_or_else(|| {
         let looked: Vec<String> = candidates.iter().flatten().map(|folder| folder.display().to_string()).collect();
         let hint = if data_dir.is_none() { " (JTAV_DATA_DIR is not set)" } else { "" };
-        anyhow::anyhow!("no posts.jsonl in {}{hint}", looked.join(" nor in "))
+        let [posts, others @ ..] = dataset::LAYOUTS;
+        anyhow::anyhow!(
+            "no {posts} in {}{hint}, nor {} (docs/data-packs.md)",
+            looked.join(" nor in "),
+            others.join(" or ")
+        )
     })
 }
 

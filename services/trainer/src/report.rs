@@ -18,7 +18,7 @@ use crate::options::Stage;
 pub struct StageRecord {
     /// Which network.
     pub stage: Stage,
-    /// SHA-256 of the `posts.jsonl` it was trained on.
+    /// SHA-256 of the posts it was trained on.
     pub posts_sha256: String,
     /// Seed.
     pub seed: u64,

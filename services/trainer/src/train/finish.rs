@@ -112,7 +112,7 @@ pub(super) fn finish(
 }
 
 fn data_hashes(pack: &DataPack) -> BTreeMap<String, String> {
-    let mut hashes = BTreeMap::from([(format!("{}/posts.jsonl", pack.name), pack.posts_sha256.clone())]);
+    let mut hashes = BTreeMap::from([(pack.source_name(), pack.posts_sha256.clone())]);
     if let Some(digest) = &pack.extra_texts_sha256 {
         hashes.insert(format!("{}/extra-texts.jsonl", pack.name), digest.clone());
     }

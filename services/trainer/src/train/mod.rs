@@ -29,6 +29,7 @@ use encoders::Encoders;
 use network::{Network, WithExamples};
 use state::{BegunStage, Origin, WorkDir};
 
+pub(crate) use examples::{picture_input, text_input};
 pub use finish::score_checkpoint;
 
 /// Trains as `options` say and writes the checkpoint with its model card to `options.out`.

@@ -63,7 +63,7 @@ impl WorkDir {
             serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?;
         anyhow::ensure!(
             record.posts_sha256 == self.posts_sha256,
-            "{}: trained on another data pack (posts.jsonl {}), train the stage `{stage}` again",
+            "{}: trained on another data pack (its posts have the hash {}), train the stage `{stage}` again",
             path.display(),
             record.posts_sha256
         );
