@@ -185,7 +185,7 @@ pub struct FeedArgs {
 #[command(
     after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
                         image, fusion. A stage that --stages leaves out is\n\
-                        taken from the work folder. A killed run goes on with the same command and --resume, within a stage too.\n\
+                        taken from the work folder. --joint adds a fifth that moves all of them. A killed run goes on with the same command and --resume, within a stage too.\n\
                         The work folder gets the curves as curves.csv and curves.png."
 )]
 pub struct TrainArgs {
@@ -210,6 +210,9 @@ pub struct TrainArgs {
     /// Where finished stages are kept.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
+    /// After the staged training, fine-tune all four networks together on posts; kept only if validation gets better.
+    #[arg(long)]
+    pub joint: bool,
     /// A checkpoint trained on the same posts whose audio and image networks are kept as they are.
     #[arg(long, value_name = "DIR")]
     pub keep_media: Option<PathBuf>,

@@ -126,11 +126,15 @@ impl Joint {
     }
 
     pub fn forward(&self, batch: &JointBatch, train: bool) -> Result<JointForward, ModelError> {
+        self.forward_with(batch, &self.own_logits(batch)?, train)
+    }
+
+    /// The same with given logits of the encoders' heads, `[batch, 3]`, 0 where a modality is absent.
+    pub fn forward_with(&self, batch: &JointBatch, alone: &Tensor, train: bool) -> Result<JointForward, ModelError> {
         let u = self.embed(batch)?;
         let normalised = self.norm.forward(&u, train)?.f_dropout(self.dropout, train)?;
         let interaction = self.head.forward(&normalised)?.f_squeeze_dim(1)?;
-        let alone = self.own_logits(batch)?;
-        let parts = Tensor::f_cat(&[alone, interaction.f_unsqueeze(1)?], 1)?;
+        let parts = Tensor::f_cat(&[alone.shallow_clone(), interaction.f_unsqueeze(1)?], 1)?;
 
         let moved = batch.present.f_mul(&self.offset)?;
         let moved = Tensor::f_cat(&[moved, interaction.f_zeros_like()?.f_unsqueeze(1)?], 1)?;

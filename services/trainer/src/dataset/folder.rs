@@ -78,11 +78,11 @@ mod tests {
         let pack = read(
             "\u{feff}id,split,sentiment,text,caption,lyrics,audio,image,mood\r\n\
              p1,train,positive,\"fine, \"\"really\"\"\nfine\",,,a.ogg,i.png,Q1\r\n\
-             p2,test,0,,so so,la la la,b.ogg,,\r\n",
+             \r\np2,test,0,,so so,la la la,b.ogg,,\r\n",
         )
         .unwrap();
         let [first, second] = pack.posts.as_slice() else { panic!("{:?}", pack.posts) };
-        assert_eq!((first.line, second.line), (2, 4), "a quoted line feed counts");
+        assert_eq!((first.line, second.line), (2, 5), "a quoted line feed and a blank line count");
         assert_eq!(first.texts[0].text, "fine, \"really\"\nfine");
         assert_eq!((first.positive, first.mood, first.split), (true, Some(0), Split::Train));
         let roles: Vec<&str> = second.texts.iter().map(|part| part.role.as_str()).collect();

@@ -8,7 +8,8 @@ use super::{DatasetError, MOODS, Split};
 pub(super) struct Table<'a> {
     path: &'a Path,
     columns: Vec<String>,
-    rows: Vec<csv::StringRecord>,
+    /// With the line on which each begins.
+    rows: Vec<(usize, csv::StringRecord)>,
 }
 
 impl<'a> Table<'a> {
@@ -16,13 +17,9 @@ impl<'a> Table<'a> {
     /// take a modality away.
     pub fn parse(path: &'a Path, bytes: &[u8], required: &[&str], optional: &[&str]) -> Result<Self, DatasetError> {
         let fail = |line, reason| DatasetError::Line { path: path.to_owned(), line, reason };
-        let of_csv = |error: csv::Error| {
-            let line = error.position().map_or(1, csv::Position::line);
-            fail(line as usize, error.to_string())
-        };
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader = csv::Reader::from_reader(bytes);
-        let header = reader.headers().map_err(of_csv)?;
+        let header = reader.headers().map_err(|error| fail(1, error.to_string()))?;
         let columns: Vec<String> = header.iter().map(|name| name.trim().to_lowercase()).collect();
         let known = || [required, optional].concat().join(", ");
         for (at, name) in columns.iter().enumerate() {
@@ -36,13 +33,17 @@ impl<'a> Table<'a> {
         if let Some(missing) = required.iter().find(|name| !columns.iter().any(|column| column == *name)) {
             return Err(fail(1, format!("column `{missing}` is missing; there may be {}", known())));
         }
-        let rows = reader.records().collect::<Result<Vec<_>, _>>().map_err(of_csv)?;
+        let (mut rows, mut lines) = (Vec::new(), Lines::new(bytes));
+        for record in reader.records() {
+            let record = record.map_err(|error| fail(lines.at(error.position()), error.to_string()))?;
+            rows.push((lines.at(record.position()), record));
+        }
         Ok(Self { path, columns, rows })
     }
 
     /// All rows, in file order.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|record| Row { table: self, record })
+        self.rows.iter().map(|(line, record)| Row { table: self, line: *line, record })
     }
 }
 
@@ -50,13 +51,14 @@ impl<'a> Table<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     table: &'a Table<'a>,
+    line: usize,
     record: &'a csv::StringRecord,
 }
 
 impl<'a> Row<'a> {
     /// Line of the file on which it begins, from 1.
     pub fn line(&self) -> usize {
-        self.record.position().map_or(0, |position| position.line() as usize)
+        self.line
     }
 
     /// The trimmed value of a column; `None` for an empty one, and where there is no such column.
@@ -90,6 +92,29 @@ impl<'a> Row<'a> {
     /// An error on this line.
     pub fn fail(&self, reason: impl Into<String>) -> DatasetError {
         DatasetError::Line { path: self.table.path.to_owned(), line: self.line(), reason: reason.into() }
+    }
+}
+
+/// Counts lines as records go by. The reader's own count is one short where lines end in CR LF, and at blank lines.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    counted: usize,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, counted: 0, line: 1 }
+    }
+
+    /// Line of the record at `position`, from 1; positions ascend.
+    fn at(&mut self, position: Option<&csv::Position>) -> usize {
+        let from = position.map_or(0, |position| position.byte() as usize).min(self.bytes.len());
+        let blank = self.bytes[from..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.counted.min(from + blank)..from + blank;
+        self.line += self.bytes[passed].iter().filter(|&&byte| byte == b'\n').count();
+        self.counted = self.counted.max(from + blank);
+        self.line
     }
 }
 

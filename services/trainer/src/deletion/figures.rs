@@ -156,8 +156,10 @@ mod tests {
             let adds: Vec<f32> = (0..10).map(|place| ((input * 7 + place * 3) % 11) as f32 * 0.1).collect();
             let weights = explain(&adds);
             let score = |removals: &[Vec<usize>]| {
-                let left = |out: &Vec<usize>| (0..10).filter(|place| !out.contains(place));
-                let logit = |out: &Vec<usize>| left(out).map(|place| f64::from(adds[place])).sum::<f64>();
+                let logit = |out: &Vec<usize>| {
+                    let left = (0..10).filter(|place| !out.contains(place));
+                    left.map(|place| f64::from(adds[place])).sum::<f64>()
+                };
                 Ok::<_, Infallible>(removals.iter().map(logit).collect())
             };
             changes(&weights, Shape::Line(10), settings, &mut rng, score).unwrap()
