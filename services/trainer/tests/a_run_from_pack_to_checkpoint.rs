@@ -199,13 +199,22 @@ fn a_joint_stage_that_makes_validation_worse_leaves_the_staged_networks() {
     let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make_pack(pack.path());
+    // What the training posts teach is wrong on validation.
+    let posts = std::fs::read_to_string(pack.path().join("posts.jsonl")).unwrap();
+    let flipped = posts.lines().map(|line| {
+        let mut post: serde_json::Value = serde_json::from_str(line).unwrap();
+        if post["split"] == "train" {
+            post["labels"]["sentiment"] = (1 - post["labels"]["sentiment"].as_i64().unwrap()).into();
+        }
+        post.to_string()
+    });
+    std::fs::write(pack.path().join("posts.jsonl"), flipped.collect::<Vec<_>>().join("\n")).unwrap();
     let mut staged = options(pack.path(), root.path(), "run");
     staged.score_test = false;
     let without = train(&staged, &Silent).unwrap();
     let mut wild = staged.clone();
     wild.stages.insert(Stage::Joint);
-    // Steps of this size tear the networks apart.
-    wild.joint_plan.learning_rate = 0.5;
+    wild.joint_plan.learning_rate = 3e-3;
     let report = train(&wild, &Silent).unwrap();
     assert_eq!(report.stages[4].fit.best_epoch, 0);
     assert_eq!(report.model_version, without.model_version);
