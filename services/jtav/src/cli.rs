@@ -189,7 +189,7 @@ pub struct FeedArgs {
                         The work folder gets the curves as curves.csv and curves.png."
 )]
 pub struct TrainArgs {
-    /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
+    /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long)]
     pub data: PathBuf,
     /// Where the checkpoint goes.
@@ -247,7 +247,7 @@ pub struct TrainArgs {
                   predictions.jsonl (a line per post) and reliability.png. Look at a test split once, at the end.\n\
                   Exit code 65: a data pack or a file of predictions that cannot be used.")]
 pub struct EvaluateArgs {
-    /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
+    /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
     pub data: Option<PathBuf>,
     /// Checkpoint to score.

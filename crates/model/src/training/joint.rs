@@ -252,7 +252,7 @@ mod tests {
     /// Warm words, high tones and red pictures are positive; every fourth post lacks a part.
     fn examples(vocabulary: &Vocabulary) -> Vec<JointExample> {
         let example = |at: usize| {
-            let positive = at % 2 == 0;
+            let positive = at.is_multiple_of(2);
             let body = if positive { "warm bright sea" } else { "cold grey night" };
             let text = TextInput::from_parts(&Tokenizer::new(), vocabulary, &[("body", body), ("caption", "sea")]);
             let bin = if positive { 70 } else { 20 } + at % 5;
