@@ -67,7 +67,7 @@ pub struct TrainReport {
     pub posts: Vec<SplitSize>,
     /// Media files without a feature.
     pub unreadable: usize,
-    /// The four networks.
+    /// The stages: the four networks, and the joint one where it was asked for.
     pub stages: Vec<StageRecord>,
     /// Figures on validation.
     pub validation: Evaluation,

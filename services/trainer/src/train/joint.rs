@@ -113,6 +113,7 @@ impl Joint<'_> {
             false => self.begun.forget().map(|()| FitProgress::default())?,
         };
         let (posts, staged) = self.validation().context("validating the staged networks")?;
+        tracing::info!(log_loss = staged.log_loss, auc = staged.auc, "what joint training has to beat on validation");
         if done.best.is_none() {
             done.best = Some((0, staged));
             self.trainer.snapshot();
