@@ -112,10 +112,11 @@ impl Joint<'_> {
             true => self.begun.take_up(&mut self.trainer)?,
             false => self.begun.forget().map(|()| FitProgress::default())?,
         };
-        let (posts, staged) = self.validation().context("validating the staged networks")?;
-        tracing::info!(log_loss = staged.log_loss, auc = staged.auc, "what joint training has to beat on validation");
+        let (posts, now) = self.validation().context("validating the networks before the first joint epoch")?;
+        // Nothing done yet: these are the staged networks.
         if done.best.is_none() {
-            done.best = Some((0, staged));
+            tracing::info!(log_loss = now.log_loss, auc = now.auc, "what joint training has to beat on validation");
+            done.best = Some((0, now));
             self.trainer.snapshot();
         }
         let plan = options.plan(Stage::Joint);
