@@ -185,7 +185,8 @@ fn kept_audio_and_image_networks_answer_as_they_served() {
     let other = Standardisation { mean: vec![-40.0; 96], std: vec![15.0; 96] };
     assert!(AudioTrainer::new(config, other, 7).unwrap().keep_weights(&kept).is_err());
 
-    let config = ImageConfig { device, serve_resolution: kept.image_resolution(), ..ImageConfig::default() };
+    let serve_resolution = kept.image_resolution();
+    let config = ImageConfig { device, serve_resolution, bf16: false, ..ImageConfig::default() };
     let mut image = ImageTrainer::new(config, 7).unwrap();
     image.keep_weights(&kept).unwrap();
     let pictures = [picture(5, 99)];

@@ -190,11 +190,11 @@ pub struct FeedArgs {
 #[command(
     after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
                         image, fusion. A stage that --stages leaves out is\n\
-                        taken from the work folder. A killed run goes on with the same command and --resume, within a stage too.\n\
+                        taken from the work folder. --joint adds a fifth that moves all of them. A killed run goes on with the same command and --resume, within a stage too.\n\
                         The work folder gets the curves as curves.csv and curves.png."
 )]
 pub struct TrainArgs {
-    /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
+    /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long)]
     pub data: PathBuf,
     /// Where the checkpoint goes.
@@ -215,6 +215,9 @@ pub struct TrainArgs {
     /// Where finished stages are kept.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
+    /// After the staged training, fine-tune all four networks together on posts; kept only if validation gets better.
+    #[arg(long)]
+    pub joint: bool,
     /// A checkpoint trained on the same posts whose audio and image networks are kept as they are.
     #[arg(long, value_name = "DIR")]
     pub keep_media: Option<PathBuf>,
@@ -242,13 +245,14 @@ pub struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  jtav evaluate --data services/feed-simulator/sample-feed --split test\n  \
                   JTAV_DATA_DIR=/data jtav evaluate --data polarity-posts --checkpoint models/mine --split validation --plot ece.png\n  \
+                  jtav evaluate --data services/feed-simulator/sample-feed --deletion --json | jq .deletion\n  \
                   jtav evaluate --predictions predictions.json --json | jq .auc\n\n\
                   A file of predictions is {\"scores\": [0.91, 0.2], \"labels\": [1, 0], \"threshold\": 0.5}: positive when score >= threshold.\n\
                   With one class `auc` and `auc_hard` are null and all else is computed. --out DIR gets evaluation.json,\n\
                   predictions.jsonl (a line per post) and reliability.png. Look at a test split once, at the end.\n\
                   Exit code 65: a data pack or a file of predictions that cannot be used.")]
 pub struct EvaluateArgs {
-    /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
+    /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
     pub data: Option<PathBuf>,
     /// Checkpoint to score.
@@ -257,8 +261,11 @@ pub struct EvaluateArgs {
     /// Which posts of the pack.
     #[arg(long, value_name = "NAME", value_enum, default_value = "test")]
     pub split: SplitArg,
+    /// Also test the explanations: take out the words, seconds and cells that got most attention, and as many others.
+    #[arg(long)]
+    pub deletion: bool,
     /// Score these predictions, whoever made them, in place of a checkpoint.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache", "deletion"])]
     pub predictions: Option<PathBuf>,
     /// All figures as one line of JSON, last on stdout.
     #[arg(long)]

@@ -100,6 +100,32 @@ fn without_json_there_is_a_table_and_the_diagram_is_a_png() {
     assert_eq!(written, last_line(&jtav(&["evaluate", "--predictions", file.to_str().unwrap(), "--json"])));
 }
 
+#[test]
+fn the_deletion_test_adds_a_key_and_a_table_and_leaves_the_other_figures_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = [("what a lovely warm day at the sea", 1), ("this is the worst and dullest film ever", 0)];
+    let rows = words.iter().enumerate().map(|(at, (text, label))| format!("p{at},test,{label},{text}\n"));
+    std::fs::write(folder.path().join("labels.csv"), format!("id,split,sentiment,text\n{}", rows.collect::<String>()))
+        .unwrap();
+    let cache = folder.path().join("cache");
+    let with = |flags: &[&str]| {
+        let fixed = ["evaluate", "--data", folder.path().to_str().unwrap(), "--device", "cpu", "--cache"];
+        let fixed = fixed.into_iter().chain([cache.to_str().unwrap()]);
+        jtav(&fixed.chain(flags.iter().copied()).collect::<Vec<_>>())
+    };
+    let plain = last_line(&with(&["--json"]));
+    assert_eq!(plain.get("deletion"), None);
+    let mut tested = last_line(&with(&["--json", "--deletion"]));
+    let deletion = tested.as_object_mut().unwrap().remove("deletion").unwrap();
+    assert_eq!(tested, plain);
+    assert_eq!((&deletion["share"], &deletion["text"]["n"]), (&json!(0.2), &json!(2)));
+    assert!(deletion["text"]["random"]["ratio"].is_number() && deletion["audio"].is_null(), "{deletion}");
+
+    let table = with(&["--deletion"]);
+    let table = String::from_utf8_lossy(&table.stdout);
+    assert!(table.contains("Deletion test: mean change") && table.contains("the most attended 20 %"), "{table}");
+}
+
 /// The bundled checkpoint on the bundled feed. `jtav label` goes through router, actors and device threads, so its
 /// probabilities are an independent way to the same figures.
 #[test]
@@ -138,6 +164,7 @@ fn a_checkpoint_is_scored_with_the_probabilities_that_the_worker_gives() {
     }
     // No post of this pack is for training, so there is no base rate to be had from it.
     assert_eq!(found["base_rate"], json!(0.5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the pack has no training split"));
 
     let labels = jtav(&["label", &format!("{feed}/posts.jsonl"), "--set", "model.device=cpu"]);
     assert!(labels.status.success(), "{}", String::from_utf8_lossy(&labels.stderr));

@@ -61,6 +61,17 @@ pub fn intervals(scores: &[f64], labels: &[bool], predictions: &[bool], resample
     drawn.intervals()
 }
 
+/// The same for the mean of `values`; `None` without a value or a resample.
+pub fn mean_interval(values: &[f64], resamples: usize, seed: u64) -> Option<Interval> {
+    let n = values.len();
+    if n == 0 {
+        return None;
+    }
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut mean = || (0..n).map(|_| values[random.random_range(0..n)]).sum::<f64>() / n as f64;
+    middle((0..resamples).map(|_| mean()).collect())
+}
+
 struct Examples<'a> {
     scores: &'a [f64],
     labels: &'a [bool],
@@ -203,6 +214,17 @@ mod tests {
         let interval = intervals(&scores, &labels, &hard, 4000, 3).accuracy.unwrap();
         let expected = 2.0 * 1.96 * (accuracy * (1.0 - accuracy) / 200.0).sqrt();
         assert!(((interval.high - interval.low) / expected - 1.0).abs() < 0.08, "{interval:?} {expected}");
+    }
+
+    /// The standard error of the mean of 0..99 is 28.87 / 10.
+    #[test]
+    fn the_interval_of_a_mean_is_as_wide_as_its_standard_error_says() {
+        let values: Vec<f64> = (0..100).map(f64::from).collect();
+        let interval = mean_interval(&values, 4000, 5).unwrap();
+        assert!((interval.low - (49.5 - 1.96 * 2.887)).abs() < 0.3, "{interval:?}");
+        assert!((interval.high - (49.5 + 1.96 * 2.887)).abs() < 0.3, "{interval:?}");
+        assert_eq!(mean_interval(&values, 4000, 5), Some(interval));
+        assert_eq!((mean_interval(&[], 10, 1), mean_interval(&[1.0], 0, 1)), (None, None));
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn architecture(report: &TrainReport) -> String {
             Stage::Text => "attBiGRU on subword embeddings trained here, beside a bag of hashed n-grams",
             Stage::Audio => "DCRNN on a constant-Q transform, sentiment head and mood head",
             Stage::Image => "DenseNet-121, **from scratch**",
+            Stage::Joint => continue,
             Stage::Fusion => "CMF-AP over three pairs beside the sum of the encoders' logits",
         };
         let _ = writeln!(text, "| {} | {what} | {} |", record.stage, thousands(record.parameters));
@@ -102,8 +103,9 @@ fn data(report: &TrainReport, pack: &DataPack) -> String {
     }
     let _ = writeln!(
         text,
-        "\n{} extra texts (training side) trained the vocabulary and the text network. SHA-256 of `posts.jsonl`: `{}`.",
+        "\n{} extra texts (training side) trained the vocabulary and the text network. SHA-256 of `{}`: `{}`.",
         thousands(pack.extra_texts.len()),
+        pack.labels_file,
         pack.posts_sha256
     );
     text
@@ -207,8 +209,10 @@ fn training(report: &TrainReport) -> String {
          regression with an L2 penalty, solved to its optimum before the BiGRU's first epoch; the BiGRU was trained \
          beside the bag's out-of-fold logits; how far either is trusted was then fitted on validation. Parameters are \
          counted without the bag's tables.\n\n\
-         | stage | examples | epochs (best) | its validation AUC | seconds |\n|---|---|---|---|---|\n",
+",
     );
+    text.push_str(&joint(report).unwrap_or_default());
+    text.push_str("| stage | examples | epochs (best) | its validation AUC | seconds |\n|---|---|---|---|---|\n");
     for StageRecord { stage, train_examples, fit, kept_from, .. } in &report.stages {
         let (epochs, seconds) = match fit.curve.len() {
             0 => ("–".to_owned(), "–".to_owned()),
@@ -230,6 +234,22 @@ fn training(report: &TrainReport) -> String {
         let _ = writeln!(text, "\n{}: `{}`", record.stage, record.settings);
     }
     text
+}
+
+/// Which weights a run with a joint stage kept.
+fn joint(report: &TrainReport) -> Option<String> {
+    let record = report.stages.iter().find(|record| record.stage == Stage::Joint)?;
+    let losses = record.fit.curve.iter().map(|point| point.validation_log_loss);
+    let best = losses.fold(f64::INFINITY, f64::min);
+    let kept = match record.fit.best_epoch {
+        0 => "it did not lower the validation log loss, so **the staged weights were kept**".to_owned(),
+        epoch => {
+            format!("**epoch {epoch} was kept** (validation log loss {best:.4}, lower than that of the staged weights)")
+        }
+    };
+    Some(format!(
+        "After that all four networks were fine-tuned together on posts, from word rows and pixels to the fused label: {kept}.\n\n"
+    ))
 }
 
 /// Processor and core count, as far as the system tells.
@@ -298,12 +318,17 @@ mod tests {
             name: name.to_owned(),
             version: Some("1.0.0".to_owned()),
             root: "somewhere".into(),
+            labels_file: "posts.jsonl",
             posts_sha256: "abc123".to_owned(),
             extra_texts_sha256: None,
             posts: Vec::new(),
             extra_texts: Vec::new(),
         };
-        let report = TrainReport {
+        model_card(&report(name, test, quick), &pack)
+    }
+
+    fn report(name: &str, test: Option<Evaluation>, quick: bool) -> TrainReport {
+        TrainReport {
             model_version: "jtav-modern-0123456789ab".to_owned(),
             checkpoint: "models/x".into(),
             weights_bytes: 24_300_000,
@@ -318,8 +343,7 @@ mod tests {
             stages: vec![samples::record(Stage::Text), samples::record(Stage::Image)],
             validation: evaluation(Split::Validation, Some(0.9)),
             test,
-        };
-        model_card(&report, &pack)
+        }
     }
 
     #[test]
@@ -366,6 +390,18 @@ mod tests {
             said.contains("**On test the fused label is worse than text alone: AUC 0.850 against 0.900.**"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_joint_stage_says_which_weights_were_kept() {
+        let pack_card = |best_epoch| {
+            let mut record = samples::record(Stage::Joint);
+            record.fit.best_epoch = best_epoch;
+            joint(&TrainReport { stages: vec![record], ..report("p", None, false) }).unwrap()
+        };
+        assert!(pack_card(2).contains("**epoch 2 was kept** (validation log loss 0.4000"));
+        assert!(pack_card(0).contains("**the staged weights were kept**"));
+        assert_eq!(joint(&report("p", None, false)), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod card;
 pub mod classical;
 pub mod dataset;
 mod decode;
+pub mod deletion;
 pub mod evaluate;
 pub mod evaluation;
 pub mod features;

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jtav_model::training::{AudioConfig, FusionConfig, ImageConfig, Optimisation, TextConfig};
+use jtav_model::training::{AudioConfig, FusionConfig, ImageConfig, JointConfig, Optimisation, TextConfig};
 use jtav_model::{DeviceChoice, VocabularyConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset;
 use crate::fit::FitPlan;
 
 /// One step of a run. A step that is left out is taken from the work folder, where an earlier run kept it.
@@ -23,19 +24,23 @@ pub enum Stage {
     Image,
     /// CMF-AP on the frozen vectors of the three, calibration, evaluation, checkpoint.
     Fusion,
+    /// All four networks fine-tuned together on posts, kept if they do better on validation. Runs only where it is
+    /// asked for.
+    Joint,
 }
 
 impl Stage {
-    /// All four, in the order in which they run.
+    /// The four of a staged training, in the order in which they run.
     pub const ALL: [Stage; 4] = [Stage::Text, Stage::Audio, Stage::Image, Stage::Fusion];
 
-    /// `text`, `audio`, `image` or `fusion`.
+    /// `text`, `audio`, `image`, `fusion` or `joint`.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Text => "text",
             Stage::Audio => "audio",
             Stage::Image => "image",
             Stage::Fusion => "fusion",
+            Stage::Joint => "joint",
         }
     }
 }
@@ -50,8 +55,8 @@ impl FromStr for Stage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let stage = Self::ALL.into_iter().find(|stage| stage.name() == text);
-        stage.ok_or_else(|| format!("stage `{text}`: use text, audio, image or fusion"))
+        let stage = Self::ALL.into_iter().chain([Self::Joint]).find(|stage| stage.name() == text);
+        stage.ok_or_else(|| format!("stage `{text}`: use text, audio, image, fusion or joint"))
     }
 }
 
@@ -114,6 +119,8 @@ pub struct TrainOptions {
     pub image_plan: FitPlan,
     /// The same of the fusion.
     pub fusion_plan: FitPlan,
+    /// The same of the joint stage; the step size is far below those of the others.
+    pub joint_plan: FitPlan,
     /// Size of the embedding table.
     pub vocabulary: VocabularyConfig,
     /// Regularisation of the text network.
@@ -125,6 +132,8 @@ pub struct TrainOptions {
     pub image: ImageConfig,
     /// Modality dropout and regularisation of the fusion.
     pub fusion: FusionConfig,
+    /// Modality dropout, regularisation and losses of the joint stage.
+    pub joint: JointConfig,
     /// Decides weights at the start, order of examples, augmentation, dropout.
     pub seed: u64,
     /// Where to train.
@@ -160,11 +169,13 @@ impl TrainOptions {
             audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
             image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
             fusion_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
+            joint_plan: FitPlan { epochs: 4, patience: 2, learning_rate: 1e-4 },
             vocabulary: VocabularyConfig::default(),
             text: text_settings(),
             audio: AudioConfig::default(),
             image: image_settings(),
             fusion: FusionConfig::default(),
+            joint: JointConfig::default(),
             seed: 20,
             device: DeviceChoice::Auto,
             decode_threads: 2,
@@ -191,10 +202,12 @@ impl TrainOptions {
             (Stage::Audio, Some(field)) => change(&mut self.audio_plan, field, value),
             (Stage::Image, Some(field)) => change(&mut self.image_plan, field, value),
             (Stage::Fusion, Some(field)) => change(&mut self.fusion_plan, field, value),
+            (Stage::Joint, Some(field)) => change(&mut self.joint_plan, field, value),
             (Stage::Text, None) => change(&mut self.text, field, value),
             (Stage::Audio, None) => change(&mut self.audio, field, value),
             (Stage::Image, None) => change(&mut self.image, field, value),
             (Stage::Fusion, None) => change(&mut self.fusion, field, value),
+            (Stage::Joint, None) => change(&mut self.joint, field, value),
         }
         .map_err(|error| error.context(format!("setting `{key}`")))
     }
@@ -206,6 +219,7 @@ impl TrainOptions {
             Stage::Audio => self.audio_plan,
             Stage::Image => self.image_plan,
             Stage::Fusion => self.fusion_plan,
+            Stage::Joint => self.joint_plan,
         };
         if self.quick { FitPlan { epochs: 1, ..plan } } else { plan }
     }
@@ -224,7 +238,7 @@ impl TrainOptions {
 /// The folder of a data pack: `data` itself, else `data` inside `$JTAV_DATA_DIR`.
 ///
 /// # Errors
-/// Neither holds a `posts.jsonl`; the message names both.
+/// Neither is a pack of any layout; the message names both.
 pub fn resolve_data(data: &Path) -> anyhow::Result<PathBuf> {
     let data_dir = std::env::var_os("JTAV_DATA_DIR").map(PathBuf::from);
     resolve(data, data_dir.as_deref())
@@ -267,11 +281,16 @@ fn change<T: Serialize + DeserializeOwned>(
 fn resolve(data: &Path, data_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
     let named = data_dir.map(|folder| folder.join(data));
     let candidates = [Some(data.to_owned()), named];
-    let found = candidates.iter().flatten().find(|folder| folder.join("posts.jsonl").is_file());
+    let found = candidates.iter().flatten().find(|folder| dataset::layout(folder).is_some());
     found.cloned().ok_or_else(|| {
         let looked: Vec<String> = candidates.iter().flatten().map(|folder| folder.display().to_string()).collect();
         let hint = if data_dir.is_none() { " (JTAV_DATA_DIR is not set)" } else { "" };
-        anyhow::anyhow!("no posts.jsonl in {}{hint}", looked.join(" nor in "))
+        let [posts, others @ ..] = dataset::LAYOUTS;
+        anyhow::anyhow!(
+            "no {posts} in {}{hint}, nor {} (docs/data-packs.md)",
+            looked.join(" nor in "),
+            others.join(" or ")
+        )
     })
 }
 
@@ -281,10 +300,10 @@ mod tests {
 
     #[test]
     fn stages_and_profiles_survive_their_text_form() {
-        for stage in Stage::ALL {
+        for stage in Stage::ALL.into_iter().chain([Stage::Joint]) {
             assert_eq!(stage.to_string().parse::<Stage>(), Ok(stage));
         }
-        assert!("video".parse::<Stage>().unwrap_err().contains("text, audio, image or fusion"));
+        assert!("video".parse::<Stage>().unwrap_err().contains("text, audio, image, fusion or joint"));
         assert_eq!("modern".parse::<Profile>(), Ok(Profile::Modern));
         assert!("paper".parse::<Profile>().is_err());
     }
@@ -308,12 +327,15 @@ mod tests {
         options.set("text.dropout", "0.25").unwrap();
         options.set("audio.plan.epochs", "3").unwrap();
         options.set("image.optimisation.batch_size", "8").unwrap();
+        options.set("joint.auxiliary", "0.1").unwrap();
+        options.set("joint.plan.learning_rate", "1e-5").unwrap();
+        assert_eq!((options.joint.auxiliary, options.joint_plan.learning_rate), (0.1, 1e-5));
         assert_eq!((options.text.dropout, options.audio_plan.epochs), (0.25, 3));
         assert_eq!(options.image.optimisation.batch_size, 8);
         let message = |key, value| format!("{:#}", options.clone().set(key, value).unwrap_err());
         assert!(message("text.dropuot", "1").contains("there are optimisation, "));
         assert!(message("text.plan.epochs", "\"x\"").contains("setting `text.plan.epochs`"));
-        assert!(message("video.dropout", "1").contains("use text, audio, image or fusion"));
+        assert!(message("video.dropout", "1").contains("use text, audio, image, fusion or joint"));
         assert!(message("dropout", "1").contains("expected STAGE.FIELD"));
     }
 

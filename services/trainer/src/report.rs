@@ -18,7 +18,7 @@ use crate::options::Stage;
 pub struct StageRecord {
     /// Which network.
     pub stage: Stage,
-    /// SHA-256 of the `posts.jsonl` it was trained on.
+    /// SHA-256 of the posts it was trained on.
     pub posts_sha256: String,
     /// Seed.
     pub seed: u64,
@@ -67,7 +67,7 @@ pub struct TrainReport {
     pub posts: Vec<SplitSize>,
     /// Media files without a feature.
     pub unreadable: usize,
-    /// The four networks.
+    /// The stages: the four networks, and the joint one where it was asked for.
     pub stages: Vec<StageRecord>,
     /// Figures on validation.
     pub validation: Evaluation,

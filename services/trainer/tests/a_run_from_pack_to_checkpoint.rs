@@ -141,6 +141,88 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
 }
 
 #[test]
+fn a_joint_run_ends_in_a_checkpoint_that_loads_and_can_be_taken_up() {
+    let _alone = alone();
+    let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_pack(pack.path());
+    let jointly = |name: &str| {
+        let mut options = options(pack.path(), root.path(), name);
+        options.score_test = false;
+        options.stages.insert(Stage::Joint);
+        options
+    };
+    let quick = train(&jointly("quick"), &Silent).unwrap();
+    assert_eq!(Checkpoint::load(&jointly("quick").out).unwrap().model_version(), quick.model_version);
+    let record = &quick.stages[4];
+    assert_eq!((record.stage, record.train_examples, record.fit.curve.len()), (Stage::Joint, 8, 1));
+    let card = std::fs::read_to_string(jointly("quick").out.join("MODEL_CARD.md")).unwrap();
+    assert!(
+        card.contains("all four networks were fine-tuned together") && card.contains("| joint | 8 | 1 ("),
+        "{card}"
+    );
+
+    // Three epochs, killed after the second and taken up.
+    let longer = |name: &str| {
+        let mut options = jointly(name);
+        options.quick = false;
+        for plan in [&mut options.text_plan, &mut options.audio_plan, &mut options.image_plan, &mut options.fusion_plan]
+        {
+            plan.epochs = 1;
+        }
+        (options.joint_plan.epochs, options.joint_plan.patience) = (3, 3);
+        options
+    };
+    let unbroken = train(&longer("unbroken"), &Silent).unwrap();
+    let mut broken = longer("broken");
+    let killer = KilledAfter { stage: Stage::Joint, epoch: 2, task: Mutex::default() };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| train(&broken, &killer))).unwrap_err();
+    assert!(broken.work_dir.join("joint.epoch-2.state").is_file());
+    broken.resume = true;
+    let resumed = train(&broken, &Silent).unwrap();
+    assert_eq!(resumed.model_version, unbroken.model_version);
+    let losses = |report: &jtav_trainer::TrainReport| {
+        report.stages[4].fit.curve.iter().map(|point| (point.train_loss, point.validation_log_loss)).collect::<Vec<_>>()
+    };
+    assert_eq!(losses(&resumed), losses(&unbroken));
+    assert!(losses(&unbroken)[2].0 < losses(&unbroken)[0].0, "{:?}", losses(&unbroken));
+    // Once more: the finished stage is taken over.
+    assert_eq!(train(&broken, &Silent).unwrap().model_version, unbroken.model_version);
+
+    let mut kept = longer("kept");
+    kept.keep_media = Some(broken.out.clone());
+    kept.stages = [Stage::Text, Stage::Fusion, Stage::Joint].into();
+    assert!(train(&kept, &Silent).unwrap_err().to_string().contains("leave one out"));
+}
+
+#[test]
+fn a_joint_stage_that_makes_validation_worse_leaves_the_staged_networks() {
+    let _alone = alone();
+    let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_pack(pack.path());
+    // What the training posts teach is wrong on validation.
+    let posts = std::fs::read_to_string(pack.path().join("posts.jsonl")).unwrap();
+    let flipped = posts.lines().map(|line| {
+        let mut post: serde_json::Value = serde_json::from_str(line).unwrap();
+        if post["split"] == "train" {
+            post["labels"]["sentiment"] = (1 - post["labels"]["sentiment"].as_i64().unwrap()).into();
+        }
+        post.to_string()
+    });
+    std::fs::write(pack.path().join("posts.jsonl"), flipped.collect::<Vec<_>>().join("\n")).unwrap();
+    let mut staged = options(pack.path(), root.path(), "run");
+    staged.score_test = false;
+    let without = train(&staged, &Silent).unwrap();
+    let mut wild = staged.clone();
+    wild.stages.insert(Stage::Joint);
+    wild.joint_plan.learning_rate = 3e-3;
+    let report = train(&wild, &Silent).unwrap();
+    assert_eq!(report.stages[4].fit.best_epoch, 0);
+    assert_eq!(report.model_version, without.model_version);
+    let card = std::fs::read_to_string(wild.out.join("MODEL_CARD.md")).unwrap();
+    assert!(card.contains("**the staged weights were kept**"), "{card}");
+}
+
+#[test]
 fn a_stage_that_was_never_trained_cannot_be_taken_over() {
     let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

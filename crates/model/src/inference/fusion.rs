@@ -54,6 +54,19 @@ impl FusionNetwork {
         Ok(results)
     }
 
+    /// What each modality's own head says of its vector, in order: logits of text, audio and image before calibration
+    /// and bounds, whatever the other parts are; 0 where a modality is absent. Errors as [`fuse`](Self::fuse).
+    pub fn own_logits(&self, inputs: &[FusionInput]) -> Result<Vec<[f32; 3]>, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let mut results = Vec::with_capacity(inputs.len());
+        for chunk in inputs.chunks(MAX_BATCH) {
+            let batch = JointBatch::new(chunk, self.manifest.dimensions.vector as usize, self.device)?;
+            let rows = to_rows(&self.network.own_logits(&batch)?)?;
+            results.extend(rows.iter().map(|row| std::array::from_fn(|part| row.get(part).copied().unwrap_or(0.0))));
+        }
+        Ok(results)
+    }
+
     fn output(
         &self,
         input: &FusionInput,

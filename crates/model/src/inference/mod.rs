@@ -5,6 +5,7 @@ mod fusion;
 mod image;
 mod text;
 mod types;
+mod without;
 
 pub use audio::AudioNetwork;
 pub use fusion::FusionNetwork;

@@ -78,7 +78,7 @@ impl AudioInput {
 
 /// A decoded picture, 224 x 224 pixels, RGB, 8 bits, row by row (height, width, channel). Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rgb224(Arc<[u8]>);
+pub struct Rgb224(pub(super) Arc<[u8]>);
 
 impl Rgb224 {
     /// Bytes of one picture.

@@ -36,9 +36,9 @@ impl DcrnnConfig {
 }
 
 /// Frames that one time step of the recurrent part stands for: three layers of stride 2.
-const FRAMES_PER_STEP: usize = 8;
+pub(crate) const FRAMES_PER_STEP: usize = 8;
 /// Time steps of a segment of 215 frames after the three strides.
-const STEPS: usize = 27;
+pub(crate) const STEPS: usize = 27;
 /// Rows that remain of 96 bins after a kernel of 70 and the strides.
 const REDUCED_BINS: i64 = 4;
 

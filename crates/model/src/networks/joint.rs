@@ -126,13 +126,15 @@ impl Joint {
     }
 
     pub fn forward(&self, batch: &JointBatch, train: bool) -> Result<JointForward, ModelError> {
+        self.forward_with(batch, &self.own_logits(batch)?, train)
+    }
+
+    /// The same with given logits of the encoders' heads, `[batch, 3]`, 0 where a modality is absent.
+    pub fn forward_with(&self, batch: &JointBatch, alone: &Tensor, train: bool) -> Result<JointForward, ModelError> {
         let u = self.embed(batch)?;
         let normalised = self.norm.forward(&u, train)?.f_dropout(self.dropout, train)?;
         let interaction = self.head.forward(&normalised)?.f_squeeze_dim(1)?;
-        let alone = batch.vectors.f_mul(&self.additive_weight)?;
-        let alone = alone.f_sum_dim_intlist([2_i64].as_slice(), false, None)?.f_add(&self.additive_bias)?;
-        let alone = alone.f_mul(&batch.present)?;
-        let parts = Tensor::f_cat(&[alone, interaction.f_unsqueeze(1)?], 1)?;
+        let parts = Tensor::f_cat(&[alone.shallow_clone(), interaction.f_unsqueeze(1)?], 1)?;
 
         let moved = batch.present.f_mul(&self.offset)?;
         let moved = Tensor::f_cat(&[moved, interaction.f_zeros_like()?.f_unsqueeze(1)?], 1)?;
@@ -140,6 +142,13 @@ impl Joint {
         let contributions = bounded.f_mul(&self.trust)?.f_add(&moved)?;
         let logit = contributions.f_sum_dim_intlist([1_i64].as_slice(), false, None)?.f_add(&self.bias)?;
         Ok(JointForward { u, interaction, parts, contributions, logit })
+    }
+
+    /// `[batch, 3]`: what the encoders' heads say; 0 where a modality is absent.
+    pub fn own_logits(&self, batch: &JointBatch) -> Result<Tensor, ModelError> {
+        let alone = batch.vectors.f_mul(&self.additive_weight)?;
+        let alone = alone.f_sum_dim_intlist([2_i64].as_slice(), false, None)?.f_add(&self.additive_bias)?;
+        Ok(alone.f_mul(&batch.present)?)
     }
 
     /// `[batch, 6 reduced]`.

@@ -10,7 +10,7 @@ mod joint;
 pub(crate) mod zoo;
 
 pub(crate) use att_bigru::{AttBiGru, TextBatch, TextForward};
-pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, steps_of_frames};
+pub(crate) use dcrnn::{Dcrnn, DcrnnConfig, FRAMES_PER_STEP, STEPS, steps_of_frames};
 pub(crate) use image_head::{DEVIATION, ImageForward, ImageModel, MEAN, Pixels};
 pub(crate) use joint::{Joint, JointBatch, JointForward};
 

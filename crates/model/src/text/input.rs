@@ -1,5 +1,7 @@
 //! Role selection (paper 4.1): the longest part is the protagonist, the others support it.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Ngrams, Tokenizer, Vocabulary};
@@ -60,6 +62,22 @@ impl TextInput {
         let ngrams = Ngrams::of_parts(parts);
         Some(Self { protagonist, supporting, ngrams })
     }
+
+    /// The post with the protagonist's words at these positions struck out: its other words move together, the roles
+    /// stay. `None` when no word of the protagonist is left.
+    pub fn without_words(&self, positions: &[usize]) -> Option<Self> {
+        let struck: HashSet<usize> = positions.iter().copied().collect();
+        let kept = || (0..self.protagonist.words.len()).filter(|position| !struck.contains(position));
+        kept().next()?;
+        let protagonist = TokenisedText {
+            words: kept().map(|position| self.protagonist.words[position].clone()).collect(),
+            rows: kept().filter_map(|position| self.protagonist.rows.get(position).cloned()).collect(),
+        };
+        let supporting = self.supporting.clone();
+        let parts = std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
+        let ngrams = Ngrams::of_parts(parts);
+        Some(Self { protagonist, supporting, ngrams })
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +102,20 @@ mod tests {
         let both = input(&[("a", "first part"), ("b", "second part"), ("c", "x")]).unwrap();
         assert_eq!(both.protagonist.words, ["first", "part"]);
         assert_eq!(both.supporting.unwrap().words, ["second", "part", "x"]);
+    }
+
+    #[test]
+    fn a_post_without_some_words_is_the_post_that_never_had_them() {
+        let whole = input(&[("body", "it was not a good day"), ("caption", "so so")]).unwrap();
+        let struck = whole.without_words(&[2, 4, 99]).unwrap();
+        assert_eq!(struck, input(&[("body", "it was a day"), ("caption", "so so")]).unwrap());
+        // Shorter than its caption, it stays the protagonist.
+        let shortest = whole.without_words(&[0, 1, 2, 3, 4]).unwrap();
+        assert_eq!(
+            (shortest.protagonist.words, shortest.supporting),
+            (vec!["day".to_owned()], whole.supporting.clone())
+        );
+        assert_eq!(whole.without_words(&[0, 1, 2, 3, 4, 5]), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
+use super::joint::Said;
 use super::kept::Kept;
 use super::learner::{Learner, learner_methods};
 use super::types::{AudioConfig, AudioExample, EpochReport, LinearHead};
@@ -54,18 +55,10 @@ impl AudioTrainer {
 
     /// One pass over the examples, one random window of each.
     pub fn epoch(&mut self, examples: &[AudioExample]) -> Result<EpochReport, ModelError> {
-        if let Some(mood) = examples.iter().filter_map(|example| example.mood).find(|&mood| mood >= self.moods) {
-            return Err(ModelError::Input(format!("mood {mood} of {}", self.moods)));
-        }
+        self.check_moods(examples.iter())?;
         let mut pass = self.learner.begin(examples.len())?;
         for indices in std::mem::take(&mut pass.batches) {
-            let mut windows = Vec::with_capacity(indices.len());
-            for &i in &indices {
-                windows.push(self.window(&examples[i], &mut pass.rng)?);
-            }
-            let segments: Vec<(&[f32], usize)> =
-                windows.iter().map(|(levels, frames)| (levels.as_slice(), *frames)).collect();
-            let batch = AudioBatch::new(&segments, &self.standardisation, self.device)?;
+            let batch = self.windows(indices.iter().map(|&i| &examples[i]), &mut pass.rng)?;
             let vector = self.network.forward(&batch.x, &batch.steps, true)?.vector;
             let positive: Vec<bool> = indices.iter().map(|&i| examples[i].positive).collect();
             let mut loss = self.learner.sentiment_loss(&self.network.logit(&vector)?, &positive)?;
@@ -75,6 +68,35 @@ impl AudioTrainer {
             self.learner.step(&mut pass, &loss, indices.len())?;
         }
         Ok(self.learner.end(pass))
+    }
+
+    fn check_moods<'a>(&self, mut examples: impl Iterator<Item = &'a AudioExample>) -> Result<(), ModelError> {
+        match examples.find_map(|example| example.mood.filter(|&mood| mood >= self.moods)) {
+            Some(mood) => Err(ModelError::Input(format!("mood {mood} of {}", self.moods))),
+            None => Ok(()),
+        }
+    }
+
+    /// Random windows of the clips, augmented.
+    fn windows<'a>(
+        &self,
+        examples: impl Iterator<Item = &'a AudioExample>,
+        rng: &mut StdRng,
+    ) -> Result<AudioBatch, ModelError> {
+        let windows = examples.map(|example| self.window(example, rng)).collect::<Result<Vec<_>, _>>()?;
+        let segments: Vec<(&[f32], usize)> =
+            windows.iter().map(|(levels, frames)| (levels.as_slice(), *frames)).collect();
+        AudioBatch::new(&segments, &self.standardisation, self.device)
+    }
+
+    /// With augmentation but with the statistics of batch normalisation frozen, and without dropout; for joint training.
+    pub(super) fn say(&self, parts: &[&AudioExample], rng: &mut StdRng) -> Result<Said, ModelError> {
+        self.check_moods(parts.iter().copied())?;
+        let batch = self.windows(parts.iter().copied(), rng)?;
+        let vector = self.network.forward(&batch.x, &batch.steps, false)?.vector;
+        let mood_loss = self.mood_loss(&vector, parts.iter().map(|example| example.mood))?;
+        let beside = mood_loss.map(|loss| loss.f_mul_scalar(self.config.mood_weight)).transpose()?;
+        Ok(Said { logit: self.network.logit(&vector)?, vector, beside })
     }
 
     /// Cross-entropy over the clips that have a mood, scaled to their share of the batch.

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::calibration::{self, Evidence, Stack};
 use super::check_share;
@@ -39,12 +39,34 @@ impl FusionTrainer {
         let dimensions = Dimensions::modern(1);
         let builder = Builder::fresh(seed, device);
         let mut network = Joint::new(&builder.scope("fusion"), &dimensions, config.dropout)?;
-        let heads = [&heads.text, &heads.audio, &heads.image];
-        let weights: Vec<f32> = heads.iter().flat_map(|head| head.weight.iter().copied()).collect();
-        network.set_heads(&weights, &heads.map(|head| head.bias))?;
         network.set_trust(&[0.0, 0.0, 0.0, 1.0], &[0.0; 3], 0.0)?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
-        Ok(Self { learner, network, config, width: dimensions.vector as usize, device })
+        let mut trainer = Self { learner, network, config, width: dimensions.vector as usize, device };
+        trainer.set_heads(heads)?;
+        Ok(trainer)
+    }
+
+    /// Takes copies of the encoders' heads.
+    pub(super) fn set_heads(&mut self, heads: &UnimodalHeads) -> Result<(), ModelError> {
+        let heads = [&heads.text, &heads.audio, &heads.image];
+        let weights: Vec<f32> = heads.iter().flat_map(|head| head.weight.iter().copied()).collect();
+        self.network.set_heads(&weights, &heads.map(|head| head.bias))
+    }
+
+    /// With what the encoders' heads said (`[posts, 3]`) in place of the copies of the heads, so that gradients reach
+    /// them; for joint training.
+    pub(super) fn forward_with(&self, batch: &JointBatch, own_logits: &Tensor) -> Result<JointForward, ModelError> {
+        self.network.forward_with(batch, own_logits, true)
+    }
+
+    /// Length of each vector.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Where it is trained.
+    pub(super) fn device(&self) -> Device {
+        self.device
     }
 
     /// One pass over the examples, modalities hidden at random.

@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Kind, Tensor};
 
+use super::joint::Said;
 use super::kept::Kept;
 use super::learner::{Learner, learner_methods};
 use super::types::{EpochReport, ImageConfig, ImageExample, LinearHead};
@@ -68,17 +69,30 @@ impl ImageTrainer {
         let kind = self.kind();
         let mut pass = self.learner.begin(examples.len())?;
         for indices in std::mem::take(&mut pass.batches) {
-            let mut crops = Vec::with_capacity(indices.len());
-            for &i in &indices {
-                crops.push(self.augmented(&examples[i], &mut pass.rng)?);
-            }
-            let x = Pixels::normalise(&Tensor::f_cat(&crops, 0)?)?;
+            let x = self.crops(indices.iter().map(|&i| &examples[i]), &mut pass.rng)?;
             let logits = self.network.forward(&x, true, Some(kind))?.logit;
             let positive: Vec<bool> = indices.iter().map(|&i| examples[i].positive).collect();
             let loss = self.learner.sentiment_loss(&logits, &positive)?;
             self.learner.step(&mut pass, &loss, indices.len())?;
         }
         Ok(self.learner.end(pass))
+    }
+
+    /// `[examples, 3, train_resolution, train_resolution]`, augmented and normalised.
+    fn crops<'a>(
+        &self,
+        examples: impl Iterator<Item = &'a ImageExample>,
+        rng: &mut StdRng,
+    ) -> Result<Tensor, ModelError> {
+        let crops = examples.map(|example| self.augmented(example, rng)).collect::<Result<Vec<_>, _>>()?;
+        Pixels::normalise(&Tensor::f_cat(&crops, 0)?)
+    }
+
+    /// With augmentation but with the statistics of batch normalisation frozen, and without dropout; for joint training.
+    pub(super) fn say(&self, parts: &[&ImageExample], rng: &mut StdRng) -> Result<Said, ModelError> {
+        let x = self.crops(parts.iter().copied(), rng)?;
+        let ImageForward { vector, logit, .. } = self.network.forward(&x, false, Some(self.kind()))?;
+        Ok(Said { vector, logit, beside: None })
     }
 
     fn kind(&self) -> Kind {

@@ -1,5 +1,5 @@
 //! Training of the `modern` profile, one network at a time: the paper trains each encoder alone with its own head,
-//! then the fusion on their frozen vectors.
+//! then the fusion on their frozen vectors. [`JointTrainer`] takes up all four and fine-tunes them end to end.
 //!
 //! Every trainer has the same methods:
 //!
@@ -39,6 +39,7 @@ mod bag;
 mod calibration;
 mod fusion;
 mod image;
+mod joint;
 mod kept;
 pub(crate) mod learner;
 mod optimiser;
@@ -51,11 +52,12 @@ pub use audio::AudioTrainer;
 pub use fusion::FusionTrainer;
 pub(crate) use fusion::hide;
 pub use image::ImageTrainer;
+pub use joint::{JointExample, JointTrainer};
 pub use kept::Kept;
 pub use text::TextTrainer;
 pub use types::{
-    AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, LinearHead,
-    Optimisation, TextConfig, TextExample, UnimodalHeads, UpdateRule,
+    AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, JointConfig,
+    LinearHead, Optimisation, TextConfig, TextExample, UnimodalHeads, UpdateRule,
 };
 
 pub use crate::checkpoint::Standardisation;

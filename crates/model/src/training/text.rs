@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use tch::Device;
 
 use super::calibration::{Evidence, Stack};
+use super::joint::Said;
 use super::learner::{Learner, learner_methods};
 use super::types::{EpochReport, LinearHead, TextConfig, TextExample};
 use super::{bag, check_share};
@@ -58,12 +59,33 @@ impl TextTrainer {
     /// Fits the bag of n-grams on the examples that the epochs will go over, in the same order; takes seconds for ten
     /// thousand texts. Without it the bag says nothing. [`ModelError::Input`] unless both labels are there.
     pub fn fit_bag(&mut self, examples: &[TextExample]) -> Result<(), ModelError> {
-        let pairs: Vec<(&Ngrams, bool)> = examples.iter().map(|e| (&e.input.ngrams, e.positive)).collect();
-        let config = &self.config;
-        let fitted = bag::fit(&pairs, self.ngram_buckets, config.bag_penalty, config.bag_least_documents)?;
+        let fitted = self.fitted_bag(examples)?;
         self.network.set_bag(&fitted.weight, &fitted.idf, fitted.bias)?;
         self.held_out = fitted.held_out;
         Ok(())
+    }
+
+    fn fitted_bag(&self, examples: &[TextExample]) -> Result<bag::FittedBag, ModelError> {
+        let pairs: Vec<(&Ngrams, bool)> = examples.iter().map(|e| (&e.input.ngrams, e.positive)).collect();
+        bag::fit(&pairs, self.ngram_buckets, self.config.bag_penalty, self.config.bag_least_documents)
+    }
+
+    /// The bag's word for each example, from a fit without it: that of [`fit_bag`](Self::fit_bag), else of a fit on
+    /// these examples that leaves the tables alone.
+    pub fn held_out_evidence(&self, examples: &[TextExample]) -> Result<Vec<[f32; 2]>, ModelError> {
+        if self.held_out.len() == examples.len() {
+            return Ok(self.held_out.clone());
+        }
+        Ok(self.fitted_bag(examples)?.held_out)
+    }
+
+    /// With dropout and augmentation, as in an epoch; for joint training.
+    pub(super) fn say(&self, parts: &[&(TextInput, [f32; 2])], rng: &mut StdRng) -> Result<Said, ModelError> {
+        let inputs: Vec<TextInput> = parts.iter().map(|(input, _)| augment(input, &self.config, rng)).collect();
+        let evidence: Vec<[f32; 2]> = parts.iter().map(|(_, evidence)| *evidence).collect();
+        let batch = TextBatch::new(&inputs, &evidence, self.table_rows, self.device)?;
+        let TextForward { vector, logit, .. } = self.network.forward(&batch, true)?;
+        Ok(Said { vector, logit, beside: None })
     }
 
     /// One pass over the examples. [`ModelError::Input`] when the bag was fitted on another number of them.

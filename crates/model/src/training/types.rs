@@ -274,6 +274,29 @@ impl Default for FusionConfig {
     }
 }
 
+/// Settings of the joint trainer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JointConfig {
+    /// Optimiser and batch of all four networks together.
+    pub optimisation: Optimisation,
+    /// Probability that a present modality is hidden; the last one never is.
+    pub modality_dropout: f64,
+    /// Weight of what the networks say alone beside the fused loss.
+    pub auxiliary: f64,
+}
+
+impl Default for JointConfig {
+    fn default() -> Self {
+        Self {
+            // A tenth of what the networks were trained with: they are to be moved, not trained again.
+            optimisation: Optimisation { learning_rate: 1e-4, label_smoothing: 0.1, ..Optimisation::default() },
+            modality_dropout: 0.2,
+            auxiliary: 0.5,
+        }
+    }
+}
+
 /// A trained encoder's last layer: `logit = weight . vector + bias`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearHead {

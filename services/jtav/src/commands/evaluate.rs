@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use jtav_feed_processor::exit;
 use jtav_model::{Checkpoint, DeviceChoice};
 use jtav_settings::existing_or_bundled;
+use jtav_trainer::deletion::{self, deletion_test};
 use jtav_trainer::evaluate::{
     DEFAULT_SEED, Predictions, check_split, evaluate_checkpoint, evaluate_predictions, write_predictions,
 };
@@ -61,7 +62,12 @@ fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
         tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
     }
     let seed = arguments.seed.unwrap_or(DEFAULT_SEED);
-    let report = evaluate_checkpoint(&checkpoint, &pack, &features, split, device, seed, &progress)?;
+    let mut report = evaluate_checkpoint(&checkpoint, &pack, &features, split, device, seed, &progress)?;
+    if arguments.deletion {
+        let settings = deletion::Settings::new(seed);
+        let tested = deletion_test(&checkpoint, &pack, &features, split, device, settings, &progress)?;
+        report.deletion = Some(tested);
+    }
     let outputs = Outputs::new(arguments);
     outputs.diagram(|| Ok(report.diagram()?))?;
     outputs.json(&report)?;

@@ -37,6 +37,9 @@ fn options(arguments: &TrainArgs) -> anyhow::Result<TrainOptions> {
         let stages = arguments.stages.iter().map(|name| name.parse::<Stage>().map_err(anyhow::Error::msg));
         options.stages = stages.collect::<anyhow::Result<_>>()?;
     }
+    if arguments.joint {
+        options.stages.insert(Stage::Joint);
+    }
     options.seed = arguments.seed.unwrap_or(options.seed);
     options.device = arguments.device.parse().map_err(anyhow::Error::msg).context("--device")?;
     options.cache_dir = arguments.cache.clone().unwrap_or(options.cache_dir);
@@ -49,6 +52,9 @@ fn options(arguments: &TrainArgs) -> anyhow::Result<TrainOptions> {
     options.command = format!("jtav train --data {} --out {}", arguments.data.display(), arguments.out.display());
     if !arguments.stages.is_empty() {
         options.command.push_str(&format!(" --stages {}", arguments.stages.join(",")));
+    }
+    if arguments.joint {
+        options.command.push_str(" --joint");
     }
     if let Some(seed) = arguments.seed {
         options.command.push_str(&format!(" --seed {seed}"));

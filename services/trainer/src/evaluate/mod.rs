@@ -40,6 +40,13 @@ pub fn evaluate_checkpoint(
     progress: &dyn Progress,
 ) -> anyhow::Result<CheckpointReport> {
     check_split(pack, split)?;
+    if pack.training_share().is_none() {
+        tracing::warn!(
+            pack = %pack.name,
+            "the pack has no training split, so a post with none of the parts of a subset is scored 0.5 and not the \
+             training share of positive posts"
+        );
+    }
     let evaluation = score_checkpoint(checkpoint, pack, features, split, device, seed, progress)?;
     CheckpointReport::new(checkpoint, pack, evaluation, seed)
 }

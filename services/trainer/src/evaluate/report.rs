@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::probabilities;
 use crate::bootstrap::Intervals;
 use crate::dataset::{DataPack, Post, Split};
+use crate::deletion::DeletionReport;
 use crate::evaluation::{BOOTSTRAP_RESAMPLES, Evaluation, MoodFigures, SubsetFigures};
 use crate::metrics::{self, CALIBRATION_BINS, Metrics};
 
@@ -28,7 +29,7 @@ pub struct CheckpointReport {
     pub split: Split,
     /// Name of the data pack.
     pub data: String,
-    /// SHA-256 of its `posts.jsonl`.
+    /// SHA-256 of its file of posts.
     pub posts_sha256: String,
     /// Version of the checkpoint, as it is published with every label.
     pub model_version: String,
@@ -40,6 +41,9 @@ pub struct CheckpointReport {
     pub resamples: usize,
     /// Bins of the full subset's calibration error.
     pub reliability: Vec<ReliabilityRow>,
+    /// What taking out the most attended positions does; absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionReport>,
 }
 
 /// Figures of a file of predictions.
@@ -144,6 +148,7 @@ impl CheckpointReport {
             base_rate,
             seed,
             resamples: BOOTSTRAP_RESAMPLES,
+            deletion: None,
         })
     }
 

@@ -27,6 +27,12 @@ pub(super) trait Encode<Input> {
     fn vectors(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, ModelError>;
 }
 
+impl<Input, N: Encode<Input>> Encode<Input> for &N {
+    fn vectors(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, ModelError> {
+        (*self).vectors(inputs)
+    }
+}
+
 macro_rules! encode {
     ($input:ty, $trainer:ty, $network:ty) => {
         impl Encode<$input> for $trainer {

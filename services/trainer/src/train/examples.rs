@@ -30,7 +30,7 @@ pub(super) fn vocabulary(pack: &DataPack, tokenizer: &Tokenizer, config: Vocabul
 }
 
 /// The text of a post as the network reads it; `None` without a word.
-pub(super) fn text_input(tokenizer: &Tokenizer, vocabulary: &Vocabulary, post: &Post) -> Option<TextInput> {
+pub(crate) fn text_input(tokenizer: &Tokenizer, vocabulary: &Vocabulary, post: &Post) -> Option<TextInput> {
     let parts: Vec<(&str, &str)> = post.texts.iter().map(|part| (part.role.as_str(), part.text.as_str())).collect();
     TextInput::from_parts(tokenizer, vocabulary, &parts)
 }

@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::report::{SplitSize, StageRecord, TrainReport, write_json, write_text};
 
 /// The encoders in training.
-type Trained = Encoders<TextTrainer, AudioTrainer, ImageTrainer>;
+pub(super) type Trained = Encoders<TextTrainer, AudioTrainer, ImageTrainer>;
 
 impl Run<'_> {
     /// Trains the fusion on the encoders' vectors of the training posts and calibrates it on validation.
@@ -45,11 +45,7 @@ impl Run<'_> {
         let text = (&self.tokenizer, vocabulary);
         let encode = |split| encoders.encode_split(&self.pack, split, &self.features, text, self.progress);
         let (train, validation) = (encode(Split::Train)?, encode(Split::Validation)?);
-        let with_parts = |posts: Vec<EncodedPost>| {
-            let posts = posts.into_iter().filter(|post| !post.input.modalities().is_empty());
-            posts.map(|post| FusionExample { input: post.input, positive: post.positive }).collect::<Vec<_>>()
-        };
-        let (train, validation) = (with_parts(train), with_parts(validation));
+        let (train, validation) = (fusion_examples(train), fusion_examples(validation));
         let examples = Examples {
             train,
             labels: validation.iter().map(|example| example.positive).collect(),
@@ -60,6 +56,12 @@ impl Run<'_> {
         self.keep(&record, &trainer)?;
         Ok((trainer, calibration, record))
     }
+}
+
+/// The posts that have at least one part.
+pub(super) fn fusion_examples(posts: Vec<EncodedPost>) -> Vec<FusionExample> {
+    let posts = posts.into_iter().filter(|post| !post.input.modalities().is_empty());
+    posts.map(|post| FusionExample { input: post.input, positive: post.positive }).collect()
 }
 
 /// Writes checkpoint, card and logs.
@@ -112,7 +114,7 @@ pub(super) fn finish(
 }
 
 fn data_hashes(pack: &DataPack) -> BTreeMap<String, String> {
-    let mut hashes = BTreeMap::from([(format!("{}/posts.jsonl", pack.name), pack.posts_sha256.clone())]);
+    let mut hashes = BTreeMap::from([(pack.source_name(), pack.posts_sha256.clone())]);
     if let Some(digest) = &pack.extra_texts_sha256 {
         hashes.insert(format!("{}/extra-texts.jsonl", pack.name), digest.clone());
     }

@@ -17,7 +17,7 @@ use crate::report::StageRecord;
 /// and on another pack that could be what is validation or test here.
 pub(super) fn read(folder: &Path, pack: &DataPack) -> anyhow::Result<Kept> {
     let kept = Kept::read(folder).context("reading the audio and image networks to keep")?;
-    let posts = kept.data().get(&format!("{}/posts.jsonl", pack.name));
+    let posts = kept.data().get(&pack.source_name());
     anyhow::ensure!(
         posts == Some(&pack.posts_sha256),
         "{}: trained on other posts than {}'s, its networks cannot be kept; leave out --keep-media",

@@ -1,4 +1,5 @@
-//! A training run: features, three encoders, fusion on their frozen vectors, evaluation, checkpoint, card.
+//! A training run: features, three encoders, fusion on their frozen vectors, on demand all four together, evaluation,
+//! checkpoint, card.
 //!
 //! The validation split decides when to stop, the temperatures and the thresholds. The test split is read once, after
 //! the checkpoint has been written, by loading that very checkpoint.
@@ -6,6 +7,7 @@
 mod encoders;
 mod examples;
 mod finish;
+mod joint;
 mod keep;
 mod network;
 mod state;
@@ -26,10 +28,10 @@ use crate::progress::Progress;
 use crate::report::{StageRecord, TrainReport};
 
 use encoders::Encoders;
-use network::{Network, WithExamples};
+use network::{Network, Stateful, WithExamples};
 use state::{BegunStage, Origin, WorkDir};
 
-pub(crate) use examples::picture_input;
+pub(crate) use examples::{picture_input, text_input};
 pub(crate) use finish::encode_with_checkpoint;
 pub use finish::score_checkpoint;
 
@@ -52,6 +54,11 @@ pub fn train(options: &TrainOptions, progress: &dyn Progress) -> anyhow::Result<
     let encoders = Encoders { text, audio, image };
     let (fusion, calibration, record) = run.fusion(&encoders, &vocabulary)?;
     records.push(record);
+    if options.stages.contains(&Stage::Joint) {
+        let joined = run.joint(encoders, fusion, calibration, &vocabulary)?;
+        records.push(joined.record);
+        return finish::finish(&run, joined.encoders, joined.fusion, joined.calibration, &vocabulary, records);
+    }
     finish::finish(&run, encoders, fusion, calibration, &vocabulary, records)
 }
 
@@ -68,7 +75,11 @@ pub fn train_encoders(options: &TrainOptions, progress: &dyn Progress) -> anyhow
             Stage::Text => run.text(&run.vocabulary()?)?.1,
             Stage::Audio => run.audio()?.1,
             Stage::Image => run.image()?.1,
-            Stage::Fusion => anyhow::bail!("the fusion needs all encoders; use `train`"),
+            Stage::Fusion | Stage::Joint => {
+                anyhow::bail!(
+                    "the stage `{stage}` needs all encoders and a fusion; use `train` with the stage `fusion`"
+                )
+            }
         });
     }
     run.work.write_curves(&records)?;
@@ -90,6 +101,10 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     fn prepare(options: &'a TrainOptions, progress: &'a dyn Progress) -> anyhow::Result<Self> {
         let started = std::time::Instant::now();
+        anyhow::ensure!(
+            options.keep_media.is_none() || !options.stages.contains(&Stage::Joint),
+            "--keep-media keeps the audio and image networks as they are, --joint moves them; leave one out"
+        );
         let folder: PathBuf = options.resolve_data()?;
         let pack = DataPack::read(&folder)?;
         let kept = options.keep_media.as_deref().map(|folder| keep::read(folder, &pack)).transpose()?;
@@ -194,7 +209,7 @@ impl<'a> Run<'a> {
     }
 
     /// Keeps a trained network and forgets its single epochs.
-    fn keep<N: Network>(&self, record: &StageRecord, trainer: &N) -> anyhow::Result<()> {
+    fn keep(&self, record: &StageRecord, trainer: &impl Stateful) -> anyhow::Result<()> {
         self.work.keep(record, trainer)?;
         BegunStage::new(&self.work, record.stage, self.origin(record.stage, &record.settings)).forget()
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use jtav_model::training::{
-    AudioExample, AudioTrainer, EpochReport, FusionExample, FusionTrainer, ImageExample, ImageTrainer, TextExample,
-    TextTrainer,
+    AudioExample, AudioTrainer, EpochReport, FusionExample, FusionTrainer, ImageExample, ImageTrainer, JointTrainer,
+    TextExample, TextTrainer,
 };
 use jtav_model::{AudioInput, FusionInput, ModelError, Rgb224, TextInput};
 
@@ -12,8 +12,15 @@ use super::examples::Examples;
 use super::state::BegunStage;
 use crate::fit::{FitProgress, Learner, Validation, validation};
 
-/// A trainer of `jtav-model`.
-pub(super) trait Network {
+/// What can be kept in a file and taken up again.
+pub(super) trait Stateful {
+    fn save_state(&self, path: &Path) -> Result<(), ModelError>;
+    fn save_progress(&self, path: &Path) -> Result<(), ModelError>;
+    fn load_state(&mut self, path: &Path) -> Result<(), ModelError>;
+}
+
+/// A trainer of `jtav-model` for one network.
+pub(super) trait Network: Stateful {
     type Example;
     type Input;
     /// What comes before the first epoch over these examples.
@@ -25,14 +32,28 @@ pub(super) trait Network {
     fn predict(&self, inputs: &[Self::Input]) -> Result<Vec<f32>, ModelError>;
     fn snapshot(&mut self);
     fn restore(&mut self) -> bool;
-    fn save_state(&self, path: &Path) -> Result<(), ModelError>;
-    fn save_progress(&self, path: &Path) -> Result<(), ModelError>;
-    fn load_state(&mut self, path: &Path) -> Result<(), ModelError>;
     fn parameter_count(&self) -> usize;
+}
+
+macro_rules! stateful {
+    ($trainer:ty) => {
+        impl Stateful for $trainer {
+            fn save_state(&self, path: &Path) -> Result<(), ModelError> {
+                <$trainer>::save_state(self, path)
+            }
+            fn save_progress(&self, path: &Path) -> Result<(), ModelError> {
+                <$trainer>::save_progress(self, path)
+            }
+            fn load_state(&mut self, path: &Path) -> Result<(), ModelError> {
+                <$trainer>::load_state(self, path)
+            }
+        }
+    };
 }
 
 macro_rules! network {
     ($trainer:ty, $example:ty, $input:ty $(, $prepare:ident)?) => {
+        stateful!($trainer);
         impl Network for $trainer {
             type Example = $example;
             type Input = $input;
@@ -56,15 +77,6 @@ macro_rules! network {
             fn restore(&mut self) -> bool {
                 <$trainer>::restore(self)
             }
-            fn save_state(&self, path: &Path) -> Result<(), ModelError> {
-                <$trainer>::save_state(self, path)
-            }
-            fn save_progress(&self, path: &Path) -> Result<(), ModelError> {
-                <$trainer>::save_progress(self, path)
-            }
-            fn load_state(&mut self, path: &Path) -> Result<(), ModelError> {
-                <$trainer>::load_state(self, path)
-            }
             fn parameter_count(&self) -> usize {
                 <$trainer>::parameter_count(self)
             }
@@ -76,6 +88,7 @@ network!(TextTrainer, TextExample, TextInput, fit_bag);
 network!(AudioTrainer, AudioExample, AudioInput);
 network!(ImageTrainer, ImageExample, Rgb224);
 network!(FusionTrainer, FusionExample, FusionInput);
+stateful!(JointTrainer);
 
 /// A trainer with what it learns from and what it is judged by.
 pub(super) struct WithExamples<'a, N: Network> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::network::Network;
+use super::network::Stateful;
 use crate::dataset::DataPack;
 use crate::fit::{FitPlan, FitProgress};
 use crate::options::Stage;
@@ -42,7 +42,7 @@ impl WorkDir {
     }
 
     /// Keeps a trained network. The record goes last: without it the weights do not count.
-    pub fn keep(&self, record: &StageRecord, network: &impl Network) -> anyhow::Result<()> {
+    pub fn keep(&self, record: &StageRecord, network: &impl Stateful) -> anyhow::Result<()> {
         network.save_state(&self.file(&format!("{}.state", record.stage)))?;
         write_json(&self.file(&format!("{}.json", record.stage)), record)
     }
@@ -55,7 +55,7 @@ impl WorkDir {
     }
 
     /// Fills `network` with kept weights, if they were trained on this very pack.
-    pub fn take_over(&self, stage: Stage, network: &mut impl Network) -> anyhow::Result<StageRecord> {
+    pub fn take_over(&self, stage: Stage, network: &mut impl Stateful) -> anyhow::Result<StageRecord> {
         let path = self.file(&format!("{stage}.json"));
         let bytes = std::fs::read(&path)
             .with_context(|| format!("{}: the stage `{stage}` was left out and never trained here", path.display()))?;
@@ -63,7 +63,7 @@ impl WorkDir {
             serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?;
         anyhow::ensure!(
             record.posts_sha256 == self.posts_sha256,
-            "{}: trained on another data pack (posts.jsonl {}), train the stage `{stage}` again",
+            "{}: trained on another data pack (its posts have the hash {}), train the stage `{stage}` again",
             path.display(),
             record.posts_sha256
         );
@@ -124,7 +124,7 @@ impl<'a> BegunStage<'a> {
     ///
     /// # Errors
     /// It was begun on other data or with other settings; files that cannot be read.
-    pub fn take_up(&self, network: &mut impl Network) -> anyhow::Result<FitProgress> {
+    pub fn take_up(&self, network: &mut impl Stateful) -> anyhow::Result<FitProgress> {
         let path = self.path();
         if !path.exists() {
             return Ok(FitProgress::default());
@@ -143,7 +143,7 @@ impl<'a> BegunStage<'a> {
     }
 
     /// Keeps an epoch and forgets the one before.
-    pub fn keep(&self, done: &FitProgress, network: &impl Network) -> anyhow::Result<()> {
+    pub fn keep(&self, done: &FitProgress, network: &impl Stateful) -> anyhow::Result<()> {
         let state = format!("{}.epoch-{}.state", self.stage, done.curve.len());
         network.save_progress(&self.work.file(&state))?;
         let begun = BegunFile { origin: self.origin.clone(), done: done.clone(), state: state.clone() };
