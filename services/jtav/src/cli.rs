@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jtav_trainer::dataset::Split;
 use jtav_trainer::inspect::AudioFeatures;
 
+use crate::cli_table_retrieval::TableRetrievalArgs;
+
 /// Labels a live social feed: text, sound and pictures in, sentiment, moods and embeddings out.
 #[derive(Debug, Parser)]
 #[command(
@@ -54,6 +56,9 @@ pub enum Command {
     Train(TrainArgs),
     /// Score a checkpoint on a split of a data pack, in all seven combinations of modalities, or a file of predictions.
     Evaluate(EvaluateArgs),
+    /// The paper's tables on data that is at hand.
+    #[command(subcommand)]
+    Table(TableCommand),
     /// Show what an encoder sees of one file: decoded facts, features, attention.
     #[command(subcommand)]
     Inspect(InspectCommand),
@@ -294,6 +299,13 @@ impl From<SplitArg> for Split {
             SplitArg::Test => Self::Test,
         }
     }
+}
+
+/// `jtav table`.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// image2song: pictures look for their songs, in seven forms and two protocols, with honest ranks.
+    Retrieval(TableRetrievalArgs),
 }
 
 /// `jtav inspect`.

@@ -1,6 +1,7 @@
 //! `jtav`: labels a live social feed. One binary, one file per command; see `jtav --help`.
 
 mod cli;
+mod cli_table_retrieval;
 mod commands;
 mod failure;
 mod setup;

@@ -9,12 +9,13 @@ mod inspect;
 mod label;
 mod label_io;
 mod run;
+mod table_retrieval;
 mod train;
 
 use clap::CommandFactory as _;
 use jtav_feed_processor::exit;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TableCommand};
 
 /// Runs the command; the number is the exit code.
 pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
@@ -25,6 +26,9 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Feed(arguments) => feed::feed(&arguments, cli.log_format),
         Command::Train(arguments) => train::train(&arguments, cli.log_format),
         Command::Evaluate(arguments) => evaluate::evaluate(&arguments, cli.log_format),
+        Command::Table(TableCommand::Retrieval(arguments)) => {
+            table_retrieval::table_retrieval(&arguments, cli.log_format)
+        }
         Command::Inspect(command) => inspect::inspect(&command, cli.log_format),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
