@@ -24,6 +24,13 @@ pub struct TableRetrievalArgs {
     /// Form of the joint scorer.
     #[arg(long, value_enum, default_value = "paper")]
     pub profile: RetrievalProfileArg,
+    /// Width k of CMF-AP's attention, 1 to 4096 [default: 100 in `paper`, 300 in `authors-code`]. The time of the joint
+    /// scorer grows with it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub attention: Option<u16>,
+    /// Step sizes to try, comma-separated; the best on validation is kept.
+    #[arg(long, value_delimiter = ',', default_value = "0.001,0.0003", value_name = "LIST", value_parser = step_size)]
+    pub learning_rates: Vec<f64>,
     /// Runs, with seeds from 0.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub seeds: u64,
@@ -51,6 +58,11 @@ pub struct TableRetrievalArgs {
     /// Two epochs per training: shows that everything works, the figures are worth nothing.
     #[arg(long)]
     pub quick: bool,
+}
+
+fn step_size(text: &str) -> Result<f64, String> {
+    let size = text.parse::<f64>().ok().filter(|size| *size > 0.0 && *size <= 1.0);
+    size.ok_or_else(|| "expected a number above 0, at most 1".to_owned())
 }
 
 /// Forms of the joint scorer.

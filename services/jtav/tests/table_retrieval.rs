@@ -33,7 +33,7 @@ fn table(folder: &Path, more: &[&str]) -> Output {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let data = folder.to_string_lossy().into_owned();
     let mut command = Command::new(env!("CARGO_BIN_EXE_jtav"));
-    command.args(["table", "retrieval", "--quick", "--device", "cpu", "--data", &data]);
+    command.args(["table", "retrieval", "--quick", "--attention", "8", "--device", "cpu", "--data", &data]);
     command.args(["--work", &path("work"), "--out", &path("out")]).args(more).output().unwrap()
 }
 

@@ -69,7 +69,11 @@ fn encoded(
 }
 
 fn options(arguments: &TableRetrievalArgs, device: DeviceChoice) -> RetrievalOptions {
-    let options = RetrievalOptions::new(arguments.profile.into());
+    let options = RetrievalOptions {
+        attention: arguments.attention.map(usize::from),
+        learning_rates: arguments.learning_rates.clone(),
+        ..RetrievalOptions::new(arguments.profile.into())
+    };
     let options = if arguments.quick { options.quick() } else { options };
     let work_dir = arguments.work.clone().unwrap_or_else(|| options.work_dir.clone());
     RetrievalOptions { seeds: arguments.seeds, protocols: arguments.protocol.protocols(), work_dir, device, ..options }
@@ -86,6 +90,13 @@ fn command(arguments: &TableRetrievalArgs) -> String {
         arguments.seeds,
         name(clap::ValueEnum::to_possible_value(&arguments.protocol)),
     );
+    if let Some(attention) = arguments.attention {
+        text.push_str(&format!(" --attention {attention}"));
+    }
+    if arguments.learning_rates != RetrievalOptions::new(arguments.profile.into()).learning_rates {
+        let sizes: Vec<String> = arguments.learning_rates.iter().map(f64::to_string).collect();
+        text.push_str(&format!(" --learning-rates {}", sizes.join(",")));
+    }
     if arguments.checkpoint != Path::new("models/jtav-modern") {
         text.push_str(&format!(" --checkpoint {}", arguments.checkpoint.display()));
     }

@@ -22,6 +22,8 @@ pub const DEFAULT_WORK_DIR: &str = ".cache/table-retrieval";
 pub struct RetrievalOptions {
     /// Form of the joint scorer.
     pub profile: Profile,
+    /// Width k of CMF-AP's attention, where it should not be the profile's; the cost of a pair grows with it.
+    pub attention: Option<usize>,
     /// Runs with seeds 0, 1, and so on; how many does not change a cell.
     #[serde(skip)]
     pub seeds: u64,
@@ -30,11 +32,13 @@ pub struct RetrievalOptions {
     pub protocols: Vec<Protocol>,
     /// Most epochs of a training.
     pub epochs: usize,
-    /// Epochs without a better mean reciprocal rank on validation before a training ends.
+    /// Epochs from one look at validation to the next; an epoch of a few hundred pairs is a few steps.
+    pub validate_every: usize,
+    /// Looks at validation without a better mean reciprocal rank before a training ends.
     pub patience: usize,
     /// Each is tried; the best on validation is kept.
     pub learning_rates: Vec<f64>,
-    /// Most validation queries, evenly spread: the joint scorer reads every one with every song in every epoch.
+    /// Most validation queries, evenly spread: the joint scorer reads every one with every song at every look.
     pub validation_queries: usize,
     /// How many of the towers' first songs the joint scorer puts in order.
     pub rerank: usize,
@@ -51,12 +55,14 @@ impl RetrievalOptions {
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
+            attention: None,
             seeds: 1,
             protocols: Protocol::ALL.to_vec(),
-            epochs: 40,
-            patience: 6,
+            epochs: 160,
+            validate_every: 4,
+            patience: 3,
             learning_rates: vec![1e-3, 3e-4],
-            validation_queries: 100,
+            validation_queries: 60,
             rerank: 100,
             work_dir: DEFAULT_WORK_DIR.into(),
             device: DeviceChoice::Auto,
@@ -65,8 +71,9 @@ impl RetrievalOptions {
 
     /// Two epochs at one step size: shows that everything works and gives figures that are worth nothing.
     #[must_use]
-    pub fn quick(self) -> Self {
-        Self { epochs: 2, learning_rates: vec![1e-3], validation_queries: 20, ..self }
+    pub fn quick(mut self) -> Self {
+        self.learning_rates.truncate(1);
+        Self { epochs: 2, validate_every: 1, validation_queries: 20, ..self }
     }
 }
 
@@ -215,6 +222,7 @@ fn new_trainer(
         false => RetrievalSettings::joint(options.profile, inputs),
     };
     settings.device = options.device;
+    settings.attention = options.attention.unwrap_or(settings.attention);
     settings.optimisation.learning_rate = learning_rate;
     // Folds of one run are trainings of their own.
     let seed = cell.seed * 1000 + cell.fold as u64;
@@ -232,15 +240,19 @@ fn fit_one(
     options: &RetrievalOptions,
 ) -> anyhow::Result<(f64, usize)> {
     let pairs = train.part.pairs();
-    let (mut best, mut best_epoch) = (f64::NEG_INFINITY, 0);
+    let (mut best, mut best_epoch, mut looks_since) = (f64::NEG_INFINITY, 0, 0);
     for epoch in 1..=options.epochs.max(1) {
         trainer.epoch(&pairs, &train.queries, &train.songs)?;
+        if !epoch.is_multiple_of(options.validate_every.max(1)) && epoch != options.epochs.max(1) {
+            continue;
+        }
         let scores = trainer.scores(&validation.queries, &validation.songs)?;
         let figures = Figures::of(&ranks_of(&scores, &validation.part)?).context("validation has no query")?;
+        looks_since += 1;
         if figures.mrr > best {
-            (best, best_epoch) = (figures.mrr, epoch);
+            (best, best_epoch, looks_since) = (figures.mrr, epoch, 0);
             trainer.snapshot();
-        } else if epoch - best_epoch >= options.patience {
+        } else if looks_since >= options.patience {
             break;
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jtav_model::zoo::{RetrievalInputs, RetrievalSettings};
+
 use super::ranks::{CUTOFFS, Figures, MAX_TIES};
 use super::rows::{Protocol, Row};
 use super::table::{RetrievalTable, RowSummary, Section};
@@ -10,6 +12,7 @@ impl RetrievalTable {
     /// Markdown; ends with a line feed. `command` is what made it.
     pub fn markdown(&self, command: &str) -> String {
         let mut text = format!("# image2song on {}, profile `{}`\n\n", self.data, self.options.profile.name());
+        let _ = writeln!(text, "Attention width k of CMF-AP: {}.\n", self.attention());
         if self.quick {
             text.push_str("**A trial with shortened trainings: the figures are worth nothing.**\n\n");
         }
@@ -38,6 +41,13 @@ impl RetrievalTable {
         }
         let _ = writeln!(text, "\nMade by `{command}`.");
         text
+    }
+}
+
+impl RetrievalTable {
+    fn attention(&self) -> usize {
+        let published = RetrievalSettings::joint(self.options.profile, RetrievalInputs::All).attention;
+        self.options.attention.unwrap_or(published)
     }
 }
 
