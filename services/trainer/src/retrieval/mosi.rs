@@ -66,6 +66,9 @@ struct Utterance {
     text: Vec<f32>,
 }
 
+/// Names and utterances of the videos of one fold.
+type VideoFold<'a> = Vec<(&'a str, &'a [Utterance])>;
+
 /// Whether the folder is such a pack.
 pub fn is_mosi(root: &Path) -> bool {
     root.join("clean-protocol.json").exists() && root.join("features.safetensors").exists()
@@ -117,7 +120,7 @@ pub fn read(root: &Path) -> anyhow::Result<RetrievalSet> {
 fn folds_of<'a>(
     protocol: &'a CleanProtocol,
     videos: &'a BTreeMap<String, Vec<Utterance>>,
-) -> anyhow::Result<Vec<Vec<(&'a str, &'a [Utterance])>>> {
+) -> anyhow::Result<Vec<VideoFold<'a>>> {
     let mut folds = Vec::with_capacity(protocol.folds.len());
     for names in &protocol.folds {
         let mut fold = Vec::with_capacity(names.len());
@@ -159,7 +162,7 @@ fn matrix(file: &SafeTensors, name: &str) -> anyhow::Result<Vec<Vec<f32>>> {
 }
 
 /// Each fold in turn is the test; a song is an utterance and its only picture looks for it.
-fn disjoint(folds: &[Vec<(&str, &[Utterance])>]) -> anyhow::Result<Vec<Fold>> {
+fn disjoint(folds: &[VideoFold]) -> anyhow::Result<Vec<Fold>> {
     anyhow::ensure!(folds.len() >= 3, "clean-protocol.json has {} folds, at least three are needed", folds.len());
     let part = |numbers: &[usize]| {
         let mut part = Part::default();
@@ -184,7 +187,7 @@ fn disjoint(folds: &[Vec<(&str, &[Utterance])>]) -> anyhow::Result<Vec<Fold>> {
 }
 
 /// A song is a video as its training utterances are.
-fn shared(folds: &[Vec<(&str, &[Utterance])>]) -> anyhow::Result<Fold> {
+fn shared(folds: &[VideoFold]) -> anyhow::Result<Fold> {
     let mut parts = [Part::default(), Part::default(), Part::default()];
     for (video, utterances) in folds.iter().flatten() {
         let place = |at: usize| match at % HELD_OUT {
