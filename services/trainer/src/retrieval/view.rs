@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jtav_model::zoo::{RetrievalInputs, RetrievalSettings};
 
-use super::ranks::{CUTOFFS, Figures, MAX_TIES};
+use super::ranks::{CUTOFFS, Figures, MAX_TIES, RankIntervals};
 use super::rows::{Protocol, Row};
 use super::table::{RetrievalTable, RowSummary, Section};
 
@@ -129,19 +129,26 @@ impl Section {
 
     /// What the intervals allow to say.
     fn verdict(&self, group: &str) -> String {
-        let above = |level: f64| -> Vec<&str> {
-            let beats = |row: &&RowSummary| !row.void && row.intervals.is_some_and(|of| of.mrr.low > level);
-            self.rows.iter().filter(beats).map(|row| row.name.as_str()).collect()
-        };
-        let chance = match above(self.chance.mrr) {
-            rows if rows.is_empty() => "Nothing beats chance: no interval of the MRR lies above it.".to_owned(),
-            rows => format!("Above chance by the interval of the MRR: {}.", rows.join(", ")),
+        let chance = match self.better_than(&self.chance) {
+            [by_mrr, by_mean] if by_mrr.is_empty() && by_mean.is_empty() => {
+                "Nothing beats chance: no interval of the MRR or of the mean rank lies on the better side of it."
+                    .to_owned()
+            }
+            [by_mrr, by_mean] => format!(
+                "Above chance by the interval of the MRR: {}; by that of the mean rank: {}.",
+                listed(&by_mrr),
+                listed(&by_mean)
+            ),
         };
         // Where the group is the song itself, knowing it is being perfect.
-        let group = match above(self.knows_group.mrr) {
+        let group = match self.better_than(&self.knows_group) {
             _ if self.knows_group.mrr >= 1.0 - 1e-9 => String::new(),
-            rows if rows.is_empty() => format!(" No row is above what knowing the {group} alone would give."),
-            rows => format!(" Above what knowing the {group} alone would give: {}.", rows.join(", ")),
+            [by_mrr, _] if by_mrr.is_empty() => {
+                format!(" By the MRR no row is above what knowing the {group} alone would give.")
+            }
+            [by_mrr, _] => {
+                format!(" By the MRR above what knowing the {group} alone would give: {}.", listed(&by_mrr))
+            }
         };
         let reranked = self.rows.iter().any(|row| row.row == Row::TwoTowerReranked);
         let all = if reranked && self.candidates.1 <= 100 {
@@ -152,6 +159,19 @@ impl Section {
         };
         format!("{chance}{group}{all}")
     }
+
+    /// Rows whose interval lies on the better side: by the mean reciprocal rank, and by the mean rank.
+    fn better_than(&self, level: &Figures) -> [Vec<&str>; 2] {
+        let rows = |is_better: &dyn Fn(&RankIntervals) -> bool| {
+            let rows = self.rows.iter().filter(|row| !row.void && row.intervals.as_ref().is_some_and(is_better));
+            rows.map(|row| row.name.as_str()).collect::<Vec<_>>()
+        };
+        [rows(&|of| of.mrr.low > level.mrr), rows(&|of| of.mean_rank.high < level.mean_rank)]
+    }
+}
+
+fn listed(rows: &[&str]) -> String {
+    if rows.is_empty() { "none".to_owned() } else { rows.join(", ") }
 }
 
 fn recall(figures: &Figures, k: usize) -> f64 {
