@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use jtav_model::zoo::Profile;
 
+use crate::cli_table_retrieval::TableRetrievalArgs;
+
 /// `jtav table`.
 #[derive(Debug, Subcommand)]
 #[command(
@@ -20,6 +22,8 @@ pub enum TableCommand {
     Sentiment(SentimentTableArgs),
     /// Whether fusions learn interaction: text and medium of equal or opposite polarity, where sums are at chance.
     Congruence(CongruenceTableArgs),
+    /// image2song: pictures look for their songs, in seven forms and two protocols, with honest ranks.
+    Retrieval(TableRetrievalArgs),
 }
 
 /// What all tables take.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cli_table;
+mod cli_table_retrieval;
 mod commands;
 mod failure;
 mod setup;

@@ -18,6 +18,8 @@
 //! # }
 //! ```
 //!
+//! [`retrieval`] makes the image2song table.
+//!
 //! [`evaluate`] scores a checkpoint or a file of predictions; [`inspect`] shows what the encoders see of one medium.
 //!
 //! This crate holds no network: those are `jtav-model`'s, in training as in service.
@@ -38,6 +40,7 @@ mod npy;
 mod options;
 mod progress;
 mod report;
+pub mod retrieval;
 mod sound;
 pub mod table;
 mod train;

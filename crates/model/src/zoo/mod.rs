@@ -27,12 +27,16 @@
 mod architecture;
 mod input;
 mod network;
+mod retrieval;
 mod settings;
 mod trainer;
 mod weights;
 
 pub use architecture::{Architecture, Backbone, DcrnnForm, Profile, TableRow, Widths, table_1};
 pub use input::{Example, Input, WordVectors};
+pub use retrieval::{
+    QueryVectors, RetrievalInputs, RetrievalSettings, RetrievalTrainer, RetrievalWidths, SongVectors, TruePair,
+};
 pub use settings::{FineTuning, Settings};
 pub use trainer::Trainer;
 

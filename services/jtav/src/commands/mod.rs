@@ -10,6 +10,7 @@ mod label;
 mod label_io;
 mod run;
 mod table;
+mod table_retrieval;
 mod train;
 
 use clap::CommandFactory as _;

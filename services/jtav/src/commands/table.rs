@@ -16,12 +16,18 @@ use crate::failure::coded;
 use crate::setup;
 
 pub fn table(command: &TableCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
-    setup::logs(log_format, None, "warn");
     jtav_model::device::open_cuda_library();
     jtav_model::device::single_threaded();
     match command {
-        TableCommand::Sentiment(arguments) => sentiment(arguments),
-        TableCommand::Congruence(arguments) => congruence(arguments),
+        TableCommand::Sentiment(arguments) => {
+            setup::logs(log_format, None, "warn");
+            sentiment(arguments)
+        }
+        TableCommand::Congruence(arguments) => {
+            setup::logs(log_format, None, "warn");
+            congruence(arguments)
+        }
+        TableCommand::Retrieval(arguments) => super::table_retrieval::table_retrieval(arguments, log_format),
     }
 }
 

@@ -188,6 +188,7 @@ fn pack(pairs: &[&Pair], media: &Path, bytes: &[u8]) -> anyhow::Result<DataPack>
         name: "congruence".to_owned(),
         version: None,
         root: media.to_owned(),
+        labels_file: "congruence.jsonl",
         posts_sha256: sha256_hex(bytes),
         extra_texts_sha256: None,
         posts: pairs.iter().enumerate().map(post).collect(),

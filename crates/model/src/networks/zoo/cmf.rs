@@ -89,8 +89,7 @@ enum Preparation {
 /// the length of the whole batch, which lets posts change each other's label; here each row has its own length.
 pub(crate) struct CmfAp {
     preparation: Preparation,
-    pairs: Vec<Pair>,
-    unit_outputs: bool,
+    pairs: Pairs,
     norm: Option<BatchNorm>,
     head: Linear,
     dropout: f64,
@@ -105,51 +104,79 @@ impl CmfAp {
         dropout: f64,
     ) -> Result<Self, ModelError> {
         let parts: Vec<(Modality, i64)> = widths.modalities().map(|(m, width)| (m, width as i64)).collect();
-        let mut pairs = Vec::new();
-        let mut total = 0;
-        for first in 0..parts.len() {
-            for second in first + 1..parts.len() {
-                let (pair, width) = new_pair(scope, profile, &parts, (first, second), attention)?;
-                pairs.push(pair);
-                total += width;
-            }
-        }
-        let of_two = pairs.len() == 1;
+        let of_two = parts.len() == 2;
+        let unit_outputs = profile == Profile::AuthorsCode && of_two;
+        let pairs = Pairs::new(scope, profile, &parts, attention, unit_outputs)?;
         let norm = match profile {
-            Profile::Paper => Some(BatchNorm::new(&scope.sub("norm"), total)?),
-            Profile::AuthorsCode if of_two => Some(BatchNorm::keras(&scope.sub("norm"), total, 1e-3)?),
+            Profile::Paper => Some(BatchNorm::new(&scope.sub("norm"), pairs.width)?),
+            Profile::AuthorsCode if of_two => Some(BatchNorm::keras(&scope.sub("norm"), pairs.width, 1e-3)?),
             Profile::AuthorsCode => None,
         };
         Ok(Self {
             preparation: Preparation::new(scope, profile, &parts)?,
-            pairs,
-            unit_outputs: profile == Profile::AuthorsCode && of_two,
             norm,
-            head: Linear::new(&scope.sub("head"), total, 1)?,
+            head: Linear::new(&scope.sub("head"), pairs.width, 1)?,
+            pairs,
             dropout,
         })
     }
 
     pub fn forward(&self, batch: &PartsBatch, train: bool) -> Result<Forward, ModelError> {
         let parts = self.preparation.apply(&batch.parts, train)?;
-        let mut joined = Vec::with_capacity(self.pairs.len());
-        for pair in &self.pairs {
-            let [first, second] = pair.forward(&parts)?;
-            let attended = match self.unit_outputs {
-                true => Tensor::f_cat(&[unit_rows(&first)?, unit_rows(&second)?], 1)?,
-                false => Tensor::f_cat(&[first, second], 1)?,
-            };
-            let present = batch.present[pair.sides.0].f_mul(&batch.present[pair.sides.1])?;
-            let missing = present.f_neg()?.f_add_scalar(1.0)?.f_mul(&pair.absent)?;
-            joined.push(attended.f_mul(&present)?.f_add(&missing)?);
-        }
-        let u = Tensor::f_cat(&joined, 1)?;
+        let u = self.pairs.forward(&parts, &batch.present)?;
         let read = match &self.norm {
             Some(norm) => norm.forward(&u, train)?.f_dropout(self.dropout, train)?,
             None => u.shallow_clone(),
         };
         let logits = self.head.forward(&read)?.f_squeeze_dim(1)?;
         Ok(Forward { features: u, logits })
+    }
+}
+
+/// All pairs of two or three modalities.
+pub(super) struct Pairs {
+    pairs: Vec<Pair>,
+    unit_outputs: bool,
+    /// Values of `u`.
+    pub width: i64,
+}
+
+impl Pairs {
+    /// `parts` are the modalities with the widths of their vectors; with `unit_outputs` each pooled vector is scaled to
+    /// length 1.
+    pub fn new(
+        scope: &Scope,
+        profile: Profile,
+        parts: &[(Modality, i64)],
+        attention: i64,
+        unit_outputs: bool,
+    ) -> Result<Self, ModelError> {
+        let mut pairs = Vec::new();
+        let mut width = 0;
+        for first in 0..parts.len() {
+            for second in first + 1..parts.len() {
+                let (pair, added) = new_pair(scope, profile, parts, (first, second), attention)?;
+                pairs.push(pair);
+                width += added;
+            }
+        }
+        Ok(Self { pairs, unit_outputs, width })
+    }
+
+    /// `u`, `[batch, width]`, of one matrix `[batch, values]` and one column of presence `[batch, 1]` per modality.
+    pub fn forward(&self, parts: &[Tensor], present: &[Tensor]) -> Result<Tensor, ModelError> {
+        let mut joined = Vec::with_capacity(self.pairs.len());
+        for pair in &self.pairs {
+            let [first, second] = pair.forward(parts)?;
+            let attended = match self.unit_outputs {
+                true => Tensor::f_cat(&[unit_rows(&first)?, unit_rows(&second)?], 1)?,
+                false => Tensor::f_cat(&[first, second], 1)?,
+            };
+            let both = present[pair.sides.0].f_mul(&present[pair.sides.1])?;
+            let missing = both.f_neg()?.f_add_scalar(1.0)?.f_mul(&pair.absent)?;
+            joined.push(attended.f_mul(&both)?.f_add(&missing)?);
+        }
+        Ok(Tensor::f_cat(&joined, 1)?)
     }
 }
 

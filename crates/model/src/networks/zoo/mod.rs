@@ -9,6 +9,7 @@ mod flat_fusion;
 mod image;
 mod parts;
 mod resnet;
+mod retrieval;
 mod text;
 mod text_authors;
 mod vgg;
@@ -20,6 +21,7 @@ pub(crate) use cmf::CmfAp;
 pub(crate) use flat_fusion::{EarlyFusion, LowRank};
 pub(crate) use image::ImageEncoder;
 pub(crate) use parts::{Fusion, PartsBatch};
+pub(crate) use retrieval::{JointScorer, QueryTable, SongTable, TwoTower};
 pub(crate) use text::TextEncoder;
 
 #[cfg(test)]

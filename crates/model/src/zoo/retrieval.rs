@@ -1,0 +1,610 @@
+//! image2song on frozen vectors: what the networks read, how they are trained, and the trainer (`jtav-spec` 6.3, 8.6).
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use super::Profile;
+use crate::networks::zoo::{JointScorer, QueryTable, SongTable, TwoTower};
+use crate::parameters::{Builder, to_rows, to_vec};
+use crate::training::learner::{Learner, Pass, learner_methods};
+use crate::training::{EpochReport, Optimisation, UpdateRule};
+use crate::{DeviceChoice, ModelError};
+
+/// Pairs of one pass without gradients: few, because the tables of CMF-AP (width times k values each) should stay in the
+/// processor's cache.
+const PAIRS: usize = 64;
+
+/// What a network reads: the rows of the paper's figures 5 and 6. Every one reads the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetrievalInputs {
+    /// I+L: picture and lyrics.
+    ImageLyrics,
+    /// I+C+L: the caption gates the lyrics.
+    ImageCaptionLyrics,
+    /// I+S: picture and sound.
+    ImageAudio,
+    /// I+C+S: three pairs of picture, caption and sound.
+    ImageCaptionAudio,
+    /// JTAV: three pairs of picture, lyrics gated by the caption, and sound.
+    All,
+}
+
+impl RetrievalInputs {
+    /// Whether captions are read.
+    pub fn caption(self) -> bool {
+        matches!(self, Self::ImageCaptionLyrics | Self::ImageCaptionAudio | Self::All)
+    }
+
+    /// Whether lyrics are read.
+    pub fn lyrics(self) -> bool {
+        matches!(self, Self::ImageLyrics | Self::ImageCaptionLyrics | Self::All)
+    }
+
+    /// Whether sound is read.
+    pub fn audio(self) -> bool {
+        matches!(self, Self::ImageAudio | Self::ImageCaptionAudio | Self::All)
+    }
+}
+
+/// Values of each vector; those of parts that are not read are not looked at. `caption` is 0 for data without captions,
+/// which JTAV reads with its gate at 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetrievalWidths {
+    /// Picture.
+    pub image: usize,
+    /// Caption.
+    pub caption: usize,
+    /// Lyrics.
+    pub lyrics: usize,
+    /// Sound.
+    pub audio: usize,
+}
+
+impl RetrievalWidths {
+    pub(crate) fn reads_captions(&self, inputs: RetrievalInputs) -> bool {
+        inputs.caption() && self.caption > 0
+    }
+
+    fn check(&self, inputs: RetrievalInputs) -> Result<(), ModelError> {
+        let needed = [
+            ("image", true, self.image),
+            ("lyrics", inputs.lyrics(), self.lyrics),
+            ("audio", inputs.audio(), self.audio),
+            ("caption", inputs.caption() && inputs != RetrievalInputs::All, self.caption),
+        ];
+        match needed.into_iter().find(|(_, is_read, width)| *is_read && *width == 0) {
+            Some((name, ..)) => Err(ModelError::Configuration(format!("{inputs:?} reads {name} vectors of no value"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryVectors {
+    /// Vector of the picture.
+    pub image: Vec<f32>,
+    /// Vector of its caption, where there is one.
+    pub caption: Option<Vec<f32>>,
+}
+
+/// A candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SongVectors {
+    /// Vector of the clip; needed where sound is read.
+    pub audio: Option<Vec<f32>>,
+    /// Vector of the lyrics; needed where lyrics are read.
+    pub lyrics: Option<Vec<f32>>,
+}
+
+/// A query and the song that belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TruePair {
+    /// Index into the queries.
+    pub query: usize,
+    /// Index into the songs, each of which stands there once.
+    pub song: usize,
+}
+
+/// How a network is trained and how wide it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrievalSettings {
+    /// Step size, batch (in true pairs) and loss.
+    pub optimisation: Optimisation,
+    /// The rule that turns gradients into steps.
+    pub rule: UpdateRule,
+    /// Where to train (not part of the recorded settings).
+    #[serde(skip)]
+    pub device: DeviceChoice,
+    /// Units of the dense layer of each part.
+    pub width: usize,
+    /// Width k of CMF-AP's attention.
+    pub attention: usize,
+    /// Values of a tower's vector.
+    pub embedding: usize,
+    /// Dropout before the last unit (`paper`) and inside the towers.
+    pub dropout: f64,
+}
+
+impl RetrievalSettings {
+    /// The joint scorer as its source has it. `authors-code`: 300 units, k = 300, RMSprop at 1e-3 except Adam for I+C+S
+    /// (`jtav-spec` 6.3). `paper`, which leaves sizes and step open: 100 units and k = 100, as for sentiment (2.2, 5.2),
+    /// Adam at 1e-3.
+    pub fn joint(profile: Profile, inputs: RetrievalInputs) -> Self {
+        const KERAS_EPSILON: f64 = 1e-7;
+        let optimisation = |batch_size: usize| Optimisation {
+            batch_size,
+            weight_decay: 0.0,
+            clip_norm: 0.0,
+            learning_rate: 1e-3,
+            ..Optimisation::default()
+        };
+        let adam = UpdateRule::Adam { epsilon: KERAS_EPSILON };
+        let common = Self {
+            optimisation: optimisation(32),
+            rule: adam,
+            device: DeviceChoice::Auto,
+            width: 100,
+            attention: 100,
+            embedding: 64,
+            dropout: 0.2,
+        };
+        if profile == Profile::Paper {
+            return common;
+        }
+        let (rule, batch_size) = match inputs {
+            RetrievalInputs::ImageLyrics | RetrievalInputs::ImageCaptionLyrics => (None, 192),
+            RetrievalInputs::ImageAudio => (None, 256),
+            RetrievalInputs::ImageCaptionAudio => (Some(adam), 32),
+            RetrievalInputs::All => (None, 32),
+        };
+        let rule = rule.unwrap_or(UpdateRule::RmsProp { epsilon: KERAS_EPSILON });
+        Self { optimisation: optimisation(batch_size), rule, width: 300, attention: 300, ..common }
+    }
+
+    /// The two towers, which neither source has (`jtav-spec` 8.6). A large batch, since its other songs are the
+    /// negatives.
+    pub fn two_tower() -> Self {
+        let joint = Self::joint(Profile::Paper, RetrievalInputs::All);
+        let optimisation = Optimisation { batch_size: 128, weight_decay: 1e-2, ..joint.optimisation };
+        Self { optimisation, width: 128, dropout: 0.3, ..joint }
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        crate::training::check_share("dropout", self.dropout)?;
+        for (name, value) in [("width", self.width), ("attention", self.attention), ("embedding", self.embedding)] {
+            if !(1..=4096).contains(&value) {
+                return Err(ModelError::Configuration(format!("{name} is {value}, expected 1 to 4096")));
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Network {
+    Joint(JointScorer),
+    TwoTower(TwoTower),
+}
+
+/// A network for image2song with its optimiser. Equal seeds give equal trainings as long as no other thread of the
+/// process trains.
+pub struct RetrievalTrainer {
+    learner: Learner,
+    network: Network,
+    inputs: RetrievalInputs,
+    widths: RetrievalWidths,
+    device: Device,
+}
+
+impl RetrievalTrainer {
+    /// The joint scorer: binary cross-entropy over each true pair and one of its query with another song, drawn anew in
+    /// every epoch.
+    pub fn joint(
+        profile: Profile,
+        inputs: RetrievalInputs,
+        widths: RetrievalWidths,
+        settings: RetrievalSettings,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        Self::new(inputs, widths, settings, seed, |builder| {
+            let scope = builder.scope("joint");
+            Ok(Network::Joint(JointScorer::new(&scope, profile, inputs, &widths, &settings)?))
+        })
+    }
+
+    /// The two towers: InfoNCE with the other songs of the batch as negatives.
+    pub fn two_tower(
+        inputs: RetrievalInputs,
+        widths: RetrievalWidths,
+        settings: RetrievalSettings,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        Self::new(inputs, widths, settings, seed, |builder| {
+            Ok(Network::TwoTower(TwoTower::new(&builder.scope("towers"), inputs, &widths, &settings)?))
+        })
+    }
+
+    fn new(
+        inputs: RetrievalInputs,
+        widths: RetrievalWidths,
+        settings: RetrievalSettings,
+        seed: u64,
+        build: impl FnOnce(&Builder) -> Result<Network, ModelError>,
+    ) -> Result<Self, ModelError> {
+        settings.check()?;
+        widths.check(inputs)?;
+        let device = settings.device.resolve()?;
+        let builder = Builder::fresh(seed, device);
+        let network = build(&builder)?;
+        let learner = Learner::with_rule(builder.finish(), settings.optimisation, settings.rule, seed)?;
+        Ok(Self { learner, network, inputs, widths, device })
+    }
+
+    /// One pass over the true pairs, shuffled by seed and epoch number. Needs two pairs and two songs.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for a vector that is missing, not finite or of another width, and for an index beyond the
+    /// queries or songs; [`ModelError::Torch`] when the loss is no longer finite.
+    pub fn epoch(
+        &mut self,
+        pairs: &[TruePair],
+        queries: &[QueryVectors],
+        songs: &[SongVectors],
+    ) -> Result<EpochReport, ModelError> {
+        if pairs.len() < 2 || songs.len() < 2 {
+            return Err(ModelError::Input(format!(
+                "an epoch over {} pairs and {} songs: both must be two or more",
+                pairs.len(),
+                songs.len()
+            )));
+        }
+        if pairs.iter().any(|pair| pair.query >= queries.len() || pair.song >= songs.len()) {
+            return Err(ModelError::Input("a pair names a query or a song that is not there".to_owned()));
+        }
+        let (query_table, song_table) = (self.query_table(queries)?, self.song_table(songs)?);
+        let mut pass = self.learner.begin(pairs.len())?;
+        for indices in std::mem::take(&mut pass.batches) {
+            let batch: Vec<TruePair> = indices.iter().map(|&at| pairs[at]).collect();
+            let loss = self.loss(&batch, songs.len(), &query_table, &song_table, &mut pass)?;
+            self.learner.step(&mut pass, &loss, batch.len())?;
+        }
+        let report = self.learner.end(pass);
+        if !report.loss.is_finite() {
+            return Err(ModelError::Torch(format!("the retrieval network diverged: the loss is {}", report.loss)));
+        }
+        Ok(report)
+    }
+
+    fn loss(
+        &self,
+        batch: &[TruePair],
+        songs: usize,
+        query_table: &QueryTable,
+        song_table: &SongTable,
+        pass: &mut Pass,
+    ) -> Result<Tensor, ModelError> {
+        let queries = || batch.iter().map(|pair| pair.query);
+        let true_songs = || batch.iter().map(|pair| pair.song);
+        match &self.network {
+            Network::Joint(network) => {
+                let fakes: Vec<usize> = true_songs().map(|song| another(song, songs, pass)).collect();
+                let at_queries = self.index(queries().chain(queries()))?;
+                let at_songs = self.index(true_songs().chain(fakes))?;
+                let logits = network.forward(&query_table.rows(&at_queries)?, &song_table.rows(&at_songs)?, true)?;
+                let positive: Vec<bool> = (0..2 * batch.len()).map(|at| at < batch.len()).collect();
+                self.learner.sentiment_loss(&logits, &positive)
+            }
+            Network::TwoTower(network) => {
+                let (at_queries, at_songs) = (self.index(queries())?, self.index(true_songs())?);
+                let scores = network.forward(&query_table.rows(&at_queries)?, &song_table.rows(&at_songs)?, true)?;
+                let same: Vec<bool> = (0..batch.len() * batch.len())
+                    .map(|cell| (cell / batch.len(), cell % batch.len()))
+                    .map(|(row, column)| row != column && batch[row].song == batch[column].song)
+                    .collect();
+                let side = batch.len() as i64;
+                TwoTower::loss(&scores, &Tensor::f_from_slice(&same)?.f_view([side, side])?.f_to_device(self.device)?)
+            }
+        }
+    }
+
+    /// Scores of every song for every query, `[queries][songs]`, in evaluation mode: logits of the joint scorer, not
+    /// their sigmoid, which is exactly 1 for all large ones; scaled cosines of the towers. A query's scores do not
+    /// depend on the other queries.
+    ///
+    /// # Errors
+    /// Those of [`epoch`](Self::epoch) for vectors.
+    pub fn scores(&self, queries: &[QueryVectors], songs: &[SongVectors]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let _guard = tch::no_grad_guard();
+        if queries.is_empty() || songs.is_empty() {
+            return Ok(vec![Vec::new(); queries.len()]);
+        }
+        let (query_table, song_table) = (self.query_table(queries)?, self.song_table(songs)?);
+        let network = match &self.network {
+            Network::TwoTower(network) => return to_rows(&network.forward(&query_table, &song_table, false)?),
+            Network::Joint(network) => network,
+        };
+        let pairs: Vec<usize> = (0..queries.len() * songs.len()).collect();
+        let mut flat = Vec::with_capacity(pairs.len());
+        for chunk in pairs.chunks(PAIRS) {
+            let at_queries = self.index(chunk.iter().map(|pair| pair / songs.len()))?;
+            let at_songs = self.index(chunk.iter().map(|pair| pair % songs.len()))?;
+            let (queries, songs) = (query_table.rows(&at_queries)?, song_table.rows(&at_songs)?);
+            flat.extend(to_vec(&network.forward(&queries, &songs, false)?)?);
+        }
+        Ok(flat.chunks(songs.len()).map(<[f32]>::to_vec).collect())
+    }
+
+    fn index(&self, rows: impl Iterator<Item = usize>) -> Result<Tensor, ModelError> {
+        let rows: Vec<i64> = rows.map(|row| row as i64).collect();
+        Ok(Tensor::f_from_slice(&rows)?.f_to_device(self.device)?)
+    }
+
+    fn query_table(&self, queries: &[QueryVectors]) -> Result<QueryTable, ModelError> {
+        let images = queries.iter().map(|query| Some(query.image.as_slice()));
+        let caption = self.widths.reads_captions(self.inputs).then(|| {
+            let captions = || queries.iter().map(|query| query.caption.as_deref());
+            let present: Vec<f32> = captions().map(|caption| f32::from(u8::from(caption.is_some()))).collect();
+            let nothing = vec![0.0; self.widths.caption];
+            let values = captions().map(|caption| Some(caption.unwrap_or(&nothing)));
+            let present = Tensor::f_from_slice(&present)?.f_view([-1, 1])?.f_to_device(self.device)?;
+            Ok::<_, ModelError>((self.matrix("caption", self.widths.caption, values)?, present))
+        });
+        Ok(QueryTable { image: self.matrix("image", self.widths.image, images)?, caption: caption.transpose()? })
+    }
+
+    fn song_table(&self, songs: &[SongVectors]) -> Result<SongTable, ModelError> {
+        let lyrics = songs.iter().map(|song| song.lyrics.as_deref());
+        let lyrics = self.inputs.lyrics().then(|| self.matrix("lyrics", self.widths.lyrics, lyrics));
+        let audio = songs.iter().map(|song| song.audio.as_deref());
+        let audio = self.inputs.audio().then(|| self.matrix("audio", self.widths.audio, audio));
+        Ok(SongTable { lyrics: lyrics.transpose()?, audio: audio.transpose()? })
+    }
+
+    /// `[rows, width]` on the device.
+    fn matrix<'a>(
+        &self,
+        name: &str,
+        width: usize,
+        rows: impl Iterator<Item = Option<&'a [f32]>>,
+    ) -> Result<Tensor, ModelError> {
+        let mut values: Vec<f32> = Vec::new();
+        for (at, row) in rows.enumerate() {
+            match row {
+                Some(row) if row.len() == width && row.iter().all(|value| value.is_finite()) => values.extend(row),
+                Some(row) => {
+                    return Err(ModelError::Input(format!(
+                        "the {name} vector of row {at} has {} values, expected {width} finite ones",
+                        row.len()
+                    )));
+                }
+                None => return Err(ModelError::Input(format!("row {at} has no {name} vector"))),
+            }
+        }
+        Ok(Tensor::f_from_slice(&values)?.f_view([-1, width as i64])?.f_to_device(self.device)?)
+    }
+
+    learner_methods!();
+}
+
+/// A song other than `song`, all equally likely; there are at least two.
+fn another(song: usize, songs: usize, pass: &mut Pass) -> usize {
+    let drawn = pass.rng.random_range(0..songs - 1);
+    if drawn >= song { drawn + 1 } else { drawn }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::overwrite;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::sync::{Mutex, PoisonError};
+
+    const WIDTHS: RetrievalWidths = RetrievalWidths { image: 12, caption: 9, lyrics: 10, audio: 8 };
+    const ALL: [RetrievalInputs; 5] = [
+        RetrievalInputs::ImageLyrics,
+        RetrievalInputs::ImageCaptionLyrics,
+        RetrievalInputs::ImageAudio,
+        RetrievalInputs::ImageCaptionAudio,
+        RetrievalInputs::All,
+    ];
+
+    /// Training draws from libtorch's one generator.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn rows(count: usize, width: usize, seed: u64) -> Vec<Vec<f32>> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..count).map(|_| (0..width).map(|_| rng.random_range(-1.7..=1.7)).collect()).collect()
+    }
+
+    /// Every third query has no caption.
+    fn data(count: usize) -> (Vec<TruePair>, Vec<QueryVectors>, Vec<SongVectors>) {
+        let (images, captions) = (rows(count, WIDTHS.image, 1), rows(count, WIDTHS.caption, 2));
+        let (lyrics, audio) = (rows(count, WIDTHS.lyrics, 3), rows(count, WIDTHS.audio, 4));
+        let queries = images
+            .into_iter()
+            .zip(captions)
+            .enumerate()
+            .map(|(at, (image, caption))| QueryVectors { image, caption: (at % 3 != 2).then_some(caption) });
+        let songs = lyrics.into_iter().zip(audio);
+        let songs = songs.map(|(lyrics, audio)| SongVectors { lyrics: Some(lyrics), audio: Some(audio) });
+        let pairs = (0..count).map(|at| TruePair { query: at, song: (at * 5 + 2) % count });
+        (pairs.collect(), queries.collect(), songs.collect())
+    }
+
+    fn small(profile: Profile, inputs: RetrievalInputs) -> RetrievalSettings {
+        let settings = RetrievalSettings::joint(profile, inputs);
+        let optimisation = Optimisation { learning_rate: 5e-3, batch_size: 16, ..settings.optimisation };
+        let adam = UpdateRule::default();
+        RetrievalSettings {
+            optimisation,
+            rule: adam,
+            device: DeviceChoice::Cpu,
+            width: 24,
+            attention: 12,
+            embedding: 16,
+            dropout: 0.0,
+        }
+    }
+
+    fn joint(profile: Profile, inputs: RetrievalInputs, seed: u64) -> RetrievalTrainer {
+        RetrievalTrainer::joint(profile, inputs, WIDTHS, small(profile, inputs), seed).unwrap()
+    }
+
+    fn towers(inputs: RetrievalInputs, seed: u64) -> RetrievalTrainer {
+        RetrievalTrainer::two_tower(inputs, WIDTHS, small(Profile::Paper, inputs), seed).unwrap()
+    }
+
+    fn every_network() -> Vec<RetrievalTrainer> {
+        let joints = ALL.into_iter().flat_map(|inputs| {
+            [joint(Profile::Paper, inputs, 3), joint(Profile::AuthorsCode, inputs, 3), towers(inputs, 3)]
+        });
+        joints.collect()
+    }
+
+    fn mean_rank(scores: &[Vec<f32>], pairs: &[TruePair]) -> f64 {
+        let rank = |pair: &TruePair| {
+            let row = &scores[pair.query];
+            row.iter().filter(|&&score| score >= row[pair.song]).count()
+        };
+        pairs.iter().map(|pair| rank(pair) as f64).sum::<f64>() / pairs.len() as f64
+    }
+
+    #[test]
+    fn the_joint_scorer_and_the_towers_learn_32_pairs_by_heart() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pairs, queries, songs) = data(32);
+        for (name, mut trainer) in [
+            ("paper", joint(Profile::Paper, RetrievalInputs::All, 1)),
+            ("authors-code", joint(Profile::AuthorsCode, RetrievalInputs::All, 1)),
+            ("towers", towers(RetrievalInputs::All, 1)),
+        ] {
+            let before = mean_rank(&trainer.scores(&queries, &songs).unwrap(), &pairs);
+            let mut after = before;
+            for _ in 0..400 {
+                trainer.epoch(&pairs, &queries, &songs).unwrap();
+                after = mean_rank(&trainer.scores(&queries, &songs).unwrap(), &pairs);
+                if after < 1.3 {
+                    break;
+                }
+            }
+            assert!(after < 1.3 && before > 8.0, "{name}: mean rank {before} to {after}");
+        }
+    }
+
+    #[test]
+    fn a_query_alone_has_the_scores_it_has_among_64() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pairs, queries, songs) = data(64);
+        for mut trainer in every_network() {
+            trainer.epoch(&pairs, &queries, &songs).unwrap();
+            let all = trainer.scores(&queries, &songs).unwrap();
+            assert_eq!((all.len(), all[0].len()), (64, 64));
+            for at in [0, 2, 63] {
+                let alone = trainer.scores(&queries[at..=at], &songs).unwrap();
+                let apart = trainer.scores(&queries[at..=at], &songs[at..=at]).unwrap();
+                assert!((apart[0][0] - all[at][at]).abs() < 1e-5);
+                assert!(alone[0].iter().zip(&all[at]).all(|(a, b)| (a - b).abs() < 1e-5), "{:?}", trainer.inputs);
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_parts_that_are_read_matter_and_a_caption_does_where_it_is_read() {
+        let (_, queries, songs) = data(8);
+        for trainer in every_network() {
+            let inputs = trainer.inputs;
+            let before = trainer.scores(&queries, &songs).unwrap();
+            let bare: Vec<QueryVectors> =
+                queries.iter().map(|query| QueryVectors { caption: None, ..query.clone() }).collect();
+            assert_eq!(trainer.scores(&bare, &songs).unwrap() != before, inputs.caption(), "{inputs:?}");
+            let mute: Vec<SongVectors> = songs.iter().map(|song| SongVectors { audio: None, ..song.clone() }).collect();
+            assert_eq!(trainer.scores(&queries, &mute).is_err(), inputs.audio(), "{inputs:?}");
+            let wordless: Vec<SongVectors> =
+                songs.iter().map(|song| SongVectors { lyrics: None, ..song.clone() }).collect();
+            assert_eq!(trainer.scores(&queries, &wordless).is_err(), inputs.lyrics(), "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn without_captions_in_the_data_jtav_reads_the_rest_and_rows_of_captions_are_refused() {
+        let (_, queries, songs) = data(8);
+        let widths = RetrievalWidths { caption: 0, ..WIDTHS };
+        let inputs = RetrievalInputs::All;
+        let settings = small(Profile::Paper, inputs);
+        let joint = RetrievalTrainer::joint(Profile::Paper, inputs, widths, settings, 3).unwrap();
+        let towers = RetrievalTrainer::two_tower(inputs, widths, settings, 3).unwrap();
+        for trainer in [joint, towers] {
+            assert_eq!(trainer.scores(&queries, &songs).unwrap().len(), 8);
+        }
+        let inputs = RetrievalInputs::ImageCaptionAudio;
+        let refused = RetrievalTrainer::joint(Profile::Paper, inputs, widths, settings, 3).err().unwrap();
+        assert!(refused.to_string().contains("reads caption vectors of no value"), "{refused}");
+    }
+
+    /// The failure that lets an optimistic rank report R@1 = 100 % (`jtav-spec` F4).
+    #[test]
+    fn ten_dead_units_give_every_song_exactly_one_score() {
+        let (_, queries, songs) = data(16);
+        let mut trainer = joint(Profile::AuthorsCode, RetrievalInputs::All, 5);
+        let bias = trainer.learner.parameters.tensors.get_mut("joint.hidden.bias").unwrap();
+        overwrite(bias, &[-1e6; 10]).unwrap();
+        let scores = trainer.scores(&queries, &songs).unwrap();
+        assert!(scores.iter().flatten().all(|&score| score == scores[0][0]));
+    }
+
+    #[test]
+    fn a_fake_song_is_never_the_true_one_and_every_other_one_comes() {
+        let trainer = towers(RetrievalInputs::All, 1);
+        let mut pass = trainer.learner.begin(2).unwrap();
+        let mut seen = [0_usize; 4];
+        for _ in 0..400 {
+            seen[another(2, 4, &mut pass)] += 1;
+        }
+        assert!(seen[2] == 0 && [0, 1, 3].iter().all(|&song| seen[song] > 80), "{seen:?}");
+    }
+
+    #[test]
+    fn a_song_that_stands_twice_in_a_batch_is_no_negative_of_itself() {
+        let scores = Tensor::from_slice(&[2.0_f32, 2.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 3.0]).view([3, 3]);
+        let none = Tensor::from_slice(&[false; 9]).view([3, 3]);
+        let same = Tensor::from_slice(&[false, true, false, true, false, false, false, false, false]).view([3, 3]);
+        let loss = |mask: &Tensor| TwoTower::loss(&scores, mask).unwrap().double_value(&[]);
+        let cross_entropy =
+            |own: f64, others: &[f64]| (own.exp() + others.iter().map(|score| score.exp()).sum::<f64>()).ln() - own;
+        let expected = (2.0 * cross_entropy(2.0, &[0.0]) + cross_entropy(3.0, &[0.0, 0.0])) / 3.0;
+        assert!((loss(&same) - expected).abs() < 1e-6, "{} {expected}", loss(&same));
+        assert!(loss(&none) > expected + 0.3);
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_trainings_and_other_seeds_do_not() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pairs, queries, songs) = data(24);
+        let scores = |seed| {
+            let mut trainer = joint(Profile::Paper, RetrievalInputs::All, seed);
+            trainer.epoch(&pairs, &queries, &songs).unwrap();
+            trainer.scores(&queries, &songs).unwrap()
+        };
+        assert_eq!(scores(1), scores(1));
+        assert_ne!(scores(1), scores(2));
+    }
+
+    #[test]
+    fn whatever_cannot_be_trained_on_is_refused_with_its_reason() {
+        let (pairs, queries, songs) = data(8);
+        let mut trainer = joint(Profile::Paper, RetrievalInputs::All, 1);
+        let refused = |result: Result<EpochReport, ModelError>| result.unwrap_err().to_string();
+        assert!(refused(trainer.epoch(&pairs[..1], &queries, &songs)).contains("1 pairs and 8 songs"));
+        assert!(refused(trainer.epoch(&pairs, &queries[..4], &songs)).contains("not there"));
+        let mut other = songs.clone();
+        other[3].audio = Some(vec![f32::NAN; WIDTHS.audio]);
+        assert!(refused(trainer.epoch(&pairs, &queries, &other)).contains("audio vector of row 3"));
+        let settings = RetrievalSettings { width: 0, ..small(Profile::Paper, RetrievalInputs::All) };
+        let wrong = RetrievalTrainer::two_tower(RetrievalInputs::All, WIDTHS, settings, 1).err().unwrap();
+        assert_eq!(wrong.to_string(), "configuration: width is 0, expected 1 to 4096");
+    }
+}
