@@ -109,6 +109,9 @@ pub struct CongruenceTableArgs {
     /// Checkpoint whose encoders give the vectors.
     #[arg(long, value_name = "DIR", default_value = "models/jtav-modern")]
     pub checkpoint: PathBuf,
+    /// A control: vectors that show the polarity plainly, in place of an encoder's.
+    #[arg(long)]
+    pub clear: bool,
     /// What every table takes.
     #[command(flatten)]
     pub table: TableArgs,

@@ -95,12 +95,12 @@ fn a_table_of_given_vectors_finds_what_is_in_them_and_a_second_run_trains_only_w
     assert!(two.rows.last().unwrap().auc_hard.unwrap().std.is_some());
 
     let out = tempfile::tempdir().unwrap();
-    write_sentiment_table(&two, out.path(), "table").unwrap();
-    let markdown = std::fs::read_to_string(out.path().join("table.md")).unwrap();
+    write_sentiment_table(&two, out.path()).unwrap();
+    let file = |extension: &str| out.path().join(format!("{}.{extension}", two.name));
+    let markdown = std::fs::read_to_string(file("md")).unwrap();
     assert!(markdown.contains("| text+audio+image | CMF-AP | 2 | "), "{markdown}");
     assert!(markdown.contains("0.623 / 0.691 / 0.688"), "{markdown}");
-    let json: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(out.path().join("table.json")).unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(file("json")).unwrap()).unwrap();
     assert_eq!(json["rows"][0]["seeds"][0]["n"], 48);
 }
 

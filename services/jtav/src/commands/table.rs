@@ -42,7 +42,7 @@ fn sentiment(arguments: &SentimentTableArgs) -> anyhow::Result<u8> {
         ..common(&arguments.table, SentimentOptions::new(&arguments.data))?
     };
     let table = sentiment_table(&options, &Terminal::new()).map_err(coded(exit::DATA))?;
-    show(&arguments.table, &[table], "sentiment")
+    show(&arguments.table, &[table])
 }
 
 fn congruence(arguments: &CongruenceTableArgs) -> anyhow::Result<u8> {
@@ -51,9 +51,10 @@ fn congruence(arguments: &CongruenceTableArgs) -> anyhow::Result<u8> {
         table: common(&arguments.table, SentimentOptions::new(&arguments.data))?,
         media: arguments.media.clone(),
         checkpoint,
+        clear: arguments.clear,
     };
     let tables = congruence_tables(&options, &Terminal::new()).map_err(coded(exit::DATA))?;
-    show(&arguments.table, &tables, "table")
+    show(&arguments.table, &tables)
 }
 
 /// The options that every table has.
@@ -88,10 +89,10 @@ fn image_weights(text: &str) -> anyhow::Result<BackboneWeights> {
     Ok(BackboneWeights { backbone, path: path.into(), sha256: sha256.to_owned() })
 }
 
-fn show(arguments: &TableArgs, tables: &[SentimentTable], kind: &str) -> anyhow::Result<u8> {
+fn show(arguments: &TableArgs, tables: &[SentimentTable]) -> anyhow::Result<u8> {
     if let Some(folder) = &arguments.out {
         for table in tables {
-            write_sentiment_table(table, folder, &format!("{kind}-{}", table.data))?;
+            write_sentiment_table(table, folder)?;
         }
     }
     if arguments.json {

@@ -14,10 +14,12 @@ use jtav_model::zoo::{Architecture, Profile, Widths};
 use jtav_model::{Checkpoint, FusionInput, Modality};
 use jtav_schemas::{DatasetMedia, TextPart};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
+use super::figures::SentimentTable;
 use super::material::{Fold, Material, Source};
 use super::rows::{Method, Row, low_rank};
-use super::sentiment::{SentimentOptions, SentimentTable, table_of};
+use super::sentiment::{SentimentOptions, table_of};
 use crate::dataset::{DataPack, MediaFile, Post, Split, sha256_hex};
 use crate::features::Features;
 use crate::progress::Progress;
@@ -32,7 +34,12 @@ pub struct CongruenceOptions {
     pub media: Option<PathBuf>,
     /// Checkpoint whose encoders give the vectors.
     pub checkpoint: PathBuf,
+    /// Vectors that show the polarity plainly, in place of an encoder's: whether a fusion can learn interaction at all.
+    pub clear: bool,
 }
+
+/// Values of a clear vector: the polarity, and noise.
+const CLEAR_VALUES: usize = 10;
 
 /// A line of the file.
 #[derive(Deserialize)]
@@ -74,16 +81,22 @@ pub fn congruence_tables(options: &CongruenceOptions, progress: &dyn Progress) -
         let pack = pack(&chosen, &media, &bytes)?;
         let table = &options.table;
         let features = Features::load(&pack.posts, &table.cache_dir, table.decode_threads, progress)?;
-        let posts = encode(&checkpoint, &pack, &features, options, progress)?;
+        let factors = factors(&chosen, partner)?;
+        let posts = match options.clear {
+            true => clear(&pack, &factors, partner),
+            false => encode(&checkpoint, &pack, &features, options, progress)?,
+        };
         let width = posts.iter().find_map(|post| post.text.as_ref()).map_or(0, Vec::len);
+        let name = format!("congruence-{variant}{}", if options.clear { "-clear" } else { "" });
         let material = Material {
             title: format!("Congruence, variant {variant}: text and {}", partner.name()),
-            data: format!("congruence-{variant}"),
+            file_name: name.clone(),
+            data: name,
             sha256: sha256_hex(format!("{} {}", pack.posts_sha256, checkpoint.model_version()).as_bytes()),
-            remarks: remarks(&checkpoint, partner),
+            remarks: remarks(&checkpoint, partner, options.clear),
             labels: pack.posts.iter().map(|post| post.positive).collect(),
             folds: vec![Fold::of_splits(&pack)],
-            factors: factors(&chosen, partner)?,
+            factors,
             texts: String::new(),
             source: Source::Vectors(posts),
         };
@@ -92,22 +105,50 @@ pub fn congruence_tables(options: &CongruenceOptions, progress: &dyn Progress) -
     Ok(tables)
 }
 
-fn remarks(checkpoint: &Checkpoint, partner: Modality) -> Vec<String> {
+fn remarks(checkpoint: &Checkpoint, partner: Modality, clear: bool) -> Vec<String> {
+    let vectors = match clear {
+        true => format!(
+            "Vectors: a control. {CLEAR_VALUES} values between 0 and 1 for each item, the first one .9 or .1 by its \
+             polarity, the others noise: nothing is left for an encoder to get wrong."
+        ),
+        false => format!(
+            "Vectors: the frozen encoders of {}, trained on the training items of the same pack; how far above chance \
+             anything gets is bounded by how well they tell a part's polarity on new items.",
+            checkpoint.model_version()
+        ),
+    };
     vec![
         format!(
             "Label: text and {} have the same polarity. Every single part occurs equally often with both labels, so an \
              additive model is at chance even if it knows its training items by heart.",
             partner.name()
         ),
-        format!(
-            "Vectors: the frozen encoders of {}, trained on the training items of the same pack; how far above chance \
-             anything gets is bounded by how well they tell a part's polarity on new items.",
-            checkpoint.model_version()
-        ),
+        vectors,
         "`product of parts` is told the polarities of the parts in training and the form of the interaction: the ceiling \
          for these vectors."
             .to_owned(),
     ]
+}
+
+/// The same item always has the same vector.
+fn clear(pack: &DataPack, factors: &[[bool; 2]], partner: Modality) -> Vec<FusionInput> {
+    let vector = |item: &str, positive: bool| {
+        let digest = Sha256::digest(item.as_bytes());
+        let noise = digest.iter().take(CLEAR_VALUES - 1).map(|&byte| f32::from(byte) / 255.0);
+        std::iter::once(if positive { 0.9 } else { 0.1 }).chain(noise).collect::<Vec<f32>>()
+    };
+    let post = |(post, &[text, other]): (&Post, &[bool; 2])| {
+        let words: String = post.texts.iter().map(|part| part.text.as_str()).collect();
+        let file =
+            |file: &Option<Arc<MediaFile>>| file.as_ref().map(|file| vector(&file.path.to_string_lossy(), other));
+        let mut input = FusionInput { text: Some(vector(&words, text)), audio: None, image: None };
+        match partner {
+            Modality::Image => input.image = file(&post.image),
+            _ => input.audio = file(&post.audio),
+        }
+        input
+    };
+    pack.posts.iter().zip(factors).map(post).collect()
 }
 
 fn rows(partner: Modality, width: usize) -> Vec<Row> {
@@ -204,4 +245,33 @@ fn factors(pairs: &[&Pair], partner: Modality) -> anyhow::Result<Vec<[bool; 2]>>
         Ok([factor("text")?, factor(partner.name())?])
     };
     pairs.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIR: &str = r#"{"id":"x","variant":"a","texts":[{"role":"body","text":"w"}],"audio":null,"image":{"path":"i.png"},"labels":{"congruent":0},"factors":{"text":1,"image":0},"split":"train"}"#;
+
+    #[test]
+    fn a_pair_gives_its_label_and_the_polarities_of_its_parts() {
+        let read = pairs(PAIR.as_bytes()).unwrap();
+        let chosen: Vec<&Pair> = read.iter().collect();
+        assert_eq!(factors(&chosen, Modality::Image).unwrap(), [[true, false]]);
+        let pack = pack(&chosen, Path::new("media"), PAIR.as_bytes()).unwrap();
+        assert!(!pack.posts[0].positive && pack.posts[0].split == Split::Train);
+        let vectors = clear(&pack, &[[true, false]], Modality::Image);
+        let (text, image) = (vectors[0].text.as_ref().unwrap(), vectors[0].image.as_ref().unwrap());
+        assert_eq!((text[0], image[0], text.len(), vectors[0].audio.is_none()), (0.9, 0.1, CLEAR_VALUES, true));
+    }
+
+    #[test]
+    fn a_line_that_is_no_pair_is_named_by_its_number() {
+        let two = format!("{PAIR}\n{}", PAIR.replace(r#""audio":null"#, r#""audio":{"path":"a.ogg"}"#));
+        let message = format!("{:#}", pairs(two.as_bytes()).err().unwrap());
+        assert!(message.contains("line 2: not a text and one medium"), "{message}");
+        let without = pairs(PAIR.replace(r#""text":1,"#, "").as_bytes()).unwrap();
+        let message = factors(&without.iter().collect::<Vec<_>>(), Modality::Image).unwrap_err().to_string();
+        assert!(message.contains("x: no factor `text`"), "{message}");
+    }
 }

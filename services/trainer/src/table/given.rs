@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context;
-use jtav_model::zoo::Widths;
+use jtav_model::zoo::{Profile, Widths};
 use jtav_model::{FusionInput, Modality};
 use jtav_schemas::DatasetPostV1;
 use safetensors::SafeTensors;
@@ -30,7 +30,7 @@ pub(super) fn is_given(folder: &Path) -> bool {
 ///
 /// # Errors
 /// Files that are missing or do not belong together, with the line.
-pub(super) fn read(folder: &Path) -> anyhow::Result<(Material, Widths)> {
+pub(super) fn read(folder: &Path, profile: Profile) -> anyhow::Result<(Material, Widths)> {
     let path = folder.join("posts.jsonl");
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     let posts = posts(&bytes).with_context(|| path.display().to_string())?;
@@ -48,6 +48,7 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<(Material, Widths)> {
     all.extend(&vectors.bytes);
     let material = Material {
         title: format!("The fusion rows of Table 1 on {name}"),
+        file_name: format!("sentiment-{name}-{}", profile.name()),
         data: name,
         sha256: sha256_hex(&all),
         remarks: vec![
@@ -236,7 +237,7 @@ mod tests {
     fn groups_outside_the_protocol_are_left_out_and_every_other_post_is_tested_once() {
         let folder = tempfile::tempdir().unwrap();
         pack(folder.path(), 8, Some(r#"{"folds":[["b"],["c"],["d"]]}"#));
-        let (material, widths) = read(folder.path()).unwrap();
+        let (material, widths) = read(folder.path(), Profile::Paper).unwrap();
         assert_eq!(widths, Widths { text: None, audio: Some(2), image: None });
         assert_eq!(material.folds[0], Fold { train: vec![6, 7], validation: vec![4, 5], test: vec![2, 3] });
         let mut tested: Vec<usize> = material.folds.iter().flat_map(|fold| fold.test.clone()).collect();
@@ -251,10 +252,10 @@ mod tests {
     fn matrices_of_another_length_and_a_group_in_two_folds_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         pack(folder.path(), 7, None);
-        let message = format!("{:#}", read(folder.path()).err().unwrap());
+        let message = format!("{:#}", read(folder.path(), Profile::Paper).err().unwrap());
         assert!(message.contains("7 rows for 8 posts"), "{message}");
         pack(folder.path(), 8, Some(r#"{"folds":[["b"],["c"],["b"]]}"#));
-        let message = format!("{:#}", read(folder.path()).err().unwrap());
+        let message = format!("{:#}", read(folder.path(), Profile::Paper).err().unwrap());
         assert!(message.contains("group `b` stands in two folds"), "{message}");
     }
 

@@ -9,6 +9,7 @@ use jtav_model::zoo::{Architecture, Input};
 use jtav_model::{AudioInput, FusionInput, Tokenizer};
 
 use super::rows::{Method, Sound};
+use crate::classical::Doc2VecConfig;
 use crate::dataset::{DataPack, MediaFile, Post, Split};
 use crate::features::Features;
 use crate::progress::Progress;
@@ -211,6 +212,8 @@ pub(crate) enum Source {
 pub(crate) struct Material {
     /// Heading of the table.
     pub title: String,
+    /// Name of its files, without an extension.
+    pub file_name: String,
     /// Name and version of the data.
     pub data: String,
     /// Hash of the data.
@@ -227,17 +230,17 @@ pub(crate) struct Material {
 }
 
 impl Material {
-    /// [`texts`](Self::texts), for the rows that depend on it.
-    pub fn texts_of(&self, method: &Method) -> Option<&str> {
-        let reads_words = match method {
-            Method::Doc2Vec => true,
-            Method::Encoder { architecture, .. } => matches!(
-                architecture,
-                Architecture::BiGru { .. } | Architecture::AttBiGru { .. } | Architecture::LyricsHan { .. }
-            ),
-            _ => false,
-        };
-        reads_words.then_some(self.texts.as_str())
+    /// What a row that reads words depends on beside the posts.
+    pub fn texts_of(&self, method: &Method) -> Option<String> {
+        match method {
+            Method::Doc2Vec => Some(format!("{}; {:?}", self.texts, Doc2VecConfig::default())),
+            Method::Encoder {
+                architecture:
+                    Architecture::BiGru { .. } | Architecture::AttBiGru { .. } | Architecture::LyricsHan { .. },
+                ..
+            } => Some(self.texts.clone()),
+            _ => None,
+        }
     }
 
     /// Refuses what no table can be made of.

@@ -9,6 +9,7 @@
 
 mod cell;
 mod congruence;
+mod figures;
 mod given;
 mod material;
 mod rows;
@@ -19,7 +20,8 @@ mod view;
 
 pub use cell::Training;
 pub use congruence::{CongruenceOptions, congruence_tables};
+pub use figures::{RowFigures, SentimentTable, write_sentiment_table};
 pub use rows::{Method, PaperFigures, Row, Sound};
 pub use scores::{SeedFigures, Spread};
-pub use sentiment::{RowFigures, SentimentOptions, SentimentTable, sentiment_table, write_sentiment_table};
+pub use sentiment::{SentimentOptions, sentiment_table};
 pub use training::BackboneWeights;

@@ -86,14 +86,19 @@ impl Row {
     pub fn fuses(&self) -> Option<Widths> {
         match self.method {
             Method::Concatenation { widths } => Some(widths),
-            Method::Fusion { architecture } => match architecture {
-                Architecture::EarlyFusion { widths }
-                | Architecture::CmfAp { widths, .. }
-                | Architecture::LowRank { widths, .. } => Some(widths),
-                _ => None,
-            },
+            Method::Fusion { architecture } => widths_of(&architecture),
             _ => None,
         }
+    }
+}
+
+/// What a fusion reads; none for other networks.
+pub(super) fn widths_of(architecture: &Architecture) -> Option<Widths> {
+    match architecture {
+        Architecture::EarlyFusion { widths }
+        | Architecture::CmfAp { widths, .. }
+        | Architecture::LowRank { widths, .. } => Some(*widths),
+        _ => None,
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jtav_model::zoo::{Architecture, Profile, Widths};
 use jtav_model::{DeviceChoice, FusionInput, Modality, ModalitySet};
-use serde::Serialize;
 
-use super::cell::{Cell, Cells, Training};
+use super::cell::{Cell, Cells};
+use super::figures::{RowFigures, SentimentTable};
 use super::given;
 use super::material::{Fold, Material, Media, Source, training_words};
-use super::rows::{FUSED, Method, PaperFigures, Row, media_rows, vector_rows};
+use super::rows::{FUSED, Method, Row, media_rows, vector_rows};
 use super::scores::{SeedFigures, Spread, score};
 use super::training::{BackboneWeights, Order, Workshop};
 use crate::dataset::{DataPack, sha256_hex};
@@ -79,59 +79,6 @@ impl SentimentOptions {
     }
 }
 
-/// A row of the finished table.
-#[derive(Debug, Clone, Serialize)]
-pub struct RowFigures {
-    /// Which row.
-    #[serde(flatten)]
-    pub row: Row,
-    /// The figures of each seed.
-    pub seeds: Vec<SeedFigures>,
-    /// Means over seeds.
-    pub auc: Option<Spread>,
-    /// Balanced accuracy, the paper's "AUC".
-    pub auc_hard: Option<Spread>,
-    /// Weighted F1.
-    pub f1_weighted: Option<Spread>,
-    /// Weighted precision.
-    pub precision_weighted: Option<Spread>,
-    /// Accuracy.
-    pub accuracy: Option<Spread>,
-    /// AUC over posts that have something of what the row reads.
-    pub auc_present: Option<Spread>,
-    /// What the training of the first seed and fold was.
-    pub training: Training,
-    /// Wall seconds over all seeds and folds.
-    pub seconds: f64,
-    /// Of the fusions of three: AUC with other modalities masked, by name of the subset.
-    pub subsets: Vec<(String, Option<Spread>)>,
-}
-
-/// The finished table.
-#[derive(Debug, Clone, Serialize)]
-pub struct SentimentTable {
-    /// What it is.
-    pub title: String,
-    /// The command that made it.
-    pub command: String,
-    /// Name of the data.
-    pub data: String,
-    /// Hash of the data.
-    pub sha256: String,
-    /// `paper` or `authors-code`.
-    pub profile: String,
-    /// Whether it was a short run whose figures mean nothing.
-    pub quick: bool,
-    /// What stands in for what, a sentence each.
-    pub remarks: Vec<String>,
-    /// Posts that are tested.
-    pub n_test: usize,
-    /// Share of the more frequent label among them: the accuracy of always naming it.
-    pub majority: f64,
-    /// The rows.
-    pub rows: Vec<RowFigures>,
-}
-
 /// Makes the table. Blocking, an hour long at worst; may be killed at any time: every finished training is kept in the
 /// work folder and not run again.
 ///
@@ -171,6 +118,7 @@ pub(super) fn table_of(
     let positive = tested.iter().filter(|&&label| label).count();
     Ok(SentimentTable {
         title: material.title.clone(),
+        name: material.file_name.clone(),
         command: options.command.clone(),
         data: material.data.clone(),
         sha256: material.sha256.clone(),
@@ -186,7 +134,7 @@ pub(super) fn table_of(
 fn prepare(options: &SentimentOptions, progress: &dyn Progress) -> anyhow::Result<(Material, Vec<Row>)> {
     let folder = crate::options::resolve_data(&options.data)?;
     if given::is_given(&folder) {
-        let (material, widths) = given::read(&folder)?;
+        let (material, widths) = given::read(&folder, options.profile)?;
         return Ok((material, vector_rows(options.profile, widths)));
     }
     let pack = DataPack::read(&folder)?;
@@ -196,6 +144,7 @@ fn prepare(options: &SentimentOptions, progress: &dyn Progress) -> anyhow::Resul
     let name = pack.version.as_ref().map_or_else(|| pack.name.clone(), |version| format!("{}-{version}", pack.name));
     let material = Material {
         title: format!("Table 1 on {name}"),
+        file_name: format!("sentiment-{}-{}", pack.name, options.profile.name()),
         data: name,
         sha256: pack.posts_sha256.clone(),
         remarks: media_remarks(options, &description),
@@ -275,8 +224,9 @@ fn chosen(rows: Vec<Row>, only: &[String]) -> anyhow::Result<Vec<Row>> {
     }
     let wanted = |row: &Row| only.is_empty() || only.iter().any(|name| is(row, name));
     let needed = |row: &Row| {
-        let fused = rows.iter().any(|other| wanted(other) && other.fuses().is_some());
-        FUSED.contains(&row.approach.as_str()) && fused
+        let encodes = Modality::ALL.into_iter().find(|&modality| FUSED[modality as usize] == row.approach);
+        let reads = |other: &Row| other.fuses()?.of(encodes?);
+        rows.iter().any(|other| wanted(other) && reads(other).is_some())
     };
     Ok(rows.iter().filter(|row| wanted(row) || needed(row)).cloned().collect())
 }
@@ -413,24 +363,4 @@ fn of_folds(fold: usize, count: usize) -> String {
 fn spread(figures: &[SeedFigures], of: impl Fn(&SeedFigures) -> Option<f64>) -> Option<Spread> {
     let values: Option<Vec<f64>> = figures.iter().map(of).collect();
     Spread::of(&values?)
-}
-
-/// Writes the table to `folder` as `<name>.md` and `<name>.json`.
-///
-/// # Errors
-/// A folder that cannot be written.
-pub fn write_sentiment_table(table: &SentimentTable, folder: &Path, name: &str) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    crate::report::write_text(&folder.join(format!("{name}.md")), &table.markdown())?;
-    crate::report::write_json(&folder.join(format!("{name}.json")), table)
-}
-
-/// The paper's figures of a row, for its line of the table.
-pub(super) fn paper_cells(paper: Option<PaperFigures>) -> String {
-    match paper {
-        Some(paper) => {
-            format!("{:.3} / {:.3} / {:.3}", paper.auc_hard, paper.f1_weighted, paper.precision_weighted)
-        }
-        None => "–".to_owned(),
-    }
 }

@@ -10,7 +10,7 @@ use jtav_model::{DeviceChoice, FusionInput, Modality, ModalitySet};
 
 use super::cell::{Cell, Training};
 use super::material::{Fold, Items, Material, Media, Source};
-use super::rows::Method;
+use super::rows::{Method, widths_of};
 use crate::classical::{Doc2Vec, Doc2VecConfig, LogisticRegression};
 use crate::fit::{FitPlan, FitProgress, Learner, Validation, fit, validation};
 use crate::progress::Progress;
@@ -354,15 +354,6 @@ fn standardisation(items: &Items<Input>, train: &[(usize, bool)]) -> anyhow::Res
         .flatten()
         .map(|(segment, &frames)| &segment[..frames * segment.len() / jtav_signal::constants::SEGMENT_FRAMES]);
     Standardisation::fit(sounding).context("the training posts have no readable audio")
-}
-
-fn widths_of(architecture: &Architecture) -> Option<Widths> {
-    match architecture {
-        Architecture::EarlyFusion { widths }
-        | Architecture::CmfAp { widths, .. }
-        | Architecture::LowRank { widths, .. } => Some(*widths),
-        _ => None,
-    }
 }
 
 fn method_is_of_three(method: &Method) -> bool {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::figures::{RowFigures, SentimentTable, paper_cells};
 use super::scores::Spread;
-use super::sentiment::{RowFigures, SentimentTable, paper_cells};
 
 impl SentimentTable {
     /// For people: what was measured, beside what the paper reports, and how long each row was trained.
