@@ -38,9 +38,10 @@ fn rfc3339(text: &str) -> Option<i64> {
         return None;
     }
     let separators = [(4, "-"), (7, "-"), (13, ":"), (16, ":")];
-    if separators.iter().any(|(at, expected)| text[*at..].starts_with(expected).eq(&false))
-        || !"Tt ".contains(&text[10..11])
-    {
+    if separators.iter().any(|(at, expected)| !text[*at..].starts_with(expected)) {
+        return None;
+    }
+    if !"Tt ".contains(&text[10..11]) {
         return None;
     }
     let number = |at: usize, len: usize, range: std::ops::RangeInclusive<i64>| {

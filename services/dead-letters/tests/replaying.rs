@@ -3,7 +3,7 @@
 mod support;
 
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -63,20 +63,21 @@ impl Bench {
     }
 
     async fn replay(&self, change: impl FnOnce(&mut ReplayOptions)) -> (ReplayAccount, ReplayEnd) {
-        self.replay_until(change, pending()).await
+        self.replay_watched(change, pending(), |_| {}).await
     }
 
-    async fn replay_until(
+    async fn replay_watched(
         &self,
         change: impl FnOnce(&mut ReplayOptions),
         stop: impl Future<Output = ()>,
+        watch: impl FnMut(&ReplayAccount),
     ) -> (ReplayAccount, ReplayEnd) {
         let rules = ReplayRules { input_topic: INPUT.into(), max_replays: 3, rekey: false };
         let mut options =
             ReplayOptions { selection: Selection::default(), rules, rate_per_second: None, from: None, dry_run: false };
         change(&mut options);
         let with = Replay { topic: &self.topic, producer: &self.producer, store: &self.store };
-        replay(&with, &options, stop, |_| {}).await
+        replay(&with, &options, stop, watch).await
     }
 
     async fn set_aside(&self, record: Record, reason: DeadLetterReason, stage: Stage) {
@@ -171,9 +172,14 @@ async fn a_stop_in_the_middle_says_where_to_go_on() {
         let record = Record { offset, ..support::post("same-partition") };
         bench.set_aside(record, DeadLetterReason::NoModality, Stage::Router).await;
     }
-    // The second may go only after an hour, so the stop comes while it waits.
-    let stop = tokio::time::sleep(Duration::from_millis(1_500));
-    let (first, end) = bench.replay_until(|options| options.rate_per_second = Some(1.0 / 3_600.0), stop).await;
+    let (told, stop) = tokio::sync::oneshot::channel();
+    let mut told = Some(told);
+    let watch = |account: &ReplayAccount| {
+        if account.replayed == 1 {
+            told.take().unwrap().send(()).unwrap();
+        }
+    };
+    let (first, end) = bench.replay_watched(|_| {}, async { stop.await.unwrap() }, watch).await;
     let ReplayEnd::Stopped { next: Some(next) } = end else { panic!("{end:?}") };
     assert_eq!((first.read, first.replayed, first.total), (1, 1, 6));
     assert_eq!(next, Position { offset: 1, ..first.last.unwrap() });
@@ -181,6 +187,26 @@ async fn a_stop_in_the_middle_says_where_to_go_on() {
     assert!(matches!(end, ReplayEnd::Complete), "{end:?}");
     assert_eq!((second.read, second.replayed), (5, 5));
     assert_eq!(bench.input().len(), 6);
+}
+
+#[tokio::test]
+async fn a_replay_keeps_below_its_rate_and_a_stop_ends_its_waiting() {
+    let bench = Bench::new();
+    bench.set_aside_posts(&["a", "b", "c"]).await;
+    let started = Instant::now();
+    let (account, _) = bench.replay(|options| options.rate_per_second = Some(10.0)).await;
+    assert_eq!(account.replayed, 3);
+    assert!(
+        started.elapsed() >= Duration::from_millis(200),
+        "two gaps of 100 ms, whatever the machine: {:?}",
+        started.elapsed()
+    );
+    // Only after an hour may the second go: a replay that did not listen while it waits would not end.
+    let stop = tokio::time::sleep(Duration::from_secs(2));
+    let slow = bench.replay_watched(|options| options.rate_per_second = Some(1.0 / 3_600.0), stop, |_| {});
+    let (account, end) = tokio::time::timeout(PATIENCE * 2, slow).await.unwrap();
+    assert!(matches!(end, ReplayEnd::Stopped { .. }), "{end:?}");
+    assert!(account.replayed <= 1, "{account:?}");
 }
 
 #[tokio::test]
