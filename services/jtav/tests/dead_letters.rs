@@ -56,7 +56,7 @@ impl Bench {
             }
         });
         let brokers = format!("kafka.brokers={}", cluster.bootstrap());
-        let settings = ["--set".to_owned(), brokers, "--set".to_owned(), "store.kind=\"embedded\"".to_owned()];
+        let settings = ["--set".to_owned(), brokers, "--set".to_owned(), "store.kind=embedded".to_owned()];
         Self { settings, cluster }
     }
 
