@@ -136,6 +136,9 @@ impl DeadLetterHeaders {
     pub const ATTEMPTS: &'static str = "jtav-dl-attempts";
     /// Replays, decimal.
     pub const REPLAY_COUNT: &'static str = "jtav-dl-replay-count";
+    /// Where the first record of a chain of replays lay, `<topic>:<partition>:<offset>`. A replay adds it to what it sends
+    /// back, before the headers that the worker adds.
+    pub const ORIGIN: &'static str = "jtav-dl-origin";
     /// Milliseconds since 1970, decimal.
     pub const FAILED_AT_MS: &'static str = "jtav-dl-failed-at-ms";
     /// Model version.

@@ -21,6 +21,7 @@ mod passthrough;
 mod producer;
 mod reader;
 mod record;
+mod scan;
 mod settings;
 
 pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
@@ -34,4 +35,5 @@ pub use passthrough::{UnsafeSetting, check_passthrough};
 pub use producer::{Delivered, Producer, ProducerSettings};
 pub use reader::{group_positions, read_all, watermarks};
 pub use record::{OutboundRecord, Record};
+pub use scan::{PartitionRange, TopicScan, partition_ranges};
 pub use settings::{AssignmentStrategy, ClientSettings, ConsumerSettings};

@@ -107,7 +107,7 @@ pub fn group_positions(
     Ok(positions)
 }
 
-fn partition_watermarks(
+pub(crate) fn partition_watermarks(
     reader: &BaseConsumer<LogContext>,
     topic: &str,
     timeout: Duration,
@@ -130,7 +130,7 @@ fn partition_watermarks(
         .collect()
 }
 
-fn reader(client: &ClientSettings) -> Result<BaseConsumer<LogContext>, KafkaError> {
+pub(crate) fn reader(client: &ClientSettings) -> Result<BaseConsumer<LogContext>, KafkaError> {
     // Assigning by hand joins no group, but librdkafka wants a name.
     grouped_reader(client, "jtav-reader")
 }
@@ -143,6 +143,16 @@ fn grouped_reader(client: &ClientSettings, group_id: &str) -> Result<BaseConsume
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest");
+    for (key, value) in [
+        // librdkafka fetches 64 MiB ahead by default.
+        ("queued.max.messages.kbytes", "8192"),
+        // How long fetching rests once so much is ahead; with the default of 1 s a small bound would run dry.
+        ("fetch.queue.backoff.ms", "10"),
+    ] {
+        if config.get(key).is_none() {
+            config.set(key, value);
+        }
+    }
     BaseConsumer::from_config_and_context(&config, LogContext)
         .map_err(|error| KafkaError::broker("create reader", error))
 }

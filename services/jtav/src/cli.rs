@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jtav_trainer::dataset::Split;
 use jtav_trainer::inspect::AudioFeatures;
 
+use crate::cli_dead_letters::DeadLettersCommand;
 use crate::cli_table::TableCommand;
 
 /// Labels a live social feed: text, sound and pictures in, sentiment, moods and embeddings out.
@@ -62,6 +63,9 @@ pub enum Command {
     /// Show what an encoder sees of one file: decoded facts, features, attention.
     #[command(subcommand)]
     Inspect(InspectCommand),
+    /// Look at what the worker set aside, and send it back when the cause is mended.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),

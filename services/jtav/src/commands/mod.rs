@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod config;
+mod dead_letters;
 mod demo;
 mod demo_view;
 mod evaluate;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Evaluate(arguments) => evaluate::evaluate(&arguments, cli.log_format),
         Command::Table(command) => table::table(&command, cli.log_format),
         Command::Inspect(command) => inspect::inspect(&command, cli.log_format),
+        Command::DeadLetters(command) => dead_letters::dead_letters(&command, cli.log_format),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());
