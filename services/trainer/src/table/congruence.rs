@@ -90,6 +90,7 @@ pub fn congruence_tables(options: &CongruenceOptions, progress: &dyn Progress) -
         let name = format!("congruence-{variant}{}", if options.clear { "-clear" } else { "" });
         let material = Material {
             title: format!("Congruence, variant {variant}: text and {}", partner.name()),
+            profile: None,
             file_name: name.clone(),
             data: name,
             sha256: sha256_hex(format!("{} {}", pack.posts_sha256, checkpoint.model_version()).as_bytes()),

@@ -51,8 +51,8 @@ pub struct SentimentTable {
     pub data: String,
     /// Hash of the data.
     pub sha256: String,
-    /// `paper` or `authors-code`.
-    pub profile: String,
+    /// `paper` or `authors-code`; null where the table has both.
+    pub profile: Option<String>,
     /// Whether it was a short run whose figures mean nothing.
     pub quick: bool,
     /// What stands in for what, a sentence each.

@@ -48,6 +48,7 @@ pub(super) fn read(folder: &Path, profile: Profile) -> anyhow::Result<(Material,
     all.extend(&vectors.bytes);
     let material = Material {
         title: format!("The fusion rows of Table 1 on {name}"),
+        profile: Some(profile),
         file_name: format!("sentiment-{name}-{}", profile.name()),
         data: name,
         sha256: sha256_hex(&all),

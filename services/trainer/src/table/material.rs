@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use jtav_model::zoo::{Architecture, Input};
+use jtav_model::zoo::{Architecture, Input, Profile};
 use jtav_model::{AudioInput, FusionInput, Tokenizer};
 
 use super::rows::{Method, Sound};
@@ -212,6 +212,8 @@ pub(crate) enum Source {
 pub(crate) struct Material {
     /// Heading of the table.
     pub title: String,
+    /// The description that its networks follow; none where a table has both.
+    pub profile: Option<Profile>,
     /// Name of its files, without an extension.
     pub file_name: String,
     /// Name and version of the data.

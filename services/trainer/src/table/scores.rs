@@ -83,7 +83,7 @@ fn sigmoid(logit: f64) -> f64 {
 }
 
 /// The threshold with the highest balanced accuracy, in the middle between two scores; of equals the one nearest to one
-/// half. One half where one class is missing.
+/// half. One half where one class is missing or all scores are equal.
 fn best_threshold(scores: &[f64], labels: &[bool]) -> f64 {
     let mut examples: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     examples.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -112,8 +112,8 @@ fn best_threshold(scores: &[f64], labels: &[bool]) -> f64 {
             (best, best_balanced) = (middle, balanced);
         }
     }
-    // Scores that are all equal, or that no cut tells apart better than guessing.
-    if best_balanced < 0.5 { 0.5 } else { best }
+    // Where every cut is worse than guessing, calling everything positive is not.
+    if best_balanced.is_finite() && best_balanced < 0.5 { 0.0 } else { best }
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub(super) fn table_of(
         command: options.command.clone(),
         data: material.data.clone(),
         sha256: material.sha256.clone(),
-        profile: options.profile.name().to_owned(),
+        profile: material.profile.map(|profile| profile.name().to_owned()),
         quick: options.quick,
         remarks: material.remarks.clone(),
         n_test: tested.len(),
@@ -144,6 +144,7 @@ fn prepare(options: &SentimentOptions, progress: &dyn Progress) -> anyhow::Resul
     let name = pack.version.as_ref().map_or_else(|| pack.name.clone(), |version| format!("{}-{version}", pack.name));
     let material = Material {
         title: format!("Table 1 on {name}"),
+        profile: Some(options.profile),
         file_name: format!("sentiment-{}-{}", pack.name, options.profile.name()),
         data: name,
         sha256: pack.posts_sha256.clone(),

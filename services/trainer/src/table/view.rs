@@ -15,7 +15,8 @@ impl SentimentTable {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "# {} (profile `{}`)\n", self.title, self.profile)?;
+        let profile = self.profile.as_ref().map_or_else(String::new, |profile| format!(" (profile `{profile}`)"));
+        writeln!(out, "# {}{profile}\n", self.title)?;
         if self.quick {
             writeln!(out, "**A quick run: one short epoch of everything. The figures mean nothing.**\n")?;
         }
