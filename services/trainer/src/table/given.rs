@@ -1,5 +1,5 @@
 //! Packs that bring vectors instead of media: `features.safetensors` (`text`, `audio`, `image`, each `[posts, width]`
-//! f32, in the order of `posts.jsonl`) and, where the pack's own splits cannot be trusted, `clean-protocol.json`.
+//! f32; a line of `posts.jsonl` names its row as `features`, else the rows are in the order of the lines) and, where the pack's own splits cannot be trusted, `clean-protocol.json`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) fn is_given(folder: &Path) -> bool {
 pub(super) fn read(folder: &Path, profile: Profile) -> anyhow::Result<(Material, Widths)> {
     let path = folder.join("posts.jsonl");
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let posts = posts(&bytes).with_context(|| path.display().to_string())?;
+    let (posts, rows) = posts(&bytes).with_context(|| path.display().to_string())?;
     let vectors = Matrices::read(&folder.join("features.safetensors"))?;
     vectors.check(posts.len()).with_context(|| folder.join("features.safetensors").display().to_string())?;
     let name = folder.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
@@ -60,7 +60,7 @@ pub(super) fn read(folder: &Path, profile: Profile) -> anyhow::Result<(Material,
         folds,
         factors: Vec::new(),
         texts: String::new(),
-        source: Source::Vectors((0..posts.len()).map(|at| vectors.post(at)).collect()),
+        source: Source::Vectors(rows.iter().map(|&row| vectors.post(row)).collect()),
     };
     Ok((material, vectors.widths()))
 }
@@ -72,19 +72,28 @@ fn by_protocol() -> String {
         .to_owned()
 }
 
-fn posts(bytes: &[u8]) -> anyhow::Result<Vec<DatasetPostV1>> {
+/// What a line has beside the post.
+#[derive(Deserialize)]
+struct Place {
+    features: Option<usize>,
+}
+
+/// The posts, and the row of each.
+fn posts(bytes: &[u8]) -> anyhow::Result<(Vec<DatasetPostV1>, Vec<usize>)> {
     let text = std::str::from_utf8(bytes)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let parsed = lines.map(|(index, line)| {
-        let post: DatasetPostV1 = serde_json::from_str(line).with_context(|| format!("line {}", index + 1))?;
-        anyhow::ensure!(
-            matches!(post.labels.sentiment, Some(0 | 1)),
-            "line {}: labels.sentiment is missing",
-            index + 1
-        );
-        Ok(post)
-    });
-    parsed.collect()
+    let lines: Vec<(usize, &str)> = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).collect();
+    let (mut posts, mut rows) = (Vec::new(), Vec::new());
+    for (position, &(index, line)) in lines.iter().enumerate() {
+        let number = index + 1;
+        let post: DatasetPostV1 = serde_json::from_str(line).with_context(|| format!("line {number}"))?;
+        anyhow::ensure!(matches!(post.labels.sentiment, Some(0 | 1)), "line {number}: labels.sentiment is missing");
+        let place: Place = serde_json::from_str(line).with_context(|| format!("line {number}"))?;
+        let row = place.features.unwrap_or(position);
+        anyhow::ensure!(row < lines.len(), "line {number}: features is {row}, there are {} rows", lines.len());
+        posts.push(post);
+        rows.push(row);
+    }
+    Ok((posts, rows))
 }
 
 fn by_splits(posts: &[DatasetPostV1]) -> Fold {
@@ -247,6 +256,27 @@ mod tests {
         assert!(material.check().is_ok());
         let Source::Vectors(posts) = &material.source else { panic!("vectors") };
         assert_eq!(posts[3].audio, Some(vec![6.0, 7.0]));
+    }
+
+    #[test]
+    fn a_line_that_names_its_row_gets_that_row() {
+        let folder = tempfile::tempdir().unwrap();
+        pack(folder.path(), 8, None);
+        let path = folder.path().join("posts.jsonl");
+        let lines = std::fs::read_to_string(&path).unwrap();
+        let numbered: Vec<String> = lines
+            .lines()
+            .enumerate()
+            .map(|(at, line)| line.replacen('{', &format!("{{\"features\":{},", 7 - at), 1))
+            .collect();
+        std::fs::write(&path, numbered.join("\n")).unwrap();
+        let (material, _) = read(folder.path(), Profile::Paper).unwrap();
+        let Source::Vectors(posts) = &material.source else { panic!("vectors") };
+        assert_eq!(posts[0].audio, Some(vec![14.0, 15.0]));
+
+        std::fs::write(&path, numbered.join("\n").replace("\"features\":0,", "\"features\":8,")).unwrap();
+        let message = format!("{:#}", read(folder.path(), Profile::Paper).err().unwrap());
+        assert!(message.contains("line 8: features is 8, there are 8 rows"), "{message}");
     }
 
     #[test]
