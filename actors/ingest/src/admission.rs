@@ -94,6 +94,7 @@ impl PollLoop {
         let received_at_ms = now_ms();
         owned.timestamps.push_back((offset, record.timestamp_ms.unwrap_or(received_at_ms)));
         self.in_flight += 1;
+        self.breaker.admitted();
         self.params.conservation.received();
         let guard = DeliveryGuard::new(tag, Arc::clone(&self.sink) as Arc<dyn SettlementSink>);
         let record = Arc::new(inbound(record));
@@ -110,6 +111,8 @@ impl PollLoop {
     /// Takes what a guard reports. The sink has counted it already; of another period it only frees its place.
     pub(crate) fn settle(&mut self, settlement: Settlement) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        let change = self.breaker.settled(settlement.outcome, Instant::now());
+        self.breaker_changed(change);
         let number = settlement.tag.partition;
         let Some(owned) = self.partitions.get_mut(&number) else { return };
         match owned.ledger.settle(settlement.tag, settlement.outcome) {

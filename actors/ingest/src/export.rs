@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jtav_pipeline::now_ms;
 use jtav_telemetry::{Metric, global};
 
-use crate::poll_loop::PollLoop;
+use crate::poll_loop::{BREAKER, PollLoop};
 use crate::status::{IngestSnapshot, PartitionSnapshot};
 
 /// How long the broker is asked for the end of a partition that is not fetched.
@@ -22,7 +22,8 @@ impl PollLoop {
     /// A partition that is not fetched learns nothing of its end. While intake is stopped on purpose for long, one
     /// partition a turn is asked for: what waits there is what the lag must show.
     fn ask_for_watermark(&mut self) {
-        if self.paused_by.is_empty() || self.partitions.is_empty() {
+        let runs = self.paused_by.is_empty() && !self.breaker.is_tripped();
+        if runs || self.partitions.is_empty() {
             return;
         }
         let index = self.next_watermark % self.partitions.len();
@@ -36,6 +37,15 @@ impl PollLoop {
             }
             Err(error) => tracing::debug!(%error, partition = number, "watermark"),
         }
+    }
+
+    /// Why intake is stopped.
+    fn causes(&self) -> Vec<&'static str> {
+        let mut causes = self.paused_by.clone();
+        if self.breaker.is_tripped() {
+            causes.insert(BREAKER);
+        }
+        causes.into_iter().collect()
     }
 
     pub(crate) fn export(&mut self) {
@@ -80,7 +90,7 @@ impl PollLoop {
         self.status.publish(IngestSnapshot {
             partitions: snapshots,
             in_flight: self.in_flight,
-            paused_by: self.paused_by.iter().copied().collect(),
+            paused_by: self.causes(),
             starved: self.starved,
             draining: self.draining.is_some(),
         });

@@ -10,6 +10,7 @@
 
 mod actor;
 mod admission;
+mod breaker;
 mod commits;
 mod export;
 mod params;

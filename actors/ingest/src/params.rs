@@ -48,6 +48,14 @@ pub struct IngestSettings {
     pub max_rewinds: u32,
     /// Time between updates of the gauges.
     pub export_interval_ms: u64,
+    /// Intake stops when so many per cent of the last posts failed for reasons of our own; 0 never stops it.
+    pub breaker_failed_percent: u32,
+    /// Posts that are looked back at; fewer than these never stop intake.
+    pub breaker_records: usize,
+    /// How long intake stops before a few posts are let in to try; doubles while they fail.
+    pub breaker_wait_ms: u64,
+    /// Longest such wait.
+    pub breaker_wait_max_ms: u64,
 }
 
 impl Default for IngestSettings {
@@ -63,6 +71,10 @@ impl Default for IngestSettings {
             rewind_backoff_max_ms: 10_000,
             max_rewinds: 5,
             export_interval_ms: 1_000,
+            breaker_failed_percent: 50,
+            breaker_records: 50,
+            breaker_wait_ms: 5_000,
+            breaker_wait_max_ms: 60_000,
         }
     }
 }
@@ -84,6 +96,7 @@ impl IngestSettings {
             ("commit_interval_ms", self.commit_interval_ms),
             ("commit_timeout_ms", self.commit_timeout_ms),
             ("export_interval_ms", self.export_interval_ms),
+            ("breaker_records", self.breaker_records as u64),
         ] {
             if value == 0 {
                 return Err(IngestError::Settings(format!("{name} may not be 0")));

@@ -14,6 +14,7 @@ use jtav_telemetry::{Conservation, Metric, global};
 use tokio::sync::{oneshot, watch};
 
 use crate::admission::Intake;
+use crate::breaker::{Breaker, Change};
 use crate::commits::CommitSent;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
@@ -26,6 +27,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(20);
 
 /// The same while a record waits for a permit, which comes free just after its settlement wakes this thread.
 const PERMIT_WAIT: Duration = Duration::from_millis(1);
+
+/// Why intake is stopped while the breaker is not closed: metric label and word of the state.
+pub(crate) const BREAKER: &str = "breaker";
 
 /// Events taken before everything else gets its turn again.
 const EVENTS_PER_TURN: usize = 64;
@@ -128,6 +132,7 @@ pub(crate) struct PollLoop {
     /// Posts let in whose guard has not reported, whatever period they belong to.
     pub(crate) in_flight: usize,
     pub(crate) paused_by: BTreeSet<&'static str>,
+    pub(crate) breaker: Breaker,
     /// A record waits for a permit.
     pub(crate) starved: bool,
     /// Partition whose record was let in last.
@@ -153,6 +158,9 @@ impl PollLoop {
         status: Arc<IngestStatus>,
     ) -> Self {
         let sink = Arc::new(Sink { inputs: sender, conservation: Arc::clone(&params.conservation) });
+        let breaker = Breaker::new(&params.settings);
+        // An earlier generation may have ended with it open.
+        global().set(Metric::IntakePaused, &[BREAKER], 0.0);
         Self {
             params,
             consumer,
@@ -163,6 +171,7 @@ impl PollLoop {
             last_epoch: 0,
             in_flight: 0,
             paused_by: BTreeSet::new(),
+            breaker,
             starved: false,
             last_served: -1,
             records_waiting: Arc::default(),
@@ -182,6 +191,8 @@ impl PollLoop {
         loop {
             self.status.progress();
             self.take_inputs();
+            let change = self.breaker.turn(Instant::now());
+            self.breaker_changed(change);
             self.serve_rewinds();
             self.serve_assignment();
             self.serve_revocation();
@@ -212,7 +223,30 @@ impl PollLoop {
 
     /// No post may be let in now.
     pub(crate) fn is_closed(&self) -> bool {
-        !self.paused_by.is_empty() || self.draining.is_some()
+        !self.paused_by.is_empty() || self.draining.is_some() || !self.breaker.admits()
+    }
+
+    /// Tells metrics and log; the breaker itself lets nothing in.
+    pub(crate) fn breaker_changed(&mut self, change: Option<Change>) {
+        match change {
+            None => return,
+            Some(Change::Opened { failed, of, wait }) => {
+                global().set(Metric::IntakePaused, &[BREAKER], 1.0);
+                let wait_ms = wait.as_millis() as u64;
+                tracing::error!(
+                    failed,
+                    of,
+                    wait_ms,
+                    "the breaker stops intake: posts fail for reasons of our own; see jtav_stage_errors_total"
+                );
+            }
+            Some(Change::Trying) => tracing::warn!("the breaker lets a few posts in to try"),
+            Some(Change::Closed) => {
+                global().set(Metric::IntakePaused, &[BREAKER], 0.0);
+                tracing::info!("the breaker is closed, intake runs again");
+            }
+        }
+        self.export();
     }
 
     fn take_inputs(&mut self) {

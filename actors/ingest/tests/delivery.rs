@@ -245,6 +245,29 @@ async fn a_pause_lets_nothing_in_until_every_cause_is_lifted() {
 }
 
 #[actix::test]
+async fn the_breaker_stops_intake_when_posts_fail_for_our_reasons_and_opens_it_again_by_itself() {
+    let cluster = cluster(1);
+    let of_ten = IngestSettings { breaker_records: 10, breaker_wait_ms: 300, ..settings() };
+    let mut worker = start_with(cluster.client("ingest"), 64, of_ten, consumer_settings());
+    produce(&cluster, ids("p", 30)).await;
+    for _ in 0..10 {
+        worker.next().await.guard.settle(Outcome::DeadLettered(DeadLetterReason::PoisonPill));
+    }
+    worker.until("the breaker is open", |now| now.paused_by == ["breaker"]).await;
+    let mut inside = Vec::new();
+    while let Some(post) = worker.next_within(Duration::from_millis(50)).await {
+        inside.push(post);
+    }
+    inside.into_iter().for_each(publish);
+    produce(&cluster, ids("q", 20)).await;
+    for _ in 0..20 {
+        publish(worker.next().await);
+    }
+    worker.until("intake runs again", |now| now.paused_by.is_empty()).await;
+    until_committed(&cluster, 0, 50).await;
+}
+
+#[actix::test]
 async fn a_post_that_is_always_abandoned_ends_the_thread_after_bounded_attempts() {
     let cluster = cluster(1);
     produce(&cluster, ids("p", 3)).await;

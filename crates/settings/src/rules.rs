@@ -90,6 +90,10 @@ impl Settings {
                      librdkafka refuses to start"
             )
         });
+        let percent = ingest.breaker_failed_percent;
+        rules.require(percent <= 100, &["ingest.breaker_failed_percent"], || {
+            format!("ingest.breaker_failed_percent is {percent} and must be at most 100 (0 switches the breaker off)")
+        });
         let shutdown = self.shutdown.shutdown_timeout_ms;
         rules.require(shutdown >= drain, &["shutdown.shutdown_timeout_ms", "ingest.drain_timeout_ms"], || {
             format!(

@@ -279,6 +279,7 @@ fn start_ingest(params: &PipelineParams, lanes: RouterLanes) -> anyhow::Result<I
         commit_interval_ms: ingest.commit_interval_ms,
         drain_timeout_ms: ingest.drain_timeout_ms,
         max_rewinds: ingest.rewind_attempts,
+        breaker_failed_percent: ingest.breaker_failed_percent,
         ..defaults
     };
     let intake: Arc<dyn RouterIntake> = Arc::new(lanes);

@@ -123,6 +123,9 @@ impl Worker {
         match self.running() {
             None => return Some("no pipeline runs".to_owned()),
             Some(running) if running.ingest.exit().is_some() => return Some("ingest has ended".to_owned()),
+            Some(running) if running.ingest.status.snapshot().paused_by.contains(&"breaker") => {
+                return Some("breaker: intake is stopped, too many posts failed for reasons of our own".to_owned());
+            }
             Some(_) => {}
         }
         match tokio::time::timeout(PING_TIMEOUT, self.params.store.ping()).await {

@@ -116,6 +116,13 @@ fn zero_is_refused_where_it_would_let_nothing_through() {
 }
 
 #[test]
+fn the_breaker_takes_up_to_a_hundred_per_cent_and_none() {
+    assert_only(&broken(|settings| settings.ingest.breaker_failed_percent = 101), &["breaker_failed_percent", "101"]);
+    assert!(broken(|settings| settings.ingest.breaker_failed_percent = 100).is_empty());
+    assert!(broken(|settings| settings.ingest.breaker_failed_percent = 0).is_empty());
+}
+
+#[test]
 fn topic_names_must_be_legal() {
     for name in ["", ".", "..", "posts here", "posts/eu", "søk", &"x".repeat(250)] {
         assert_only(&broken(|settings| settings.kafka.input_topic = name.to_owned()), &["kafka.input_topic"]);

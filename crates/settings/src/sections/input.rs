@@ -79,6 +79,9 @@ pub struct Ingest {
     /// Times a partition is read again from its committed offset after an abandoned post, before the whole pipeline
     /// restarts. Default: `3`.
     pub rewind_attempts: u32,
+    /// Intake stops when so many per cent of the last 50 posts failed for reasons of our own (store, broker, device,
+    /// program; never bad input), and tries again by itself after 5 s to 60 s. 0: never. Default: `50`.
+    pub breaker_failed_percent: u32,
 }
 
 durations!(Ingest {
