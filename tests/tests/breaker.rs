@@ -1,0 +1,110 @@
+//! A real store refuses every write: intake stops, says so, and nothing is missing once the store is well again.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use jtav_kafka::{Producer, ProducerSettings, read_all};
+use jtav_schemas::{PostV1, TextPart};
+use jtav_testkit::{Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real};
+
+const POSTS: usize = 300;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(kafka: &RealKafka, redis: &RealRedis) -> String {
+    format!(
+        r#"
+[kafka]
+brokers = "{}"
+[ingest]
+session_timeout_ms = 9000
+drain_timeout_ms = 4000
+# The breaker is to act, not the restart of the pipeline.
+rewind_attempts = 100
+[publish]
+attempts = 1
+deadline_ms = 500
+[model]
+device = "cpu"
+stub = true
+[store]
+command_timeout_ms = 400
+url = "{}"
+[shutdown]
+shutdown_timeout_ms = 15000
+"#,
+        kafka.brokers(),
+        redis.url(0)
+    )
+}
+
+/// `maxmemory` in bytes; beyond it Redis answers every write with `OOM`. 0 is no bound.
+fn limit_memory(redis: &RealRedis, bytes: usize) -> Result<()> {
+    let url = redis.url(0);
+    let socket = url.strip_prefix("redis+unix://").and_then(|rest| rest.split('?').next()).context("a socket")?;
+    let set = ["config", "set", "maxmemory", &bytes.to_string()];
+    let output = Command::new("redis-cli").arg("-s").arg(socket).args(set).output().context("redis-cli")?;
+    ensure!(output.stdout.starts_with(b"OK"), "redis-cli: {output:?}");
+    Ok(())
+}
+
+fn until(worker: &mut Worker, what: &str, mut holds: impl FnMut(&Worker) -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !holds(worker)? {
+        ensure!(worker.is_running(), "the worker has ended:\n{}", worker.log_tail());
+        ensure!(started.elapsed() < PATIENCE, "{what} did not come about:\n{}", worker.log_tail());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<()> {
+    if !require_real("a_store_that_refuses_writes_stops_intake_and_costs_no_post") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
+    let outputs = ["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1));
+    kafka.create_topics(&[("posts", 4)]).await?;
+    kafka.create_topics(&outputs).await?;
+    let mut worker = Worker::spawn("worker", &config(&kafka, &redis))?;
+    worker.wait_ready(PATIENCE)?;
+
+    limit_memory(&redis, 1)?;
+    let mut oracle = Oracle::new("posts");
+    let post = |number: usize| PostV1 {
+        id: format!("post-{number}"),
+        revision: 0,
+        author_id: None,
+        created_at: None,
+        lang: None,
+        texts: vec![TextPart { role: "body".to_owned(), text: format!("words {number}") }],
+        audio: None,
+        image: None,
+        deleted: false,
+    };
+    let records = (0..POSTS).map(|number| oracle.post(&post(number))).collect::<Result<Vec<_>>>()?;
+    let producer = Producer::new(&kafka.client(), &ProducerSettings::default())?;
+    produce(&producer, records, POSTS).await?;
+    until(&mut worker, "a breaker that says so", |worker| {
+        let (status, reason) = worker.get("/readyz")?;
+        Ok(status == 503 && reason.contains("breaker"))
+    })?;
+    assert!(worker.metric("jtav_intake_paused")?.is_some_and(|paused| paused >= 1.0));
+    assert!(worker.log_tail().contains("the breaker stops intake"), "{}", worker.log_tail());
+
+    limit_memory(&redis, 0)?;
+    worker.wait_ready(Duration::from_secs(120))?;
+    let client = kafka.client();
+    until(&mut worker, "all labels", |_| Ok(read_all(&client, "sentiment", PATIENCE)?.len() >= POSTS))?;
+    until(&mut worker, "no post inside", |worker| Ok(worker.metric("jtav_delivery_in_flight_posts")? == Some(0.0)))?;
+    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+    let status = worker.terminate(Duration::from_secs(30))?;
+    assert!(status.success(), "{status}:\n{}", worker.log_tail());
+    let [sentiment, dead_letters, erasures] =
+        ["sentiment", "dead-letters", "erasures"].map(|topic| read_all(&client, topic, PATIENCE));
+    let labels = oracle.check_topics(&sentiment?, &dead_letters?, &erasures?)?;
+    oracle.check_store(&labels, &redis.store(0)?).await?;
+    Ok(())
+}
