@@ -92,7 +92,7 @@ async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<
         Ok(status == 503 && reason.contains("breaker"))
     })?;
     assert!(worker.metric("jtav_intake_paused")?.is_some_and(|paused| paused >= 1.0));
-    assert!(worker.log_tail().contains("the breaker stops intake"), "{}", worker.log_tail());
+    assert!(worker.log()?.contains("the breaker stops intake"), "{}", worker.log_tail());
 
     limit_memory(&redis, 0)?;
     worker.wait_ready(Duration::from_secs(120))?;

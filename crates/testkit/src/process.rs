@@ -73,6 +73,11 @@ impl Process {
         }
     }
 
+    pub(crate) fn log(&self) -> Result<String> {
+        let bytes = std::fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.log, 8 * 1024).unwrap_or_else(|error| format!("(no log: {error})"))
     }

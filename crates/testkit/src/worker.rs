@@ -75,6 +75,11 @@ impl Worker {
         Ok(sum_of(name, &self.get("/metrics")?.1))
     }
 
+    /// All that it wrote.
+    pub fn log(&self) -> Result<String> {
+        self.process.log()
+    }
+
     /// The end of what it wrote.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
