@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jtav_pipeline::now_ms;
 use jtav_telemetry::{Metric, global};
 
-use crate::poll_loop::{BREAKER, PollLoop};
-use crate::status::{IngestSnapshot, PartitionSnapshot};
+use crate::poll_loop::PollLoop;
+use crate::status::{BREAKER, IngestSnapshot, PartitionSnapshot};
 
 /// How long the broker is asked for the end of a partition that is not fetched.
 const WATERMARK_WAIT: Duration = Duration::from_millis(500);

@@ -24,4 +24,4 @@ mod status;
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
 pub use params::{IngestError, IngestExit, IngestParams, IngestSettings};
 pub use parse::parse_record;
-pub use status::{IngestSnapshot, IngestStatus, PartitionSnapshot};
+pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot};

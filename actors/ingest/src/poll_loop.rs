@@ -19,7 +19,7 @@ use crate::commits::CommitSent;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
 use crate::rebalance::{PendingAssignment, Revocation};
-use crate::status::IngestStatus;
+use crate::status::{BREAKER, IngestStatus};
 
 /// Longest wait for a settlement, a command or a record: each of them ends it. Rebalances and answers to commits do not
 /// and wait as long at most, so it is short; an idle thread goes round fifty times a second.
@@ -27,9 +27,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(20);
 
 /// The same while a record waits for a permit, which comes free just after its settlement wakes this thread.
 const PERMIT_WAIT: Duration = Duration::from_millis(1);
-
-/// Why intake is stopped while the breaker is not closed: metric label and word of the state.
-pub(crate) const BREAKER: &str = "breaker";
 
 /// Events taken before everything else gets its turn again.
 const EVENTS_PER_TURN: usize = 64;

@@ -2,6 +2,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Why intake is stopped while the breaker is not closed: in [`IngestSnapshot::paused_by`] and as a metric label.
+pub const BREAKER: &str = "breaker";
+
 /// What the poll thread last said of one partition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionSnapshot {

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use jtav_delivery::PostPermits;
-use jtav_ingest::{IngestExit, IngestHandle};
+use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
 use jtav_pipeline::Observer;
 use jtav_router::{EncodingCache, RouterLanes};
@@ -123,7 +123,7 @@ impl Worker {
         match self.running() {
             None => return Some("no pipeline runs".to_owned()),
             Some(running) if running.ingest.exit().is_some() => return Some("ingest has ended".to_owned()),
-            Some(running) if running.ingest.status.snapshot().paused_by.contains(&"breaker") => {
+            Some(running) if running.ingest.status.snapshot().paused_by.contains(&BREAKER) => {
                 return Some("breaker: intake is stopped, too many posts failed for reasons of our own".to_owned());
             }
             Some(_) => {}

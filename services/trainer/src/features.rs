@@ -93,19 +93,15 @@ impl Features {
         }
         let files: Vec<_> = files.into_values().collect();
         progress.start("features", files.len() as u64);
-        let shared = Shared {
-            files: &files,
-            folder: &folder,
-            front_end: CqtFrontEnd::new(),
-            next: AtomicUsize::new(0),
-            result: Mutex::new(Ok(Self::default())),
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| shared.work(progress));
-            }
-        });
-        let mut features = shared.result.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let front_end = CqtFrontEnd::new();
+        let mut features = Self::default();
+        for_each_file(
+            &files,
+            threads,
+            progress,
+            |(modality, file)| feature(&front_end, &folder, *modality, file),
+            |(_, file), (made, from_cache)| features.insert(file, made, from_cache),
+        )?;
         features.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
         progress.finish(&format!(
             "{} files: {} decoded, {} from {}, {} unreadable",
@@ -119,24 +115,26 @@ impl Features {
     }
 }
 
-/// What the threads of one load share.
-struct Shared<'a> {
-    files: &'a [(Modality, &'a Arc<MediaFile>)],
-    folder: &'a Path,
-    front_end: CqtFrontEnd,
-    next: AtomicUsize,
-    result: Mutex<anyhow::Result<Features>>,
-}
-
-impl Shared<'_> {
-    /// Takes files until none is left or somebody failed.
-    fn work(&self, progress: &dyn Progress) {
-        while let Some(&(modality, file)) = self.files.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let made = self.feature(modality, file);
-            let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-            let Ok(features) = result.as_mut() else { return };
+/// Makes something of each file, on `threads` threads, and hands it over one at a time, until none is left or one failed.
+pub(crate) fn for_each_file<File: Sync, Made>(
+    files: &[File],
+    threads: usize,
+    progress: &dyn Progress,
+    make: impl Fn(&File) -> anyhow::Result<Made> + Sync,
+    take: impl FnMut(&File, Made) + Send,
+) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    let taken = Mutex::new((Ok(()), take));
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let made = make(file);
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let (result, take) = &mut *taken;
+            if result.is_err() {
+                return;
+            }
             match made {
-                Ok((feature, from_cache)) => features.insert(file, feature, from_cache),
+                Ok(made) => take(file, made),
                 Err(error) => {
                     *result = Err(error);
                     return;
@@ -144,36 +142,63 @@ impl Shared<'_> {
             }
             progress.advance(1);
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    taken.into_inner().unwrap_or_else(PoisonError::into_inner).0
+}
 
-    /// The feature of one file, and whether it was already there.
-    fn feature(&self, modality: Modality, file: &MediaFile) -> anyhow::Result<(Result<Feature, String>, bool)> {
-        let bytes = std::fs::read(&file.path).with_context(|| format!("reading {}", file.path.display()))?;
-        let digest = sha256_hex(&bytes);
-        if let Some(expected) = file.sha256.as_ref().filter(|&expected| *expected != digest) {
-            anyhow::bail!("{}: sha256 is {digest}, the pack says {expected}", file.path.display());
+/// The bytes of a file and their SHA-256.
+///
+/// # Errors
+/// A file that is missing, or is not the one that the pack describes.
+pub(crate) fn read_described(file: &MediaFile) -> anyhow::Result<(Vec<u8>, String)> {
+    let bytes = std::fs::read(&file.path).with_context(|| format!("reading {}", file.path.display()))?;
+    let digest = sha256_hex(&bytes);
+    match &file.sha256 {
+        Some(expected) if *expected != digest => {
+            anyhow::bail!("{}: sha256 is {digest}, the pack says {expected}", file.path.display())
         }
-        let kept = self.folder.join(format!("{digest}.{}.safetensors", modality.name()));
-        if let Some(feature) = std::fs::read(&kept).ok().and_then(|bytes| Feature::from_bytes(modality, &bytes)) {
-            return Ok((Ok(feature), true));
+        _ => Ok((bytes, digest)),
+    }
+}
+
+/// Little-endian f32, as safetensors has them.
+pub(crate) fn f32_values(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+/// The feature of one file, and whether it was already there.
+fn feature(
+    front_end: &CqtFrontEnd,
+    folder: &Path,
+    modality: Modality,
+    file: &MediaFile,
+) -> anyhow::Result<(Result<Feature, String>, bool)> {
+    let (bytes, digest) = read_described(file)?;
+    let kept = folder.join(format!("{digest}.{}.safetensors", modality.name()));
+    if let Some(feature) = std::fs::read(&kept).ok().and_then(|bytes| Feature::from_bytes(modality, &bytes)) {
+        return Ok((Ok(feature), true));
+    }
+    let made = match modality {
+        Modality::Image => decode_picture(&bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
+        _ => decode_audio(&bytes, file.media_type.as_deref()).and_then(|samples| {
+            let spectrogram = front_end.decibels(&samples).map_err(|e| e.to_string())?;
+            Ok(Feature::Decibels(spectrogram.values.into()))
+        }),
+    };
+    match made {
+        // Rounded as the cache rounds, so that the first run and the second see the same numbers.
+        Ok(feature) => {
+            let bytes = feature.to_bytes()?;
+            write_whole(&kept, &bytes)?;
+            let feature = Feature::from_bytes(modality, &bytes);
+            Ok((feature.ok_or_else(|| "the front end gave no whole frame".to_owned()), false))
         }
-        let made = match modality {
-            Modality::Image => decode_picture(&bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
-            _ => decode_audio(&bytes, file.media_type.as_deref()).and_then(|samples| {
-                let spectrogram = self.front_end.decibels(&samples).map_err(|e| e.to_string())?;
-                Ok(Feature::Decibels(spectrogram.values.into()))
-            }),
-        };
-        match made {
-            // Rounded as the cache rounds, so that the first run and the second see the same numbers.
-            Ok(feature) => {
-                let bytes = feature.to_bytes()?;
-                write_whole(&kept, &bytes)?;
-                let feature = Feature::from_bytes(modality, &bytes);
-                Ok((feature.ok_or_else(|| "the front end gave no whole frame".to_owned()), false))
-            }
-            Err(reason) => Ok((Err(reason), false)),
-        }
+        Err(reason) => Ok((Err(reason), false)),
     }
 }
 

@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! [`retrieval`] makes the image2song table.
+//! [`table`] makes the paper's Table 1, [`retrieval`] its image2song table.
 //!
 //! [`evaluate`] scores a checkpoint or a file of predictions; [`inspect`] shows what the encoders see of one medium.
 //!

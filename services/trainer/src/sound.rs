@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use half::f16;
@@ -13,9 +12,9 @@ use jtav_signal::{MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use crate::dataset::{MediaFile, Post, sha256_hex};
+use crate::dataset::{MediaFile, Post};
 use crate::decode::decode_audio;
-use crate::features::write_whole;
+use crate::features::{f32_values, for_each_file, read_described, write_whole};
 use crate::progress::Progress;
 
 /// Raise it when decoding, mel or MFCC change their numbers.
@@ -70,30 +69,14 @@ impl SoundFeatures {
         let files: Vec<&Arc<MediaFile>> = files.into_values().collect();
         progress.start("mel and MFCC", files.len() as u64);
         let front_end = FrontEnd { mel: MelSpectrogram::new(MEL)?, mfcc: Mfcc::standard()? };
-        let next = AtomicUsize::new(0);
-        let result: Mutex<anyhow::Result<Self>> = Mutex::new(Ok(Self::default()));
-        std::thread::scope(|scope| {
-            let work = || {
-                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let made = front_end.clip(file, &folder);
-                    let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
-                    let Ok(features) = result.as_mut() else { return };
-                    match made {
-                        Ok(Some(clip)) => drop(features.of_file.insert(file.path.clone(), clip)),
-                        Ok(None) => {}
-                        Err(error) => {
-                            *result = Err(error);
-                            return;
-                        }
-                    }
-                    progress.advance(1);
-                }
-            };
-            for _ in 0..threads.max(1) {
-                scope.spawn(work);
-            }
-        });
-        let features = result.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let mut features = Self::default();
+        for_each_file(
+            &files,
+            threads,
+            progress,
+            |file| front_end.clip(file, &folder),
+            |file, clip| features.of_file.extend(clip.map(|clip| (file.path.clone(), clip))),
+        )?;
         progress.finish(&format!("{} of {} clips", features.of_file.len(), files.len()));
         Ok(features)
     }
@@ -107,11 +90,7 @@ struct FrontEnd {
 impl FrontEnd {
     /// `None` for a clip that does not decode.
     fn clip(&self, file: &MediaFile, folder: &Path) -> anyhow::Result<Option<Clip>> {
-        let bytes = std::fs::read(&file.path).with_context(|| format!("reading {}", file.path.display()))?;
-        let digest = sha256_hex(&bytes);
-        if let Some(expected) = file.sha256.as_ref().filter(|&expected| *expected != digest) {
-            anyhow::bail!("{}: sha256 is {digest}, the pack says {expected}", file.path.display());
-        }
+        let (bytes, digest) = read_described(file)?;
         let kept = folder.join(format!("{digest}.safetensors"));
         if let Some(clip) = std::fs::read(&kept).ok().and_then(|bytes| Clip::from_bytes(&bytes)) {
             return Ok(Some(clip));
@@ -167,7 +146,7 @@ impl Clip {
             && mfcc.shape() == [MFCC_STATISTICS];
         right.then(|| Self {
             mel: mel.data().chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect(),
-            mfcc: mfcc.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            mfcc: f32_values(mfcc.data()).collect(),
         })
     }
 }

@@ -73,7 +73,7 @@ impl ClassicalError {
 }
 
 /// `1 / (1 + exp(-x))`, without an overflow.
-fn sigmoid(logit: f64) -> f64 {
+pub(crate) fn sigmoid(logit: f64) -> f64 {
     if logit >= 0.0 {
         1.0 / (1.0 + (-logit).exp())
     } else {

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::rows::Protocol;
 use super::set::{Fold, Part, Query, RetrievalSet, Song};
 use crate::dataset::sha256_hex;
+use crate::features::f32_values;
 
 /// Of the utterances of a video in order, one of so many is held out for the test and the one after it for validation.
 const HELD_OUT: usize = 5;
@@ -155,8 +156,7 @@ fn matrix(file: &SafeTensors, name: &str) -> anyhow::Result<Vec<Vec<f32>>> {
     let view = file.tensor(name).with_context(|| format!("features.safetensors: `{name}`"))?;
     let [_, width] = *view.shape() else { anyhow::bail!("features.safetensors: `{name}` is no matrix") };
     anyhow::ensure!(view.dtype() == Dtype::F32 && width > 0, "features.safetensors: `{name}` is not float32");
-    let values = view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-    let values: Vec<f32> = values.collect();
+    let values: Vec<f32> = f32_values(view.data()).collect();
     anyhow::ensure!(values.iter().all(|value| value.is_finite()), "features.safetensors: `{name}` is not finite");
     Ok(values.chunks(width).map(<[f32]>::to_vec).collect())
 }

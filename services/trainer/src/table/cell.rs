@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
-use crate::features::write_whole;
+use crate::features::{f32_values, write_whole};
 
 /// What became of a training.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -106,10 +106,7 @@ fn unpack(bytes: &[u8], posts: usize) -> Option<Vec<Option<Vec<f32>>>> {
     if flags.shape() != [posts] || matrix.dtype() != Dtype::F32 || present != rows || width == 0 {
         return None;
     }
-    let mut next = matrix
-        .data()
-        .chunks_exact(4 * width)
-        .map(|row| row.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect());
+    let mut next = matrix.data().chunks_exact(4 * width).map(|row| f32_values(row).collect());
     Some(flags.data().iter().map(|&flag| if flag == 1 { next.next() } else { None }).collect())
 }
 

@@ -80,11 +80,10 @@ pub fn congruence_tables(options: &CongruenceOptions, progress: &dyn Progress) -
         let partner = if chosen.iter().any(|pair| pair.image.is_some()) { Modality::Image } else { Modality::Audio };
         let pack = pack(&chosen, &media, &bytes)?;
         let table = &options.table;
-        let features = Features::load(&pack.posts, &table.cache_dir, table.decode_threads, progress)?;
         let factors = factors(&chosen, partner)?;
         let posts = match options.clear {
             true => clear(&pack, &factors, partner),
-            false => encode(&checkpoint, &pack, &features, options, progress)?,
+            false => encode(&checkpoint, &pack, table, progress)?,
         };
         let width = posts.iter().find_map(|post| post.text.as_ref()).map_or(0, Vec::len);
         let name = format!("congruence-{variant}{}", if options.clear { "-clear" } else { "" });
@@ -173,14 +172,14 @@ fn rows(partner: Modality, width: usize) -> Vec<Row> {
 fn encode(
     checkpoint: &Checkpoint,
     pack: &DataPack,
-    features: &Features,
-    options: &CongruenceOptions,
+    table: &SentimentOptions,
     progress: &dyn Progress,
 ) -> anyhow::Result<Vec<FusionInput>> {
+    let features = Features::load(&pack.posts, &table.cache_dir, table.decode_threads, progress)?;
     let mut posts = vec![FusionInput::default(); pack.posts.len()];
     for split in Split::ALL {
-        let device = options.table.device;
-        let mut encoded = encode_with_checkpoint(checkpoint, pack, features, split, device, progress)?.into_iter();
+        let encoded = encode_with_checkpoint(checkpoint, pack, &features, split, table.device, progress)?;
+        let mut encoded = encoded.into_iter();
         for (post, _) in posts.iter_mut().zip(&pack.posts).filter(|(_, source)| source.split == split) {
             *post = encoded.next().map(|encoded| encoded.input).unwrap_or_default();
         }

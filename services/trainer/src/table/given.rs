@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::material::{Fold, Material, Source};
 use crate::dataset::sha256_hex;
+use crate::features::f32_values;
 
 /// `clean-protocol.json`: lists of speakers (`groups.speaker`) over which the vectors may be cross-validated.
 #[derive(Deserialize)]
@@ -154,7 +155,7 @@ impl Matrices {
                 path.display(),
                 modality.name()
             );
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let values = f32_values(view.data()).collect();
             parts.push((modality, width, values));
         }
         anyhow::ensure!(!parts.is_empty(), "{}: holds none of text, audio, image", path.display());

@@ -64,7 +64,7 @@ pub(crate) struct Items<T> {
 
 impl<T> Items<T> {
     /// One item per post that has one.
-    fn per_post(found: impl IntoIterator<Item = Option<T>>) -> Self {
+    pub fn per_post(found: impl IntoIterator<Item = Option<T>>) -> Self {
         let (mut items, mut of_post) = (Vec::new(), Vec::new());
         for item in found {
             of_post.push(item.is_some().then_some(items.len()));

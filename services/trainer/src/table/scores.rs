@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::material::Fold;
+use crate::classical::sigmoid;
 use crate::metrics::{Metrics, auc};
 
 /// The figures of one seed: every test post of every fold once.
@@ -76,10 +77,6 @@ pub(super) fn score(
         n_present: present_scores.len(),
         validation_auc: auc(&validation_scores, &validation_truth),
     })
-}
-
-fn sigmoid(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
 }
 
 /// The threshold with the highest balanced accuracy, in the middle between two scores; of equals the one nearest to one

@@ -1,6 +1,5 @@
 //! How one cell comes to its logits.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -87,7 +86,9 @@ impl Workshop<'_> {
                 if matches!(self.material.source, Source::Vectors(_)) { (150, 20) } else { (40, 6) }
             }
         };
-        if method_is_of_three(method) {
+        if matches!(method, Method::Fusion { .. })
+            && widths_of(architecture).is_some_and(|widths| set_of(&widths) == ModalitySet::FULL)
+        {
             settings.modality_dropout = MODALITY_DROPOUT;
         }
         let (epochs, patience) = if self.quick { (1, 1) } else { plan };
@@ -158,12 +159,7 @@ impl Workshop<'_> {
         let Source::Vectors(posts) = &self.material.source else {
             anyhow::bail!("{}: the pack has no vectors of its own", self.material.data);
         };
-        let mut items = Items { items: Vec::new(), of_post: Vec::new() };
-        for vector in posts.iter().map(|post| post.vector(modality)) {
-            items.of_post.push(vector.is_some().then_some(items.items.len()));
-            items.items.extend(vector.map(<[f32]>::to_vec));
-        }
-        Ok(items)
+        Ok(Items::per_post(posts.iter().map(|post| post.vector(modality).map(<[f32]>::to_vec))))
     }
 
     /// `P(agree) = p q + (1 - p)(1 - q)`.
@@ -232,8 +228,7 @@ impl Workshop<'_> {
             let mut logits = trainer.predict(&there)?.into_iter();
             Ok(posts.iter().map(|post| if post.modalities().is_empty() { None } else { logits.next() }).collect())
         };
-        let subsets = subsets(read, &posts, say)?;
-        Ok(Cell { training, logits: say(&posts)?, subsets, ..Cell::default() })
+        answers(training, read, &posts, say)
     }
 
     /// A logistic regression on the vectors side by side. An absent one is the mean of the training posts', which says
@@ -256,7 +251,7 @@ impl Workshop<'_> {
         let say = |posts: &[FusionInput]| -> anyhow::Result<Vec<Option<f32>>> {
             Ok(posts.iter().map(|post| row(post).map(|row| model.logit(&row) as f32)).collect())
         };
-        Ok(Cell { training, logits: say(&posts)?, subsets: subsets(read, &posts, say)?, ..Cell::default() })
+        answers(training, read, &posts, say)
     }
 
     fn fit(
@@ -356,28 +351,28 @@ fn standardisation(items: &Items<Input>, train: &[(usize, bool)]) -> anyhow::Res
     Standardisation::fit(sounding).context("the training posts have no readable audio")
 }
 
-fn method_is_of_three(method: &Method) -> bool {
-    matches!(method, Method::Fusion { architecture } if widths_of(architecture).is_some_and(|widths| widths.modalities().count() == 3))
-}
-
 fn set_of(widths: &Widths) -> ModalitySet {
     ModalitySet::from_presence(widths.text.is_some(), widths.audio.is_some(), widths.image.is_some())
 }
 
-/// Logits of each subset by name, for a fusion of three; nothing for one of two.
-fn subsets(
+/// The cell of a fusion: its logits, and of a fusion of three those of each subset by name.
+fn answers(
+    training: Training,
     read: ModalitySet,
     posts: &[FusionInput],
     say: impl Fn(&[FusionInput]) -> anyhow::Result<Vec<Option<f32>>>,
-) -> anyhow::Result<BTreeMap<String, Vec<Option<f32>>>> {
-    let mut found = BTreeMap::new();
+) -> anyhow::Result<Cell> {
+    let mut cell = Cell { training, logits: say(posts)?, ..Cell::default() };
     if read == ModalitySet::FULL {
         for subset in ModalitySet::all_non_empty() {
-            let masked: Vec<FusionInput> = posts.iter().map(|post| post.masked(subset)).collect();
-            found.insert(subset.to_string(), say(&masked)?);
+            let logits = match subset {
+                ModalitySet::FULL => cell.logits.clone(),
+                _ => say(&posts.iter().map(|post| post.masked(subset)).collect::<Vec<_>>())?,
+            };
+            cell.subsets.insert(subset.to_string(), logits);
         }
     }
-    Ok(found)
+    Ok(cell)
 }
 
 /// Mean vector of each modality over the training posts that have it; zeros where none has.
