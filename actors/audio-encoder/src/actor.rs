@@ -1,7 +1,7 @@
 use actix::{Actor, Context, Handler, ResponseFuture};
 use jtav_inference::{BoxedBackend, InferenceHandle};
 use jtav_pipeline::messages::EncodeAudio;
-use jtav_pipeline::{Encoded, Pcm, StageError};
+use jtav_pipeline::{Encoded, FailPoint, Pcm, StageError, fail_point};
 
 /// What the device threads take and give.
 pub type Handle = InferenceHandle<BoxedBackend<Pcm, Result<Encoded, StageError>>>;
@@ -26,6 +26,7 @@ impl Handler<EncodeAudio> for AudioEncoderActor {
     type Result = ResponseFuture<Result<Encoded, StageError>>;
 
     fn handle(&mut self, EncodeAudio(pcm): EncodeAudio, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::AudioEncoderHandle, "");
         let answer = self.handle.submit(pcm);
         Box::pin(async move { answer.await? })
     }

@@ -1,7 +1,7 @@
 use actix::{Actor, Context, Handler, ResponseFuture};
 use jtav_inference::{BoxedBackend, InferenceHandle};
 use jtav_pipeline::messages::FusePost;
-use jtav_pipeline::{FuseRequest, Fused, StageError};
+use jtav_pipeline::{FailPoint, FuseRequest, Fused, StageError, fail_point};
 
 /// What the device threads take and give.
 pub type Handle = InferenceHandle<BoxedBackend<FuseRequest, Result<Fused, StageError>>>;
@@ -26,6 +26,7 @@ impl Handler<FusePost> for FusionActor {
     type Result = ResponseFuture<Result<Fused, StageError>>;
 
     fn handle(&mut self, FusePost(request): FusePost, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::FusionHandle, "");
         let answer = self.handle.submit(request);
         Box::pin(async move { answer.await? })
     }

@@ -1,7 +1,7 @@
 use actix::{Actor, Context, Handler, ResponseFuture};
 use jtav_inference::{BoxedBackend, InferenceHandle};
 use jtav_pipeline::messages::EncodeImage;
-use jtav_pipeline::{Encoded, RgbImage, StageError};
+use jtav_pipeline::{Encoded, FailPoint, RgbImage, StageError, fail_point};
 
 /// What the device threads take and give.
 pub type Handle = InferenceHandle<BoxedBackend<RgbImage, Result<Encoded, StageError>>>;
@@ -26,6 +26,7 @@ impl Handler<EncodeImage> for ImageEncoderActor {
     type Result = ResponseFuture<Result<Encoded, StageError>>;
 
     fn handle(&mut self, EncodeImage(image): EncodeImage, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::ImageEncoderHandle, "");
         let answer = self.handle.submit(image);
         Box::pin(async move { answer.await? })
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jtav_delivery::{DeliveryGuard, DeliveryTag, PostPermit, SettleEffect, Settlement, SettlementSink};
 use jtav_kafka::Record;
-use jtav_pipeline::{Admitted, InboundRecord, now_ms};
+use jtav_pipeline::{Admitted, FailPoint, InboundRecord, fail_point, now_ms};
 use jtav_schemas::DeliveredFrom;
 use jtav_telemetry::{Metric, global};
 
@@ -73,6 +73,7 @@ impl PollLoop {
                 }
                 Some(Ok(record)) => {
                     global().inc(Metric::IngestRecords, &[number.to_string().as_str()]);
+                    fail_point::hit(FailPoint::IngestAfterPoll, "");
                     owned.position = Some(record.offset + 1);
                     owned.in_hand = Some(record);
                 }
@@ -104,6 +105,7 @@ impl PollLoop {
             let DeliveryTag { partition, offset, .. } = tag;
             tracing::debug!(partition, offset, reason = %rejection.reason, "{}", rejection.message);
         }
+        fail_point::hit(FailPoint::IngestBeforeAdmit, event.as_ref().map_or("", |event| event.post_id()));
         let post = Admitted { record, event, guard, permit, received_at: Instant::now(), received_at_ms };
         self.params.intake.admit(post);
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jtav_delivery::AssignmentEpoch;
 use jtav_kafka::{CommitMode, CommitResult};
+use jtav_pipeline::{FailPoint, fail_point};
 use jtav_telemetry::{Metric, global};
 
 use crate::poll_loop::PollLoop;
@@ -53,6 +54,7 @@ impl PollLoop {
             return false;
         }
         let plain: Vec<(i32, i64)> = offsets.iter().map(|(number, position, _)| (*number, *position)).collect();
+        fail_point::hit(FailPoint::IngestBeforeCommit, "");
         match self.consumer.commit(&plain, "", CommitMode::Async) {
             Ok(()) => {
                 self.commit_sent = Some(CommitSent { at: Instant::now(), offsets });
@@ -104,6 +106,7 @@ impl PollLoop {
                 }
             }
         }
+        fail_point::hit(FailPoint::IngestAfterCommit, "");
         global().inc(Metric::Commits, &[worst.unwrap_or("ok")]);
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use jtav_delivery::{AssignmentEpoch, Outcome, Settlement, SettlementSink};
 use jtav_kafka::{Consumer, ConsumerEvent, Fault, KafkaError, Wake};
+use jtav_pipeline::{FailPoint, fail_point};
 use jtav_telemetry::{Conservation, Metric, global};
 use tokio::sync::{oneshot, watch};
 
@@ -187,6 +188,7 @@ impl PollLoop {
     fn run(&mut self) -> IngestExit {
         loop {
             self.status.progress();
+            fail_point::hit(FailPoint::IngestPoll, "");
             self.take_inputs();
             let change = self.breaker.turn(Instant::now());
             self.breaker_changed(change);
@@ -282,6 +284,7 @@ impl PollLoop {
         global().set(Metric::IntakePaused, &["drain"], 1.0);
         tracing::info!(in_flight = self.in_flight, "draining");
         self.draining = Some(Draining { started: Instant::now(), deadline, commits_sent: 0, committing_since: None });
+        fail_point::hit(FailPoint::IngestDuringDrain, "");
     }
 
     fn wait(&mut self, intake: Intake) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jtav_delivery::PartitionLedger;
 use jtav_kafka::{Fault, StartOffset};
+use jtav_pipeline::{FailPoint, fail_point};
 use jtav_telemetry::{Metric, global};
 
 use crate::commits::LastCommit;
@@ -76,6 +77,7 @@ impl PollLoop {
             .map(|position| (position.partition, position.offset.map_or(StartOffset::Beginning, StartOffset::At)))
             .collect();
         self.assignment = None;
+        fail_point::hit(FailPoint::IngestDuringAssign, "");
         if let Err(error) = self.consumer.accept(&starts) {
             self.fail(format!("partitions {partitions:?} cannot be taken over: {error}"));
             return;
@@ -107,6 +109,7 @@ impl PollLoop {
             committing_since: None,
         });
         self.export();
+        fail_point::hit(FailPoint::IngestDuringRevoke, "");
         self.serve_revocation();
     }
 

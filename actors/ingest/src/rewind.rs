@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use jtav_pipeline::{FailPoint, fail_point};
 use jtav_telemetry::{Metric, global};
 
 use crate::partition::Rewind;
@@ -74,6 +75,7 @@ impl PollLoop {
             Ok(()) => {
                 owned.start_period(number, epoch, limit, position);
                 global().inc(Metric::Rewinds, &[]);
+                fail_point::hit(FailPoint::IngestAfterRewind, "");
                 tracing::info!(partition = number, position, epoch = epoch.0, "seeked back");
             }
             Err(error) => {

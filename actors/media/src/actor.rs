@@ -2,7 +2,7 @@
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use jtav_pipeline::messages::{DecodeMedia, FetchMedia};
-use jtav_pipeline::{Decoded, FetchedMedia, StageError};
+use jtav_pipeline::{Decoded, FailPoint, FetchedMedia, StageError, fail_point};
 use jtav_schemas::AbsentReason;
 
 use crate::fetch::Fetcher;
@@ -26,6 +26,7 @@ impl Handler<FetchMedia> for FetchActor {
     type Result = ResponseFuture<Result<FetchedMedia, AbsentReason>>;
 
     fn handle(&mut self, FetchMedia(request): FetchMedia, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.0.clone();
         Box::pin(async move { fetcher.fetch(request).await })
     }
@@ -49,6 +50,7 @@ impl Handler<DecodeMedia> for DecodeActor {
     type Result = ResponseFuture<Result<Result<Decoded, AbsentReason>, StageError>>;
 
     fn handle(&mut self, DecodeMedia(media): DecodeMedia, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::DecodeBefore, media.modality.as_str());
         let pool = self.0.clone();
         Box::pin(async move { pool.decode(media).await })
     }

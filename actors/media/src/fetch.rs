@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use jtav_pipeline::{ContentHash, FetchRequest, FetchedMedia, MediaFetcher};
+use jtav_pipeline::{ContentHash, FailPoint, FetchRequest, FetchedMedia, MediaFetcher, fail_point};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use jtav_telemetry::Metric;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -300,6 +300,7 @@ impl Inner {
                 Err(_) => return Err(Failure::last(AbsentReason::Timeout)),
             };
             let Some(chunk) = chunk else { break };
+            fail_point::hit(FailPoint::FetchMid, modality.as_str());
             jtav_telemetry::global().add(Metric::MediaBytes, &[modality.as_str()], chunk.len() as f64);
             if bytes.len() + chunk.len() > cap as usize {
                 return Err(Failure::last(AbsentReason::TooLarge));

@@ -4,7 +4,7 @@ use std::io;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use futures::future::BoxFuture;
-use jtav_pipeline::{Decoded, FetchedMedia, MediaDecoder, Stage, StageError};
+use jtav_pipeline::{Decoded, FailPoint, FetchedMedia, MediaDecoder, Stage, StageError, fail_point};
 use jtav_schemas::AbsentReason;
 use jtav_telemetry::Metric;
 use tokio::sync::oneshot;
@@ -72,6 +72,7 @@ fn work(queue: &Receiver<Job>, limits: &DecodeLimits) {
             continue;
         }
         let result = decode(&media.bytes, media.modality, media.media_type.as_deref(), limits);
+        fail_point::hit(FailPoint::DecodeAfter, media.modality.as_str());
         // The bytes' share of the budget goes back before anybody learns that the work is done.
         drop(media);
         // Whoever asked may have gone; nobody else wants the answer.

@@ -4,7 +4,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::TryFutureExt as _;
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
-use jtav_pipeline::{DeadLetterRequest, EraseRequest, PublishOutcome, PublishRequest, Stage, StageError, now_ms};
+use jtav_pipeline::{
+    DeadLetterRequest, EraseRequest, FailPoint, PublishOutcome, PublishRequest, Stage, StageError, fail_point, now_ms,
+};
 use jtav_schemas::{
     DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError,
 };
@@ -37,6 +39,7 @@ impl Publishing {
         let ready = prepare(&request, self.params.label_ttl)?;
         let post_id = ready.write.post_id.as_str();
         let store = &self.params.store;
+        fail_point::hit(FailPoint::PublisherBeforeStore, post_id);
         let applied = self.persist(started, sink::REDIS, || store.apply(&ready.write).map_err(store_failure)).await?;
         let mut records = (ready.write.sentiment_json.clone(), ready.embedding_json.clone());
         match applied {
@@ -56,6 +59,7 @@ impl Publishing {
             }
         }
         self.count(sink::REDIS, "ok");
+        fail_point::hit(FailPoint::PublisherAfterStore, post_id);
 
         let (sentiment, embedding) = records;
         let topics = &self.params.topics;
@@ -65,10 +69,15 @@ impl Publishing {
                 .header(RecordHeaders::MODEL_VERSION, ready.write.model_version.clone())
         };
         let (first, second) = futures::join!(
-            self.send(started, sink::SENTIMENT, record(&topics.sentiment, sentiment)),
+            async {
+                let sent = self.send(started, sink::SENTIMENT, record(&topics.sentiment, sentiment)).await;
+                fail_point::hit(FailPoint::PublisherMidProduce, post_id);
+                sent
+            },
             self.send(started, sink::EMBEDDINGS, record(&topics.embeddings, embedding)),
         );
         first.and(second)?;
+        fail_point::hit(FailPoint::PublisherAfterProduce, post_id);
 
         // A worker that has lost the partition may still be here while its new owner erases. Whoever looks after its
         // own records are acknowledged sees the marker, or its records lie before the eraser's null values.
@@ -85,6 +94,7 @@ impl Publishing {
         let erase = || self.params.store.erase(&post_id, revision, self.params.erased_ttl).map_err(store_failure);
         let erased_keys = self.persist(started, sink::REDIS, erase).await?;
         self.count(sink::REDIS, "ok");
+        fail_point::hit(FailPoint::PublisherAfterErase, &post_id);
 
         let erasure = ErasureV1 { post_id: post_id.clone(), revision, erased_keys, erased_at_ms: now_ms() };
         let receipt = OutboundRecord::keyed(&self.params.topics.erasures, post_id.clone(), json(&erasure)?);
@@ -104,6 +114,7 @@ impl Publishing {
             .await;
         match sent {
             Ok(()) => {
+                fail_point::hit(FailPoint::PublisherAfterDeadLetter, "");
                 self.telemetry.inc(Metric::DeadLetters, &[request.stage.as_str(), request.reason.as_str()]);
                 Ok(())
             }

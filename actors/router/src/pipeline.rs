@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_pipeline::{
-    AttentionPart, Decoded, Encoded, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome, PublishRequest, Stage,
-    StageError, Stages,
+    AttentionPart, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome,
+    PublishRequest, Stage, StageError, Stages, fail_point,
 };
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
@@ -58,6 +58,7 @@ type Part = Result<Arc<Encoded>, AbsentReason>;
 /// Only failures that are not the post's own missing or broken parts: those degrade it. Cancellation safe: effects are
 /// idempotent, and the offset hangs on the guard that the caller holds.
 pub async fn label_post(post: &PostV1, context: &PostContext) -> Result<Labelled, StageError> {
+    fail_point::hit(FailPoint::RouterBeforeEncode, &post.id);
     let (text, audio, image) = futures::join!(
         encode_text(post, context),
         encode_medium(Modality::Audio, post.audio.as_ref(), context),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use jtav_delivery::{Outcome, SkipReason};
 use jtav_pipeline::{
-    Admitted, DeadLetterRequest, EraseRequest, ErrorClass, InboundRecord, Observer, PostEvent, PostReport,
-    PublishOutcome, Stage, StageError, Stages,
+    Admitted, DeadLetterRequest, EraseRequest, ErrorClass, FailPoint, InboundRecord, Observer, PostEvent, PostReport,
+    PublishOutcome, Stage, StageError, Stages, fail_point,
 };
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
 use jtav_telemetry::{Metric, global};
@@ -57,6 +57,7 @@ pub(crate) async fn run(post: Admitted, context: TaskContext) {
     };
     let outcome = verdict.outcome.unwrap_or(Outcome::Abandoned);
     count(outcome, &verdict, &record, received_at.elapsed());
+    fail_point::hit(FailPoint::RouterBeforeSettle, post_id.as_deref().unwrap_or_default());
     context.observer.settled(PostReport {
         record,
         post_id,

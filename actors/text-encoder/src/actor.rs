@@ -1,7 +1,7 @@
 use actix::{Actor, Context, Handler, ResponseFuture};
 use jtav_inference::{BoxedBackend, InferenceHandle};
 use jtav_pipeline::messages::EncodeText;
-use jtav_pipeline::{Encoded, StageError};
+use jtav_pipeline::{Encoded, FailPoint, StageError, fail_point};
 use jtav_schemas::TextPart;
 
 /// What the device threads take and give.
@@ -27,6 +27,7 @@ impl Handler<EncodeText> for TextEncoderActor {
     type Result = ResponseFuture<Result<Option<Encoded>, StageError>>;
 
     fn handle(&mut self, EncodeText(texts): EncodeText, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::TextEncoderHandle, "");
         let answer = self.handle.submit(texts);
         Box::pin(async move { answer.await? })
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use jtav_pipeline::{Stage, StageError};
+use jtav_pipeline::{FailPoint, Stage, StageError, fail_point};
 use jtav_schemas::DeadLetterReason;
 use jtav_telemetry::{Metric, global};
 use tokio::sync::oneshot;
@@ -219,8 +219,11 @@ impl<B: Backend> Worker<B> {
             return self.answer_all(items.len(), replies, "device failed earlier");
         }
         let started = Instant::now();
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| backend.forward(items)))
-            .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
+        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            fail_point::hit(FailPoint::EncoderMidBatch, self.params.model);
+            backend.forward(items)
+        }))
+        .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
         global().observe(Metric::EncoderForwardSeconds, &[self.params.model], started.elapsed().as_secs_f64());
         match result {
             Ok(outputs) if outputs.len() == items.len() => {

@@ -5,6 +5,7 @@
 
 mod encoded;
 mod error;
+pub mod fail_point;
 mod media;
 pub mod messages;
 mod observer;
@@ -14,6 +15,7 @@ mod traits;
 
 pub use encoded::{AttentionPart, Embedding, Encoded, FuseRequest, Fused};
 pub use error::{ErrorClass, StageError};
+pub use fail_point::FailPoint;
 pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, RgbImage};
 pub use observer::{NoObserver, Observer, PostReport};
 pub use post::{Admitted, InboundRecord, PostEvent, Rejection, SourcePosition};
@@ -25,5 +27,6 @@ pub use traits::{
 
 /// Milliseconds since 1970 by the system clock; 0 before it.
 pub fn now_ms() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64)
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_1970.map_or(0, |age| age.as_millis() as i64).saturating_add(fail_point::clock_skew_ms())
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use jtav_feed_processor::admin::Admin;
 use jtav_feed_processor::topology::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
-use jtav_pipeline::NoObserver;
+use jtav_pipeline::{NoObserver, fail_point};
 
 use crate::cli::{LogFormatArg, RunArgs};
 use crate::failure::coded;
@@ -21,6 +21,10 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
     let settings = Arc::new(loaded.settings.clone());
     setup::logs(log_format, Some(&settings), &settings.log.filter);
     super::config::check_passthrough(&settings)?;
+    let armed = fail_point::arm_from_environment().map_err(anyhow::Error::from).map_err(coded(exit::CONFIG))?;
+    if armed > 0 {
+        tracing::error!(armed, variable = fail_point::VARIABLE, "fail points are armed: this worker breaks on purpose");
+    }
     setup::in_system(async move {
         let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
         let store = setup::store(&settings)?;
