@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError as Native;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
-use crate::reader::{partition_watermarks, reader};
+use crate::reader::{partition_watermarks, partitions, reader};
 use crate::{ClientSettings, KafkaError, Record};
 
 /// A reader of every partition of one topic that keeps its place. No group, no commits.
@@ -25,7 +25,7 @@ impl TopicTail {
         let reader = reader(client)?;
         let mut list = TopicPartitionList::new();
         let mut next = BTreeMap::new();
-        for partition in partition_watermarks(&reader, topic, timeout)?.into_keys() {
+        for partition in partitions(&reader, topic, timeout)? {
             list.add_partition_offset(topic, partition, Offset::Beginning)
                 .map_err(|error| KafkaError::broker("assign", error))?;
             next.insert(partition, 0);
@@ -35,7 +35,8 @@ impl TopicTail {
     }
 
     /// Hands over every record that lies between the last call and the ends as they are at this one, in order within
-    /// each partition. Blocks; after an error the next call goes on where this one stood.
+    /// each partition. Blocks; after an error the next call goes on where this one stood. For topics whose last offset
+    /// holds a record: all but those written in transactions.
     pub fn catch_up(&mut self, timeout: Duration, mut take: impl FnMut(Record)) -> Result<(), KafkaError> {
         let deadline = Instant::now() + timeout;
         let ends: BTreeMap<i32, i64> = partition_watermarks(&self.reader, &self.topic, timeout)?
@@ -54,12 +55,8 @@ impl TopicTail {
                     self.next.insert(record.partition, record.offset + 1);
                     take(record);
                 }
-                // The last offsets of a compacted or transactional log may hold no record at all.
-                Some(Err(Native::PartitionEOF(partition))) => {
-                    let end = ends.get(&partition).copied().unwrap_or(0);
-                    let next = self.next.entry(partition).or_insert(0);
-                    *next = end.max(*next);
-                }
+                // It tells of an end that may have moved since, and does not say where it was.
+                Some(Err(Native::PartitionEOF(_))) => {}
                 Some(Err(error)) => {
                     let error = KafkaError::broker("follow topic", error);
                     if !error.is_retryable() {

@@ -115,6 +115,7 @@ max_in_flight_posts = {MAX_IN_FLIGHT}
 post_deadline_ms = 15000
 [media]
 allow = ["{media}"]
+connect_timeout_ms = 1000
 total_timeout_ms = 1500
 attempts = 2
 [model]
@@ -145,8 +146,12 @@ shutdown_timeout_ms = 15000
     pub async fn recovered(&mut self) -> Result<()> {
         let started = Instant::now();
         while !self.watch.all_recovered() {
-            if started.elapsed() > SETTLE {
-                bail!("what was produced before the fault's end is not committed after {SETTLE:?}:\n{}", self.logs());
+            if started.elapsed() > SETTLE || self.watch.has_ended() {
+                let trouble = self.watch.trouble();
+                bail!(
+                    "what was there at the fault's end is not committed after {SETTLE:?} ({trouble}):\n{}",
+                    self.logs()
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -287,7 +292,7 @@ async fn drain(stage: &mut Stage<'_>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (slot, worker) in stage.slots.iter_mut().enumerate() {
         let Some(worker) = worker else { continue };
-        let gap = worker.metric("jtav_conservation_gap")?;
+        let gap = settled_gap(worker).await?;
         if gap != Some(0.0) {
             findings.push(Finding { harm: Harm::Lost, text: format!("worker {slot}: conservation gap {gap:?}") });
         }
@@ -297,6 +302,19 @@ async fn drain(stage: &mut Stage<'_>) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+/// The conservation gap once it has come to rest: it is exported once a second, and between the settlement of a post and
+/// the return of its permit it shows -1.
+async fn settled_gap(worker: &Worker) -> Result<Option<f64>> {
+    let started = Instant::now();
+    loop {
+        let gap = worker.metric("jtav_conservation_gap")?;
+        if gap == Some(0.0) || started.elapsed() > Duration::from_secs(5) {
+            return Ok(gap);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 struct Reckoned {

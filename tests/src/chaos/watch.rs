@@ -16,7 +16,10 @@ use jtav_testkit::{Finding, Harm, Progress};
 const PACE: Duration = Duration::from_millis(300);
 
 /// Longest wait for a broker that may be away.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same for the last look, when everything is there.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Resident memory that no worker may exceed, the networks replaced by stubs (S6; design 5 has 1.5 GiB with them).
 pub const RESIDENT_CEILING_BYTES: u64 = 1 << 30;
@@ -71,6 +74,8 @@ struct Shared {
     marks: Mutex<Vec<Mark>>,
     /// Process ids of the workers.
     workers: Mutex<Vec<u32>>,
+    /// Why the last look was not complete.
+    trouble: Mutex<String>,
 }
 
 /// A thread that looks on.
@@ -85,9 +90,13 @@ impl Watch {
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Handle::current();
         let seen_by = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("watch".to_owned())
-            .spawn(move || Looking::new(client, names, store, runtime)?.run(&seen_by))?;
+        let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+            let seen = Looking::new(client, names, store, runtime).and_then(|looking| looking.run(&seen_by));
+            if let Err(error) = &seen {
+                *lock(&seen_by.trouble) = format!("{error:#}");
+            }
+            seen
+        })?;
         Ok(Self { shared, thread })
     }
 
@@ -99,6 +108,17 @@ impl Watch {
     /// Whether no fault is felt any more.
     pub fn all_recovered(&self) -> bool {
         lock(&self.shared.marks).is_empty()
+    }
+
+    /// Whether it has ended, which it should not before it is told.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// What keeps the watch from seeing, for a person.
+    pub fn trouble(&self) -> String {
+        let ended = if self.has_ended() { "the watch has ended; " } else { "" };
+        format!("{ended}{}", lock(&self.shared.trouble))
     }
 
     /// These processes are the workers from now on.
@@ -142,7 +162,8 @@ impl Looking {
     fn run(mut self, shared: &Shared) -> Result<Seen> {
         loop {
             let is_last = shared.ended.load(Ordering::Relaxed);
-            let looked = self.look(shared);
+            let looked = self.look(shared, if is_last { LAST_PATIENCE } else { PATIENCE });
+            *lock(&shared.trouble) = looked.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
             if looked.is_ok() {
                 self.seen.looks += 1;
             }
@@ -157,16 +178,16 @@ impl Looking {
     }
 
     /// One look; fails while broker or store are away.
-    fn look(&mut self, shared: &Shared) -> Result<()> {
-        let committed = group_positions(&self.client, &self.names.group, &self.names.input, PATIENCE)?;
+    fn look(&mut self, shared: &Shared, patience: Duration) -> Result<()> {
+        let committed = group_positions(&self.client, &self.names.group, &self.names.input, patience)?;
         self.settle_marks(shared, &committed)?;
         // After the positions: what they stand on is visible by now.
         let progress = &mut self.progress;
         let [input, sentiment, dead_letters, erasures] = &mut self.tails;
-        input.catch_up(PATIENCE, |record| progress.input(&record))?;
-        sentiment.catch_up(PATIENCE, |record| progress.sentiment(&record))?;
-        dead_letters.catch_up(PATIENCE, |record| progress.dead_letter(&record))?;
-        erasures.catch_up(PATIENCE, |record| progress.erasure(&record))?;
+        input.catch_up(patience, |record| progress.input(&record))?;
+        sentiment.catch_up(patience, |record| progress.sentiment(&record))?;
+        dead_letters.catch_up(patience, |record| progress.dead_letter(&record))?;
+        erasures.catch_up(patience, |record| progress.erasure(&record))?;
         let findings = self.runtime.block_on(self.progress.check(&committed, &*self.store))?;
         self.seen.findings.extend(findings);
         Ok(())
