@@ -26,7 +26,8 @@ mod settings;
 
 pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
 pub use consumer::{
-    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, StartOffset, Wake,
+    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, PositionToCommit,
+    StartOffset, Wake,
 };
 pub use error::{Fault, KafkaError};
 pub use in_process::{InProcessCluster, InjectedError, Request};
