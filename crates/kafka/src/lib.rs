@@ -23,6 +23,7 @@ mod reader;
 mod record;
 mod scan;
 mod settings;
+mod tail;
 
 pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
 pub use consumer::{
@@ -38,3 +39,4 @@ pub use reader::{group_positions, read_all, watermarks};
 pub use record::{OutboundRecord, Record};
 pub use scan::{PartitionRange, TopicScan, partition_ranges};
 pub use settings::{AssignmentStrategy, ClientSettings, ConsumerSettings};
+pub use tail::TopicTail;

@@ -12,14 +12,15 @@ use jtav_delivery::PostPermits;
 use jtav_fusion::FusionActor;
 use jtav_image_encoder::ImageEncoderActor;
 use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings};
-use jtav_kafka::{ClientSettings, ConsumerSettings, Producer, ProducerSettings};
+use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
 };
 use jtav_pipeline::{MediaDecoder, MediaFetcher, Observer, Publisher, RouterIntake, Stages};
 use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, RetryPolicy};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
-use jtav_settings::Settings;
+use jtav_settings::{AssignmentStrategy as Strategy, Settings};
+
 use jtav_store::Store;
 use jtav_telemetry::Conservation;
 use jtav_text_encoder::TextEncoderActor;
@@ -265,6 +266,11 @@ fn start_ingest(params: &PipelineParams, lanes: RouterLanes) -> anyhow::Result<I
         topic: kafka.input_topic.clone(),
         group_id: kafka.group_id.clone(),
         instance_id: kafka.group_instance_id.clone(),
+        assignment: match kafka.assignment_strategy {
+            Strategy::CooperativeSticky => AssignmentStrategy::CooperativeSticky,
+            Strategy::Range => AssignmentStrategy::Range,
+            Strategy::RoundRobin => AssignmentStrategy::RoundRobin,
+        },
         session_timeout_ms: ingest.session_timeout_ms as u32,
         heartbeat_interval_ms: (ingest.session_timeout_ms as u32 / 3).min(3_000),
         max_poll_interval_ms: ingest.max_poll_interval_ms as u32,
