@@ -123,6 +123,8 @@ catalogue! {
         "Generation of the running pipeline; rises with every restart.";
     PipelineRestarts => "jtav_pipeline_restarts_total", Kind::Counter, ["reason"],
         "One-for-all restarts of the pipeline.";
+    PipelineRecoverySeconds => "jtav_pipeline_recovery_seconds", Kind::Histogram(SECONDS), [],
+        "Time from the failure of a part of the pipeline to the first post that is let in again.";
     DrainSeconds => "jtav_drain_duration_seconds", Kind::Histogram(SECONDS), ["cause"],
         "Time to settle what was in flight: revoke, shutdown.";
     ModelInfo => "jtav_model_info", Kind::Gauge, ["version", "device"],
