@@ -27,7 +27,8 @@ mod tail;
 
 pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
 pub use consumer::{
-    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, StartOffset, Wake,
+    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, PositionToCommit,
+    StartOffset, Wake,
 };
 pub use error::{Fault, KafkaError};
 pub use in_process::{InProcessCluster, InjectedError, Request};
