@@ -79,6 +79,14 @@ load-test: setup-test ## open-loop load on a real broker and store; the result i
 	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
 	@"$(TARGET)/release/jtav-load-tests" $(ARGS)
 
+SEEDS ?= 8
+HISTORIES ?= 100000
+.PHONY: chaos
+chaos: setup-test ## SEEDS=n: the fault matrix on a real broker and store, after HISTORIES=n random histories of the ledger
+	@JTAV_LEDGER_HISTORIES=$(HISTORIES) cargo test --release --workspace --lib -- the_ledger_keeps >&2
+	@cargo build --release --workspace --bin jtav --bin jtav-chaos >&2
+	@"$(TARGET)/release/jtav-chaos" --seeds $(SEEDS) $(ARGS)
+
 .PHONY: train
 train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set
 	@cargo build --release --workspace --bin jtav >&2

@@ -159,8 +159,13 @@ fn pick(deliveries: &[DeliveryTag], index: usize) -> Option<DeliveryTag> {
     (!deliveries.is_empty()).then(|| deliveries[index % deliveries.len()])
 }
 
+/// `JTAV_LEDGER_HISTORIES`: `make chaos` runs 100,000 and more.
+fn histories() -> u32 {
+    std::env::var("JTAV_LEDGER_HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(2_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(histories()))]
 
     #[test]
     fn the_ledger_keeps_its_seven_invariants_over_random_histories(

@@ -20,6 +20,7 @@ pub use parts::Parts;
 pub use report::{Report, Row, RunResult};
 
 use anyhow::Result;
+use jtav_pipeline::FailPoint;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Plan {
     pub runs: Vec<(Fault, u64)>,
     /// Posts a second.
     pub posts_per_second: u32,
+    /// Where the workers of [`Fault::Kills`] are killed.
+    pub kill_points: Vec<FailPoint>,
 }
 
 impl Plan {
@@ -37,7 +40,12 @@ impl Plan {
             let runs = if matches!(fault, Fault::Kills) { seeds } else { seeds.div_ceil(4) };
             (0..runs).map(|seed| (*fault, seed))
         });
-        Self { runs: runs.collect(), posts_per_second: 150 }
+        Self { runs: runs.collect(), posts_per_second: 150, kill_points: kills::points() }
+    }
+
+    /// One short run of a fault; workers are killed at the twelve points between taking a record and committing it.
+    pub fn slice(fault: Fault, seed: u64) -> Self {
+        Self { runs: vec![(fault, seed)], posts_per_second: 150, kill_points: kills::TWELVE_POINTS.to_vec() }
     }
 }
 
@@ -58,7 +66,7 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(&Fault, u64, Option<&RunResul
             _ => Parts::start(broker).await?,
         };
         let mut at_hand = at_hand;
-        let result = stage::run_one(&mut at_hand, *fault, *seed, number, plan.posts_per_second).await?;
+        let result = stage::run_one(&mut at_hand, *fault, *seed, number, plan).await?;
         tell(fault, *seed, Some(&result));
         report.add(*fault, result);
         parts = Some(at_hand);

@@ -14,7 +14,7 @@ use super::feed::{FeedParams, RunningFeed, poison_reason};
 use super::parts::Parts;
 use super::report::RunResult;
 use super::watch::{Names, Watch};
-use super::{inject, kills};
+use super::{Plan, inject, kills};
 
 pub const PARTITIONS: i32 = 6;
 /// Workers of a run.
@@ -165,13 +165,7 @@ shutdown_timeout_ms = 15000
 }
 
 /// One fault on topics, group and database of its own.
-pub async fn run_one(
-    parts: &mut Parts,
-    fault: Fault,
-    seed: u64,
-    number: usize,
-    posts_per_second: u32,
-) -> Result<RunResult> {
+pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, plan: &Plan) -> Result<RunResult> {
     let started = Instant::now();
     let names = Names::of(number);
     let database = (number % 16) as u8;
@@ -184,7 +178,7 @@ pub async fn run_one(
     let params = FeedParams {
         topic: names.input.clone(),
         seed,
-        posts_per_second,
+        posts_per_second: plan.posts_per_second,
         media_base_url: parts.media.base_url(),
         forbidden_url: format!("http://{}/secret.jpg", parts.canary.address()),
         bad_media_percent: if fault == Fault::MediaHosts { 20 } else { 1 },
@@ -210,7 +204,7 @@ pub async fn run_one(
     // Something must be under way before the fault, or it has nothing to hit.
     wait_for_labels(&client, &names, 100).await?;
     let hit = match fault {
-        Fault::Kills => kills::kill_at_every_point(&mut stage).await,
+        Fault::Kills => kills::kill_at(&mut stage, &plan.kill_points).await,
         fault => inject::inject(&mut stage, fault).await,
     };
     hit.with_context(|| format!("{} with seed {seed}", fault.as_str()))?;
@@ -230,7 +224,7 @@ pub async fn run_one(
     let reckoned = reckon(&client, &names, &*store, &mut findings).await?;
     ensure!(reckoned.records >= fed.acknowledged, "the broker acknowledged more records than its log has");
     if fault == Fault::Kills && fault.broker() == Broker::Real {
-        let bound = kills::duplicates_bound(kills, posts_per_second);
+        let bound = kills::duplicates_bound(kills, plan.posts_per_second);
         if reckoned.repeated as u64 > bound {
             let text = format!("{} repeated records after {kills} kills, the bound is {bound}", reckoned.repeated);
             findings.push(Finding { harm: Harm::Wrong, text });
@@ -254,11 +248,12 @@ pub async fn run_one(
 async fn wait_for_labels(client: &ClientSettings, names: &Names, least: i64) -> Result<()> {
     let started = Instant::now();
     loop {
-        let marks = watermarks(client, &names.sentiment, PATIENCE)?;
-        if marks.values().map(|(_, high)| high).sum::<i64>() >= least {
+        // A topic that was made a moment ago may have no leader yet.
+        let marks = watermarks(client, &names.sentiment, PATIENCE);
+        if marks.as_ref().is_ok_and(|marks| marks.values().map(|(_, high)| high).sum::<i64>() >= least) {
             return Ok(());
         }
-        ensure!(started.elapsed() < PATIENCE, "no labels after {PATIENCE:?}");
+        ensure!(started.elapsed() < PATIENCE, "{least} labels are not there after {PATIENCE:?}: {marks:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
