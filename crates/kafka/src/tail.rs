@@ -14,6 +14,9 @@ use crate::{ClientSettings, KafkaError, Record};
 /// A reader of every partition of one topic that keeps its place. No group, no commits.
 pub struct TopicTail {
     reader: BaseConsumer<LogContext>,
+    /// Asks for the ends, on a connection of its own: a broker answers in order, and a fetch that finds nothing is answered
+    /// after half a second.
+    asker: BaseConsumer<LogContext>,
     topic: String,
     /// Next offset of each partition.
     next: BTreeMap<i32, i64>,
@@ -22,7 +25,7 @@ pub struct TopicTail {
 impl TopicTail {
     /// Stands at the beginning of a topic that is there. Blocks up to `timeout` for each request.
     pub fn new(client: &ClientSettings, topic: &str, timeout: Duration) -> Result<Self, KafkaError> {
-        let reader = reader(client)?;
+        let (reader, asker) = (reader(client)?, reader(client)?);
         let mut list = TopicPartitionList::new();
         let mut next = BTreeMap::new();
         for partition in partitions(&reader, topic, timeout)? {
@@ -31,7 +34,7 @@ impl TopicTail {
             next.insert(partition, 0);
         }
         reader.assign(&list).map_err(|error| KafkaError::broker("assign", error))?;
-        Ok(Self { reader, topic: topic.to_owned(), next })
+        Ok(Self { reader, asker, topic: topic.to_owned(), next })
     }
 
     /// Hands over every record that lies between the last call and the ends as they are at this one, in order within
@@ -39,7 +42,7 @@ impl TopicTail {
     /// holds a record: all but those written in transactions.
     pub fn catch_up(&mut self, timeout: Duration, mut take: impl FnMut(Record)) -> Result<(), KafkaError> {
         let deadline = Instant::now() + timeout;
-        let ends: BTreeMap<i32, i64> = partition_watermarks(&self.reader, &self.topic, timeout)?
+        let ends: BTreeMap<i32, i64> = partition_watermarks(&self.asker, &self.topic, timeout)?
             .into_iter()
             .map(|(partition, (_, high))| (partition, high))
             .collect();

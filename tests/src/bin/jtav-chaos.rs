@@ -19,7 +19,7 @@ use jtav_tests::chaos::{Fault, Plan, Report, RunResult, run};
 #[derive(Parser)]
 #[command(name = "jtav-chaos", after_help = EXAMPLES)]
 struct Arguments {
-    /// Seeds of the killed workers (each kills at every fail point once); other faults run once for four of them
+    /// Seeds of the killed workers (each kills at every fail point once); other faults run once for eight of them
     #[arg(long, default_value_t = 8, value_name = "N")]
     seeds: u64,
     /// Only these faults, by name
@@ -41,7 +41,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  make chaos SEEDS=8                                         the whole matrix, about three quarters of an hour
+  make chaos SEEDS=8                                         the whole matrix, about half an hour
   make chaos SEEDS=1 ARGS='--only kills'                     one worker killed at every fail point
   make chaos SEEDS=1 ARGS='--only redis-hang,kafka-kill --json'
 
@@ -118,6 +118,15 @@ fn tell(bar: &ProgressBar, fault: Fault, seed: u64, result: Option<&RunResult>) 
     }
 }
 
+/// The command that gives this report again.
+fn command(arguments: &Arguments) -> String {
+    let seeds = arguments.seeds;
+    if arguments.only.is_empty() {
+        return format!("make chaos SEEDS={seeds}");
+    }
+    format!("make chaos SEEDS={seeds} ARGS='--only {}'", arguments.only.join(","))
+}
+
 fn print(arguments: &Arguments, report: &Report) -> Result<()> {
     let markdown = report.markdown();
     let json = serde_json::to_string(&report.json())?;
@@ -128,7 +137,7 @@ fn print(arguments: &Arguments, report: &Report) -> Result<()> {
     }
     if let Some(folder) = &arguments.out {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        for (name, text) in [("chaos.md", &markdown), ("chaos.json", &json)] {
+        for (name, text) in [("chaos.md", report.document(&command(arguments))), ("chaos.json", format!("{json}\n"))] {
             let path = folder.join(name);
             std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }

@@ -34,10 +34,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The matrix: killed workers at every fail point `seeds` times, every other fault once for four of them.
+    /// The matrix: killed workers at every fail point `seeds` times, every other fault once for eight of them.
     pub fn matrix(seeds: u64, faults: &[Fault]) -> Self {
         let runs = faults.iter().flat_map(|fault| {
-            let runs = if matches!(fault, Fault::Kills) { seeds } else { seeds.div_ceil(4) };
+            let runs = if matches!(fault, Fault::Kills) { seeds } else { seeds.div_ceil(8) };
             (0..runs).map(|seed| (*fault, seed))
         });
         Self { runs: runs.collect(), posts_per_second: 150, kill_points: kills::points() }

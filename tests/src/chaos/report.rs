@@ -94,6 +94,22 @@ impl Row {
     }
 }
 
+const READING: &str = "\
+Each run is one fault on topics, group and database of its own: two `jtav run` processes with stub networks, 150 posts a
+second with edits in and out of order, tombstones, posts that come after their tombstone, poison, media at good and bad
+hosts and at a forbidden address. Rows down to `redis-reset` are on Apache Kafka and redis-server (append-only file, synced
+before every answer), the others on the in-process cluster with its injected errors and a real redis-server.
+
+*Lost*: a record without the outcome it must have, at the end, or at any of the looks while the run went on (a committed
+position above a record whose outcome nobody can see). *Shown twice*: to a reader who drops event ids that he has seen.
+*Repeated raw*: label records that repeat an event id. *Other*: a revision that goes back, a committed position that goes
+back, a store that contradicts the topic, a worker above its memory ceiling or with a wrong exit code, a visit to the
+forbidden address, a fail point that was not reached. *Recovered in*: from the end of the fault (for kills and churn, from
+each death or departure, while the next ones come) until everything that lay on the input topic by then was committed,
+to within a third of a second.
+
+";
+
 fn round(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }
@@ -156,6 +172,32 @@ impl Report {
                 row.harm(Harm::Resurrected),
                 row.harm(Harm::Wrong),
             );
+        }
+        text
+    }
+
+    /// The table with what is needed to read it, for `docs/results/`.
+    pub fn document(&self, command: &str) -> String {
+        let json = self.json();
+        let total = |name: &str| json[name].as_u64().unwrap_or(0);
+        let mut text = String::from("# Broken on purpose\n\n");
+        _ = writeln!(
+            text,
+            "`{command}`: {} kills, {} rebalances, {} records; lost {}, shown twice {}, back from erasure {}, other \
+             findings {}; repeated raw {}.\n",
+            total("kills"),
+            total("rebalances"),
+            total("records"),
+            total("lost"),
+            total("duplicates_visible"),
+            total("resurrections"),
+            total("other_findings"),
+            total("duplicates_raw"),
+        );
+        text.push_str(READING);
+        text.push_str(&self.markdown());
+        for finding in self.findings() {
+            _ = writeln!(text, "\n- {finding}");
         }
         text
     }
