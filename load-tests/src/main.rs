@@ -53,6 +53,8 @@ enum Command {
     Run(RunArguments),
     /// Run for long at 80 % of the capacity, with faults, and see whether anything grows, is lost or shows twice
     Soak(SoakArguments),
+    /// Measure what one dead media host costs posts with media on other hosts
+    Isolation(IsolationArguments),
     /// Name the scenarios
     List,
 }
@@ -130,10 +132,32 @@ struct SoakArguments {
     json: bool,
 }
 
+/// A tenth of the posts have an image on a host that takes connections and never answers. The throughput is held against
+/// that of the same posts with an image that is not there, in blocks in the order A B A B A.
+#[derive(clap::Args)]
+struct IsolationArguments {
+    /// Seconds of a block; there are five
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    block_seconds: f64,
+    /// Switch the worker's circuit breaker off, to see what it is worth
+    #[arg(long)]
+    without_circuit_breaker: bool,
+    /// Stubs instead of the bundled networks
+    #[arg(long)]
+    stub: bool,
+    /// The worker's program [default: jtav beside this program]
+    #[arg(long, value_name = "FILE")]
+    worker: Option<PathBuf>,
+    /// Where the result goes [default: docs/results]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run_scenario(arguments),
         Command::Soak(arguments) => run_soak(arguments),
+        Command::Isolation(arguments) => run_isolation(arguments),
         Command::List => list().map(|()| true),
     };
     match result {
@@ -199,6 +223,8 @@ fn run_soak(arguments: SoakArguments) -> Result<bool> {
         outage_every: (every > 0.0).then(|| Duration::try_from_secs_f64(every)).transpose()?,
         kill_every: arguments.kill_every,
         stub: arguments.stub,
+        circuit_breaker: true,
+        small_cache: true,
         worker: arguments.worker,
         root: root.clone(),
     };
@@ -216,6 +242,32 @@ fn run_soak(arguments: SoakArguments) -> Result<bool> {
         eprintln!("kept: {}", path.strip_prefix(&root).unwrap_or(&path).display());
     }
     Ok(report.problems.is_empty())
+}
+
+/// Whether nothing was lost.
+fn run_isolation(arguments: IsolationArguments) -> Result<bool> {
+    let root = local::repository_root()?;
+    let options = soak::Options {
+        minutes: 0.0,
+        warm_up_minutes: 0.0,
+        capacity_seconds: 0.0,
+        rate: None,
+        load: 1.0,
+        fault_share: soak::isolation::SHARE,
+        outage_every: None,
+        kill_every: 0,
+        stub: arguments.stub,
+        circuit_breaker: !arguments.without_circuit_breaker,
+        small_cache: false,
+        worker: arguments.worker,
+        root: root.clone(),
+    };
+    let report = block_on(soak::isolation::run(&options, arguments.block_seconds))?;
+    println!("{}", report.markdown());
+    for path in report.write(&arguments.out.unwrap_or_else(|| root.join("docs/results")))? {
+        eprintln!("kept: {}", path.strip_prefix(&root).unwrap_or(&path).display());
+    }
+    Ok(report.lost == 0)
 }
 
 fn block_on<T>(run: impl Future<Output = Result<T>>) -> Result<T> {

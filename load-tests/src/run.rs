@@ -371,7 +371,6 @@ mod tests {
         )
         .unwrap();
         let (admin, media) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
-        let hosts: &[SocketAddr] = if options.scenario.posts == Posts::All { &[media.address()] } else { &[] };
         let settings = worker_settings(&scenario.worker, "b:9", "redis+unix:///s", &Topics::new("r"), admin, &[media]);
         assert_eq!(settings["kafka"]["brokers"].as_str(), Some("b:9"));
         assert_eq!(settings["kafka"]["client_id"].as_str(), Some("c"));

@@ -3,6 +3,7 @@
 mod bad_host;
 mod book;
 mod feed;
+pub mod isolation;
 mod outage;
 mod reader;
 mod report;
@@ -46,8 +47,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(60);
 /// No outage begins in the last seconds of a soak.
 const QUIET_END: Duration = Duration::from_secs(20);
-/// Bytes of the worker's cache of encodings: about half of the sample feed's, so that it hits, misses and evicts all along.
-const CACHE_BYTES: i64 = 200_000;
+/// Bytes of the worker's cache of encodings: about half of the sample feed's, so that it hits, misses and evicts all along
+/// and the networks work for every other post.
+const CACHE_BYTES: i64 = 32_000;
 /// Differences between store and topics that are listed.
 const LISTED: usize = 20;
 
@@ -80,10 +82,21 @@ pub struct Options {
     pub kill_every: usize,
     /// Stubs instead of the bundled networks.
     pub stub: bool,
+    /// Whether the worker may close its eyes to a dead media host.
+    pub circuit_breaker: bool,
+    /// Whether the cache of encodings is too small for the feed, so that the networks work.
+    pub small_cache: bool,
     /// The worker's program.
     pub worker: Option<PathBuf>,
     /// The repository.
     pub root: PathBuf,
+}
+
+impl Options {
+    /// For reports.
+    fn model_name(&self) -> &'static str {
+        if self.stub { "stub" } else { "models/jtav-modern" }
+    }
 }
 
 /// Everything, started. Fields are dropped in this order: the worker before what it depends on.
@@ -128,7 +141,7 @@ impl Rig {
         let admin = local::free_address()?;
         let config = folder.path().join("worker.toml");
         let hosts = [media.address(), bad_hosts[0].address(), bad_hosts[1].address()];
-        let settings = worker_settings(&own_settings(options.stub), &brokers, &redis_url, &topics, admin, &hosts);
+        let settings = worker_settings(&own_settings(options), &brokers, &redis_url, &topics, admin, &hosts);
         std::fs::write(&config, toml::to_string(&settings)?)?;
         let worker = local::start_worker(&program, &options.root, &config, admin, folder.path())?;
 
@@ -168,8 +181,8 @@ impl Rig {
         })
     }
 
-    /// Keeps a fixed number of posts under way and counts outcomes.
-    async fn capacity(&mut self, seconds: f64) -> Result<Capacity> {
+    /// Keeps a fixed number of posts under way and counts outcomes, but for those of the first part.
+    async fn closed_loop(&mut self, seconds: f64, uncounted_share: f64, what: &str) -> Result<Capacity> {
         let begin = Instant::now();
         let mut sending = FuturesUnordered::new();
         let (mut counted_from, mut progress) = (None, Progress::default());
@@ -184,13 +197,13 @@ impl Rig {
                 sent.context("the feed could not be produced")?;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
-            if counted_from.is_none() && begin.elapsed().as_secs_f64() > seconds * UNCOUNTED {
+            if counted_from.is_none() && begin.elapsed().as_secs_f64() >= seconds * uncounted_share {
                 counted_from = Some((Instant::now(), lock(&self.book).settlements()));
             }
             if progress.is_due() {
                 self.worker.check()?;
                 let left = seconds - begin.elapsed().as_secs_f64();
-                progress.show(&format!("measuring the capacity: {left:.0} s left, {}", self.state()));
+                progress.show(&format!("{what}: {left:.0} s left, {}", self.state()));
             }
         }
         let (since, before) = counted_from.context("the capacity's measurement is too short")?;
@@ -442,11 +455,16 @@ fn sound_url(pack: &Pack, media: &MediaServer) -> Result<String> {
 }
 
 /// What differs from the worker's defaults.
-fn own_settings(stub: bool) -> toml::Table {
+fn own_settings(options: &Options) -> toml::Table {
     let mut settings = toml::Table::new();
     let section = |key: &str, value: toml::Value| toml::Value::Table(toml::Table::from_iter([(key.to_owned(), value)]));
-    settings.insert("cache".to_owned(), section("max_bytes", CACHE_BYTES.into()));
-    if stub {
+    if options.small_cache {
+        settings.insert("cache".to_owned(), section("max_bytes", CACHE_BYTES.into()));
+    }
+    if !options.circuit_breaker {
+        settings.insert("media".to_owned(), section("circuit_failures", 0.into()));
+    }
+    if options.stub {
         settings.insert("model".to_owned(), section("stub", true.into()));
     }
     settings
@@ -458,7 +476,7 @@ pub async fn run(options: &Options) -> Result<SoakReport> {
     let date = process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?;
     let commit = crate::report::commit(&options.root);
     let mut rig = Rig::start(options).await?;
-    let capacity = rig.capacity(options.capacity_seconds).await?;
+    let capacity = rig.closed_loop(options.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
     if rig.drain().await?.is_none() {
         bail!(
             "the worker did not come to rest after its capacity was measured: {}; the end of its log:\n{}",
@@ -490,8 +508,9 @@ pub async fn run(options: &Options) -> Result<SoakReport> {
         date,
         commit,
         machine,
-        model: if options.stub { "stub" } else { "models/jtav-modern" }.to_owned(),
+        model: options.model_name().to_owned(),
         minutes: options.minutes,
+        soak_from_seconds: soak_from,
         warm_up_seconds,
         capacity,
         posts_per_second: rate,

@@ -64,12 +64,14 @@ fn draw(area: &Area, panel: &TimelinePanel, (from, to): (f64, f64), marks: &[f64
     let (low, high) = range(points_of(panel).map(|point| point.1));
     let low = if panel.from_zero { low.min(0.0) } else { low };
     let room = ((high - low) * 0.08).max(0.5);
+    // Above the lines, so that the legend hides nothing.
+    let top = high + 5.0 * room;
     let bottom = if panel.from_zero { low } else { low - room };
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .x_label_area_size(36)
         .y_label_area_size(78)
-        .build_cartesian_2d(from..to, bottom..high + room)?;
+        .build_cartesian_2d(from..to, bottom..top)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE.mix(0.0))
@@ -83,7 +85,7 @@ fn draw(area: &Area, panel: &TimelinePanel, (from, to): (f64, f64), marks: &[f64
         .axis_desc_style(text(15))
         .draw()?;
     for minutes in marks.iter().copied().filter(|minutes| (from..=to).contains(minutes)) {
-        let line = [(minutes, bottom), (minutes, high + room)];
+        let line = [(minutes, bottom), (minutes, top)];
         chart.draw_series(LineSeries::new(line, INK.mix(0.25).stroke_width(1)))?;
     }
     for (series, ink) in panel.series.iter().zip(INKS).filter(|(series, _)| !series.points.is_empty()) {

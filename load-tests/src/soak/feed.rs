@@ -87,6 +87,7 @@ pub struct SoakFeed {
     made: u64,
     seed: u64,
     recent: VecDeque<PostV1>,
+    only: Option<PostFault>,
     faults: BTreeMap<PostFault, u64>,
 }
 
@@ -94,8 +95,13 @@ impl SoakFeed {
     /// From at least one post, with a share of faults from 0 to 1.
     pub fn new(topic: &str, templates: Vec<PostV1>, media: MediaAddresses, fault_share: f64) -> Self {
         let fault_every = if fault_share > 0.0 { (1.0 / fault_share).round().max(1.0) as u64 } else { 0 };
-        let (topic, recent) = (topic.to_owned(), VecDeque::new());
-        Self { topic, templates, media, fault_every, made: 0, seed: 4, recent, faults: BTreeMap::new() }
+        let (topic, recent, only) = (topic.to_owned(), VecDeque::new(), None);
+        Self { topic, templates, media, fault_every, made: 0, seed: 4, recent, only, faults: BTreeMap::new() }
+    }
+
+    /// From now on every faulty post has this fault.
+    pub fn always(&mut self, fault: PostFault) {
+        self.only = Some(fault);
     }
 
     /// Records made with each fault.
@@ -116,7 +122,8 @@ impl SoakFeed {
             self.remember(&post);
             return self.labelled(post);
         }
-        let fault = PostFault::ALL[((number / self.fault_every) % PostFault::ALL.len() as u64) as usize];
+        let in_turn = PostFault::ALL[((number / self.fault_every) % PostFault::ALL.len() as u64) as usize];
+        let fault = self.only.unwrap_or(in_turn);
         *self.faults.entry(fault).or_default() += 1;
         self.faulty(fault, post, drawn)
     }

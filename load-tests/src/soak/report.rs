@@ -91,6 +91,8 @@ pub struct SoakReport {
     pub model: String,
     /// Length of the soak.
     pub minutes: f64,
+    /// The soak began at this second; before, the capacity was measured.
+    pub soak_from_seconds: f64,
     /// Samples from this second on count for the slopes.
     pub warm_up_seconds: f64,
     /// What was measured before, in the same minute-long way.
@@ -277,7 +279,10 @@ impl SoakReport {
             name: name.to_owned(),
             points: series.points(column).into_iter().map(|(seconds, value)| (seconds / 60.0, value)).collect(),
         };
-        let mut memory = vec![line("resident memory", &series.resident_mb)];
+        // While networks are loaded it grows by hundreds of MB, beside which a leak could not be seen.
+        let mut resident = line("resident memory", &series.resident_mb);
+        resident.points.retain(|(minutes, _)| minutes * 60.0 >= self.soak_from_seconds);
+        let mut memory = vec![resident];
         if let (Some(slope), Some(last)) = (&self.growth.resident_mb, series.seconds.last()) {
             let ends = [self.warm_up_seconds, *last];
             memory.push(TimelineSeries {
@@ -375,6 +380,7 @@ mod tests {
             machine: crate::process::machine(),
             model: "stub".to_owned(),
             minutes: 5.0,
+            soak_from_seconds: 0.0,
             warm_up_seconds: 0.0,
             capacity: Capacity { posts_per_second: 10.0, seconds: 45.0, open_posts: 128 },
             posts_per_second: 8.0,
