@@ -87,6 +87,13 @@ chaos: setup-test ## SEEDS=n: the fault matrix on a real broker and store, after
 	@cargo build --release --workspace --bin jtav --bin jtav-chaos >&2
 	@"$(TARGET)/release/jtav-chaos" --seeds $(SEEDS) $(ARGS)
 
+.PHONY: soak
+# Without the minute in which the capacity is measured.
+MINUTES ?= 30
+soak: setup-test ## MINUTES=n (30) at 80 % of capacity with faults: memory, descriptors, lag as JSON and PNG
+	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
+	@"$(TARGET)/release/jtav-load-tests" soak --minutes $(MINUTES) $(ARGS)
+
 .PHONY: train
 train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set
 	@cargo build --release --workspace --bin jtav >&2

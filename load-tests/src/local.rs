@@ -37,6 +37,13 @@ impl Process {
         self.child.id()
     }
 
+    /// SIGKILL: as a crash. Returns when it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// An error with the end of its log if it has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
@@ -173,16 +180,22 @@ pub fn start_worker(program: &Path, root: &Path, config: &Path, admin: SocketAdd
 }
 
 fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let limit = Duration::from_secs(2);
-        let mut stream = TcpStream::connect_timeout(&admin, limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut status = [0u8; 12];
-        stream.read_exact(&mut status)?;
-        Ok(status.ends_with(b" 200"))
-    };
-    ask().unwrap_or(false)
+    get(admin, "/readyz").is_ok()
+}
+
+/// Body of a `GET` that is answered with 200.
+pub fn get(admin: SocketAddr, path: &str) -> Result<String> {
+    let limit = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&admin, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    // HTTP/1.0: the body ends with the connection and is never chunked.
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(status.contains(" 200"), "{path}: {status}");
+    Ok(body.to_owned())
 }
 
 /// An address on loopback that nobody uses now. Somebody may take it first; the worker then says so and the run ends.

@@ -28,10 +28,11 @@ fn parse_cpu_seconds(stat: &str) -> Option<f64> {
 pub fn peak_rss_mib(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    parse_kib(&status, "VmHWM:").map(|kib| kib / 1024.0).with_context(|| format!("{path} has no VmHWM"))
+    status_kib(&status, "VmHWM:").map(|kib| kib / 1024.0).with_context(|| format!("{path} has no VmHWM"))
 }
 
-fn parse_kib(text: &str, name: &str) -> Option<f64> {
+/// Value in KiB of a line such as `VmRSS:   1234 kB`.
+pub fn status_kib(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
@@ -56,7 +57,7 @@ pub fn machine() -> Machine {
     Machine {
         cpu: cpu.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned()),
         cores: cores(),
-        memory_gib: parse_kib(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0.0) / (1024.0 * 1024.0),
+        memory_gib: status_kib(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0.0) / (1024.0 * 1024.0),
         load_average_before: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
     }
 }

@@ -20,7 +20,7 @@ use crate::scenario::{CeilingKind, Posts, Scenario, ids, looped, records_of};
 use crate::sender::{SendReport, send_all};
 
 /// Partitions of every topic of a run.
-const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
 /// Header with the time a post was due, microseconds since 1970, in decimal digits.
 const DUE_HEADER: &str = "jtav-load-due-us";
 /// So long without a single new outcome, and what is open counts as lost.
@@ -49,18 +49,25 @@ pub struct Options {
     pub root: PathBuf,
 }
 
-struct Topics {
-    posts: String,
-    sentiment: String,
-    embeddings: String,
-    dead_letters: String,
-    erasures: String,
-    ceiling: String,
+/// Topics of a run.
+pub struct Topics {
+    /// Input.
+    pub posts: String,
+    /// Labels.
+    pub sentiment: String,
+    /// Vectors.
+    pub embeddings: String,
+    /// What was set aside.
+    pub dead_letters: String,
+    /// What was erased.
+    pub erasures: String,
+    /// For plain produce and consume.
+    pub ceiling: String,
 }
 
 impl Topics {
     /// Names of their own for each run, so that a shared broker's topics are left alone.
-    fn new(run: &str) -> Self {
+    pub fn new(run: &str) -> Self {
         let name = |topic: &str| format!("{run}-{topic}");
         Self {
             posts: name("posts"),
@@ -72,7 +79,8 @@ impl Topics {
         }
     }
 
-    fn specs(&self) -> Vec<TopicSpec> {
+    /// All of them.
+    pub fn specs(&self) -> Vec<TopicSpec> {
         [&self.posts, &self.sentiment, &self.embeddings, &self.dead_letters, &self.erasures, &self.ceiling]
             .into_iter()
             .map(|name| TopicSpec::new(name, PARTITIONS, 1))
@@ -137,7 +145,8 @@ impl Bench {
         eprintln!("starting the worker ...");
         let admin = local::free_address()?;
         let config = folder.path().join("worker.toml");
-        let settings = worker_settings(&options.scenario, &brokers, &redis_url, &topics, admin, media.address());
+        let hosts: &[SocketAddr] = if options.scenario.posts == Posts::All { &[media.address()] } else { &[] };
+        let settings = worker_settings(&options.scenario.worker, &brokers, &redis_url, &topics, admin, hosts);
         std::fs::write(&config, toml::to_string(&settings)?)?;
         let worker = local::start_worker(&program, &options.root, &config, admin, folder.path())?;
         Ok(Self {
@@ -254,16 +263,16 @@ fn model_path(scenario: &Scenario) -> &Path {
     Path::new(named.unwrap_or("models/jtav-modern"))
 }
 
-/// The scenario's settings, and over them those that point the worker at this run's broker and store.
-fn worker_settings(
-    scenario: &Scenario,
+/// The given settings, and over them those that point the worker at this run's broker, store and media hosts.
+pub fn worker_settings(
+    own: &toml::Table,
     brokers: &str,
     redis_url: &str,
     topics: &Topics,
     admin: SocketAddr,
-    media: SocketAddr,
+    media_hosts: &[SocketAddr],
 ) -> toml::Table {
-    let mut settings = scenario.worker.clone();
+    let mut settings = own.clone();
     let mut set = |section: &str, key: &str, value: toml::Value| {
         let section = settings.entry(section.to_owned()).or_insert_with(|| toml::Table::new().into());
         if let Some(section) = section.as_table_mut() {
@@ -279,8 +288,9 @@ fn worker_settings(
     set("kafka", "erasures_topic", topics.erasures.as_str().into());
     set("store", "url", redis_url.into());
     set("admin", "listen", admin.to_string().into());
-    if scenario.posts == Posts::All {
-        set("media", "allow", vec![media.to_string()].into());
+    if !media_hosts.is_empty() {
+        let hosts: Vec<String> = media_hosts.iter().map(SocketAddr::to_string).collect();
+        set("media", "allow", hosts.into());
     }
     settings
 }
@@ -361,7 +371,7 @@ mod tests {
         )
         .unwrap();
         let (admin, media) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
-        let settings = worker_settings(&scenario, "b:9", "redis+unix:///s", &Topics::new("r"), admin, media);
+        let settings = worker_settings(&scenario.worker, "b:9", "redis+unix:///s", &Topics::new("r"), admin, &[media]);
         assert_eq!(settings["kafka"]["brokers"].as_str(), Some("b:9"));
         assert_eq!(settings["kafka"]["client_id"].as_str(), Some("c"));
         assert_eq!(settings["kafka"]["input_topic"].as_str(), Some("r-posts"));

@@ -1,7 +1,7 @@
 //! URL to bytes, from hosts that are not trusted.
 //!
 //! ```text
-//! attempt (≤ 3) ─► hop (≤ 3 redirects) ─► policy ─► host slot ─► reservation ─► request ─► body ─► hashes
+//! attempt (≤ 3) ─► hop (≤ 3 redirects) ─► policy ─► host: circuit, slot ─► reservation ─► request ─► body ─► hashes
 //!       ▲             a body that outgrows its reservation goes through the oversize lane │
 //!       └────────────── 429, 5xx, broken connection: random wait, inside the deadline ────┘
 //! ```
@@ -15,23 +15,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use jtav_pipeline::{ContentHash, FailPoint, FetchRequest, FetchedMedia, MediaFetcher, fail_point};
+use jtav_pipeline::{ContentHash, FailPoint, FetchRequest, FetchedMedia, MediaFetcher, RetryPolicy, fail_point};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use jtav_telemetry::Metric;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use reqwest::{Client, Response};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::budget::{ByteBudget, Reservation};
-use crate::hosts::HostGates;
+use crate::circuit::{Answer, CircuitParams};
+use crate::failure::{Failure, Retry, broken, check_status};
+use crate::hosts::{HostGates, OnWire};
 use crate::params::{FetchLimits, FetchParams};
 use crate::policy::{AddressPolicy, Denied};
 use crate::resolver::{GuardedResolver, Lookup, SystemLookup};
 
 /// Below this, hashing is cheaper than handing it to another thread.
 const INLINE_HASH_BYTES: usize = 256 << 10;
+/// So many bytes of a body are a sign of life; a byte a second is none.
+const LIVELY_BYTES: usize = 16 << 10;
 
 /// Why a fetcher cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -62,38 +66,6 @@ struct Inner {
     clients: HashMap<u16, Client>,
     hosts: HostGates,
     budget: ByteBudget,
-}
-
-/// How one try failed.
-struct Failure {
-    reason: AbsentReason,
-    retry: Retry,
-}
-
-enum Retry {
-    /// The next try would fail the same way.
-    Never,
-    /// After a random wait.
-    Backoff,
-    /// When the host said.
-    After(Duration),
-}
-
-impl Failure {
-    fn last(reason: AbsentReason) -> Self {
-        Self { reason, retry: Retry::Never }
-    }
-
-    fn transient(reason: AbsentReason) -> Self {
-        Self { reason, retry: Retry::Backoff }
-    }
-}
-
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        tracing::debug!(%denied, "media address refused");
-        Self::last(AbsentReason::FetchDenied)
-    }
 }
 
 /// What one request came to.
@@ -134,7 +106,13 @@ impl Fetcher {
             let resolver = Arc::new(GuardedResolver { policy: policy.clone(), lookup: lookup.clone(), port });
             clients.insert(port, client(&limits, &params.user_agent, resolver)?);
         }
-        let hosts = HostGates::new(limits.max_per_host);
+        let hosts = HostGates::new(CircuitParams {
+            failures: limits.host_failures,
+            slots: limits.max_per_host,
+            stall: limits.host_stall,
+            rest: limits.host_rest,
+            max_rest: limits.max_host_rest,
+        });
         let budget = ByteBudget::new(limits.budget_bytes);
         Ok(Self(Arc::new(Inner { policy, limits, clients, hosts, budget })))
     }
@@ -192,7 +170,14 @@ impl Inner {
             return Err(AbsentReason::Unsupported);
         }
         let url = Url::parse(&request.media.url).map_err(|error| Failure::from(Denied::from(error)).reason)?;
-        let mut attempt = 1;
+        let started = Instant::now();
+        let policy = RetryPolicy {
+            max_attempts: self.limits.max_attempts,
+            base_delay: self.limits.backoff,
+            deadline: deadline.saturating_duration_since(started),
+            ..RetryPolicy::default()
+        };
+        let mut failed = 0;
         loop {
             let failure = match self.attempt(url.clone(), request).await {
                 Ok(body) => {
@@ -202,17 +187,16 @@ impl Inner {
                 }
                 Err(failure) => failure,
             };
-            let wait = match failure.retry {
+            failed += 1;
+            let least = match failure.retry {
                 Retry::Never => return Err(failure.reason),
+                Retry::Backoff => Duration::ZERO,
                 Retry::After(wait) => wait,
-                Retry::Backoff => self.limits.backoff * (1 << (attempt - 1).min(8)),
             };
-            let wait = if matches!(failure.retry, Retry::Backoff) { wait.mul_f64(rand::random()) } else { wait };
-            if attempt == self.limits.max_attempts || Instant::now() + wait >= deadline {
+            let Some(pause) = policy.pause_of_at_least(least, failed, started.elapsed(), rand::random()) else {
                 return Err(failure.reason);
-            }
-            tokio::time::sleep(wait).await;
-            attempt += 1;
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -241,18 +225,23 @@ impl Inner {
         let port = endpoint.port();
         let client = self.clients.get(&port).ok_or(Denied::Port(port))?;
         // The host's slot first: posts that wait for a hanging host must not hold bytes meanwhile.
-        let _slot = self.hosts.enter(&format!("{}:{port}", url.host_str().unwrap_or_default())).await;
+        let host = format!("{}:{port}", url.host_str().unwrap_or_default());
+        let _slot = self.hosts.enter(&host).await.map_err(Failure::last)?;
         let reservation = match (oversize, request.media.bytes) {
             (true, _) => self.budget.reserve_oversize(cap).await,
             // A declared size above the cap may be wrong; the body decides.
             (false, Some(declared)) => self.budget.reserve(declared.clamp(1, u64::from(cap)) as u32).await,
             (false, None) => self.budget.reserve(self.limits.unknown_size_bytes.min(cap)).await,
         };
-        let exchange = self.exchange(client, url, cap, reservation, request.modality);
-        match timeout(self.limits.total_timeout, exchange).await {
+        // The host's time begins now: waiting for bytes of the budget is not its fault.
+        let on_wire = self.hosts.begin(&host).map_err(Failure::last)?;
+        let exchange = self.exchange(client, url, cap, reservation, request.modality, &on_wire);
+        let result = match timeout(self.limits.total_timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(Failure::last(AbsentReason::Timeout)),
-        }
+        };
+        on_wire.end(result.as_ref().map_or_else(Failure::answer, |_| Answer::Alive));
+        result
     }
 
     async fn exchange(
@@ -262,12 +251,14 @@ impl Inner {
         cap: u32,
         reservation: Reservation,
         modality: Modality,
+        on_wire: &OnWire,
     ) -> Result<Hop, Failure> {
         let sent = client.get(url.clone()).header(reqwest::header::ACCEPT_ENCODING, "identity").send();
         let response = match timeout(self.limits.first_byte_timeout, sent).await {
             Ok(response) => response.map_err(|error| broken(&error))?,
             Err(_) => return Err(Failure::last(AbsentReason::Timeout)),
         };
+        on_wire.sign_of_life();
         if let Some(next) = redirect(&response, url)? {
             return Ok(Hop::Redirect(next));
         }
@@ -279,7 +270,7 @@ impl Inner {
         match response.content_length() {
             Some(length) if length > u64::from(cap) => Err(Failure::last(AbsentReason::TooLarge)),
             Some(length) if length > reservation.bytes() as u64 => Ok(Hop::Oversize),
-            _ => self.body(response, cap, reservation, modality).await,
+            _ => self.body(response, cap, reservation, modality, on_wire).await,
         }
     }
 
@@ -290,6 +281,7 @@ impl Inner {
         cap: u32,
         mut reservation: Reservation,
         modality: Modality,
+        on_wire: &OnWire,
     ) -> Result<Hop, Failure> {
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let expected = response.content_length().unwrap_or(reservation.bytes() as u64);
@@ -308,6 +300,9 @@ impl Inner {
             if bytes.len() + chunk.len() > reservation.bytes() {
                 return Ok(Hop::Oversize);
             }
+            if (bytes.len() + chunk.len()) / LIVELY_BYTES > bytes.len() / LIVELY_BYTES {
+                on_wire.sign_of_life();
+            }
             bytes.extend_from_slice(&chunk);
         }
         bytes.shrink_to_fit();
@@ -324,49 +319,6 @@ fn redirect(response: &Response, from: &Url) -> Result<Option<Url>, Failure> {
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let location = location.ok_or_else(|| Failure::last(AbsentReason::FetchFailed))?;
     Ok(Some(from.join(location).map_err(Denied::from)?))
-}
-
-fn check_status(response: &Response) -> Result<(), Failure> {
-    match response.status() {
-        StatusCode::OK => Ok(()),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Failure::last(AbsentReason::NotFound)),
-        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(match retry_after(response) {
-                Some(wait) => Failure { reason: AbsentReason::FetchFailed, retry: Retry::After(wait) },
-                None => Failure::transient(AbsentReason::FetchFailed),
-            })
-        }
-        _ => Err(Failure::last(AbsentReason::FetchFailed)),
-    }
-}
-
-/// `Retry-After` in seconds (RFC 9110 10.2.3). The form with a date is left to the random wait: clocks differ.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
-    Some(Duration::from_secs(seconds.into()))
-}
-
-fn broken(error: &reqwest::Error) -> Failure {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(denied) = cause.downcast_ref::<Denied>() {
-            return denied.clone().into();
-        }
-        source = cause.source();
-    }
-    // The URL may hold a signature that gives access: not for the log.
-    tracing::debug!(kind = ?kind(error), "media connection failed");
-    Failure::transient(if error.is_timeout() { AbsentReason::Timeout } else { AbsentReason::FetchFailed })
-}
-
-fn kind(error: &reqwest::Error) -> &'static str {
-    match error {
-        _ if error.is_timeout() => "timeout",
-        _ if error.is_connect() => "connect",
-        _ if error.is_body() || error.is_decode() => "body",
-        _ if error.is_request() => "request",
-        _ => "other",
-    }
 }
 
 /// Takes bytes as the medium that `media` declares: checks the declared hash, computes the content hash. Bytes that

@@ -1,7 +1,7 @@
 //! The media box of the diagram: fetch, then decode.
 //!
 //! ```text
-//! FetchMedia ──► FetchActor ─ Fetcher ─► policy · host slots · byte budget · redirects · retries ─► FetchedMedia
+//! FetchMedia ──► FetchActor ─ Fetcher ─► policy · host slots, circuits · byte budget · redirects · retries ─► FetchedMedia
 //! DecodeMedia ─► DecodeActor ─ DecodePool ─► decode(bytes): sniff ─► picture | sound ─────────────► Decoded
 //! ```
 //!
@@ -12,8 +12,10 @@
 
 mod actor;
 mod budget;
+mod circuit;
 mod decode;
 mod facts;
+mod failure;
 mod fetch;
 mod hosts;
 mod params;

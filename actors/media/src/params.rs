@@ -54,6 +54,14 @@ pub struct FetchLimits {
     pub total_timeout: Duration,
     /// The n-th wait between tries lasts a random part of `backoff · 2^(n−1)` (full jitter).
     pub backoff: Duration,
+    /// Failures of a host in a row after which its media are absent at once for a while; 0: never.
+    pub host_failures: u32,
+    /// So long without a sign of life while all its slots are busy has the same effect.
+    pub host_stall: Duration,
+    /// The first such while; it doubles with every probe that fails.
+    pub host_rest: Duration,
+    /// The longest.
+    pub max_host_rest: Duration,
 }
 
 impl Default for FetchLimits {
@@ -71,6 +79,10 @@ impl Default for FetchLimits {
             idle_timeout: Duration::from_secs(5),
             total_timeout: Duration::from_secs(15),
             backoff: Duration::from_millis(200),
+            host_failures: 5,
+            host_stall: Duration::from_secs(2),
+            host_rest: Duration::from_secs(5),
+            max_host_rest: Duration::from_secs(60),
         }
     }
 }

@@ -586,3 +586,49 @@ async fn text_is_never_fetched() {
     assert_eq!(fetcher(&[trap]).fetch(text).await.err(), Some(AbsentReason::Unsupported));
     assert_eq!(connections.load(SeqCst), 0);
 }
+
+#[tokio::test]
+async fn a_host_that_fails_again_and_again_is_asked_no_more_and_others_are() {
+    let (dead, connections) = raw(|stream| Box::pin(async move { drop(stream) })).await;
+    let (server, _) = serve();
+    let limits = FetchLimits { host_failures: 3, max_attempts: 1, ..quick_limits() };
+    let fetcher = Fetcher::new(params(&[dead, server], limits)).unwrap();
+    for _ in 0..20 {
+        assert_eq!(get(&fetcher, format!("http://{dead}/")).await.err(), Some(AbsentReason::FetchFailed));
+    }
+    assert_eq!(connections.load(SeqCst), 3);
+    assert!(get(&fetcher, format!("http://{server}/photo.jpg")).await.is_ok());
+}
+
+#[tokio::test]
+async fn posts_that_wait_for_a_silent_host_are_let_go_long_before_its_first_time_out() {
+    let (silent, _) = raw(|stream| {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drop(stream);
+        })
+    })
+    .await;
+    let minute = Duration::from_secs(60);
+    let limits = FetchLimits {
+        max_per_host: 2,
+        first_byte_timeout: minute,
+        total_timeout: minute,
+        host_stall: Duration::from_millis(100),
+        ..quick_limits()
+    };
+    let fetcher = Fetcher::new(params(&[silent], limits)).unwrap();
+    let on_wire: Vec<_> = (0..2)
+        .map(|_| {
+            let fetcher = fetcher.clone();
+            tokio::spawn(async move { get(&fetcher, format!("http://{silent}/")).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waiting = (0..20).map(|_| get(&fetcher, format!("http://{silent}/")));
+    for result in futures::future::join_all(waiting).await {
+        assert_eq!(result.err(), Some(AbsentReason::Timeout));
+    }
+    assert!(on_wire.iter().all(|one| !one.is_finished()), "the requests on the wire have their full time");
+    on_wire.iter().for_each(tokio::task::JoinHandle::abort);
+}

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use jtav_pipeline::messages::{ErasePost, PublishPost, SetAside};
-use jtav_pipeline::{PublishOutcome, StageError};
+use jtav_pipeline::{PublishOutcome, RetryPolicy, StageError};
 use jtav_schemas::ErasureV1;
 use jtav_store::Store;
 use jtav_telemetry::Telemetry;
 
+use crate::RecordSink;
 use crate::publishing::Publishing;
-use crate::{RecordSink, RetryPolicy};
 
 /// Names of the topics that are written.
 #[derive(Debug, Clone, PartialEq, Eq)]

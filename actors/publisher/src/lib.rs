@@ -8,11 +8,9 @@
 mod actor;
 mod dead_letter;
 mod publishing;
-mod retry;
 mod sink;
 mod validate;
 
 pub use actor::{OutputTopics, PublisherActor, PublisherParams};
 pub use dead_letter::dead_letter_record;
-pub use retry::RetryPolicy;
 pub use sink::RecordSink;

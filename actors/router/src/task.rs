@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use jtav_delivery::{Outcome, SkipReason};
 use jtav_pipeline::{
     Admitted, DeadLetterRequest, EraseRequest, ErrorClass, FailPoint, InboundRecord, Observer, PostEvent, PostReport,
-    PublishOutcome, Stage, StageError, Stages, fail_point,
+    PublishOutcome, RetryPolicy, Stage, StageError, Stages, fail_point,
 };
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
 use jtav_telemetry::{Metric, global};
@@ -103,6 +103,9 @@ async fn label(context: &TaskContext, post: &PostV1, provenance: Provenance, rec
         fetch_deadline: received_at + context.fetch_timeout,
         provenance,
     };
+    let started = Instant::now();
+    let policy =
+        RetryPolicy { max_attempts: context.attempts, deadline: context.post_deadline, ..RetryPolicy::default() };
     let mut attempt = 1;
     loop {
         let result = AssertUnwindSafe(label_post(post, &post_context)).catch_unwind().await;
@@ -115,12 +118,10 @@ async fn label(context: &TaskContext, post: &PostV1, provenance: Provenance, rec
             Metric::StageErrors,
             &[error.stage.as_str(), error.code, if error.is_retryable() { "true" } else { "false" }],
         );
-        if !error.is_retryable() || attempt >= context.attempts {
-            return give_up(context, record, error, attempt).await;
-        }
+        let pause = if error.is_retryable() { policy.pause(attempt, started.elapsed(), rand::random()) } else { None };
+        let Some(pause) = pause else { return give_up(context, record, error, attempt).await };
         tracing::debug!(%error, attempt, "trying the post again");
-        // Short and growing; the sinks have their own back-off with jitter.
-        tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;
+        tokio::time::sleep(pause).await;
         attempt += 1;
     }
 }

@@ -8,9 +8,11 @@ mod curves;
 mod overlay;
 mod reliability;
 mod spectrogram;
+mod timeline;
 
 pub use canvas::PictureError;
 pub use curves::{CurvePanel, curves};
 pub use overlay::{CellOverlay, cell_overlay};
 pub use reliability::{ReliabilityDot, reliability};
 pub use spectrogram::{FrequencyTick, SpectrogramPlot, spectrogram};
+pub use timeline::{TimelinePanel, TimelineSeries, timeline};

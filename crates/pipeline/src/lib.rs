@@ -10,6 +10,7 @@ mod media;
 pub mod messages;
 mod observer;
 mod post;
+mod retry;
 mod stage;
 mod traits;
 
@@ -19,6 +20,7 @@ pub use fail_point::FailPoint;
 pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, RgbImage};
 pub use observer::{NoObserver, Observer, PostReport};
 pub use post::{Admitted, InboundRecord, PostEvent, Rejection, SourcePosition};
+pub use retry::RetryPolicy;
 pub use stage::Stage;
 pub use traits::{
     AudioEncoder, DeadLetterRequest, Description, EraseRequest, Fusion, ImageEncoder, MediaDecoder, MediaFetcher,

@@ -19,6 +19,7 @@ mod defaults;
 mod error;
 mod layer;
 mod load;
+mod memory;
 mod nearest;
 mod origin;
 mod rules;
@@ -31,6 +32,7 @@ pub use bundled::{NotBundled, bundled, existing_or_bundled};
 pub use defaults::DEFAULT_TOML;
 pub use error::{Problem, SettingsError, Violation};
 pub use load::{Loaded, Loader};
+pub use memory::MemoryCeiling;
 pub use origin::Origin;
 pub use secret::{MASK, Passthrough, SecretUrl, is_secret_property};
 pub use sections::{

@@ -95,6 +95,10 @@ catalogue! {
         "Downloads by result: ok or absent reason.";
     MediaBytes => "jtav_media_fetched_bytes_total", Kind::Counter, ["modality"],
         "Bytes downloaded.";
+    MediaOpenCircuits => "jtav_media_open_circuits", Kind::Gauge, [],
+        "Media hosts that are not asked for now because their last requests failed.";
+    MediaRefusedByCircuit => "jtav_media_circuit_refusals_total", Kind::Counter, [],
+        "Downloads that were not begun because the circuit of their host was open.";
     InFlightBytes => "jtav_inflight_bytes", Kind::Gauge, [],
         "Bytes of the media budget that are reserved.";
     DecodeQueue => "jtav_decode_queue_items", Kind::Gauge, [],

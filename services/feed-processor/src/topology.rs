@@ -16,8 +16,8 @@ use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer,
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
 };
-use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RouterIntake, Stages};
-use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, RetryPolicy};
+use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
+use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
 use jtav_settings::{AssignmentStrategy as Strategy, Settings};
 
@@ -299,6 +299,9 @@ pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
         max_attempts: media.attempts,
         connect_timeout: media.connect_timeout(),
         total_timeout: media.total_timeout(),
+        host_failures: media.circuit_failures,
+        host_rest: FetchLimits::default().host_rest.min(media.circuit_max_open()),
+        max_host_rest: media.circuit_max_open(),
         ..FetchLimits::default()
     };
     let policy = AddressPolicy { allow: media.allow.clone(), ..AddressPolicy::default() };

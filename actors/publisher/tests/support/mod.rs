@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
-use jtav_pipeline::{InboundRecord, PublishRequest, SourcePosition};
-use jtav_publisher::{OutputTopics, PublisherParams, RecordSink, RetryPolicy};
+use jtav_pipeline::{InboundRecord, PublishRequest, RetryPolicy, SourcePosition};
+use jtav_publisher::{OutputTopics, PublisherParams, RecordSink};
 use jtav_schemas::{
     AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, MoodTag, PerModality,
     SentimentV1, Vector, event_id,

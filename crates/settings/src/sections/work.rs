@@ -39,13 +39,23 @@ pub struct Media {
     pub attempts: u32,
     /// Fetches from one host at once: politeness, and a hanging host cannot hold more posts than this. Default: `8`.
     pub per_host_concurrency: usize,
+    /// Failures of a host in a row (time-outs, broken connections, 429, 5xx) after which its media are absent at once for
+    /// a while instead of being waited for. 0: never. Default: `5`.
+    pub circuit_failures: u32,
+    /// Milliseconds until such a host is tried again with one request: 5 s at first, doubling up to this.
+    /// Default: `60000`.
+    pub circuit_max_open_ms: u64,
     /// Threads that decode. 0: one for each CPU core. Default: `0`.
     pub decode_workers: usize,
     /// What media hosts see as the user agent. Default: `jtav`.
     pub user_agent: String,
 }
 
-durations!(Media { connect_timeout: from_millis(connect_timeout_ms), total_timeout: from_millis(total_timeout_ms) });
+durations!(Media {
+    connect_timeout: from_millis(connect_timeout_ms),
+    total_timeout: from_millis(total_timeout_ms),
+    circuit_max_open: from_millis(circuit_max_open_ms),
+});
 
 impl Media {
     /// `decode_workers`, with 0 resolved to the number of CPU cores.

@@ -28,6 +28,7 @@ pub fn config(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyh
             let loaded = setup::settings(settings)?;
             check_passthrough(&loaded.settings)?;
             println!("ok: settings");
+            println!("ok: memory: {}", loaded.settings.memory_ceiling());
             if *connect { reach_out(loaded.settings) } else { Ok(exit::OK) }
         }
     }

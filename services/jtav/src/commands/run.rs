@@ -7,6 +7,7 @@ use jtav_feed_processor::admin::Admin;
 use jtav_feed_processor::topology::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
 use jtav_pipeline::{NoObserver, fail_point};
+use jtav_settings::Settings;
 
 use crate::cli::{LogFormatArg, RunArgs};
 use crate::failure::coded;
@@ -25,6 +26,7 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
     if armed > 0 {
         tracing::error!(armed, variable = fail_point::VARIABLE, "fail points are armed: this worker breaks on purpose");
     }
+    say_memory(&settings);
     setup::in_system(async move {
         let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
         let store = setup::store(&settings)?;
@@ -45,4 +47,19 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
             }
         })
     })
+}
+
+/// Says how much memory the worker may take, and warns where its container grants less.
+fn say_memory(settings: &Settings) {
+    let ceiling = settings.memory_ceiling();
+    // cgroup v2; `max` is no limit. Elsewhere there is none to be read.
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    match limit.and_then(|limit| limit.trim().parse::<u64>().ok()) {
+        Some(limit) if limit < ceiling.total_bytes() => tracing::warn!(
+            limit_bytes = limit, %ceiling,
+            "the container grants less memory than the settings allow the worker: raise its limit or lower \
+             media.byte_budget_bytes, media.decode_workers, ingest.max_in_flight_posts or cache.max_bytes"
+        ),
+        _ => tracing::info!(memory = %ceiling, "memory"),
+    }
 }

@@ -1,0 +1,107 @@
+//! How much memory a worker may take: the sum of what the settings bound.
+
+use crate::Settings;
+
+/// Program, threads, clients, allocator; measured with stubs under load, rounded up.
+const PROGRAM_BYTES: u64 = 200_000_000;
+/// Libtorch, weights and the activations of full batches; measured with the bundled checkpoint on a CPU, rounded up.
+const NETWORKS_BYTES: u64 = 350_000_000;
+/// Weights and activations of one image network more.
+const IMAGE_STREAM_BYTES: u64 = 100_000_000;
+/// What a decoder may take for one picture, its coefficients and planes included (the fetch box refuses more).
+const DECODER_BYTES: u64 = 256 << 20;
+/// A picture that waits for its network: 224 × 224 RGB with what resizing leaves, rounded up.
+const PICTURE_BYTES: u64 = 250_000;
+/// Bytes of a second of decoded sound: 22,050 samples of four bytes.
+const SOUND_BYTES_PER_SECOND: u64 = 22_050 * 4;
+/// Partitions of one worker for which the prefetch is counted; each further one adds twice `ingest.prefetch_max_bytes`.
+const PARTITIONS: u64 = 16;
+
+/// The sum and its parts, bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryCeiling {
+    /// What takes it and how much at most.
+    pub parts: Vec<(&'static str, u64)>,
+}
+
+impl MemoryCeiling {
+    /// All parts together, bytes.
+    pub fn total_bytes(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.1))
+    }
+}
+
+impl std::fmt::Display for MemoryCeiling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mb = |bytes: u64| bytes / 1_000_000;
+        let parts: Vec<String> = self.parts.iter().map(|(name, bytes)| format!("{name} {}", mb(*bytes))).collect();
+        write!(f, "at most {} MB ({})", mb(self.total_bytes()), parts.join(" + "))
+    }
+}
+
+impl Settings {
+    /// What the worker takes at most, however large the backlog, however slow store and media hosts: every post inside
+    /// has a permit, every medium its bytes of the budget, every decoder its limit. Up to 16 partitions.
+    pub fn memory_ceiling(&self) -> MemoryCeiling {
+        let Settings { ingest, media, model, cache, store, .. } = self;
+        let posts = ingest.max_in_flight_posts as u64;
+        let streams = if model.image_streams == 0 { cores() } else { model.image_streams as u64 };
+        let networks = if model.stub { 0 } else { NETWORKS_BYTES + IMAGE_STREAM_BYTES * streams };
+        let decoded = PICTURE_BYTES + SOUND_BYTES_PER_SECOND * u64::from(media.analysed_audio_seconds);
+        let mut parts = vec![
+            ("program", PROGRAM_BYTES),
+            ("networks", networks),
+            ("media.byte_budget_bytes", media.byte_budget_bytes),
+            ("decoders", DECODER_BYTES * media.decode_worker_count() as u64),
+            ("decoded media of all posts", posts.saturating_mul(decoded)),
+            // As it came, and parsed.
+            ("records of all posts", posts.saturating_mul(2 * ingest.max_record_bytes as u64)),
+            ("prefetch of 16 partitions", (ingest.prefetch_max_bytes as u64).saturating_mul(2 * PARTITIONS)),
+            ("cache.max_bytes", cache.max_bytes),
+        ];
+        if store.kind == crate::StoreKind::Embedded {
+            // Bounded by its number of labels; a few kilobytes each.
+            parts.push(("embedded store", 500_000_000));
+        }
+        parts.retain(|part| part.1 > 0);
+        MemoryCeiling { parts }
+    }
+}
+
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Loader;
+
+    fn ceiling(settings: &[&str]) -> u64 {
+        let defaults = ["media.decode_workers=2", "model.image_streams=2"];
+        let loader = defaults.iter().chain(settings).fold(Loader::new(), |loader, setting| loader.set(*setting));
+        loader.load().unwrap().settings.memory_ceiling().total_bytes()
+    }
+
+    #[test]
+    fn every_bound_moves_the_ceiling_by_what_it_bounds() {
+        let default = ceiling(&[]);
+        assert_eq!(ceiling(&["media.byte_budget_bytes=234217728"]) - default, 100_000_000);
+        assert_eq!(ceiling(&["cache.max_bytes=77108864"]) - default, 10_000_000);
+        assert_eq!(ceiling(&["media.decode_workers=3"]) - default, DECODER_BYTES);
+        assert_eq!(default - ceiling(&["model.stub=true"]), NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES);
+        assert!(ceiling(&["ingest.max_in_flight_posts=128"]) > default + 64 * PICTURE_BYTES);
+    }
+
+    #[test]
+    fn the_defaults_on_two_cores_fit_the_limit_of_the_manifests() {
+        // 2Gi in k8s/base/deployment.yaml.
+        assert!(ceiling(&[]) < 2 << 30, "{}", ceiling(&[]));
+    }
+
+    #[test]
+    fn it_is_shown_with_its_parts() {
+        let text = Loader::new().load().unwrap().settings.memory_ceiling().to_string();
+        assert!(text.starts_with("at most ") && text.contains("media.byte_budget_bytes 134"), "{text}");
+    }
+}

@@ -1,0 +1,157 @@
+//! Redis stands still for longer than every retry while large media arrive: the worker goes on polling, stays within its
+//! memory and its group, and nothing is missing afterwards.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use jtav_feed_simulator::MediaServer;
+use jtav_kafka::{Producer, ProducerSettings, read_all};
+use jtav_schemas::{MediaRef, PostV1, TextPart};
+use jtav_settings::Loader;
+use jtav_testkit::{Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real};
+
+const POSTS: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than `publish.deadline_ms` below, so that posts are abandoned and come again.
+const STANDSTILL: Duration = Duration::from_secs(8);
+/// Close below `media.max_image_bytes` below.
+const IMAGE_BYTES: usize = 4_900_000;
+
+fn config(kafka: &RealKafka, redis: &RealRedis, media: SocketAddr) -> String {
+    format!(
+        r#"
+[kafka]
+brokers = "{}"
+[ingest]
+session_timeout_ms = 9000
+drain_timeout_ms = 4000
+rewind_attempts = 100
+[publish]
+attempts = 3
+deadline_ms = 2000
+[model]
+device = "cpu"
+stub = true
+[media]
+allow = ["{media}"]
+max_image_bytes = 5000000
+max_audio_bytes = 5000000
+byte_budget_bytes = 50000000
+[store]
+command_timeout_ms = 500
+url = "{}"
+[shutdown]
+shutdown_timeout_ms = 15000
+"#,
+        kafka.brokers(),
+        redis.url(0)
+    )
+}
+
+/// A picture that every decoder reads, with zeros behind its end up to `IMAGE_BYTES`: as much to fetch and to hold as the
+/// largest photograph, and little to decode.
+fn large_images(folder: &std::path::Path) -> Result<()> {
+    let sample = jtav_testkit::workspace_root().join(jtav_feed_simulator::SAMPLE_FEED).join("media/image");
+    let mut pictures = std::fs::read_dir(&sample)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let picture = pictures.find(|path| path.extension().is_some_and(|ending| ending == "jpg")).context("a picture")?;
+    let mut bytes = std::fs::read(picture)?;
+    bytes.resize(IMAGE_BYTES, 0);
+    for number in 0..4 {
+        // Different contents, so that they are not one entry of the cache.
+        bytes[IMAGE_BYTES - 1] = number;
+        std::fs::write(folder.join(format!("{number}.jpg")), &bytes)?;
+    }
+    Ok(())
+}
+
+fn post(number: usize, media: &MediaServer) -> PostV1 {
+    let url = format!("{}/{}.jpg", media.base_url(), number % 4);
+    PostV1 {
+        id: format!("post-{number}"),
+        revision: 0,
+        author_id: None,
+        created_at: None,
+        lang: None,
+        texts: vec![TextPart { role: "body".to_owned(), text: format!("words {number}") }],
+        audio: None,
+        image: Some(MediaRef { url, media_type: None, sha256: None, bytes: None }),
+        deleted: false,
+    }
+}
+
+/// Stops or continues the redis-server.
+fn signal(redis: &RealRedis, signal: &str, pid: Option<u32>) -> Result<u32> {
+    let url = redis.url(0);
+    let socket = url.strip_prefix("redis+unix://").and_then(|rest| rest.split('?').next()).context("a socket")?;
+    let pid = match pid {
+        Some(pid) => pid,
+        None => {
+            let info = Command::new("redis-cli").arg("-s").arg(socket).args(["info", "server"]).output()?;
+            let info = String::from_utf8_lossy(&info.stdout).into_owned();
+            info.lines().find_map(|line| line.trim().strip_prefix("process_id:")?.parse().ok()).context("its pid")?
+        }
+    };
+    ensure!(Command::new("kill").args([signal, &pid.to_string()]).status()?.success(), "kill {signal} {pid}");
+    Ok(pid)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no_post() -> Result<()> {
+    if !require_real("a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no_post") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let folder = tempfile::tempdir()?;
+    large_images(folder.path())?;
+    let media = MediaServer::start(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
+    kafka.create_topics(&[("posts", 4)]).await?;
+    kafka.create_topics(&["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1))).await?;
+    let config = config(&kafka, &redis, media.address());
+    let file = folder.path().join("worker.toml");
+    std::fs::write(&file, &config)?;
+    let ceiling_bytes = Loader::new().file(&file).load()?.settings.memory_ceiling().total_bytes() as f64;
+    let mut worker = Worker::spawn("worker", &config)?;
+    worker.wait_ready(PATIENCE)?;
+
+    let mut oracle = Oracle::new("posts");
+    let records = (0..POSTS).map(|number| oracle.post(&post(number, &media))).collect::<Result<Vec<_>>>()?;
+    let producer = Producer::new(&kafka.client(), &ProducerSettings::default())?;
+    let pid = signal(&redis, "-STOP", None)?;
+    let stopped = Instant::now();
+    // All at once: a burst far above what the worker can take even with its store.
+    produce(&producer, records, 0).await?;
+    let (mut paused, mut largest_bytes) = (0.0f64, 0.0f64);
+    while stopped.elapsed() < STANDSTILL {
+        paused = paused.max(worker.metric("jtav_ingest_paused_partitions")?.unwrap_or(0.0));
+        largest_bytes = largest_bytes.max(worker.metric("process_resident_memory_bytes")?.unwrap_or(0.0));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    signal(&redis, "-CONT", Some(pid))?;
+
+    let started = Instant::now();
+    while worker.metric("jtav_posts_total")?.unwrap_or(0.0) < POSTS as f64
+        || worker.metric("jtav_consumer_lag_records")? != Some(0.0)
+    {
+        ensure!(started.elapsed() < PATIENCE, "posts or lag are left:\n{}", worker.log_tail());
+        largest_bytes = largest_bytes.max(worker.metric("process_resident_memory_bytes")?.unwrap_or(0.0));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(paused >= 1.0, "no partition waited: the standstill was not felt");
+    assert!(largest_bytes > 0.0 && largest_bytes < ceiling_bytes, "{largest_bytes} of {ceiling_bytes} bytes");
+    // Expelled, it would have been assigned its partitions a second time.
+    assert_eq!(worker.metric("jtav_ingest_rebalances_total")?, Some(1.0), "{}", worker.log_tail());
+    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+
+    let status = worker.terminate(Duration::from_secs(30))?;
+    assert!(status.success(), "{status}:\n{}", worker.log_tail());
+    let client = kafka.client();
+    let [sentiment, dead_letters, erasures] =
+        ["sentiment", "dead-letters", "erasures"].map(|topic| read_all(&client, topic, PATIENCE));
+    let labels = oracle.check_topics(&sentiment?, &dead_letters?, &erasures?)?;
+    oracle.check_store(&labels, &redis.store(0)?).await?;
+    eprintln!("largest resident memory {:.0} MB of {:.0} MB", largest_bytes / 1e6, ceiling_bytes / 1e6);
+    Ok(())
+}
