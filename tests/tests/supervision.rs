@@ -270,9 +270,8 @@ async fn a_panic_in_any_part_costs_no_post_and_intake_runs_again_by_itself() -> 
         // A download that panicked is as lost as one that failed; an actor that is gone says nothing about the medium.
         let expected = if fault.name == "download" { 1.0 } else { 0.0 };
         assert_eq!(degraded, Some(expected), "{}:\n{}", fault.name, worker.log_tail());
-        if recovery.is_some_and(|s| s > 2.0) {
-            eprintln!("SLOW {}", worker.log()?);
-        }
+        let log = worker.log()?;
+        assert!(!log.contains("the breaker stops intake"), "{}: one fault, one answer:\n{log}", fault.name);
         terminate(&mut worker)?;
         let labels = scene.check().await?;
         match recovery.filter(|_| fault.restarts > 0.0) {
