@@ -87,13 +87,21 @@ pub(crate) struct Suspects {
     owner: Owner,
     partitions: BTreeMap<i32, State>,
     tried: Option<Tried>,
-    /// Partition whose next record gets the worker to itself.
-    wants_alone: Option<i32>,
+    /// The partition whose careful record is next: two notes that each say so would both count at the end that one of
+    /// the two records brings about.
+    claim: Option<Claim>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    partition: i32,
+    /// The record gets the worker to itself.
+    alone: bool,
 }
 
 impl Suspects {
     pub(crate) fn new(owner: Owner) -> Self {
-        Self { owner, partitions: BTreeMap::new(), tried: None, wants_alone: None }
+        Self { owner, partitions: BTreeMap::new(), tried: None, claim: None }
     }
 
     /// Whether a partition with this note must be gone over; then [`Self::take_over`] wants to know its end.
@@ -124,6 +132,8 @@ impl Suspects {
                 Note::Suspect { until, ends, .. } => (until, ends),
             };
             let is_own = |owner| owner == self.owner;
+            // Still says that a record is inside, which the next end would count.
+            state.is_overstated = matches!(note, Note::Suspect { owner, .. } if is_own(owner));
             state.ours = matches!(note, Note::Open { owner, .. } | Note::Suspect { owner, .. } if is_own(owner));
             state.found = (ends > 0).then_some((position, ends));
             // The suspect itself is always gone over, whatever the end of the partition is said to be.
@@ -136,19 +146,27 @@ impl Suspects {
     /// The partition is not ours any more. A record of it may still be inside: it stays the one that is tried.
     pub(crate) fn give_up(&mut self, partition: i32) {
         self.partitions.remove(&partition);
-        self.withdraw(partition);
+        self.give_up_claim(partition);
     }
 
-    /// The partition's next record does not come to the door for now.
+    /// The partition's next record does not come to the door for now. One whose note may be out already keeps its claim.
     pub(crate) fn withdraw(&mut self, partition: i32) {
-        if self.wants_alone == Some(partition) {
-            self.wants_alone = None;
+        if self.partitions.get(&partition).is_none_or(|state| state.candidate.is_none()) {
+            self.give_up_claim(partition);
         }
+    }
+
+    fn give_up_claim(&mut self, partition: i32) {
+        self.claim = self.claim.filter(|claim| claim.partition != partition);
+    }
+
+    fn is_claimed_by_other(&self, partition: i32, alone_only: bool) -> bool {
+        self.claim.is_some_and(|claim| claim.partition != partition && (claim.alone || !alone_only))
     }
 
     /// The partition is read again from `position`, in the same ownership.
     pub(crate) fn rewound(&mut self, partition: i32, position: i64) {
-        self.withdraw(partition);
+        self.give_up_claim(partition);
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.candidate = None;
         if state.acknowledged.is_some_and(|(acknowledged, _)| position < acknowledged) {
@@ -159,8 +177,7 @@ impl Suspects {
 
     /// Decides about the next record of a partition.
     pub(crate) fn door(&mut self, partition: i32, offset: i64, inside: Inside) -> Door {
-        let is_claimed = self.wants_alone.is_some_and(|other| other != partition);
-        if is_claimed || self.tried.is_some_and(|tried| tried.alone) {
+        if self.is_claimed_by_other(partition, true) || self.tried.is_some_and(|tried| tried.alone) {
             return Door::Wait;
         }
         let owner = self.owner;
@@ -183,22 +200,27 @@ impl Suspects {
     }
 
     fn careful_door(&mut self, partition: i32, offset: i64, inside: Inside) -> Door {
+        let is_claimed = self.is_claimed_by_other(partition, false);
+        let is_other_overstated =
+            self.partitions.iter().any(|(other, state)| *other != partition && state.is_overstated);
         let Some(state) = self.partitions.get_mut(&partition) else { return Door::Wait };
         let ends = state.ends_of(offset);
         if ends >= MAX_ENDS {
             return Door::SetAside { ends };
         }
         // Its note is committed at its own offset: everything before it must be settled.
-        if inside.of_partition > 0 || self.tried.is_some() {
+        if inside.of_partition > 0 || self.tried.is_some() || is_claimed {
             return Door::Wait;
         }
-        if ends > 0 {
-            self.wants_alone = Some(partition);
-            if inside.of_worker > 0 {
-                return Door::Wait;
-            }
+        if is_other_overstated {
+            return Door::NoteFirst;
+        }
+        self.claim = Some(Claim { partition, alone: ends > 0 });
+        if ends > 0 && inside.of_worker > 0 {
+            return Door::Wait;
         }
         state.ours = true;
+        state.is_overstated = false;
         state.candidate = Some((offset, ends + 1));
         if state.acknowledged == state.wanted(self.owner, None, false) { Door::Open } else { Door::NoteFirst }
     }
@@ -213,7 +235,7 @@ impl Suspects {
         {
             self.tried = Some(Tried { tag, alone: ends > 1 });
         }
-        self.withdraw(tag.partition);
+        self.give_up_claim(tag.partition);
     }
 
     /// A record that was inside is not any more, of whatever period.

@@ -62,7 +62,8 @@ struct World {
     broker: BTreeMap<i32, (i64, String)>,
     done: BTreeSet<Place>,
     set_aside: BTreeSet<Place>,
-    /// Ends of a process with this record inside as a careful one, and those with nothing else inside.
+    /// Ends of a process with this record inside as the one careful one (or its note out), and those with nothing else
+    /// inside.
     ends_inside: BTreeMap<Place, (u32, u32)>,
     ends: u32,
     processes: u64,
@@ -222,14 +223,18 @@ impl World {
 
     fn end(&mut self) {
         self.ends += 1;
-        for (tag, aside) in &self.inside {
-            let is_careful = self.suspects.tried.is_some_and(|tried| tried.tag == *tag);
-            if aside.is_none() && is_careful {
-                let (careful, alone) = self.ends_inside.entry((tag.partition, tag.offset)).or_default();
+        let mut blamed = 0;
+        for (partition, (offset, text)) in &self.broker {
+            let place = (*partition, *offset);
+            if matches!(Note::read(text), Note::Suspect { owner: Owner(process), .. } if process == self.processes) {
+                blamed += 1;
+                let is_other = |tag: &DeliveryTag| (tag.partition, tag.offset) != place;
+                let (careful, alone) = self.ends_inside.entry(place).or_default();
                 *careful += 1;
-                *alone += u32::from(self.inside.len() == 1);
+                *alone += u32::from(!self.inside.iter().any(|(tag, _)| is_other(tag)));
             }
         }
+        assert!(blamed <= 1, "one end is blamed on {blamed} records: {:?}", self.broker);
         self.start_process();
     }
 
