@@ -213,6 +213,7 @@ async fn a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own_
         terminate(&mut worker)?;
     }
     let mut worker = scene.worker("")?;
+    worker.wait_ready(PATIENCE)?;
     scene.wait_until_through(&mut worker)?;
     terminate(&mut worker)?;
     scene.check().await?;

@@ -69,8 +69,8 @@ struct State {
     reach: i64,
     /// Position while the ledger knows none.
     base: Option<i64>,
-    /// A note says that a record is inside which is not any more, and its next one may be long in coming.
-    is_overstated: bool,
+    /// The broker's note says that this record is inside, and it is not (any more): the next end would be blamed on it.
+    overstated: Option<i64>,
 }
 
 /// A careful record inside.
@@ -132,8 +132,9 @@ impl Suspects {
                 Note::Suspect { until, ends, .. } => (until, ends),
             };
             let is_own = |owner| owner == self.owner;
-            // Still says that a record is inside, which the next end would count.
-            state.is_overstated = matches!(note, Note::Suspect { owner, .. } if is_own(owner));
+            if matches!(note, Note::Suspect { owner, .. } if is_own(owner)) {
+                state.overstated = Some(position);
+            }
             state.ours = matches!(note, Note::Open { owner, .. } | Note::Suspect { owner, .. } if is_own(owner));
             state.found = (ends > 0).then_some((position, ends));
             // The suspect itself is always gone over, whatever the end of the partition is said to be.
@@ -180,6 +181,9 @@ impl Suspects {
         if self.is_claimed_by_other(partition, true) || self.tried.is_some_and(|tried| tried.alone) {
             return Door::Wait;
         }
+        if self.partitions.iter().any(|(other, state)| *other != partition && state.overstated.is_some()) {
+            return Door::NoteFirst;
+        }
         let owner = self.owner;
         let Some(state) = self.partitions.get_mut(&partition) else { return Door::Wait };
         if state.candidate.is_none() && state.acknowledged.is_some_and(|(position, _)| offset < position) {
@@ -201,8 +205,6 @@ impl Suspects {
 
     fn careful_door(&mut self, partition: i32, offset: i64, inside: Inside) -> Door {
         let is_claimed = self.is_claimed_by_other(partition, false);
-        let is_other_overstated =
-            self.partitions.iter().any(|(other, state)| *other != partition && state.is_overstated);
         let Some(state) = self.partitions.get_mut(&partition) else { return Door::Wait };
         let ends = state.ends_of(offset);
         if ends >= MAX_ENDS {
@@ -212,17 +214,17 @@ impl Suspects {
         if inside.of_partition > 0 || self.tried.is_some() || is_claimed {
             return Door::Wait;
         }
-        if is_other_overstated {
-            return Door::NoteFirst;
-        }
         self.claim = Some(Claim { partition, alone: ends > 0 });
         if ends > 0 && inside.of_worker > 0 {
             return Door::Wait;
         }
         state.ours = true;
-        state.is_overstated = false;
         state.candidate = Some((offset, ends + 1));
-        if state.acknowledged == state.wanted(self.owner, None, false) { Door::Open } else { Door::NoteFirst }
+        if state.acknowledged != state.wanted(self.owner, None, false) {
+            return Door::NoteFirst;
+        }
+        state.overstated = None;
+        Door::Open
     }
 
     /// The record was let in.
@@ -247,13 +249,12 @@ impl Suspects {
         let Some(state) = self.partitions.get_mut(&tag.partition) else { return };
         if was_tried && state.candidate.is_some_and(|(offset, _)| offset == tag.offset) {
             state.candidate = None;
+            state.overstated = Some(tag.offset);
         }
         if outcome.is_settled() {
             state.found = state.found.filter(|(offset, _)| *offset != tag.offset);
             // They go in one by one, so the last one's end is the end of it.
             state.careful_until = state.careful_until.filter(|until| tag.offset + 1 < *until);
-        } else if was_tried {
-            state.is_overstated = true;
         }
     }
 
@@ -267,7 +268,8 @@ impl Suspects {
     pub(crate) fn acknowledged(&mut self, partition: i32, position: i64, note: Note) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.acknowledged = Some((position, note));
-            state.is_overstated &= matches!(note, Note::Suspect { .. });
+            let is_suspect = matches!(note, Note::Suspect { .. });
+            state.overstated = state.overstated.filter(|offset| is_suspect && *offset == position);
         }
     }
 
@@ -278,7 +280,7 @@ impl Suspects {
                 Some((_, Note::Open { until, .. })) => state.ours && state.reach - until >= NOTE_AFTER,
                 _ => false,
             };
-            is_behind || state.is_overstated
+            is_behind || state.overstated.is_some()
         })
     }
 

@@ -242,7 +242,9 @@ impl World {
     fn finish(&mut self) -> u32 {
         let before = self.ends;
         for _ in 0..20_000 {
-            if self.done.len() == (PARTITIONS as i64 * PER_PARTITION) as usize {
+            self.commit(false, true);
+            let through = self.broker.values().filter(|(position, _)| *position == PER_PARTITION).count();
+            if through == PARTITIONS as usize {
                 self.commit(true, true);
                 return self.ends - before;
             }
@@ -358,6 +360,11 @@ fn a_suspect_gets_the_worker_to_itself() {
     suspects.let_in(tag(0, 10));
     assert_eq!(suspects.door(1, 1, one), Door::Wait, "it is alone inside");
     suspects.settled(tag(0, 10), Outcome::Published);
+    assert_eq!(suspects.door(1, 1, NOTHING), Door::NoteFirst, "the note still says that the suspect is inside");
+    assert!(suspects.is_pressing());
+    let (position, note) = suspects.due(0, Some(11), false).unwrap();
+    assert_eq!((position, note), (11, Note::Careful { until: 20, ends: 0 }));
+    suspects.acknowledged(0, position, note);
     assert_eq!(suspects.door(1, 1, NOTHING), Door::Open);
 }
 
