@@ -198,13 +198,13 @@ async fn a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own_
 
     // The same posts' successors, after a goodbye: nobody is under suspicion, in the middle of the work either.
     for round in 0..3 {
-        let mut worker = scene.worker("")?;
         let records = scene.text_posts(&format!("round{round}"), 100)?;
-        scene.produce(records).await?;
         let published = || -> Result<i64> {
             Ok(watermarks(&kafka.client(), &scene.topic("sentiment"), PATIENCE)?.values().map(|(_, high)| high).sum())
         };
         let before = published()?;
+        let mut worker = scene.worker("")?;
+        scene.produce(records).await?;
         while published()? < before + 20 {
             ensure!(worker.is_running() && started.elapsed() < 5 * PATIENCE, "{}", worker.log_tail());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -213,6 +213,7 @@ async fn a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own_
         terminate(&mut worker)?;
     }
     let mut worker = scene.worker("")?;
+    worker.wait_ready(PATIENCE)?;
     scene.wait_until_through(&mut worker)?;
     terminate(&mut worker)?;
     scene.check().await?;
@@ -226,7 +227,7 @@ struct Fault {
     restarts: f64,
 }
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 13] = [
     Fault { name: "router", points: "router:handle=panic@5", restarts: 1.0 },
     Fault { name: "post-task", points: "router:before_settle=panic@5", restarts: 0.0 },
     Fault { name: "label", points: "router:before_encode=panic@5", restarts: 0.0 },
@@ -237,7 +238,9 @@ const FAULTS: [Fault; 12] = [
     Fault { name: "audio-encoder", points: "audio_encoder:handle=panic@2", restarts: 1.0 },
     Fault { name: "image-encoder", points: "image_encoder:handle=panic@2", restarts: 1.0 },
     Fault { name: "fusion", points: "fusion:handle=panic@5", restarts: 1.0 },
-    Fault { name: "publisher", points: "publisher:before_store=panic@5", restarts: 1.0 },
+    // What a stage does for one post is a task of its own: its panic is that post's and not the actor's.
+    Fault { name: "download", points: "fetch:mid_body=panic@2", restarts: 0.0 },
+    Fault { name: "publisher", points: "publisher:before_store=panic@5", restarts: 0.0 },
     Fault { name: "batch", points: "encoder:mid_batch=panic@5", restarts: 0.0 },
 ];
 
@@ -265,7 +268,11 @@ async fn a_panic_in_any_part_costs_no_post_and_intake_runs_again_by_itself() -> 
         until_nothing_is_inside(&mut worker)?;
         let recovery = worker.metric("jtav_pipeline_recovery_seconds_sum")?;
         let degraded = worker.metric("jtav_posts_degraded_total")?;
-        assert_eq!(degraded, Some(0.0), "{}: a broken part must not pass for a missing medium", fault.name);
+        // A download that panicked is as lost as one that failed; an actor that is gone says nothing about the medium.
+        let expected = if fault.name == "download" { 1.0 } else { 0.0 };
+        assert_eq!(degraded, Some(expected), "{}:\n{}", fault.name, worker.log_tail());
+        let log = worker.log()?;
+        assert!(!log.contains("the breaker stops intake"), "{}: one fault, one answer:\n{log}", fault.name);
         terminate(&mut worker)?;
         let labels = scene.check().await?;
         match recovery.filter(|_| fault.restarts > 0.0) {

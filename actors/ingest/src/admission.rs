@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use jtav_delivery::{DeliveryGuard, DeliveryTag, PostPermit, SettleEffect, Settlement, SettlementSink};
+use jtav_delivery::{DeliveryGuard, DeliveryTag, Outcome, PostPermit, SettleEffect, Settlement, SettlementSink};
 use jtav_kafka::Record;
 use jtav_pipeline::{Admitted, FailPoint, InboundRecord, PostEvent, Rejection, fail_point, now_ms};
 use jtav_schemas::{DeadLetterReason, DeliveredFrom};
@@ -12,6 +12,7 @@ use jtav_telemetry::{Metric, global};
 
 use crate::parse::parse_record;
 use crate::poll_loop::PollLoop;
+use crate::status::RESTART;
 use crate::suspects::{Door, Inside};
 
 /// Records taken in one turn before settlements, rebalances and commits get theirs.
@@ -142,8 +143,11 @@ impl PollLoop {
     /// Takes what a guard reports. The sink has counted it already; of another period it only frees its place.
     pub(crate) fn settle(&mut self, settlement: Settlement) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let change = self.breaker.settled(settlement.outcome, Instant::now());
-        self.breaker_changed(change);
+        let is_given_up = settlement.outcome == Outcome::Abandoned && self.paused_by.contains(RESTART);
+        if !is_given_up {
+            let change = self.breaker.settled(settlement.outcome, Instant::now());
+            self.breaker_changed(change);
+        }
         self.suspects.settled(settlement.tag, settlement.outcome);
         let number = settlement.tag.partition;
         let Some(owned) = self.partitions.get_mut(&number) else { return };

@@ -26,4 +26,4 @@ mod suspects;
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
 pub use params::{IngestError, IngestExit, IngestParams, IngestSettings};
 pub use parse::parse_record;
-pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot};
+pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot, RESTART};

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 /// Why intake is stopped while the breaker is not closed: in [`IngestSnapshot::paused_by`] and as a metric label.
 pub const BREAKER: &str = "breaker";
 
+/// Cause of the [`crate::Pause`] while the boxes behind ingest are made anew. Posts that are abandoned meanwhile were
+/// given up with the boxes and do not count against the breaker: it would hold up a pipeline that is well again.
+pub const RESTART: &str = "restart";
+
 /// What the poll thread last said of one partition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionSnapshot {

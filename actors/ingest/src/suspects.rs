@@ -69,8 +69,8 @@ struct State {
     reach: i64,
     /// Position while the ledger knows none.
     base: Option<i64>,
-    /// A note says that a record is inside which is not any more, and its next one may be long in coming.
-    is_overstated: bool,
+    /// The broker's note says that this record is inside, and it is not (any more): the next end would be blamed on it.
+    overstated: Option<i64>,
 }
 
 /// A careful record inside.
@@ -87,13 +87,21 @@ pub(crate) struct Suspects {
     owner: Owner,
     partitions: BTreeMap<i32, State>,
     tried: Option<Tried>,
-    /// Partition whose next record gets the worker to itself.
-    wants_alone: Option<i32>,
+    /// The partition whose careful record is next: two notes that each say so would both count at the end that one of
+    /// the two records brings about.
+    claim: Option<Claim>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    partition: i32,
+    /// The record gets the worker to itself.
+    alone: bool,
 }
 
 impl Suspects {
     pub(crate) fn new(owner: Owner) -> Self {
-        Self { owner, partitions: BTreeMap::new(), tried: None, wants_alone: None }
+        Self { owner, partitions: BTreeMap::new(), tried: None, claim: None }
     }
 
     /// Whether a partition with this note must be gone over; then [`Self::take_over`] wants to know its end.
@@ -124,6 +132,9 @@ impl Suspects {
                 Note::Suspect { until, ends, .. } => (until, ends),
             };
             let is_own = |owner| owner == self.owner;
+            if matches!(note, Note::Suspect { owner, .. } if is_own(owner)) {
+                state.overstated = Some(position);
+            }
             state.ours = matches!(note, Note::Open { owner, .. } | Note::Suspect { owner, .. } if is_own(owner));
             state.found = (ends > 0).then_some((position, ends));
             // The suspect itself is always gone over, whatever the end of the partition is said to be.
@@ -136,19 +147,27 @@ impl Suspects {
     /// The partition is not ours any more. A record of it may still be inside: it stays the one that is tried.
     pub(crate) fn give_up(&mut self, partition: i32) {
         self.partitions.remove(&partition);
-        self.withdraw(partition);
+        self.give_up_claim(partition);
     }
 
-    /// The partition's next record does not come to the door for now.
+    /// The partition's next record does not come to the door for now. One whose note may be out already keeps its claim.
     pub(crate) fn withdraw(&mut self, partition: i32) {
-        if self.wants_alone == Some(partition) {
-            self.wants_alone = None;
+        if self.partitions.get(&partition).is_none_or(|state| state.candidate.is_none()) {
+            self.give_up_claim(partition);
         }
+    }
+
+    fn give_up_claim(&mut self, partition: i32) {
+        self.claim = self.claim.filter(|claim| claim.partition != partition);
+    }
+
+    fn is_claimed_by_other(&self, partition: i32, alone_only: bool) -> bool {
+        self.claim.is_some_and(|claim| claim.partition != partition && (claim.alone || !alone_only))
     }
 
     /// The partition is read again from `position`, in the same ownership.
     pub(crate) fn rewound(&mut self, partition: i32, position: i64) {
-        self.withdraw(partition);
+        self.give_up_claim(partition);
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.candidate = None;
         if state.acknowledged.is_some_and(|(acknowledged, _)| position < acknowledged) {
@@ -159,9 +178,11 @@ impl Suspects {
 
     /// Decides about the next record of a partition.
     pub(crate) fn door(&mut self, partition: i32, offset: i64, inside: Inside) -> Door {
-        let is_claimed = self.wants_alone.is_some_and(|other| other != partition);
-        if is_claimed || self.tried.is_some_and(|tried| tried.alone) {
+        if self.is_claimed_by_other(partition, true) || self.tried.is_some_and(|tried| tried.alone) {
             return Door::Wait;
+        }
+        if self.partitions.iter().any(|(other, state)| *other != partition && state.overstated.is_some()) {
+            return Door::NoteFirst;
         }
         let owner = self.owner;
         let Some(state) = self.partitions.get_mut(&partition) else { return Door::Wait };
@@ -183,24 +204,27 @@ impl Suspects {
     }
 
     fn careful_door(&mut self, partition: i32, offset: i64, inside: Inside) -> Door {
+        let is_claimed = self.is_claimed_by_other(partition, false);
         let Some(state) = self.partitions.get_mut(&partition) else { return Door::Wait };
         let ends = state.ends_of(offset);
         if ends >= MAX_ENDS {
             return Door::SetAside { ends };
         }
         // Its note is committed at its own offset: everything before it must be settled.
-        if inside.of_partition > 0 || self.tried.is_some() {
+        if inside.of_partition > 0 || self.tried.is_some() || is_claimed {
             return Door::Wait;
         }
-        if ends > 0 {
-            self.wants_alone = Some(partition);
-            if inside.of_worker > 0 {
-                return Door::Wait;
-            }
+        self.claim = Some(Claim { partition, alone: ends > 0 });
+        if ends > 0 && inside.of_worker > 0 {
+            return Door::Wait;
         }
         state.ours = true;
         state.candidate = Some((offset, ends + 1));
-        if state.acknowledged == state.wanted(self.owner, None, false) { Door::Open } else { Door::NoteFirst }
+        if state.acknowledged != state.wanted(self.owner, None, false) {
+            return Door::NoteFirst;
+        }
+        state.overstated = None;
+        Door::Open
     }
 
     /// The record was let in.
@@ -213,7 +237,7 @@ impl Suspects {
         {
             self.tried = Some(Tried { tag, alone: ends > 1 });
         }
-        self.withdraw(tag.partition);
+        self.give_up_claim(tag.partition);
     }
 
     /// A record that was inside is not any more, of whatever period.
@@ -225,13 +249,12 @@ impl Suspects {
         let Some(state) = self.partitions.get_mut(&tag.partition) else { return };
         if was_tried && state.candidate.is_some_and(|(offset, _)| offset == tag.offset) {
             state.candidate = None;
+            state.overstated = Some(tag.offset);
         }
         if outcome.is_settled() {
             state.found = state.found.filter(|(offset, _)| *offset != tag.offset);
             // They go in one by one, so the last one's end is the end of it.
             state.careful_until = state.careful_until.filter(|until| tag.offset + 1 < *until);
-        } else if was_tried {
-            state.is_overstated = true;
         }
     }
 
@@ -245,7 +268,8 @@ impl Suspects {
     pub(crate) fn acknowledged(&mut self, partition: i32, position: i64, note: Note) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.acknowledged = Some((position, note));
-            state.is_overstated &= matches!(note, Note::Suspect { .. });
+            let is_suspect = matches!(note, Note::Suspect { .. });
+            state.overstated = state.overstated.filter(|offset| is_suspect && *offset == position);
         }
     }
 
@@ -256,7 +280,7 @@ impl Suspects {
                 Some((_, Note::Open { until, .. })) => state.ours && state.reach - until >= NOTE_AFTER,
                 _ => false,
             };
-            is_behind || state.is_overstated
+            is_behind || state.overstated.is_some()
         })
     }
 

@@ -5,7 +5,8 @@ use jtav_pipeline::ErrorClass;
 
 use super::*;
 
-/// Doubles numbers; fails batches that hold 13, panics on 14, loses its device on 99. Notes the batch sizes.
+/// Doubles numbers; fails batches that hold 13 and the first that holds 15, panics on 14, loses its device on 99, and
+/// panics outside the forward pass on 98. Notes the batch sizes.
 struct Doubler {
     batches: Arc<Mutex<Vec<usize>>>,
     gate: Option<Receiver<()>>,
@@ -16,6 +17,7 @@ impl Backend for Doubler {
     type Output = u64;
 
     fn cost(&self, item: &u64) -> u64 {
+        assert_ne!(*item, 98, "ninety-eight");
         *item
     }
 
@@ -28,6 +30,9 @@ impl Backend for Doubler {
         match items {
             _ if items.contains(&99) => Err(BackendError::Device("assert".into())),
             _ if items.contains(&13) => Err(BackendError::Batch("thirteen".into())),
+            _ if items.contains(&15) && self.batches.lock().unwrap().len() == 1 => {
+                Err(BackendError::Batch("once".into()))
+            }
             _ => Ok(items.iter().map(|item| item * 2).collect()),
         }
     }
@@ -100,6 +105,29 @@ async fn one_guilty_item_fails_alone_and_its_batch_mates_pass() {
         }
     }
     assert!(fixture.handle.is_healthy());
+}
+
+#[tokio::test]
+async fn an_item_that_failed_alone_is_tried_once_more_before_it_is_guilty() {
+    let passes = fixture(16, false);
+    assert_eq!(passes.handle.submit(15).await.unwrap(), 30, "what fails once may pass");
+    assert_eq!(*passes.batches.lock().unwrap(), vec![1, 1]);
+    let guilty = fixture(16, false);
+    let error = guilty.handle.submit(14).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Permanent(DeadLetterReason::PoisonPill));
+    assert_eq!(*guilty.batches.lock().unwrap(), vec![1, 1], "twice and no more");
+}
+
+#[tokio::test]
+async fn a_device_thread_that_dies_is_a_device_fault() {
+    let fixture = fixture(16, false);
+    let error = fixture.handle.submit(98).await.unwrap_err();
+    assert_eq!(error.code, "device_thread_gone");
+    while fixture.fatal.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(fixture.fatal.lock().unwrap()[0].contains("ninety-eight"));
+    assert!(!fixture.handle.is_healthy());
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 //! of messages that can exist. A mailbox that is closed means the actor has died: a retryable error, the supervisor
 //! restarts the pipeline and the post comes again.
 
+use std::time::Duration;
+
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
 use futures::FutureExt as _;
@@ -15,6 +17,9 @@ use crate::{
     Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest, Publisher, RgbImage,
     RouterIntake, Stage, StageError, TextEncoder,
 };
+
+/// Longest time from a panic of an actor until its mailbox is closed.
+const MAILBOX_CLOSES: Duration = Duration::from_millis(200);
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident($payload:ty) -> $result:ty;)*) => {
@@ -75,14 +80,16 @@ where
     A::Context: ToEnvelope<A, FetchMedia>,
 {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
-        let reply = self.send(FetchMedia(request));
+        let (reply, actor) = (self.send(FetchMedia(request)), self.clone());
         async move {
-            match reply.await {
-                Ok(fetched) => fetched,
-                // The actor has died, which says nothing about the medium: published without it, the post would be
-                // degraded for good. It waits here until the supervisor drops it, or its deadline passes.
-                Err(_) => pending().await,
+            if let Ok(fetched) = reply.await {
+                return fetched;
             }
+            // A panic in this download alone leaves the actor; one in the actor closes its mailbox a moment later. That
+            // says nothing about the medium, and published without it the post would be degraded for good: it waits here
+            // until the supervisor drops it, or its deadline passes.
+            actix::clock::sleep(MAILBOX_CLOSES).await;
+            if actor.connected() { Err(AbsentReason::FetchFailed) } else { pending().await }
         }
         .boxed()
     }

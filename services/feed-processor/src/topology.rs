@@ -11,7 +11,7 @@ use jtav_audio_encoder::AudioEncoderActor;
 use jtav_delivery::PostPermits;
 use jtav_fusion::FusionActor;
 use jtav_image_encoder::ImageEncoderActor;
-use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, Resume};
+use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, RESTART, Resume};
 use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
@@ -29,8 +29,6 @@ use crate::networks::Networks;
 
 /// Bytes that a dead letter may gain over the record it carries: its headers.
 const DEAD_LETTER_HEADER_BYTES: u32 = 16 * 1024;
-/// Why intake is stopped while the boxes behind ingest are made anew.
-const RESTART: &str = "restart";
 /// Between two looks at whether every actor is there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait for the producer's last acknowledgements.

@@ -160,6 +160,7 @@ impl Worker {
             if started.elapsed() > HEALTHY_AFTER {
                 backoff = MIN_BACKOFF;
             }
+            let received = self.params.conservation.received_count();
             loop {
                 tracing::warn!(wait_ms = backoff.as_millis() as u64, "starting a new generation after a pause");
                 tokio::select! {
@@ -173,7 +174,7 @@ impl Worker {
                 }
             }
             self.started(&pipeline);
-            actix_rt::spawn(watch_recovery(Arc::clone(&self.params.conservation), failed_at));
+            actix_rt::spawn(watch_recovery(Arc::clone(&self.params.conservation), received, failed_at));
         }
     }
 
@@ -261,8 +262,7 @@ impl Failure {
 }
 
 /// Measures how long it took from a failure to the first post that was let in again.
-async fn watch_recovery(conservation: Arc<Conservation>, failed_at: Instant) {
-    let before = conservation.received_count();
+async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at: Instant) {
     while conservation.received_count() == before {
         if failed_at.elapsed() > NO_POST_WAITS {
             return;
