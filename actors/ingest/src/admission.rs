@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jtav_delivery::{DeliveryGuard, DeliveryTag, PostPermit, SettleEffect, Settlement, SettlementSink};
-use jtav_kafka::Record;
+use jtav_kafka::{KafkaError, Record};
 use jtav_pipeline::{Admitted, FailPoint, InboundRecord, fail_point, now_ms};
 use jtav_schemas::DeliveredFrom;
 use jtav_telemetry::{Metric, global};
@@ -36,18 +36,23 @@ impl PollLoop {
     fn take_one_of_each(&mut self) -> Intake {
         let (served, waiting): (Vec<i32>, Vec<i32>) =
             self.partitions.keys().partition(|number| **number <= self.last_served);
+        let now = Instant::now();
         let mut round = Intake::Idle;
         for number in waiting.into_iter().chain(served) {
             if !self.has_record(number) {
                 continue;
             }
             // The others are looked at all the same: their next record belongs in hand.
+            if !self.pace.admits(now) {
+                continue;
+            }
             let Some(permit) = self.params.permits.try_acquire() else {
                 self.starved = true;
                 continue;
             };
             if let Some(record) = self.partitions.get_mut(&number).and_then(|owned| owned.in_hand.take()) {
                 self.last_served = number;
+                self.pace.admitted(now);
                 self.admit(record, permit);
                 round = Intake::More;
             }
@@ -64,9 +69,14 @@ impl PollLoop {
         if is_leaving || owned.rewind.is_some() {
             return false;
         }
-        if owned.in_hand.is_none() {
+        if owned.in_hand.is_none() && !owned.at_end {
             match self.consumer.next_record(number) {
                 None => return false,
+                Some(Err(KafkaError::EndOfPartition(_))) => {
+                    // Of a log whose last offsets hold no record.
+                    owned.at_end = owned.end.is_some();
+                    return false;
+                }
                 Some(Err(error)) => {
                     self.poll_error(&error);
                     return false;
@@ -74,12 +84,11 @@ impl PollLoop {
                 Some(Ok(record)) => {
                     global().inc(Metric::IngestRecords, &[number.to_string().as_str()]);
                     fail_point::hit(FailPoint::IngestAfterPoll, "");
-                    owned.position = Some(record.offset + 1);
-                    owned.in_hand = Some(record);
+                    owned.take_in_hand(record);
                 }
             }
         }
-        !is_closed && !owned.is_full(&self.params.settings)
+        owned.in_hand.is_some() && !is_closed && !owned.is_full(&self.params.settings)
     }
 
     fn admit(&mut self, record: Record, permit: PostPermit) {

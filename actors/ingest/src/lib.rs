@@ -13,6 +13,7 @@ mod admission;
 mod breaker;
 mod commits;
 mod export;
+mod pace;
 mod params;
 mod parse;
 mod partition;
@@ -22,6 +23,6 @@ mod rewind;
 mod status;
 
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
-pub use params::{IngestError, IngestExit, IngestParams, IngestSettings};
+pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, Stretch};
 pub use parse::parse_record;
 pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot};

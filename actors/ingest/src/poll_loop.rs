@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::admission::Intake;
 use crate::breaker::{Breaker, Change};
 use crate::commits::CommitSent;
+use crate::pace::Pace;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
 use crate::rebalance::{PendingAssignment, Revocation};
@@ -131,6 +132,7 @@ pub(crate) struct PollLoop {
     pub(crate) in_flight: usize,
     pub(crate) paused_by: BTreeSet<&'static str>,
     pub(crate) breaker: Breaker,
+    pub(crate) pace: Pace,
     /// A record waits for a permit.
     pub(crate) starved: bool,
     /// Partition whose record was let in last.
@@ -157,6 +159,7 @@ impl PollLoop {
     ) -> Self {
         let sink = Arc::new(Sink { inputs: sender, conservation: Arc::clone(&params.conservation) });
         let breaker = Breaker::new(&params.settings);
+        let pace = Pace::new(params.settings.min_admission_gap);
         // An earlier generation may have ended with it open.
         global().set(Metric::IntakePaused, &[BREAKER], 0.0);
         Self {
@@ -170,6 +173,7 @@ impl PollLoop {
             in_flight: 0,
             paused_by: BTreeSet::new(),
             breaker,
+            pace,
             starved: false,
             last_served: -1,
             records_waiting: Arc::default(),
@@ -200,6 +204,7 @@ impl PollLoop {
             let intake = self.take_records();
             self.commit_if_due();
             self.export_if_due();
+            self.drain_at_the_end_of_the_stretch();
             if let Some(exit) = self.finished() {
                 self.remove_series();
                 return exit;
@@ -285,6 +290,21 @@ impl PollLoop {
         tracing::info!(in_flight = self.in_flight, "draining");
         self.draining = Some(Draining { started: Instant::now(), deadline, commits_sent: 0, committing_since: None });
         fail_point::hit(FailPoint::IngestDuringDrain, "");
+    }
+
+    /// A member that was offered no partition yet waits: the others may leave theirs to it.
+    fn drain_at_the_end_of_the_stretch(&mut self) {
+        let is_read = self.params.settings.stretch.is_some()
+            && self.draining.is_none()
+            && !self.partitions.is_empty()
+            && self.assignment.is_none()
+            && self.revocation.is_none()
+            && self.in_flight == 0
+            && self.partitions.values().all(Partition::is_done);
+        if is_read {
+            tracing::info!("the end of the stretch is reached");
+            self.start_drain(Instant::now() + Duration::from_millis(self.params.settings.commit_timeout_ms));
+        }
     }
 
     fn wait(&mut self, intake: Intake) {
