@@ -139,6 +139,18 @@ def main():
             validate(where, resource)
         cross_check(where, resources)
         count += len(resources)
+    settings = tomllib.loads((ROOT / "config/default.toml").read_text())
+    for path in sorted((ROOT / "k8s/backfill").glob("*.yaml")):
+        where, resource = str(path.relative_to(ROOT)), yaml.safe_load(path.read_text())
+        validate(where, resource)
+        pod = resource["spec"]["template"]["spec"]
+        variables = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+        check_environment(where, variables, settings)
+        drain_ms = int(variables["JTAV__SHUTDOWN__SHUTDOWN_TIMEOUT_MS"])
+        check(where, pod["terminationGracePeriodSeconds"] * 1000 >= drain_ms + GRACE_AFTER_DRAIN_S * 1000,
+              f"terminationGracePeriodSeconds is less than the drain of {drain_ms} ms plus {GRACE_AFTER_DRAIN_S} s")
+        check(where, pod["restartPolicy"] == "Never", "a job whose pods restart in place")
+        count += 1
     if findings:
         sys.exit("\n".join(findings))
     print(f"{count} resources of {len(OVERLAYS)} kustomizations are valid for Kubernetes {KUBERNETES}"
