@@ -29,12 +29,17 @@ impl Bench {
     fn new() -> Self {
         let cluster = InProcessCluster::create(1).unwrap();
         cluster.create_topic("posts", 2).unwrap();
-        ["sentiment", "embeddings", "dead-letters", "erasures"].map(|topic| cluster.create_topic(topic, 1).unwrap());
+        for topic in ["sentiment", "embeddings", "dead-letters", "erasures"] {
+            cluster.create_topic(topic, 1).unwrap();
+        }
         let settings = Loader::new()
             .set(format!("kafka.brokers={}", cluster.bootstrap()))
             .set("model.stub=true")
             .set("store.kind=embedded")
             .set("ingest.commit_interval_ms=50")
+            // The in-process cluster misses a member that has left only after this.
+            .set("ingest.session_timeout_ms=2000")
+            .set("ingest.drain_timeout_ms=900")
             .load()
             .unwrap()
             .settings;

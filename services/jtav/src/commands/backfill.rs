@@ -24,7 +24,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     let live = settings(arguments)?;
-    setup::logs(log_format, Some(&live), "warn");
+    // Each post that cannot be labelled is a warning of the router; the account has them by reason.
+    setup::logs(log_format, Some(&live), "warn,jtav_router=error");
     super::config::check_passthrough(&live)?;
     if let (Some(from), Some(to)) = (arguments.from, arguments.to)
         && from >= to
