@@ -123,8 +123,10 @@ impl Bench {
     }
 
     fn until_live_is_done(&self) -> Result<()> {
-        let ends: BTreeMap<i32, i64> =
-            watermarks(&self.client(), "posts", PATIENCE)?.into_iter().map(|(number, (_, high))| (number, high)).collect();
+        let ends: BTreeMap<i32, i64> = watermarks(&self.client(), "posts", PATIENCE)?
+            .into_iter()
+            .map(|(number, (_, high))| (number, high))
+            .collect();
         self.until("the end of the live group", || Ok(self.positions("jtav")? == ends))
     }
 
@@ -216,7 +218,11 @@ async fn a_backfill_that_is_killed_and_stopped_ends_with_every_post_and_touches_
     let dry = bench.complete(&["--dry-run"])?;
     let model = dry["model_version"].as_str().context("model_version")?.to_owned();
     let group = dry["group"].as_str().context("group")?.to_owned();
-    assert_eq!((&dry["records"], &dry["rejected"], &dry["tombstones"]), (&total.into(), &1.into(), &10.into()), "{dry}");
+    assert_eq!(
+        (&dry["records"], &dry["rejected"], &dry["tombstones"]),
+        (&total.into(), &1.into(), &10.into()),
+        "{dry}"
+    );
     assert_eq!(bench.labels_of(&model)?, 0);
     assert!(bench.positions(&group)?.is_empty());
 

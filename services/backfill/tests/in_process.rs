@@ -102,7 +102,8 @@ impl Bench {
 }
 
 fn post(id: &str, revision: u64) -> OutboundRecord {
-    let value = format!(r#"{{"id":"{id}","revision":{revision},"texts":[{{"role":"body","text":"a fine day {id}"}}]}}"#);
+    let value =
+        format!(r#"{{"id":"{id}","revision":{revision},"texts":[{{"role":"body","text":"a fine day {id}"}}]}}"#);
     OutboundRecord::keyed("posts", id.to_owned(), value)
 }
 

@@ -174,7 +174,7 @@ fn history(dice: &mut Dice) -> Vec<Event> {
 impl Case {
     pub(super) fn new(seed: u64, bench: &Bench) -> Self {
         let mut dice = Dice::new(seed);
-        let world = World::default();
+        let world = World::new(Dice::new(!seed));
         // A roll-out in every third case: the second worker of the group labels with the next model already.
         let second = if dice.one_in(3) { NEXT_MODEL } else { LIVE_MODEL };
         let workers = [(LIVE_MODEL, Reach::Topics), (second, Reach::Topics), (NEXT_MODEL, Reach::Store)];
@@ -244,7 +244,7 @@ impl Case {
         let produces = usize::from(self.produced < self.history.len());
         let at = self.dice.below(moves.len() + idle.len() + produces + 1);
         if moves.is_empty() && idle.is_empty() && produces == 0 {
-            return false;
+            return self.world.is_busy();
         }
         if let Some(next) = moves.get(at) {
             self.network(*next, tally);
@@ -268,9 +268,10 @@ impl Case {
             Move::Carry(at) if self.faults < MAX_FAULTS && !self.world.is_answered(at) && self.dice.one_in(12) => {
                 self.faults += 1;
                 tally.faults += 1;
-                let fate = match self.dice.below(3) {
+                let fate = match self.dice.below(4) {
                     0 => Fate::Lost,
-                    1 if self.world.may_be_late(at) => Fate::Late,
+                    1 => Fate::AnswerLost,
+                    _ if self.world.may_be_late(at) => Fate::Late,
                     _ => Fate::AnswerLost,
                 };
                 tally.late += u64::from(fate == Fate::Late);

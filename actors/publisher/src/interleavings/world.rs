@@ -36,17 +36,36 @@ struct Call {
     carry: Box<dyn FnMut(Fate) -> Option<Answer> + Send>,
     /// It was answered already and is only carried out.
     answered: bool,
+    not_before: usize,
 }
 
-#[derive(Default)]
+struct Waiting {
+    worker: usize,
+    answer: Answer,
+    not_before: usize,
+}
+
 struct Inner {
+    now: usize,
+    dice: Dice,
     calls: Vec<Call>,
-    answers: Vec<(usize, Answer)>,
+    answers: Vec<Waiting>,
     records: Vec<OutboundRecord>,
 }
 
+impl Inner {
+    /// Most things happen soon. Some take so long that another worker gets through whole records meanwhile, which a fair
+    /// lot at every step would hardly ever bring about.
+    fn not_before(&mut self, one_in: usize) -> usize {
+        self.now + if self.dice.one_in(one_in) { self.dice.below(LONG_STEPS) } else { 0 }
+    }
+}
+
+/// Longest time that something is held up, in steps; a record takes about ten.
+const LONG_STEPS: usize = 80;
+
 /// What all workers of a case share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct World {
     inner: Arc<Mutex<Inner>>,
 }
@@ -59,6 +78,11 @@ pub(super) enum Move {
 }
 
 impl World {
+    pub(super) fn new(dice: Dice) -> Self {
+        let (calls, answers, records) = (Vec::new(), Vec::new(), Vec::new());
+        Self { inner: Arc::new(Mutex::new(Inner { now: 0, dice, calls, answers, records })) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
@@ -87,19 +111,32 @@ impl World {
             };
             Some(Box::new(move || drop(sender.send(answer))) as Answer)
         };
-        self.lock().calls.push(Call { worker, topic, carry: Box::new(carry), answered: false });
+        let mut inner = self.lock();
+        let not_before = inner.not_before(6);
+        inner.calls.push(Call { worker, topic, carry: Box::new(carry), answered: false, not_before });
+        drop(inner);
         receiver.map(|answer| answer.expect("a worker that is polled gets its answers")).boxed()
     }
 
+    /// What may happen now.
     pub(super) fn moves(&self) -> Vec<Move> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.now += 1;
+        let inner = &*inner;
         let is_first = |at: usize| {
             let call = &inner.calls[at];
             call.topic.is_none()
                 || !inner.calls[..at].iter().any(|other| other.worker == call.worker && other.topic == call.topic)
         };
-        let carries = (0..inner.calls.len()).filter(|at| is_first(*at)).map(Move::Carry);
-        carries.chain((0..inner.answers.len()).map(Move::Answer)).collect()
+        let carries = (0..inner.calls.len()).filter(|at| inner.calls[*at].not_before <= inner.now && is_first(*at));
+        let answers = (0..inner.answers.len()).filter(|at| inner.answers[*at].not_before <= inner.now);
+        carries.map(Move::Carry).chain(answers.map(Move::Answer)).collect()
+    }
+
+    /// Whether something is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        let inner = self.lock();
+        !inner.calls.is_empty() || !inner.answers.is_empty()
     }
 
     /// Whether the call could be late: one to a topic that waits for its answer.
@@ -118,23 +155,25 @@ impl World {
         let answer = (call.carry)(fate);
         let mut inner = self.lock();
         if let Some(answer) = answer {
-            inner.answers.push((call.worker, answer));
+            let not_before = inner.not_before(6);
+            inner.answers.push(Waiting { worker: call.worker, answer, not_before });
         }
         if fate == Fate::Late {
             call.answered = true;
+            call.not_before = inner.not_before(1);
             inner.calls.insert(at, call);
         }
     }
 
     pub(super) fn answer(&self, at: usize) {
-        let (_, answer) = self.lock().answers.remove(at);
-        answer();
+        let waiting = self.lock().answers.remove(at);
+        (waiting.answer)();
     }
 
     /// A worker is gone. What it had sent arrives or is lost, each producer's records from some point on; the group waits
     /// for longer than that before another member gets its partitions (the session time-out).
     pub(super) fn crash(&self, worker: usize, dice: &mut Dice) {
-        self.lock().answers.retain(|(of, _)| *of != worker);
+        self.lock().answers.retain(|waiting| waiting.worker != worker);
         let mut lost: Vec<Option<String>> = Vec::new();
         loop {
             let next = self.lock().calls.iter().position(|call| call.worker == worker);
@@ -145,7 +184,7 @@ impl World {
                 self.lock().calls.remove(at);
             } else {
                 self.carry(at, Fate::Well);
-                self.lock().answers.retain(|(of, _)| *of != worker);
+                self.lock().answers.retain(|waiting| waiting.worker != worker);
             }
         }
     }
