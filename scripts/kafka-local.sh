@@ -132,6 +132,8 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# tests kill workers: the least of 6 s by default is how long each such partition would stand still
+group.min.session.timeout.ms=1000
 # a killed broker registers again only when its old session has ended (default 9 s)
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
@@ -153,6 +155,9 @@ rootLogger.appenderRef.c.ref = C
 # its "Kafka Server started" is what `wait` looks for
 logger.started.name = kafka.server.KafkaRaftServer
 logger.started.level = info
+# one line for each generation of a group: tests count rebalances by them
+logger.groups.name = org.apache.kafka.coordinator.group.GroupMetadataManager
+logger.groups.level = info
 LOG
 }
 

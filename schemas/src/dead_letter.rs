@@ -21,11 +21,13 @@ pub enum DeadLetterReason {
     PoisonPill,
     /// The broker refuses the published record for good (too large, not allowed).
     PublishRejected,
+    /// The worker's process ended several times while this record was inside by itself.
+    CrashedWorker,
 }
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [DeadLetterReason; 8] = [
+    pub const ALL: [DeadLetterReason; 9] = [
         DeadLetterReason::InvalidJson,
         DeadLetterReason::InvalidPost,
         DeadLetterReason::KeyMismatch,
@@ -34,6 +36,7 @@ impl DeadLetterReason {
         DeadLetterReason::NonFiniteOutput,
         DeadLetterReason::PoisonPill,
         DeadLetterReason::PublishRejected,
+        DeadLetterReason::CrashedWorker,
     ];
 
     /// The wire and metric name.
@@ -47,6 +50,7 @@ impl DeadLetterReason {
             DeadLetterReason::NonFiniteOutput => "non_finite_output",
             DeadLetterReason::PoisonPill => "poison_pill",
             DeadLetterReason::PublishRejected => "publish_rejected",
+            DeadLetterReason::CrashedWorker => "crashed_worker",
         }
     }
 }

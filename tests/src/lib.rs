@@ -1,2 +1,4 @@
 //! Scenarios across services, on real brokers and stores, and the checks that hold the repository to its own map. The
-//! tests stand in `tests/`; what they share is in `jtav-testkit`.
+//! tests stand in `tests/`; what they share is in `jtav-testkit`; the fault matrix is [`chaos`].
+
+pub mod chaos;

@@ -1,9 +1,8 @@
 //! A real store refuses every write: intake stops, says so, and nothing is missing once the store is well again.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use jtav_kafka::{Producer, ProducerSettings, read_all};
 use jtav_schemas::{PostV1, TextPart};
 use jtav_testkit::{Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real};
@@ -40,12 +39,7 @@ shutdown_timeout_ms = 15000
 
 /// `maxmemory` in bytes; beyond it Redis answers every write with `OOM`. 0 is no bound.
 fn limit_memory(redis: &RealRedis, bytes: usize) -> Result<()> {
-    let url = redis.url(0);
-    let socket = url.strip_prefix("redis+unix://").and_then(|rest| rest.split('?').next()).context("a socket")?;
-    let set = ["config", "set", "maxmemory", &bytes.to_string()];
-    let output = Command::new("redis-cli").arg("-s").arg(socket).args(set).output().context("redis-cli")?;
-    ensure!(output.stdout.starts_with(b"OK"), "redis-cli: {output:?}");
-    Ok(())
+    redis.command(&["config", "set", "maxmemory", &bytes.to_string()]).map(drop)
 }
 
 fn until(worker: &mut Worker, what: &str, mut holds: impl FnMut(&Worker) -> Result<bool>) -> Result<()> {

@@ -18,7 +18,10 @@ pub(crate) fn is_our_failure(outcome: Outcome) -> bool {
         Outcome::Abandoned => true,
         Outcome::DeadLettered(reason) => matches!(
             reason,
-            DeadLetterReason::NonFiniteOutput | DeadLetterReason::PoisonPill | DeadLetterReason::PublishRejected
+            DeadLetterReason::NonFiniteOutput
+                | DeadLetterReason::PoisonPill
+                | DeadLetterReason::PublishRejected
+                | DeadLetterReason::CrashedWorker
         ),
         Outcome::Published | Outcome::Skipped(_) | Outcome::Erased => false,
     }

@@ -3,25 +3,35 @@
 use std::time::{Duration, Instant};
 
 use jtav_delivery::AssignmentEpoch;
-use jtav_kafka::{CommitMode, CommitResult};
+use jtav_kafka::{CommitMode, CommitResult, PositionToCommit};
 use jtav_pipeline::{FailPoint, fail_point};
 use jtav_telemetry::{Metric, global};
 
+use crate::note::Note;
 use crate::poll_loop::PollLoop;
 
 /// Attempts at the last commit before a partition is given up or the thread ends; while a group changes hands, brokers
 /// refuse some of them and take the next.
 const LAST_COMMITS: u32 = 10;
 
-/// Wait between them.
-const LAST_COMMIT_GAP: Duration = Duration::from_millis(100);
+/// Wait between them, and before any refused commit that somebody waits for is tried again.
+const COMMIT_GAP: Duration = Duration::from_millis(100);
 
 /// A commit on its way.
 #[derive(Debug)]
 pub(crate) struct CommitSent {
     at: Instant,
-    /// Partition, position, and the period it was made in.
-    offsets: Vec<(i32, i64, AssignmentEpoch)>,
+    positions: Vec<Position>,
+}
+
+/// What was sent for one partition.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    partition: i32,
+    offset: i64,
+    note: Note,
+    /// The period it was made in.
+    epoch: AssignmentEpoch,
 }
 
 /// How the last commit of something stands.
@@ -32,40 +42,54 @@ pub(crate) enum LastCommit {
 }
 
 impl PollLoop {
+    /// Commits at the interval, and at once if a record waits for its note or a note has fallen behind.
     pub(crate) fn commit_if_due(&mut self) {
-        if self.last_commit.elapsed() >= Duration::from_millis(self.params.settings.commit_interval_ms) {
+        let interval = Duration::from_millis(self.params.settings.commit_interval_ms);
+        let is_pressing = self.note_awaited || self.suspects.is_pressing();
+        let may_hurry = self.commit_refused.is_none_or(|refused| refused.elapsed() >= COMMIT_GAP);
+        if self.last_commit.elapsed() >= interval || (is_pressing && may_hurry) {
             self.commit_now();
         }
     }
 
-    /// Sends the settled prefix of every partition, unless a commit is on its way already. Returns true if it sent one.
+    /// Sends the settled prefix of every partition with its note, unless a commit is on its way already. Returns true if
+    /// it sent one.
     pub(crate) fn commit_now(&mut self) -> bool {
         self.forget_unanswered_commit();
         if self.commit_sent.is_some() {
             return false;
         }
-        let offsets: Vec<(i32, i64, AssignmentEpoch)> = self
-            .partitions
-            .iter()
-            .filter_map(|(number, owned)| Some((*number, owned.ledger.commit_due()?, owned.ledger.epoch())))
-            .collect();
+        let positions: Vec<Position> =
+            self.partitions.keys().filter_map(|number| self.position_to_commit(*number)).collect();
         self.last_commit = Instant::now();
-        if offsets.is_empty() {
+        if positions.is_empty() {
             return false;
         }
-        let plain: Vec<(i32, i64)> = offsets.iter().map(|(number, position, _)| (*number, *position)).collect();
+        let with_text: Vec<PositionToCommit> = positions
+            .iter()
+            .map(|sent| PositionToCommit::new(sent.partition, sent.offset, sent.note.to_string()))
+            .collect();
         fail_point::hit(FailPoint::IngestBeforeCommit, "");
-        match self.consumer.commit(&plain, "", CommitMode::Async) {
+        match self.consumer.commit(&with_text, CommitMode::Async) {
             Ok(()) => {
-                self.commit_sent = Some(CommitSent { at: Instant::now(), offsets });
+                self.commit_sent = Some(CommitSent { at: Instant::now(), positions });
                 true
             }
             Err(error) => {
+                self.commit_refused = Some(Instant::now());
                 global().inc(Metric::Commits, &["error"]);
                 tracing::warn!(%error, "commit");
                 false
             }
         }
+    }
+
+    /// What the broker should have of a partition and has not.
+    fn position_to_commit(&self, number: i32) -> Option<Position> {
+        let ledger = &self.partitions.get(&number)?.ledger;
+        let is_leaving = self.saying_goodbye.contains(&number);
+        let (offset, note) = self.suspects.due(number, ledger.commit_position(), is_leaving)?;
+        Some(Position { partition: number, offset, note, epoch: ledger.epoch() })
     }
 
     /// librdkafka answers every commit, also with a failure; this is for the day it does not.
@@ -80,7 +104,7 @@ impl PollLoop {
     pub(crate) fn commit_answered(&mut self, answer: &CommitResult) {
         let Some(sent) = self.commit_sent.take() else { return };
         let mut worst: Option<&'static str> = None;
-        for (number, position, epoch) in sent.offsets {
+        for Position { partition: number, offset: position, note, epoch } in sent.positions {
             let result = answer
                 .partitions
                 .iter()
@@ -93,6 +117,7 @@ impl PollLoop {
                     {
                         owned.ledger.committed(position);
                         owned.committed = Some(position);
+                        self.suspects.acknowledged(number, position, note);
                     }
                 }
                 // Normal while partitions change hands: whoever owns them now reads the records again.
@@ -107,15 +132,15 @@ impl PollLoop {
             }
         }
         fail_point::hit(FailPoint::IngestAfterCommit, "");
+        self.commit_refused = worst.map(|_| Instant::now());
         global().inc(Metric::Commits, &[worst.unwrap_or("ok")]);
     }
 
-    /// One turn of a last commit of `numbers`: sends, waits, sends again if refused. `sent` counts the attempts and
-    /// `since` is when the first was due.
+    /// One turn of a last commit of `numbers`, with notes that say goodbye: sends, waits, sends again if refused. `sent`
+    /// counts the attempts and `since` is when the first was due.
     pub(crate) fn last_commit_turn(&mut self, numbers: &[i32], sent: &mut u32, since: Instant) -> LastCommit {
-        let is_due = numbers
-            .iter()
-            .any(|number| self.partitions.get(number).is_some_and(|owned| owned.ledger.commit_due().is_some()));
+        self.saying_goodbye.extend(numbers);
+        let is_due = numbers.iter().any(|number| self.position_to_commit(*number).is_some());
         if !is_due {
             return LastCommit::Done;
         }
@@ -125,22 +150,18 @@ impl PollLoop {
             tracing::warn!(?numbers, attempts = *sent, "the last commit did not go through; these records come again");
             return LastCommit::Done;
         }
-        if (*sent == 0 || self.last_commit.elapsed() >= LAST_COMMIT_GAP) && self.commit_now() {
+        if (*sent == 0 || self.last_commit.elapsed() >= COMMIT_GAP) && self.commit_now() {
             *sent += 1;
         }
         LastCommit::Waiting
     }
 
-    /// The commit at the end of a drain.
+    /// The commit at the end of a drain or of a pipeline that cannot go on.
     pub(crate) fn final_commit_done(&mut self) -> bool {
         let numbers: Vec<i32> = self.partitions.keys().copied().collect();
-        let Some(draining) = &mut self.draining else { return true };
-        let since = *draining.committing_since.get_or_insert_with(Instant::now);
-        let mut sent = draining.commits_sent;
+        let (since, mut sent) = self.final_commit.unwrap_or((Instant::now(), 0));
         let state = self.last_commit_turn(&numbers, &mut sent, since);
-        if let Some(draining) = &mut self.draining {
-            draining.commits_sent = sent;
-        }
+        self.final_commit = Some((since, sent));
         state == LastCommit::Done
     }
 }

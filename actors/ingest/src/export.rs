@@ -53,7 +53,7 @@ impl PollLoop {
         let telemetry = global();
         let now = now_ms();
         let mut snapshots = Vec::with_capacity(self.partitions.len());
-        let mut paused = 0;
+        let (mut paused, mut gone_over) = (0, 0);
         for (number, owned) in &mut self.partitions {
             let marks = self
                 .consumer
@@ -71,6 +71,8 @@ impl PollLoop {
             // Between two turns a record in hand is one that may not be let in.
             let held_back = owned.in_hand.is_some();
             paused += usize::from(held_back);
+            let careful = self.suspects.careful(*number);
+            gone_over += usize::from(careful.is_some());
             snapshots.push(PartitionSnapshot {
                 partition: *number,
                 epoch: owned.ledger.epoch().0,
@@ -82,9 +84,12 @@ impl PollLoop {
                 paused: held_back,
                 revoking: self.revocation.as_ref().is_some_and(|revocation| revocation.contains(*number)),
                 rewinds: owned.rewinds,
+                careful_until: careful.map(|careful| careful.until),
+                suspect: careful.and_then(|careful| careful.suspect),
             });
         }
         telemetry.set(Metric::PausedPartitions, &[], paused as f64);
+        telemetry.set(Metric::CarefulPartitions, &[], gone_over as f64);
         telemetry.set(Metric::AssignedPartitions, &[], snapshots.len() as f64);
         self.params.conservation.export(telemetry, self.params.permits.in_flight());
         self.status.publish(IngestSnapshot {
@@ -110,6 +115,7 @@ impl PollLoop {
             Self::remove_partition_series(*number);
         }
         global().set(Metric::PausedPartitions, &[], 0.0);
+        global().set(Metric::CarefulPartitions, &[], 0.0);
         global().set(Metric::AssignedPartitions, &[], 0.0);
     }
 }

@@ -13,6 +13,7 @@ mod admission;
 mod breaker;
 mod commits;
 mod export;
+mod note;
 mod pace;
 mod params;
 mod parse;
@@ -21,6 +22,7 @@ mod poll_loop;
 mod rebalance;
 mod rewind;
 mod status;
+mod suspects;
 
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
 pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, Stretch};

@@ -17,17 +17,20 @@ use tokio::sync::{oneshot, watch};
 use crate::admission::Intake;
 use crate::breaker::{Breaker, Change};
 use crate::commits::CommitSent;
+use crate::note::Owner;
 use crate::pace::Pace;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
 use crate::rebalance::{PendingAssignment, Revocation};
 use crate::status::{BREAKER, IngestStatus};
+use crate::suspects::Suspects;
 
 /// Longest wait for a settlement, a command or a record: each of them ends it. Rebalances and answers to commits do not
 /// and wait as long at most, so it is short; an idle thread goes round fifty times a second.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 
-/// The same while a record waits for a permit, which comes free just after its settlement wakes this thread.
+/// The same while a record waits for a permit, which comes free just after its settlement wakes this thread, or for the
+/// answer to a commit.
 const PERMIT_WAIT: Duration = Duration::from_millis(1);
 
 /// Events taken before everything else gets its turn again.
@@ -115,8 +118,6 @@ fn wake(inputs: Sender<Input>, records_waiting: &Arc<AtomicBool>) -> Wake {
 pub(crate) struct Draining {
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
-    pub(crate) commits_sent: u32,
-    pub(crate) committing_since: Option<Instant>,
 }
 
 pub(crate) struct PollLoop {
@@ -133,6 +134,12 @@ pub(crate) struct PollLoop {
     pub(crate) paused_by: BTreeSet<&'static str>,
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
+    /// Finds the record that ends the process.
+    pub(crate) suspects: Suspects,
+    /// A record waits until its note is committed.
+    pub(crate) note_awaited: bool,
+    /// Partitions whose next commit is the last one of this ownership.
+    pub(crate) saying_goodbye: BTreeSet<i32>,
     /// A record waits for a permit.
     pub(crate) starved: bool,
     /// Partition whose record was let in last.
@@ -144,9 +151,15 @@ pub(crate) struct PollLoop {
     pub(crate) draining: Option<Draining>,
     pub(crate) commit_sent: Option<CommitSent>,
     pub(crate) last_commit: Instant,
+    /// When the broker last refused one, if it has not taken one since.
+    pub(crate) commit_refused: Option<Instant>,
+    /// Since when the commit at the end is due, and how often it was sent.
+    pub(crate) final_commit: Option<(Instant, u32)>,
     pub(crate) last_export: Instant,
     pub(crate) next_watermark: usize,
     pub(crate) failed: Option<String>,
+    /// The client answers nothing any more.
+    is_client_dead: bool,
 }
 
 impl PollLoop {
@@ -174,6 +187,9 @@ impl PollLoop {
             paused_by: BTreeSet::new(),
             breaker,
             pace,
+            suspects: Suspects::new(Owner::this_process()),
+            note_awaited: false,
+            saying_goodbye: BTreeSet::new(),
             starved: false,
             last_served: -1,
             records_waiting: Arc::default(),
@@ -182,9 +198,12 @@ impl PollLoop {
             draining: None,
             commit_sent: None,
             last_commit: Instant::now(),
+            commit_refused: None,
+            final_commit: None,
             last_export: Instant::now(),
             next_watermark: 0,
             failed: None,
+            is_client_dead: false,
         }
     }
 
@@ -216,8 +235,10 @@ impl PollLoop {
 
     /// Stops owning, with a reason for the supervisor; the first one counts.
     pub(crate) fn fail(&mut self, reason: String) {
-        tracing::error!(reason, "ingest cannot go on");
-        self.failed.get_or_insert(reason);
+        if self.failed.is_none() {
+            tracing::error!(reason, "ingest cannot go on");
+            self.failed = Some(reason);
+        }
     }
 
     pub(crate) fn next_epoch(&mut self) -> AssignmentEpoch {
@@ -227,7 +248,7 @@ impl PollLoop {
 
     /// No post may be let in now.
     pub(crate) fn is_closed(&self) -> bool {
-        !self.paused_by.is_empty() || self.draining.is_some() || !self.breaker.admits()
+        !self.paused_by.is_empty() || self.draining.is_some() || self.failed.is_some() || !self.breaker.admits()
     }
 
     /// Tells metrics and log; the breaker itself lets nothing in.
@@ -288,7 +309,7 @@ impl PollLoop {
         }
         global().set(Metric::IntakePaused, &["drain"], 1.0);
         tracing::info!(in_flight = self.in_flight, "draining");
-        self.draining = Some(Draining { started: Instant::now(), deadline, commits_sent: 0, committing_since: None });
+        self.draining = Some(Draining { started: Instant::now(), deadline });
         fail_point::hit(FailPoint::IngestDuringDrain, "");
     }
 
@@ -310,7 +331,7 @@ impl PollLoop {
     fn wait(&mut self, intake: Intake) {
         let wait = match intake {
             Intake::More => return,
-            Intake::NoPermit => PERMIT_WAIT,
+            Intake::Soon => PERMIT_WAIT,
             Intake::Idle => IDLE_WAIT,
         };
         if let Ok(input) = self.inputs.recv_timeout(wait) {
@@ -342,14 +363,17 @@ impl PollLoop {
         // waits. Only a dead client needs a new one. Counted and logged already where the client reports it.
         tracing::debug!(%error, "kafka consumer");
         if error.fault() == Fault::ClientDead {
+            self.is_client_dead = true;
             self.fail(format!("kafka consumer is dead: {error}"));
         }
     }
 
     /// The end, once there is nothing left to wait for.
     fn finished(&mut self) -> Option<IngestExit> {
-        if let Some(reason) = self.failed.take() {
-            return Some(IngestExit::Failed(reason));
+        if let Some(reason) = self.failed.clone() {
+            // The next owner must not take this end for that of the process.
+            let is_over = self.is_client_dead || self.final_commit_done();
+            return is_over.then_some(IngestExit::Failed(reason));
         }
         let draining = self.draining.as_ref()?;
         let (started, deadline) = (draining.started, draining.deadline);

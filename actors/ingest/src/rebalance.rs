@@ -9,6 +9,7 @@ use jtav_pipeline::{FailPoint, fail_point};
 use jtav_telemetry::{Metric, global};
 
 use crate::commits::LastCommit;
+use crate::note::Note;
 use crate::partition::Partition;
 use crate::poll_loop::PollLoop;
 
@@ -17,6 +18,9 @@ const COMMITTED_WAIT: Duration = Duration::from_secs(2);
 
 /// Wait between two tries.
 const COMMITTED_RETRY: Duration = Duration::from_millis(500);
+
+/// How long the thread may wait for the ends of all partitions that must be gone over.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// Partitions that were offered and are not taken over yet: their committed positions must be known first.
 #[derive(Debug)]
@@ -89,6 +93,7 @@ impl PollLoop {
             self.fail(format!("partitions {partitions:?} cannot be taken over: {error}"));
             return;
         }
+        self.look_for_suspects(&positions);
         for position in positions {
             let epoch = self.next_epoch();
             let limit = self.params.settings.max_in_flight_per_partition;
@@ -101,6 +106,41 @@ impl PollLoop {
         }
         tracing::info!(?starts, owned = self.partitions.len(), "partitions taken over");
         self.export();
+    }
+
+    /// Reads from the notes how the last owners ended. A partition whose owner did not say goodbye is gone over up to its
+    /// present end: what comes later cannot have ended anybody. An end that cannot be had only makes it take longer.
+    fn look_for_suspects(&mut self, positions: &[CommittedPosition]) {
+        let deadline = Instant::now() + END_WAIT;
+        for position in positions {
+            let number = position.partition;
+            let found = position.offset.map(|offset| (offset, Note::read(&position.metadata)));
+            let is_unclean = found.is_some_and(|(_, note)| self.suspects.is_unclean(note));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let end = if is_unclean && !left.is_zero() { self.consumer.watermarks(number, left).ok() } else { None };
+            self.suspects.take_over(number, found, end.map(|(_, high)| high));
+            if !is_unclean {
+                continue;
+            }
+            global().inc(Metric::UncleanTakeovers, &[]);
+            let Some(careful) = self.suspects.careful(number) else { continue };
+            match careful.suspect {
+                Some((offset, ends)) => tracing::error!(
+                    partition = number,
+                    offset,
+                    ends,
+                    until = careful.until,
+                    "the last worker ended while this record was inside by itself; it is tried alone, or set aside at \
+                     the third end"
+                ),
+                None => tracing::warn!(
+                    partition = number,
+                    from = position.offset,
+                    until = careful.until,
+                    "the last worker ended without a goodbye; records go in one by one to find out whether one ended it"
+                ),
+            }
+        }
     }
 
     pub(crate) fn revoked(&mut self, partitions: Vec<i32>, lost: bool) {
@@ -157,6 +197,8 @@ impl PollLoop {
     fn give_up(&mut self, numbers: &[i32]) {
         for number in numbers {
             self.partitions.remove(number);
+            self.suspects.give_up(*number);
+            self.saying_goodbye.remove(number);
             Self::remove_partition_series(*number);
         }
         if let Err(error) = self.consumer.release(numbers) {

@@ -74,6 +74,7 @@ impl PollLoop {
         match self.consumer.seek(number, position) {
             Ok(()) => {
                 owned.start_period(number, epoch, limit, position);
+                self.suspects.rewound(number, position);
                 global().inc(Metric::Rewinds, &[]);
                 fail_point::hit(FailPoint::IngestAfterRewind, "");
                 tracing::info!(partition = number, position, epoch = epoch.0, "seeked back");

@@ -28,6 +28,10 @@ pub struct PartitionSnapshot {
     pub revoking: bool,
     /// Seeks back without progress.
     pub rewinds: u32,
+    /// Records below this offset go in one by one, because the last owner ended without a goodbye.
+    pub careful_until: Option<i64>,
+    /// Offset of the record that is tried alone, and the number that an end of the process would have.
+    pub suspect: Option<(i64, u32)>,
 }
 
 /// What the poll thread last said of itself.

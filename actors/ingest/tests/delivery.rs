@@ -403,7 +403,7 @@ async fn a_lost_partition_is_dropped_without_a_commit_and_read_again() {
     assert!(again.guard.tag().epoch > epoch);
     held.into_iter().for_each(publish);
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(committed(&cluster).is_empty(), "settlements of the lost period commit nothing");
+    assert_eq!(committed(&cluster)[&0], 0, "settlements of the lost period commit nothing");
     publish(again);
     for _ in 1..4 {
         publish(worker.next().await);

@@ -1,6 +1,7 @@
 //! Threads that decode, behind a bounded queue.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use futures::future::BoxFuture;
@@ -71,11 +72,19 @@ fn work(queue: &Receiver<Job>, limits: &DecodeLimits) {
         if reply.is_closed() {
             continue;
         }
-        let result = decode(&media.bytes, media.modality, media.media_type.as_deref(), limits);
-        fail_point::hit(FailPoint::DecodeAfter, media.modality.as_str());
-        // The bytes' share of the budget goes back before anybody learns that the work is done.
-        drop(media);
-        // Whoever asked may have gone; nobody else wants the answer.
-        let _ = reply.send(result);
+        // A panic that is not the medium's (those are caught with the decoder) costs this job and not the thread: a pool
+        // that shrinks in silence would answer slower and slower. Whoever asked is told by the reply that is dropped.
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let result = decode(&media.bytes, media.modality, media.media_type.as_deref(), limits);
+            fail_point::hit(FailPoint::DecodeAfter, media.modality.as_str());
+            // The bytes' share of the budget goes back before anybody learns that the work is done.
+            drop(media);
+            // Whoever asked may have gone; nobody else wants the answer.
+            let _ = reply.send(result);
+        }));
+        if ended.is_err() {
+            jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "worker_panicked", "true"]);
+            tracing::error!("a decode worker panicked; it goes on with the next medium");
+        }
     }
 }

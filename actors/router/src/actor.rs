@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use jtav_pipeline::messages::RoutePost;
-use jtav_pipeline::{Admitted, Description, Observer, Stages};
+use jtav_pipeline::{Admitted, Description, FailPoint, Observer, Stages, fail_point};
 
 use crate::cache::EncodingCache;
 use crate::lanes::Parking;
@@ -52,13 +52,24 @@ impl RouterActor {
 
     fn start_task(&self, key: Option<String>, post: Admitted, context: &mut Context<Self>) {
         let work = task::run(post, self.context.clone());
-        let lane = context.address();
+        let place = key.map(|key| Place { lane: context.address(), key });
         actix::spawn(async move {
             work.await;
-            if let Some(key) = key {
-                lane.do_send(Finished(key));
-            }
+            drop(place);
         });
+    }
+}
+
+/// A key's place in its lane. Given back however the task ends: after a panic too the post comes again, and behind a
+/// place that nobody gives back it would wait for ever.
+struct Place {
+    lane: Addr<RouterActor>,
+    key: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lane.do_send(Finished(std::mem::take(&mut self.key)));
     }
 }
 
@@ -86,6 +97,7 @@ impl Handler<RoutePost> for RouterActor {
 
     fn handle(&mut self, RoutePost(post): RoutePost, context: &mut Self::Context) {
         let key = post.event.as_ref().ok().map(|event| event.post_id().to_owned());
+        fail_point::hit(FailPoint::RouterHandle, key.as_deref().unwrap_or_default());
         let post = match &key {
             Some(key) => self.parking.enter(key, post),
             None => Some(post),

@@ -92,6 +92,11 @@ impl PartitionLedger {
         self.commit_position.filter(|position| self.committed.is_none_or(|committed| committed < *position))
     }
 
+    /// The same whether the broker has it or not; none before a first record is settled.
+    pub fn commit_position(&self) -> Option<i64> {
+        self.commit_position
+    }
+
     /// Notes that the broker took `position`.
     pub fn committed(&mut self, position: i64) {
         if self.committed.is_none_or(|committed| committed < position) {

@@ -154,11 +154,23 @@ impl<B: Backend> Worker<B> {
         let _live = Live(Arc::clone(&self.shared));
         // The spawner may have given up on another stream; then the channel closes and this loop ends at once.
         let _ = ready.send(Ok(()));
-        let mut waiting = VecDeque::new();
-        while self.gather(&backend, &mut waiting) {
-            let batch = self.next_batch(&backend, &mut waiting);
-            self.forward_batch(&mut backend, batch);
+        let worked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut waiting = VecDeque::new();
+            while self.gather(&backend, &mut waiting) {
+                let batch = self.next_batch(&backend, &mut waiting);
+                self.forward_batch(&mut backend, batch);
+            }
+        }));
+        if let Err(panic) = worked {
+            // A network without its thread answers nobody, and what state the device is in nobody knows.
+            self.device_failed(&format!("the thread of model {} panicked: {}", self.params.model, panic_text(&*panic)));
         }
+    }
+
+    fn device_failed(&self, message: &str) {
+        self.shared.failed.store(true, Ordering::Relaxed);
+        tracing::error!(model = self.params.model, message, "device failed for good");
+        (self.params.on_fatal)(message);
     }
 
     /// Waits for at least one entry, then takes what is there without waiting (or up to `max_wait`). False at the end.
@@ -210,22 +222,16 @@ impl<B: Backend> Worker<B> {
             replies.push_back(entry.reply);
         }
         global().observe(Metric::EncoderBatchItems, &[model], items.len() as f64);
-        self.forward_slice(backend, &items, &mut replies);
+        self.forward_slice(backend, &items, &mut replies, items.len() == 1);
     }
 
-    /// Runs `items`; on failure halves them, so that the guilty one is found in log2(n) steps and the others pass.
-    fn forward_slice(&self, backend: &mut B, items: &[B::Item], replies: &mut VecDeque<Reply<B>>) {
+    /// Runs `items`; on failure halves them, so that the guilty one is found in log2(n) steps and the others pass. One
+    /// that failed alone and never before (`is_first`) gets a second try: what fails once may pass.
+    fn forward_slice(&self, backend: &mut B, items: &[B::Item], replies: &mut VecDeque<Reply<B>>, is_first: bool) {
         if self.shared.failed.load(Ordering::Relaxed) {
             return self.answer_all(items.len(), replies, "device failed earlier");
         }
-        let started = Instant::now();
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            fail_point::hit(FailPoint::EncoderMidBatch, self.params.model);
-            backend.forward(items)
-        }))
-        .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
-        global().observe(Metric::EncoderForwardSeconds, &[self.params.model], started.elapsed().as_secs_f64());
-        match result {
+        match self.forward(backend, items) {
             Ok(outputs) if outputs.len() == items.len() => {
                 for (output, reply) in outputs.into_iter().zip(replies.drain(..items.len())) {
                     // The post may have given up meanwhile.
@@ -234,20 +240,42 @@ impl<B: Backend> Worker<B> {
             }
             Ok(outputs) => {
                 let message = format!("{} answers for {} items", outputs.len(), items.len());
-                self.bisect(backend, items, replies, &message);
+                self.bisect(backend, items, replies, is_first, &message);
             }
-            Err(BackendError::Batch(message)) => self.bisect(backend, items, replies, &message),
+            Err(BackendError::Batch(message)) => self.bisect(backend, items, replies, is_first, &message),
             Err(BackendError::Device(message)) => {
-                self.shared.failed.store(true, Ordering::Relaxed);
-                tracing::error!(model = self.params.model, message, "device failed for good");
                 self.answer_all(items.len(), replies, &message);
-                (self.params.on_fatal)(&message);
+                self.device_failed(&message);
             }
         }
     }
 
-    fn bisect(&self, backend: &mut B, items: &[B::Item], replies: &mut VecDeque<Reply<B>>, message: &str) {
+    /// One forward pass. A panic is a failure of the batch; a device that is gone says so itself.
+    fn forward(&self, backend: &mut B, items: &[B::Item]) -> Result<Vec<B::Output>, BackendError> {
+        let started = Instant::now();
+        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            match fail_point::error(FailPoint::EncoderMidBatch, self.params.model) {
+                Some(injected) => Err(BackendError::Device(injected)),
+                None => backend.forward(items),
+            }
+        }))
+        .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
+        global().observe(Metric::EncoderForwardSeconds, &[self.params.model], started.elapsed().as_secs_f64());
+        result
+    }
+
+    fn bisect(
+        &self,
+        backend: &mut B,
+        items: &[B::Item],
+        replies: &mut VecDeque<Reply<B>>,
+        is_first: bool,
+        message: &str,
+    ) {
         if let [_] = items {
+            if is_first {
+                return self.forward_slice(backend, items, replies, false);
+            }
             if let Some(reply) = replies.pop_front() {
                 let error = StageError::permanent(self.params.stage, DeadLetterReason::PoisonPill, message);
                 let _ = reply.send(Err(error));
@@ -257,8 +285,8 @@ impl<B: Backend> Worker<B> {
         global().inc(Metric::EncoderBisections, &[self.params.model]);
         tracing::warn!(model = self.params.model, items = items.len(), message, "batch failed, halving it");
         let (first, second) = items.split_at(items.len() / 2);
-        self.forward_slice(backend, first, replies);
-        self.forward_slice(backend, second, replies);
+        self.forward_slice(backend, first, replies, false);
+        self.forward_slice(backend, second, replies, false);
     }
 
     fn answer_all(&self, count: usize, replies: &mut VecDeque<Reply<B>>, message: &str) {

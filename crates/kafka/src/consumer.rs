@@ -39,6 +39,24 @@ pub struct CommittedPosition {
     pub metadata: String,
 }
 
+/// A position to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionToCommit {
+    /// Partition.
+    pub partition: i32,
+    /// Next offset to read.
+    pub offset: i64,
+    /// Text that stands beside it; at most 4,096 bytes by the broker's default, no NUL.
+    pub metadata: String,
+}
+
+impl PositionToCommit {
+    /// A position with its text.
+    pub fn new(partition: i32, offset: i64, metadata: impl Into<String>) -> Self {
+        Self { partition, offset, metadata: metadata.into() }
+    }
+}
+
 /// Answer of the broker about one partition of a commit.
 #[derive(Debug, Clone)]
 pub struct PartitionCommit {
@@ -211,14 +229,15 @@ impl Consumer {
             .map_err(|error| KafkaError::broker("seek", error))
     }
 
-    /// Commits next-to-read offsets, each with a text of the caller (at most 4,096 bytes by the broker's default).
-    pub fn commit(&self, offsets: &[(i32, i64)], metadata: &str, mode: CommitMode) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset) in offsets {
-            let mut element = list.add_partition(&self.topic, *partition);
-            element.set_offset(Offset::Offset(*offset)).map_err(|error| KafkaError::broker("commit offsets", error))?;
-            if !metadata.is_empty() {
-                element.set_metadata(metadata);
+    /// Commits next-to-read offsets, each with a text of its own.
+    pub fn commit(&self, positions: &[PositionToCommit], mode: CommitMode) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for position in positions {
+            let mut element = list.add_partition(&self.topic, position.partition);
+            let offset = Offset::Offset(position.offset);
+            element.set_offset(offset).map_err(|error| KafkaError::broker("commit offsets", error))?;
+            if !position.metadata.is_empty() {
+                element.set_metadata(&position.metadata);
             }
         }
         match mode {

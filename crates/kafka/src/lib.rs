@@ -23,10 +23,12 @@ mod reader;
 mod record;
 mod scan;
 mod settings;
+mod tail;
 
 pub use admin::{TopicInfo, TopicSpec, describe_topics, ensure_topics};
 pub use consumer::{
-    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, StartOffset, Wake,
+    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, PositionToCommit,
+    StartOffset, Wake,
 };
 pub use error::{Fault, KafkaError};
 pub use in_process::{InProcessCluster, InjectedError, Request};
@@ -37,3 +39,4 @@ pub use reader::{group_positions, read_all, watermarks};
 pub use record::{OutboundRecord, Record};
 pub use scan::{PartitionRange, TopicScan, partition_ranges, partition_ranges_between};
 pub use settings::{AssignmentStrategy, ClientSettings, ConsumerSettings};
+pub use tail::TopicTail;

@@ -84,15 +84,9 @@ pub fn group_positions(
     timeout: Duration,
 ) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let reader = grouped_reader(client, group_id)?;
-    let metadata = reader.fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
-    let found = metadata
-        .topics()
-        .iter()
-        .find(|found| found.name() == topic)
-        .ok_or_else(|| KafkaError::UnknownTopic(topic.to_owned()))?;
     let mut list = TopicPartitionList::new();
-    for partition in found.partitions() {
-        list.add_partition(topic, partition.id());
+    for partition in partitions(&reader, topic, timeout)? {
+        list.add_partition(topic, partition);
     }
     let list = reader
         .committed_offsets(list, timeout)
@@ -112,22 +106,30 @@ pub(crate) fn partition_watermarks(
     topic: &str,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    partitions(reader, topic, timeout)?
+        .into_iter()
+        .map(|partition| {
+            let marks = reader
+                .fetch_watermarks(topic, partition, timeout)
+                .map_err(|error| KafkaError::broker("fetch watermarks", error))?;
+            Ok((partition, marks))
+        })
+        .collect()
+}
+
+/// Partitions of a topic that is there.
+pub(crate) fn partitions(
+    reader: &BaseConsumer<LogContext>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Vec<i32>, KafkaError> {
     let metadata = reader.fetch_metadata(None, timeout).map_err(|error| KafkaError::broker("fetch metadata", error))?;
     let found = metadata
         .topics()
         .iter()
         .find(|found| found.name() == topic)
         .ok_or_else(|| KafkaError::UnknownTopic(topic.to_owned()))?;
-    found
-        .partitions()
-        .iter()
-        .map(|partition| {
-            let marks = reader
-                .fetch_watermarks(topic, partition.id(), timeout)
-                .map_err(|error| KafkaError::broker("fetch watermarks", error))?;
-            Ok((partition.id(), marks))
-        })
-        .collect()
+    Ok(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
 }
 
 pub(crate) fn reader(client: &ClientSettings) -> Result<BaseConsumer<LogContext>, KafkaError> {

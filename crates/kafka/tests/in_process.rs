@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jtav_kafka::{
     CommitMode, CommitResult, Consumer, ConsumerEvent, ConsumerSettings, Fault, InProcessCluster, InjectedError,
-    KafkaError, OutboundRecord, Producer, ProducerSettings, Request, StartOffset, describe_topics, read_all,
-    watermarks,
+    KafkaError, OutboundRecord, PositionToCommit, Producer, ProducerSettings, Request, StartOffset, describe_topics,
+    read_all, watermarks,
 };
 
 const SECONDS_10: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ async fn a_member_commits_and_the_next_one_goes_on_from_there() {
     {
         let mut first = consumer(&cluster, "a", "g");
         assert_eq!(next_offset(&mut first), 0);
-        first.commit(&[(0, 3)], "note", CommitMode::Async).unwrap();
+        first.commit(&[PositionToCommit::new(0, 3, "note")], CommitMode::Async).unwrap();
         let commit = commit_answer(&mut first);
         assert!(commit.result.is_ok());
         assert_eq!(commit.partitions[0].offset, 3);
@@ -121,7 +121,7 @@ async fn a_member_commits_and_the_next_one_goes_on_from_there() {
     assert_eq!(next_offset(&mut second), 3);
     second.seek(0, 1).unwrap();
     assert_eq!(next_offset(&mut second), 1, "a seek drops what was fetched ahead");
-    second.commit(&[(0, 5)], "", CommitMode::Sync).unwrap();
+    second.commit(&[PositionToCommit::new(0, 5, "")], CommitMode::Sync).unwrap();
     assert_eq!(second.committed(&[0], SECONDS_10).unwrap()[0].offset, Some(5));
 }
 
@@ -164,7 +164,7 @@ async fn an_injected_commit_error_is_reported_for_the_partition() {
     let mut consumer = consumer(&cluster, "a", "g");
     next_offset(&mut consumer);
     cluster.inject(Request::OffsetCommit, &[InjectedError::IllegalGeneration]).unwrap();
-    consumer.commit(&[(0, 1)], "", CommitMode::Async).unwrap();
+    consumer.commit(&[PositionToCommit::new(0, 1, "")], CommitMode::Async).unwrap();
     let commit = commit_answer(&mut consumer);
     let error = commit.partitions[0].result.clone().unwrap_err();
     assert!(error.is_not_owner(), "{error}");

@@ -43,6 +43,8 @@ points! {
     IngestAfterPoll = "ingest:after_poll",
     /// A record is in the ledger and not with the router.
     IngestBeforeAdmit = "ingest:before_admit",
+    /// The router has a record.
+    RouterHandle = "router:handle",
     /// A post's task has begun.
     RouterBeforeEncode = "router:before_encode",
     /// A medium is about to be asked for.

@@ -7,7 +7,7 @@
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, pending};
 use jtav_schemas::{AbsentReason, ErasureV1, TextPart};
 
 use crate::{
@@ -75,7 +75,16 @@ where
     A::Context: ToEnvelope<A, FetchMedia>,
 {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
-        self.send(FetchMedia(request)).map(|reply| reply.unwrap_or(Err(AbsentReason::FetchFailed))).boxed()
+        let reply = self.send(FetchMedia(request));
+        async move {
+            match reply.await {
+                Ok(fetched) => fetched,
+                // The actor has died, which says nothing about the medium: published without it, the post would be
+                // degraded for good. It waits here until the supervisor drops it, or its deadline passes.
+                Err(_) => pending().await,
+            }
+        }
+        .boxed()
     }
 }
 

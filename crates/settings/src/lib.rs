@@ -34,6 +34,6 @@ pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use secret::{MASK, Passthrough, SecretUrl, is_secret_property};
 pub use sections::{
-    Admin, Cache, Device, Ingest, Kafka, Log, LogFormat, Media, Model, ParseDeviceError, Publish, Router, Settings,
-    Shutdown, Store, StoreKind,
+    Admin, AssignmentStrategy, Cache, Device, Ingest, Kafka, Log, LogFormat, Media, Model, ParseDeviceError, Publish,
+    Router, Settings, Shutdown, Store, StoreKind,
 };

@@ -55,6 +55,10 @@ catalogue! {
         "Partitions whose next record waits for a permit, for room, or for intake to run again.";
     AssignedPartitions => "jtav_ingest_assigned_partitions", Kind::Gauge, [],
         "Partitions that this worker owns.";
+    CarefulPartitions => "jtav_ingest_careful_partitions", Kind::Gauge, [],
+        "Partitions whose records go in one by one, because their last owner ended without a goodbye.";
+    UncleanTakeovers => "jtav_ingest_unclean_takeovers_total", Kind::Counter, [],
+        "Partitions taken over from an owner that ended without a goodbye: killed, crashed, or out of the group.";
     Rebalances => "jtav_ingest_rebalances_total", Kind::Counter, ["kind"],
         "Rebalance callbacks: assign, revoke, lost.";
     Commits => "jtav_ingest_commits_total", Kind::Counter, ["result"],
@@ -119,6 +123,8 @@ catalogue! {
         "Generation of the running pipeline; rises with every restart.";
     PipelineRestarts => "jtav_pipeline_restarts_total", Kind::Counter, ["reason"],
         "One-for-all restarts of the pipeline.";
+    PipelineRecoverySeconds => "jtav_pipeline_recovery_seconds", Kind::Histogram(SECONDS), [],
+        "Time from the failure of a part of the pipeline to the first post that is let in again.";
     DrainSeconds => "jtav_drain_duration_seconds", Kind::Histogram(SECONDS), ["cause"],
         "Time to settle what was in flight: revoke, shutdown.";
     ModelInfo => "jtav_model_info", Kind::Gauge, ["version", "device"],

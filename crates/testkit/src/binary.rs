@@ -21,8 +21,10 @@ fn find_or_build() -> Result<PathBuf> {
         ensure!(path.is_file(), "JTAV_BINARY={} is no file", path.display());
         return Ok(path);
     }
-    let test = std::env::current_exe()?;
-    let profile_folder = test.ancestors().nth(2).context("a test lies in <target>/release/deps")?;
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("a program lies in a folder")?;
+    // A test lies in <target>/release/deps, a program beside ours.
+    let profile_folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let binary = profile_folder.join("jtav");
     if is_current(&binary) {
         return Ok(binary);

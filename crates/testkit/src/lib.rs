@@ -15,12 +15,12 @@ mod worker;
 
 pub use binary::jtav_binary;
 pub use kafka::RealKafka;
-pub use oracle::{Labels, Oracle};
+pub use oracle::{Finding, Harm, Labels, Oracle, Progress};
 pub use produce::produce;
 pub use redis::RealRedis;
 pub use require::require_real;
 pub use schema::Schema;
-pub use worker::Worker;
+pub use worker::{Worker, resident_bytes};
 
 use std::path::{Path, PathBuf};
 

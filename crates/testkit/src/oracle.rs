@@ -1,11 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use jtav_kafka::{OutboundRecord, Record};
-use jtav_schemas::{DeadLetterHeaders, DeadLetterReason, ErasureV1, PostV1, RecordHeaders, SentimentV1, event_id};
+use jtav_schemas::{DeadLetterReason, PostV1, SentimentV1};
 use jtav_store::{Store, StoredLabel};
 
-/// What a feed must come to, whatever crashes in between. Filled while the feed is made, asked when all is settled.
+pub use progress::Progress;
+
+mod progress;
+mod topics;
+
+/// What a feed must come to, whatever crashes in between. Filled while the feed is made, or from the input topic when
+/// all is over; asked when all is settled.
 ///
 /// Every method that makes a record also remembers what has to become of it (invariants S1, S3, S4, S5).
 #[derive(Debug, Default)]
@@ -21,6 +27,34 @@ struct Poison {
     key: Vec<u8>,
     value: Vec<u8>,
     reason: DeadLetterReason,
+}
+
+/// What a finding means for whoever reads the labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Harm {
+    /// A record without the outcome it must have.
+    Lost,
+    /// An effect that shows twice to a reader who drops event ids that it has seen.
+    ShownTwice,
+    /// An erased post that still shows, or shows again.
+    Resurrected,
+    /// Anything else that must not be.
+    Wrong,
+}
+
+/// One thing that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it means.
+    pub harm: Harm,
+    /// For a person.
+    pub text: String,
+}
+
+impl Finding {
+    pub(crate) fn new(harm: Harm, text: impl Into<String>) -> Self {
+        Self { harm, text: text.into() }
+    }
 }
 
 /// The labels of a topic, as a reader sees them that drops event ids it has seen.
@@ -40,7 +74,36 @@ impl Oracle {
         Self { topic: topic.into(), ..Self::default() }
     }
 
-    /// A post, which must be labelled. Revisions of one id must be made in rising order.
+    /// For a feed that lies on its topic already: what must come out is a function of that log. `poison` says which
+    /// records must be set aside, and why.
+    ///
+    /// # Errors
+    /// A record that is no post although `poison` does not name it.
+    pub fn of_log(topic: &str, log: &[Record], poison: impl Fn(&Record) -> Option<DeadLetterReason>) -> Result<Self> {
+        let mut oracle = Self::new(topic);
+        for record in log {
+            let key = record.key.as_deref().unwrap_or_default();
+            match (poison(record), record.value.as_deref()) {
+                (Some(reason), value) => {
+                    let value = value.unwrap_or_default().to_vec();
+                    oracle.poison.push(Poison { key: key.to_vec(), value, reason });
+                }
+                (None, None) => drop(oracle.erased.insert(String::from_utf8_lossy(key).into_owned())),
+                (None, Some(value)) => {
+                    let place = || format!("{topic} {}:{} is no post", record.partition, record.offset);
+                    let post: PostV1 = serde_json::from_slice(value).with_context(place)?;
+                    if post.deleted {
+                        oracle.erased.insert(post.id);
+                    } else {
+                        oracle.labelled.entry(post.id).or_default().insert(post.revision);
+                    }
+                }
+            }
+        }
+        Ok(oracle)
+    }
+
+    /// A post, which must be labelled.
     pub fn post(&mut self, post: &PostV1) -> Result<OutboundRecord> {
         self.labelled.entry(post.id.clone()).or_default().insert(post.revision);
         Ok(OutboundRecord::keyed(&self.topic, post.id.clone(), serde_json::to_vec(post)?))
@@ -65,155 +128,72 @@ impl Oracle {
         self.labelled.iter().filter(|(id, _)| !self.erased.contains(*id)).map(|(_, revisions)| revisions.len()).sum()
     }
 
-    /// Checks the output topics, each read to its end: every id and revision labelled or dead-lettered, nothing that
-    /// was not asked for, event ids that follow from post, revision and model, one record for each of them once
-    /// repetitions are dropped, a null value last for what was erased.
+    /// Checks the output topics, each read to its end: every id labelled in its newest revision or dead-lettered,
+    /// nothing that was not asked for, event ids that follow from post, revision and model, one record for each of
+    /// them once repetitions are dropped, revisions that never go back, a null value last for what was erased.
+    ///
+    /// An older revision may be missing where a newer one is there: a worker that comes late finds it overtaken.
     pub fn check_topics(&self, sentiment: &[Record], dead_letters: &[Record], erasures: &[Record]) -> Result<Labels> {
-        let mut findings = Vec::new();
-        let labels = self.check_sentiment(sentiment, &mut findings);
-        self.check_dead_letters(dead_letters, &mut findings);
-        self.check_erasures(sentiment, erasures, &mut findings);
-        verdict(findings)?;
+        let (labels, findings) = self.inspect_topics(sentiment, dead_letters, erasures);
+        verdict(&findings)?;
         Ok(labels)
     }
 
-    fn check_sentiment(&self, records: &[Record], findings: &mut Vec<String>) -> Labels {
-        let mut labels = Labels::default();
-        let mut seen: BTreeMap<String, (String, u64)> = BTreeMap::new();
-        for record in records {
-            let Some(value) = record.value.as_deref() else { continue };
-            let place = format!("sentiment {}:{}", record.partition, record.offset);
-            let label: SentimentV1 = match serde_json::from_slice(value) {
-                Ok(label) => label,
-                Err(error) => {
-                    findings.push(format!("{place} is no sentiment.v1: {error}"));
-                    continue;
-                }
-            };
-            let (id, revision) = (label.post_id.clone(), label.revision);
-            if record.key.as_deref() != Some(id.as_bytes()) {
-                findings.push(format!("{place}: the key is not the post id {id}"));
-            }
-            if label.event_id != event_id(&id, revision, &label.model_version)
-                || header(record, RecordHeaders::EVENT_ID) != Some(label.event_id.as_bytes())
-            {
-                findings.push(format!("{place}: event id {} in the value or its header is wrong", label.event_id));
-            }
-            if !self.labelled.get(&id).is_some_and(|revisions| revisions.contains(&revision)) {
-                findings.push(format!("{place}: nobody produced {id} revision {revision}"));
-            }
-            if labels.model_version.is_empty() {
-                labels.model_version.clone_from(&label.model_version);
-            } else if labels.model_version != label.model_version {
-                findings.push(format!("{place}: model {} beside {}", label.model_version, labels.model_version));
-            }
-            match seen.insert(label.event_id.clone(), (id.clone(), revision)) {
-                None => {}
-                Some(earlier) if earlier == (id.clone(), revision) => labels.repeated += 1,
-                Some(earlier) => findings.push(format!("{place}: event id of {earlier:?} too")),
-            }
-            labels.attempts.entry((id, revision)).or_default().push(label);
-        }
-        for (id, revisions) in self.labelled.iter().filter(|(id, _)| !self.erased.contains(*id)) {
-            for revision in revisions {
-                if !labels.attempts.contains_key(&(id.clone(), *revision)) {
-                    findings.push(format!("{id} revision {revision} was never labelled"));
-                }
-            }
-        }
-        // One record per id: as many event ids as pairs of id and revision.
-        if seen.len() != labels.attempts.len() {
-            findings.push(format!("{} event ids for {} ids and revisions", seen.len(), labels.attempts.len()));
-        }
-        labels
-    }
-
-    fn check_dead_letters(&self, records: &[Record], findings: &mut Vec<String>) {
-        let mut sources = BTreeSet::new();
-        let mut found = vec![BTreeSet::new(); self.poison.len()];
-        for record in records {
-            let place = format!("dead letter {}:{}", record.partition, record.offset);
-            // Redelivery may repeat a dead letter; its source tells that it is the same.
-            let source = [DeadLetterHeaders::SOURCE_PARTITION, DeadLetterHeaders::SOURCE_OFFSET]
-                .map(|name| header(record, name).map(<[u8]>::to_vec));
-            if source.contains(&None) {
-                findings.push(format!("{place} does not say where it came from"));
-            }
-            sources.insert(source.clone());
-            let same = |poison: &Poison| {
-                record.key.as_deref() == Some(&poison.key[..]) && record.value.as_deref() == Some(&poison.value[..])
-            };
-            let Some(index) = self.poison.iter().position(same) else {
-                let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-                findings.push(format!("{place}: key {key} should not be here ({})", message(record)));
-                continue;
-            };
-            let reason = self.poison[index].reason;
-            if header(record, DeadLetterHeaders::REASON) != Some(reason.as_str().as_bytes()) {
-                findings.push(format!("{place}: the reason should be {reason} ({})", message(record)));
-            }
-            found[index].insert(source);
-        }
-        for (poison, found) in self.poison.iter().zip(&found) {
-            if found.is_empty() {
-                let key = String::from_utf8_lossy(&poison.key);
-                findings.push(format!("{key} ({}) was never dead-lettered", poison.reason));
-            }
-        }
-        if sources.len() > self.poison.len() {
-            findings.push(format!("dead letters of {} records, {} were expected", sources.len(), self.poison.len()));
-        }
-    }
-
-    fn check_erasures(&self, sentiment: &[Record], erasures: &[Record], findings: &mut Vec<String>) {
-        let told: BTreeSet<String> = erasures
-            .iter()
-            .filter_map(|record| serde_json::from_slice::<ErasureV1>(record.value.as_deref()?).ok())
-            .map(|erasure| erasure.post_id)
-            .collect();
-        for id in &told {
-            if !self.erased.contains(id) {
-                findings.push(format!("{id} was erased and nobody asked for it"));
-            }
-        }
-        for id in &self.erased {
-            if !told.contains(id) {
-                findings.push(format!("no erasure record tells of {id}"));
-            }
-            // A key has one partition, so the order of the log is the order of time.
-            let last = sentiment.iter().rfind(|record| record.key.as_deref() == Some(id.as_bytes()));
-            if last.is_none_or(|record| record.value.is_some()) {
-                findings.push(format!("the last sentiment record of the erased {id} is not null"));
-            }
-        }
+    /// As [`Self::check_topics`], with every finding told by its harm.
+    pub fn inspect_topics(
+        &self,
+        sentiment: &[Record],
+        dead_letters: &[Record],
+        erasures: &[Record],
+    ) -> (Labels, Vec<Finding>) {
+        let mut findings = Vec::new();
+        let labels = self.inspect_sentiment(sentiment, &mut findings);
+        self.inspect_dead_letters(dead_letters, &mut findings);
+        self.inspect_erasures(sentiment, erasures, &mut findings);
+        (labels, findings)
     }
 
     /// Checks the store against the labels of the topic: it holds the newest revision of each post and nothing of an
     /// erased one, and what it holds is what every record of that event on the topic says.
     pub async fn check_store(&self, labels: &Labels, store: &dyn Store) -> Result<BTreeMap<String, StoredLabel>> {
+        let (held, findings) = self.inspect_store(labels, store).await?;
+        verdict(&findings)?;
+        Ok(held)
+    }
+
+    /// As [`Self::check_store`], with every finding told by its harm.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn inspect_store(
+        &self,
+        labels: &Labels,
+        store: &dyn Store,
+    ) -> Result<(BTreeMap<String, StoredLabel>, Vec<Finding>)> {
         let mut findings = Vec::new();
         let mut held = BTreeMap::new();
         for (id, revisions) in &self.labelled {
             let stored = store.read(id, &labels.model_version).await?;
             if self.erased.contains(id) {
                 if stored.is_some() || !store.is_erased(id).await? {
-                    findings.push(format!("{id} should be erased"));
+                    findings.push(Finding::new(Harm::Resurrected, format!("{id} should be erased")));
                 }
                 continue;
             }
             let Some(stored) = stored else {
-                findings.push(format!("the store has no {id}"));
+                findings.push(Finding::new(Harm::Lost, format!("the store has no {id}")));
                 continue;
             };
             let newest = revisions.last().copied().unwrap_or_default();
             if stored.revision != newest {
-                findings.push(format!("the store has revision {} of {id}, not {newest}", stored.revision));
+                let text = format!("the store has revision {} of {id}, not {newest}", stored.revision);
+                findings.push(Finding::new(Harm::Lost, text));
             }
-            findings.extend(difference(id, &stored, labels.attempts.get(&(id.clone(), newest)).map_or(&[], |all| all)));
+            let attempts = labels.attempts.get(&(id.clone(), newest)).map_or(&[][..], |all| all);
+            findings.extend(difference(id, &stored, attempts).map(|text| Finding::new(Harm::Wrong, text)));
             held.insert(id.clone(), stored);
         }
-        verdict(findings)?;
-        Ok(held)
+        Ok((held, findings))
     }
 }
 
@@ -231,20 +211,11 @@ fn difference(id: &str, stored: &StoredLabel, attempts: &[SentimentV1]) -> Optio
     Some(format!("the store says {told:?}, the topic {other:?}"))
 }
 
-/// The last header of that name: ours, should the producer have sent one too.
-fn header<'a>(record: &'a Record, name: &str) -> Option<&'a [u8]> {
-    record.headers.iter().rfind(|(header, _)| header == name).and_then(|(_, value)| value.as_deref())
-}
-
-fn message(record: &Record) -> String {
-    String::from_utf8_lossy(header(record, DeadLetterHeaders::MESSAGE).unwrap_or_default()).into_owned()
-}
-
-fn verdict(findings: Vec<String>) -> Result<()> {
+fn verdict(findings: &[Finding]) -> Result<()> {
     if findings.is_empty() {
         return Ok(());
     }
-    let shown = findings.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n");
+    let shown = findings.iter().take(20).map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("\n");
     bail!("{} findings, the first of them:\n{shown}", findings.len())
 }
 

@@ -50,6 +50,10 @@ impl Process {
         Ok(())
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&mut self, signal: &str) -> Result<()> {
         // Reaped already: the number may belong to somebody else by now.
         if self.poll()?.is_some() {

@@ -20,6 +20,11 @@ impl Worker {
     /// Starts `jtav run` with this configuration (TOML, as config/default.toml). Its admin server gets a free loopback
     /// port; variables of this process that would configure it are taken away.
     pub fn spawn(name: &str, config: &str) -> Result<Self> {
+        Self::spawn_with(name, config, &[])
+    }
+
+    /// As [`Self::spawn`], with variables of its environment: `JTAV_FAIL_POINTS` above all.
+    pub fn spawn_with(name: &str, config: &str, variables: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("jtav-worker-").tempdir()?;
         let config_file = folder.path().join("config.toml");
         std::fs::write(&config_file, config)?;
@@ -33,6 +38,7 @@ impl Worker {
             }
         }
         command.env("JTAV__ADMIN__LISTEN", admin.to_string());
+        command.env_remove("JTAV_FAIL_POINTS").envs(variables.iter().copied());
         let process = Process::spawn(name, &mut command, folder.path().join("worker.log"))?;
         Ok(Self { process, admin, _folder: folder })
     }
@@ -52,6 +58,26 @@ impl Worker {
     pub fn kill9(&mut self) -> Result<()> {
         self.process.signal("-KILL")?;
         self.process.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.poll()
+    }
+
+    /// Any other signal, in the words of kill(1): `-STOP`, `-CONT`, `-TERM`. Nothing is waited for.
+    pub fn signal(&mut self, signal: &str) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Resident memory in bytes; none once it has ended.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        resident_bytes(self.pid())
     }
 
     /// SIGTERM, then the exit status of the drained worker; an error if it is not gone in time.
@@ -84,6 +110,13 @@ impl Worker {
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }
+}
+
+/// Resident memory of a process in bytes; none once it has ended.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn free_address() -> Result<SocketAddr> {

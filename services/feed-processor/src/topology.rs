@@ -1,7 +1,7 @@
 //! The diagram as code: starts the boxes, downstream first, and connects them. The only place that knows two of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr};
@@ -11,15 +11,16 @@ use jtav_audio_encoder::AudioEncoderActor;
 use jtav_delivery::PostPermits;
 use jtav_fusion::FusionActor;
 use jtav_image_encoder::ImageEncoderActor;
-use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings};
-use jtav_kafka::{ClientSettings, ConsumerSettings, Producer, ProducerSettings};
+use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, Resume};
+use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
 };
-use jtav_pipeline::{MediaDecoder, MediaFetcher, Observer, Publisher, RouterIntake, Stages};
+use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RouterIntake, Stages};
 use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach, RetryPolicy};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
-use jtav_settings::Settings;
+use jtav_settings::{AssignmentStrategy as Strategy, Settings};
+
 use jtav_store::Store;
 use jtav_telemetry::Conservation;
 use jtav_text_encoder::TextEncoderActor;
@@ -29,6 +30,10 @@ use crate::rereading::{Rereading, RereadingPublisher};
 
 /// Bytes that a dead letter may gain over the record it carries: its headers.
 const DEAD_LETTER_HEADER_BYTES: u32 = 16 * 1024;
+/// Why intake is stopped while the boxes behind ingest are made anew.
+const RESTART: &str = "restart";
+/// Between two looks at whether every actor is there.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait for the producer's last acknowledgements.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,7 +73,23 @@ pub struct Pipeline {
     pub ingest: IngestHandle,
     /// Box 2.
     pub boxes: Boxes,
+    intake: Arc<Intake>,
     producer: Producer,
+}
+
+/// Where ingest hands posts over: the lanes of the generation that runs.
+struct Intake(RwLock<RouterLanes>);
+
+impl Intake {
+    fn set(&self, lanes: RouterLanes) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = lanes;
+    }
+}
+
+impl RouterIntake for Intake {
+    fn admit(&self, post: Admitted) {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).admit(post);
+    }
 }
 
 impl Pipeline {
@@ -77,15 +98,30 @@ impl Pipeline {
     /// # Errors
     /// A client that cannot be made, settings that contradict each other.
     pub fn start(params: &PipelineParams) -> anyhow::Result<Self> {
-        let (publisher, producer) = start_publisher(params)?;
-        let mut publisher: Arc<dyn Publisher> = Arc::new(publisher);
-        if params.rereading.is_some() {
-            let erased_ttl = params.boxes.settings.store.erased_ttl();
-            publisher = Arc::new(RereadingPublisher::new(publisher, Arc::clone(&params.store), erased_ttl));
-        }
-        let boxes = Boxes::start(&params.boxes, publisher, None)?;
-        let ingest = start_ingest(params, boxes.lanes.clone())?;
-        Ok(Self { ingest, boxes, producer })
+        let (boxes, producer) = start_boxes(params)?;
+        let intake = Arc::new(Intake(RwLock::new(boxes.lanes.clone())));
+        let ingest = start_ingest(params, Arc::clone(&intake))?;
+        Ok(Self { ingest, boxes, intake, producer })
+    }
+
+    /// Stops letting posts in and ends every box behind ingest; what is in flight is abandoned and comes again. Ingest
+    /// stays a member of its group: no other worker is troubled, and no post waits for the group to come to rest.
+    pub async fn stop_boxes(&self) {
+        // Fails only where ingest has ended, which is seen by whoever waits for that.
+        let _ = self.ingest.addr.send(Pause { cause: RESTART }).await;
+        self.boxes.stop();
+    }
+
+    /// Every box behind ingest anew, and posts again.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; intake stays stopped.
+    pub async fn restart_boxes(&mut self, params: &PipelineParams) -> anyhow::Result<()> {
+        let (boxes, producer) = start_boxes(params)?;
+        self.intake.set(boxes.lanes.clone());
+        (self.boxes, self.producer) = (boxes, producer);
+        let _ = self.ingest.addr.send(Resume { cause: RESTART }).await;
+        Ok(())
     }
 
     /// Stops intake, settles what is in flight, flushes, commits, leaves the group.
@@ -107,6 +143,20 @@ pub struct Boxes {
     /// Box 2, the way in.
     pub lanes: RouterLanes,
     arbiters: Vec<Arbiter>,
+    watched: Vec<Watched>,
+}
+
+/// An actor that must not end.
+struct Watched {
+    name: &'static str,
+    is_there: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Watched {
+    fn new<A: Actor>(name: &'static str, addr: &Addr<A>) -> Self {
+        let addr = addr.clone();
+        Self { name, is_there: Box::new(move || addr.connected()) }
+    }
 }
 
 impl Boxes {
@@ -119,10 +169,15 @@ impl Boxes {
         publisher: Arc<dyn Publisher>,
         fetch: Option<Arc<dyn MediaFetcher>>,
     ) -> anyhow::Result<Self> {
+        let mut watched = Vec::new();
         let media_arbiter = Arbiter::new();
         let fusion = start_fusion(&params.networks);
         let (text_encoder, audio_encoder, image_encoder) = start_encoders(&params.networks);
-        let media = start_media(&params.settings, fetch, &media_arbiter)?;
+        watched.push(Watched::new("fusion", &fusion));
+        watched.push(Watched::new("text_encoder", &text_encoder));
+        watched.push(Watched::new("audio_encoder", &audio_encoder));
+        watched.push(Watched::new("image_encoder", &image_encoder));
+        let media = start_media(&params.settings, fetch, &media_arbiter, &mut watched)?;
         let stages = Stages {
             fetch: media.0,
             decode: media.1,
@@ -134,7 +189,19 @@ impl Boxes {
         };
         let (lanes, mut arbiters) = start_router(params, stages)?;
         arbiters.push(media_arbiter);
-        Ok(Self { lanes, arbiters })
+        watched.extend(lanes.lanes().iter().map(|lane| Watched::new("router", lane)));
+        Ok(Self { lanes, arbiters, watched })
+    }
+
+    /// Resolves with the name of an actor that has ended: a panic in it or the end of its thread closes its mailbox, and
+    /// whoever asks it gets errors from then on. Cancellation safe.
+    pub async fn ended(&self) -> &'static str {
+        loop {
+            if let Some(gone) = self.watched.iter().find(|watched| !(watched.is_there)()) {
+                return gone.name;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Ends the arbiters; tasks that still run are dropped, which abandons their posts.
@@ -143,6 +210,19 @@ impl Boxes {
             arbiter.stop();
         }
     }
+}
+
+fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Producer)> {
+    let (publisher, producer) = start_publisher(params)?;
+    let watched = Watched::new("publisher", &publisher);
+    let mut publisher: Arc<dyn Publisher> = Arc::new(publisher);
+    if params.rereading.is_some() {
+        let erased_ttl = params.boxes.settings.store.erased_ttl();
+        publisher = Arc::new(RereadingPublisher::new(publisher, Arc::clone(&params.store), erased_ttl));
+    }
+    let mut boxes = Boxes::start(&params.boxes, publisher, None)?;
+    boxes.watched.push(watched);
+    Ok((boxes, producer))
 }
 
 fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Addr<PublisherActor>, Producer)> {
@@ -194,14 +274,23 @@ fn start_encoders(networks: &Networks) -> (Addr<TextEncoderActor>, Addr<AudioEnc
 
 type Media = (Arc<dyn MediaFetcher>, Arc<dyn MediaDecoder>);
 
-fn start_media(settings: &Settings, fetch: Option<Arc<dyn MediaFetcher>>, arbiter: &Arbiter) -> anyhow::Result<Media> {
+fn start_media(
+    settings: &Settings,
+    fetch: Option<Arc<dyn MediaFetcher>>,
+    arbiter: &Arbiter,
+    watched: &mut Vec<Watched>,
+) -> anyhow::Result<Media> {
     let pool = DecodePool::start(&decode_params(settings)).context("decode workers")?;
-    let decode: Arc<dyn MediaDecoder> = Arc::new(DecodeActor::new(pool).start());
+    let decode = DecodeActor::new(pool).start();
+    watched.push(Watched::new("decode", &decode));
+    let decode: Arc<dyn MediaDecoder> = Arc::new(decode);
     let fetch: Arc<dyn MediaFetcher> = match fetch {
         Some(fetch) => fetch,
         None => {
             let fetcher = fetcher(settings)?;
-            Arc::new(FetchActor::start_in_arbiter(&arbiter.handle(), move |_| FetchActor::new(fetcher)))
+            let fetch = FetchActor::start_in_arbiter(&arbiter.handle(), move |_| FetchActor::new(fetcher));
+            watched.push(Watched::new("fetch", &fetch));
+            Arc::new(fetch)
         }
     };
     Ok((fetch, decode))
@@ -271,12 +360,17 @@ fn start_router(params: &BoxesParams, stages: Stages) -> anyhow::Result<(RouterL
     Ok((lanes, arbiters))
 }
 
-fn start_ingest(params: &PipelineParams, lanes: RouterLanes) -> anyhow::Result<IngestHandle> {
+fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<IngestHandle> {
     let (kafka, ingest) = (&params.boxes.settings.kafka, &params.boxes.settings.ingest);
     let mut consumer = ConsumerSettings {
         topic: kafka.input_topic.clone(),
         group_id: kafka.group_id.clone(),
         instance_id: kafka.group_instance_id.clone(),
+        assignment: match kafka.assignment_strategy {
+            Strategy::CooperativeSticky => AssignmentStrategy::CooperativeSticky,
+            Strategy::Range => AssignmentStrategy::Range,
+            Strategy::RoundRobin => AssignmentStrategy::RoundRobin,
+        },
         session_timeout_ms: ingest.session_timeout_ms as u32,
         heartbeat_interval_ms: (ingest.session_timeout_ms as u32 / 3).min(3_000),
         max_poll_interval_ms: ingest.max_poll_interval_ms as u32,
@@ -301,7 +395,6 @@ fn start_ingest(params: &PipelineParams, lanes: RouterLanes) -> anyhow::Result<I
         settings.min_admission_gap = rereading.min_gap();
         settings.stretch = Some(rereading.stretch.clone());
     }
-    let intake: Arc<dyn RouterIntake> = Arc::new(lanes);
     let handle = IngestHandle::start(IngestParams {
         client: params.client.clone(),
         consumer,

@@ -9,6 +9,7 @@ use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
 use jtav_pipeline::Observer;
 use jtav_router::{EncodingCache, RouterLanes};
+use jtav_schemas::DeadLetterReason;
 use jtav_settings::Settings;
 use jtav_store::Store;
 use jtav_telemetry::{Conservation, Metric, global};
@@ -22,8 +23,8 @@ const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// A generation that ran so long was healthy: the next failure starts at [`MIN_BACKOFF`] again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-/// Posts of a failed generation get so long to end before its arbiters are stopped.
-const GRACE_OF_FAILED: Duration = Duration::from_secs(5);
+/// A new generation that has let no post in for so long has none to let in.
+const NO_POST_WAITS: Duration = Duration::from_secs(60);
 /// A poll thread that has not gone round for so long is stuck; it takes up to 2 s where Kafka does not answer.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// Longest wait for the store's answer to a readiness probe.
@@ -142,42 +143,55 @@ impl Worker {
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> anyhow::Result<WorkerExit> {
         tokio::pin!(shutdown);
         let mut backoff = MIN_BACKOFF;
-        let mut pipeline = self.start_generation()?;
+        let mut pipeline = Pipeline::start(&self.params)?;
+        self.started(&pipeline);
         loop {
             let started = Instant::now();
-            let reason = tokio::select! {
+            let failure = tokio::select! {
                 () = &mut shutdown => return Ok(self.drain(&pipeline).await),
                 exit = pipeline.ingest.exited() => match exit {
-                    IngestExit::Failed(reason) => reason,
+                    IngestExit::Failed(reason) => Failure::Ingest(reason),
                     exit => return Ok(worker_exit(exit)),
                 },
+                actor = pipeline.boxes.ended() => Failure::Actor(actor),
             };
-            self.retire(&pipeline, &reason).await;
+            let failed_at = Instant::now();
+            self.stop_failed(&pipeline, &failure).await;
             if started.elapsed() > HEALTHY_AFTER {
                 backoff = MIN_BACKOFF;
             }
-            pipeline = loop {
+            loop {
                 tracing::warn!(wait_ms = backoff.as_millis() as u64, "starting a new generation after a pause");
                 tokio::select! {
-                    () = &mut shutdown => return Ok(WorkerExit::Drained),
+                    () = &mut shutdown => return Ok(self.end_without_boxes(&pipeline).await),
                     () = tokio::time::sleep(backoff) => {}
                 }
                 backoff = (backoff * 2).min(MAX_BACKOFF);
-                match self.start_generation() {
-                    Ok(pipeline) => break pipeline,
+                match self.restart(&mut pipeline).await {
+                    Ok(()) => break,
                     Err(error) => tracing::error!(error = %format!("{error:#}"), "the generation did not start"),
                 }
-            };
+            }
+            self.started(&pipeline);
+            actix_rt::spawn(watch_recovery(Arc::clone(&self.params.conservation), failed_at));
         }
     }
 
-    fn start_generation(&self) -> anyhow::Result<Pipeline> {
-        let pipeline = Pipeline::start(&self.params)?;
+    /// One for all: half a pipeline is worth nothing, and the truth is in Kafka. Ingest is part of it only if it has
+    /// ended; its thread, its ledgers and its membership know nothing of the boxes behind it.
+    async fn restart(&self, pipeline: &mut Pipeline) -> anyhow::Result<()> {
+        if pipeline.ingest.exit().is_some() {
+            *pipeline = Pipeline::start(&self.params)?;
+            return Ok(());
+        }
+        pipeline.restart_boxes(&self.params).await
+    }
+
+    fn started(&self, pipeline: &Pipeline) {
         let generation = self.state.generation.fetch_add(1, Ordering::Relaxed) + 1;
         global().set(Metric::PipelineGeneration, &[], generation as f64);
         self.set_running(Some(Running { ingest: pipeline.ingest.clone(), lanes: pipeline.boxes.lanes.clone() }));
         tracing::info!(generation, "pipeline started");
-        Ok(pipeline)
     }
 
     fn set_running(&self, running: Option<Running>) {
@@ -186,16 +200,19 @@ impl Worker {
         }
     }
 
-    /// One for all: half a pipeline is worth nothing, and the truth is in Kafka.
-    async fn retire(&self, pipeline: &Pipeline, reason: &str) {
-        tracing::error!(reason, "the pipeline failed; all of it restarts");
-        global().inc(Metric::PipelineRestarts, &["ingest_failed"]);
-        self.set_running(None);
-        let deadline = Instant::now() + GRACE_OF_FAILED;
-        while self.params.permits.in_flight() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    async fn stop_failed(&self, pipeline: &Pipeline, failure: &Failure) {
+        match failure {
+            Failure::Ingest(reason) => tracing::error!(reason, "ingest failed; all of the pipeline restarts"),
+            Failure::Actor(actor) => tracing::error!(actor, "an actor ended that must not; all boxes restart"),
         }
-        pipeline.boxes.stop();
+        global().inc(Metric::PipelineRestarts, &[failure.reason()]);
+        self.set_running(None);
+        pipeline.stop_boxes().await;
+    }
+
+    /// What was inside is abandoned already; what was settled before may still have to be committed.
+    async fn end_without_boxes(&self, pipeline: &Pipeline) -> WorkerExit {
+        if pipeline.ingest.exit().is_some() { WorkerExit::Drained } else { self.drain(pipeline).await }
     }
 
     async fn drain(&self, pipeline: &Pipeline) -> WorkerExit {
@@ -227,6 +244,36 @@ fn worker_exit(exit: IngestExit) -> WorkerExit {
     }
 }
 
+/// Why a generation cannot go on.
+enum Failure {
+    Ingest(String),
+    Actor(&'static str),
+}
+
+impl Failure {
+    /// Metric label.
+    fn reason(&self) -> &'static str {
+        match self {
+            Failure::Ingest(_) => "ingest_failed",
+            Failure::Actor(_) => "actor_ended",
+        }
+    }
+}
+
+/// Measures how long it took from a failure to the first post that was let in again.
+async fn watch_recovery(conservation: Arc<Conservation>, failed_at: Instant) {
+    let before = conservation.received_count();
+    while conservation.received_count() == before {
+        if failed_at.elapsed() > NO_POST_WAITS {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let elapsed = failed_at.elapsed();
+    global().observe(Metric::PipelineRecoverySeconds, &[], elapsed.as_secs_f64());
+    tracing::info!(after_ms = elapsed.as_millis() as u64, "posts are let in again");
+}
+
 /// Writes 0 to the series that alerts watch for a rise: a counter that first appears at 1 has not risen.
 fn seed_metrics() {
     let telemetry = global();
@@ -235,7 +282,11 @@ fn seed_metrics() {
     telemetry.add(Metric::Abandoned, &[], 0.0);
     telemetry.add(Metric::Degraded, &[], 0.0);
     telemetry.add(Metric::Rewinds, &[], 0.0);
-    telemetry.add(Metric::PipelineRestarts, &["ingest_failed"], 0.0);
+    for reason in ["ingest_failed", "actor_ended"] {
+        telemetry.add(Metric::PipelineRestarts, &[reason], 0.0);
+    }
+    telemetry.add(Metric::UncleanTakeovers, &[], 0.0);
+    telemetry.add(Metric::DeadLetters, &["ingest", DeadLetterReason::CrashedWorker.as_str()], 0.0);
     for kind in ["assign", "revoke", "lost"] {
         telemetry.add(Metric::Rebalances, &[kind], 0.0);
     }

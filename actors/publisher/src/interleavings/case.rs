@@ -296,9 +296,15 @@ impl Case {
                 self.hand_over();
             }
             3 if self.crashes < MAX_CRASHES => {
+                let worker = self.dice.below(self.workers.len());
+                let epoch = self.group(worker).epoch;
+                if self.workers[worker].task.as_ref().is_some_and(|task| task.epoch != epoch) {
+                    // It has lost the partition and is about to look after its records. Killed between a record and the
+                    // look it would leave the record behind the new owner's; nothing short of fencing would prevent it.
+                    return;
+                }
                 self.crashes += 1;
                 tally.crashes += 1;
-                let worker = self.dice.below(self.workers.len());
                 self.log.push(format!("crash of {worker}"));
                 self.workers[worker].task = None;
                 self.world.crash(worker, &mut self.dice);

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durations;
-use super::values::{empty_as_none, none_as_empty};
+use super::values::{AssignmentStrategy, empty_as_none, none_as_empty};
 use crate::Passthrough;
 
 /// Broker, consumer group, topics.
@@ -22,6 +22,8 @@ pub struct Kafka {
     #[serde(deserialize_with = "empty_as_none", serialize_with = "none_as_empty")]
     #[schemars(with = "String")]
     pub group_instance_id: Option<String>,
+    /// How partitions are shared out; all members of a group must use the same. Default: `cooperative-sticky`.
+    pub assignment_strategy: AssignmentStrategy,
     /// Posts come from here; the record key must be the post id. Default: `posts`.
     pub input_topic: String,
     /// Labels go here, keyed by post id. Default: `sentiment`.

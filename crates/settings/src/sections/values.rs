@@ -72,6 +72,20 @@ impl JsonSchema for Device {
     }
 }
 
+/// How partitions are shared out among the workers of a group; the names are Kafka's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AssignmentStrategy {
+    /// A rebalance moves the partitions that must move; the others carry on.
+    #[serde(rename = "cooperative-sticky")]
+    CooperativeSticky,
+    /// Every worker gives up everything at every rebalance.
+    #[serde(rename = "range")]
+    Range,
+    /// As `range`, dealt out one by one.
+    #[serde(rename = "roundrobin")]
+    RoundRobin,
+}
+
 /// Where labels and vectors are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

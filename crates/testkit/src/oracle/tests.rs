@@ -1,5 +1,6 @@
 use super::*;
 use bytes::Bytes;
+use jtav_schemas::{DeadLetterHeaders, DeadLetterReason, RecordHeaders, event_id};
 use jtav_schemas::{Label, ModalityStatus, PerModality};
 use jtav_store::{EmbeddedStore, LabelWrite, Source};
 use std::time::Duration;

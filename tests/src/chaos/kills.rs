@@ -1,0 +1,134 @@
+//! SIGKILL at every fail point: each of two slots works through its half of the points, a fresh process for each.
+
+use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jtav_pipeline::FailPoint;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::stage::{COMMIT_INTERVAL_MS, MAX_IN_FLIGHT, Stage, WORKERS};
+
+/// A worker whose point is not reached by then is killed where it stands; that is a kill, too.
+const UNREACHED: Duration = Duration::from_secs(20);
+
+/// Points at which a worker is killed: all but the one that sets a clock wrong.
+pub fn points() -> Vec<FailPoint> {
+    FailPoint::ALL.iter().copied().filter(|point| *point != FailPoint::ClockNow).collect()
+}
+
+/// Repeated records that so many kills may leave: what was inside the worker, and what had settled since the last
+/// commit, with room for one commit on its way.
+pub fn duplicates_bound(kills: u64, posts_per_second: u32) -> u64 {
+    let uncommitted = u64::from(posts_per_second) * COMMIT_INTERVAL_MS * 2 / 1_000;
+    kills * (MAX_IN_FLIGHT + uncommitted)
+}
+
+/// How a point is armed: rare moments at their first hit, common ones somewhere in the stream.
+fn armed(point: FailPoint, random: &mut StdRng) -> String {
+    let last = match point {
+        FailPoint::IngestDuringAssign | FailPoint::IngestDuringRevoke | FailPoint::IngestDuringDrain => 1,
+        FailPoint::IngestAfterRewind => 1,
+        FailPoint::PublisherAfterErase | FailPoint::PublisherAfterDeadLetter => 3,
+        FailPoint::FetchBefore
+        | FailPoint::FetchMid
+        | FailPoint::DecodeBefore
+        | FailPoint::DecodeAfter
+        | FailPoint::ImageEncoderHandle => 3,
+        // One of a hundred posts has a clip.
+        FailPoint::AudioEncoderHandle => 1,
+        FailPoint::IngestBeforeCommit | FailPoint::IngestAfterCommit => 10,
+        FailPoint::IngestPoll => 400,
+        _ => 120,
+    };
+    let hit = random.random_range(1..=last);
+    let kill = format!("{}=kill@{hit}", point.as_str());
+    // A seek back needs an abandoned post.
+    if point == FailPoint::IngestAfterRewind {
+        return format!("router:before_settle=panic@{};{kill}", random.random_range(1..=60));
+    }
+    kill
+}
+
+/// Kills at every point once.
+pub async fn kill_at_every_point(stage: &mut Stage<'_>) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(stage.seed);
+    let mut left: Vec<FailPoint> = points();
+    left.shuffle(&mut random);
+    let mut left = VecDeque::from(left);
+    let mut armed_at: Vec<Option<(FailPoint, Instant)>> = vec![None; WORKERS];
+    // The first workers are unarmed and are killed like any others: at a moment that nothing chose.
+    for slot in 0..WORKERS {
+        stage.worker(slot)?.kill9()?;
+        stage.kills += 1;
+        respawn(stage, slot, &mut left, &mut armed_at, &mut random)?;
+    }
+    while armed_at.iter().any(Option::is_some) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for slot in 0..WORKERS {
+            let Some((point, since)) = armed_at[slot] else { continue };
+            let worker = stage.worker(slot)?;
+            if let Some(status) = worker.ended()? {
+                if status.signal() == Some(9) {
+                    stage.kills += 1;
+                } else if !(point == FailPoint::IngestDuringDrain && status.success()) {
+                    let text =
+                        format!("armed with {}, a worker ended with {status}:\n{}", point.as_str(), worker.log_tail());
+                    stage.wrong(text);
+                }
+                stage.watch.healed();
+                respawn(stage, slot, &mut left, &mut armed_at, &mut random)?;
+            } else if point == FailPoint::IngestDuringDrain && since.elapsed() > Duration::from_secs(3) {
+                worker.signal("-TERM")?;
+            } else if point == FailPoint::IngestDuringRevoke && since.elapsed() > Duration::from_secs(4) {
+                // Nobody else came or went: a third member makes the group share out anew.
+                if stage.slots.len() == WORKERS {
+                    stage.start_worker(WORKERS, "")?;
+                }
+            }
+            if armed_at[slot].is_some_and(|(_, since)| since.elapsed() > UNREACHED) {
+                stage.wrong(format!("{} was not reached in {UNREACHED:?}", point.as_str()));
+                stage.worker(slot)?.kill9()?;
+            }
+        }
+    }
+    stage.wait_ready().await
+}
+
+/// A fresh process in the slot, armed with the next point; unarmed when there is none left.
+fn respawn(
+    stage: &mut Stage<'_>,
+    slot: usize,
+    left: &mut VecDeque<FailPoint>,
+    armed_at: &mut [Option<(FailPoint, Instant)>],
+    random: &mut StdRng,
+) -> Result<()> {
+    let next = left.pop_front();
+    let fail_points = next.map_or_else(String::new, |point| armed(point, random));
+    stage.start_worker(slot, &fail_points)?;
+    armed_at[slot] = next.map(|point| (point, Instant::now()));
+    if let Some(extra) = stage.slots.get_mut(WORKERS).and_then(Option::take) {
+        let mut extra = extra;
+        extra.terminate(Duration::from_secs(30))?;
+        stage.slots.truncate(WORKERS);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_killed_at_twelve_points_and_more() {
+        assert!(points().len() >= 12, "{}", points().len());
+        let mut random = StdRng::seed_from_u64(1);
+        for point in points() {
+            let text = armed(point, &mut random);
+            assert!(text.contains(&format!("{}=kill@", point.as_str())), "{text}");
+        }
+    }
+}

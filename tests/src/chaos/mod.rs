@@ -1,0 +1,67 @@
+//! Nothing is lost and nothing shows twice, under faults: workers that are really killed, a broker and a store that
+//! really stop, and an oracle that knows what must come out.
+//!
+//! One *run* is one fault on topics, group and database of its own: workers start, a feed flows, the fault comes and
+//! goes while a watch holds every committed position against the outcomes that are visible, the feed ends, and when
+//! all of it is committed the oracle reads everything.
+
+mod canary;
+mod fault;
+mod feed;
+mod inject;
+mod kills;
+mod parts;
+mod report;
+mod stage;
+mod watch;
+
+pub use fault::{Broker, Fault};
+pub use parts::Parts;
+pub use report::{Report, Row, RunResult};
+
+use anyhow::Result;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Runs of each fault, in this order; a seed decides feed, order and moments.
+    pub runs: Vec<(Fault, u64)>,
+    /// Posts a second.
+    pub posts_per_second: u32,
+}
+
+impl Plan {
+    /// The matrix: killed workers at every fail point `seeds` times, every other fault once for four of them.
+    pub fn matrix(seeds: u64, faults: &[Fault]) -> Self {
+        let runs = faults.iter().flat_map(|fault| {
+            let runs = if matches!(fault, Fault::Kills) { seeds } else { seeds.div_ceil(4) };
+            (0..runs).map(|seed| (*fault, seed))
+        });
+        Self { runs: runs.collect(), posts_per_second: 150 }
+    }
+}
+
+/// Runs a plan; `tell` hears of every run before it begins and of its result after.
+///
+/// # Errors
+/// Parts that do not start or do not come back: a harness that failed has proved nothing. What a run finds is no error
+/// but stands in its result.
+pub async fn run(plan: &Plan, mut tell: impl FnMut(&Fault, u64, Option<&RunResult>)) -> Result<Report> {
+    let mut report = Report::default();
+    let mut parts: Option<Parts> = None;
+    for (number, (fault, seed)) in plan.runs.iter().enumerate() {
+        tell(fault, *seed, None);
+        let broker = fault.broker();
+        // A broker of the same kind is used again; two kinds side by side would only take memory.
+        let at_hand = match parts.take() {
+            Some(at_hand) if at_hand.kind() == broker => at_hand,
+            _ => Parts::start(broker).await?,
+        };
+        let mut at_hand = at_hand;
+        let result = stage::run_one(&mut at_hand, *fault, *seed, number, plan.posts_per_second).await?;
+        tell(fault, *seed, Some(&result));
+        report.add(*fault, result);
+        parts = Some(at_hand);
+    }
+    Ok(report)
+}

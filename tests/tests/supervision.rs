@@ -1,0 +1,348 @@
+//! What becomes of the posts when a part of a worker breaks, or one of them ends the process again and again: real
+//! processes on a real broker and a real store.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED, feed};
+use jtav_kafka::{OutboundRecord, Producer, ProducerSettings, group_positions, read_all, watermarks};
+use jtav_schemas::{DeadLetterReason, PostV1, TextPart};
+use jtav_testkit::{Labels, Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real, workspace_root};
+
+const PARTITIONS: i32 = 4;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// sysexits(3): internal software error. The worker's code for a device that is gone.
+const DEVICE: i32 = 70;
+
+/// A consumer group with topics and a database of its own, and what must come out.
+struct Scene<'a> {
+    kafka: &'a RealKafka,
+    redis: &'a RealRedis,
+    media: SocketAddr,
+    name: String,
+    database: u8,
+    oracle: Oracle,
+}
+
+impl<'a> Scene<'a> {
+    async fn new(
+        kafka: &'a RealKafka,
+        redis: &'a RealRedis,
+        media: SocketAddr,
+        name: &str,
+        database: u8,
+    ) -> Result<Self> {
+        let scene = Self { kafka, redis, media, name: name.to_owned(), database, oracle: Oracle::new("") };
+        let names = ["posts", "sentiment", "embeddings", "dead-letters", "erasures"].map(|what| scene.topic(what));
+        kafka.create_topics(&names.each_ref().map(|name| (name.as_str(), PARTITIONS))).await?;
+        Ok(Self { oracle: Oracle::new(scene.topic("posts")), ..scene })
+    }
+
+    fn topic(&self, what: &str) -> String {
+        format!("{}-{what}", self.name)
+    }
+
+    fn config(&self) -> String {
+        format!(
+            r#"
+[kafka]
+brokers = "{brokers}"
+group_id = "{name}"
+# As a pod of a stateful set: its successor takes its place at once.
+group_instance_id = "{name}-0"
+input_topic = "{name}-posts"
+sentiment_topic = "{name}-sentiment"
+embeddings_topic = "{name}-embeddings"
+dead_letters_topic = "{name}-dead-letters"
+erasures_topic = "{name}-erasures"
+[ingest]
+session_timeout_ms = 9000
+drain_timeout_ms = 4000
+commit_interval_ms = 200
+[media]
+allow = ["{media}"]
+[model]
+device = "cpu"
+stub = true
+[store]
+kind = "redis"
+url = "{url}"
+[shutdown]
+shutdown_timeout_ms = 15000
+"#,
+            brokers = self.kafka.brokers(),
+            name = self.name,
+            media = self.media,
+            url = self.redis.url(self.database),
+        )
+    }
+
+    fn worker(&self, fail_points: &str) -> Result<Worker> {
+        Worker::spawn_with(&self.name, &self.config(), &[("JTAV_FAIL_POINTS", fail_points)])
+    }
+
+    async fn produce(&self, records: Vec<OutboundRecord>) -> Result<()> {
+        produce(&Producer::new(&self.kafka.client(), &ProducerSettings::default())?, records, 0).await
+    }
+
+    /// Whether the group has committed the end of every partition.
+    fn is_through(&self) -> Result<bool> {
+        let client = self.kafka.client();
+        let ends: BTreeMap<i32, i64> = watermarks(&client, &self.topic("posts"), PATIENCE)?
+            .into_iter()
+            .map(|(partition, (_, high))| (partition, high))
+            .filter(|(_, high)| *high > 0)
+            .collect();
+        Ok(group_positions(&client, &self.name, &self.topic("posts"), PATIENCE)? == ends)
+    }
+
+    fn wait_until_through(&self, worker: &mut Worker) -> Result<()> {
+        let started = Instant::now();
+        while !self.is_through()? {
+            ensure!(worker.is_running(), "the worker of `{}` has ended:\n{}", self.name, worker.log_tail());
+            ensure!(started.elapsed() < PATIENCE, "`{}` does not get through:\n{}", self.name, worker.log_tail());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<Labels> {
+        let client = self.kafka.client();
+        let [sentiment, dead_letters, erasures] = ["sentiment", "dead-letters", "erasures"]
+            .map(|what| read_all(&client, &self.topic(what), PATIENCE).with_context(|| self.topic(what)));
+        let labels = self.oracle.check_topics(&sentiment?, &dead_letters?, &erasures?).context(self.name.clone())?;
+        self.oracle.check_store(&labels, &self.redis.store(self.database)?).await.context(self.name.clone())?;
+        Ok(labels)
+    }
+
+    fn text_posts(&mut self, prefix: &str, count: usize) -> Result<Vec<OutboundRecord>> {
+        (0..count).map(|number| self.oracle.post(&text_post(format!("{prefix}-{number}")))).collect()
+    }
+}
+
+fn text_post(id: String) -> PostV1 {
+    let texts = vec![TextPart { role: "body".to_owned(), text: format!("a lovely evening, {id}") }];
+    PostV1 {
+        id,
+        revision: 0,
+        author_id: None,
+        created_at: None,
+        lang: None,
+        texts,
+        audio: None,
+        image: None,
+        deleted: false,
+    }
+}
+
+fn media_server() -> Result<MediaServer> {
+    Ok(MediaServer::start(workspace_root().join(SAMPLE_FEED), (Ipv4Addr::LOCALHOST, 0).into())?)
+}
+
+fn media_posts(base_url: &str) -> Result<Vec<PostV1>> {
+    let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
+    let posts = feed(&pack, base_url).into_iter().map(|record| Ok(serde_json::from_slice::<PostV1>(&record.value)?));
+    let posts = posts.collect::<Result<Vec<_>>>()?;
+    let both = posts.iter().filter(|post| post.image.is_some() && post.audio.is_some()).take(8).cloned();
+    let both: Vec<PostV1> = both.collect();
+    ensure!(both.len() == 8, "the sample feed has too few posts with both media");
+    Ok(both)
+}
+
+fn terminate(worker: &mut Worker) -> Result<()> {
+    let status = worker.terminate(Duration::from_secs(30))?;
+    ensure!(status.success(), "the drained worker ended with {status}:\n{}", worker.log_tail());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own_and_all_others_are_labelled()
+-> Result<()> {
+    if !require_real("a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let (kafka, redis, media) = (RealKafka::start()?, RealRedis::start()?, media_server()?);
+    let mut scene = Scene::new(&kafka, &redis, media.address(), "killer", 0).await?;
+    let mut records = scene.text_posts("post", 150)?;
+    let killer = serde_json::to_vec(&text_post("killer".to_owned()))?;
+    records.push(scene.oracle.poison("killer", killer, DeadLetterReason::CrashedWorker));
+    records.extend(scene.text_posts("later", 150)?);
+    scene.produce(records).await?;
+
+    // As the platform does it: whenever the process has ended, a new one.
+    let started = Instant::now();
+    let mut ends = 0;
+    let mut worker = loop {
+        let mut worker = scene.worker("router:before_encode=kill#killer")?;
+        while worker.is_running() && !scene.is_through()? {
+            ensure!(started.elapsed() < 3 * PATIENCE, "after {ends} ends:\n{}", worker.log_tail());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if worker.is_running() {
+            break worker;
+        }
+        ends += 1;
+    };
+    // One that shows that something is wrong, and the three that count.
+    assert_eq!(ends, 4, "{}", worker.log_tail());
+    assert!(worker.metric("jtav_ingest_unclean_takeovers_total")?.is_some_and(|count| count >= 1.0));
+    assert!(worker.log()?.contains("set aside unread"), "{}", worker.log_tail());
+    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+    let seconds = started.elapsed().as_secs_f64();
+    terminate(&mut worker)?;
+    let labels = scene.check().await?;
+    eprintln!("found after {ends} ends in {seconds:.1} s; {} labels came twice", labels.repeated);
+
+    // The same posts' successors, after a goodbye: nobody is under suspicion, in the middle of the work either.
+    for round in 0..3 {
+        let mut worker = scene.worker("")?;
+        let records = scene.text_posts(&format!("round{round}"), 100)?;
+        scene.produce(records).await?;
+        let published = || -> Result<i64> {
+            Ok(watermarks(&kafka.client(), &scene.topic("sentiment"), PATIENCE)?.values().map(|(_, high)| high).sum())
+        };
+        let before = published()?;
+        while published()? < before + 20 {
+            ensure!(worker.is_running() && started.elapsed() < 5 * PATIENCE, "{}", worker.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(worker.metric("jtav_ingest_unclean_takeovers_total")?, Some(0.0), "{}", worker.log_tail());
+        terminate(&mut worker)?;
+    }
+    let mut worker = scene.worker("")?;
+    scene.wait_until_through(&mut worker)?;
+    terminate(&mut worker)?;
+    scene.check().await?;
+    Ok(())
+}
+
+/// A fault in one part, and how often the boxes must be made anew because of it.
+struct Fault {
+    name: &'static str,
+    points: &'static str,
+    restarts: f64,
+}
+
+const FAULTS: [Fault; 12] = [
+    Fault { name: "router", points: "router:handle=panic@5", restarts: 1.0 },
+    Fault { name: "post-task", points: "router:before_settle=panic@5", restarts: 0.0 },
+    Fault { name: "label", points: "router:before_encode=panic@5", restarts: 0.0 },
+    Fault { name: "fetch", points: "fetch:before=panic@2", restarts: 1.0 },
+    Fault { name: "decode", points: "decode:before=panic@2", restarts: 1.0 },
+    Fault { name: "decode-worker", points: "decode:after=panic@2", restarts: 0.0 },
+    Fault { name: "text-encoder", points: "text_encoder:handle=panic@5", restarts: 1.0 },
+    Fault { name: "audio-encoder", points: "audio_encoder:handle=panic@2", restarts: 1.0 },
+    Fault { name: "image-encoder", points: "image_encoder:handle=panic@2", restarts: 1.0 },
+    Fault { name: "fusion", points: "fusion:handle=panic@5", restarts: 1.0 },
+    Fault { name: "publisher", points: "publisher:before_store=panic@5", restarts: 1.0 },
+    Fault { name: "batch", points: "encoder:mid_batch=panic@5", restarts: 0.0 },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_any_part_costs_no_post_and_intake_runs_again_by_itself() -> Result<()> {
+    if !require_real("a_panic_in_any_part_costs_no_post_and_intake_runs_again_by_itself") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let (kafka, redis, media) = (RealKafka::start()?, RealRedis::start()?, media_server()?);
+    for (database, fault) in (0..).zip(&FAULTS) {
+        let mut scene = Scene::new(&kafka, &redis, media.address(), fault.name, database).await?;
+        let mut records = Vec::new();
+        for post in media_posts(&media.base_url())? {
+            records.extend(scene.text_posts(&format!("with-{}", post.id), 8)?);
+            records.push(scene.oracle.post(&post)?);
+        }
+        scene.produce(records).await?;
+        let mut worker = scene.worker(fault.points)?;
+        scene.wait_until_through(&mut worker)?;
+        assert!(worker.log()?.contains("injected fault"), "`{}` was never reached", fault.points);
+        let restarts = worker.metric("jtav_pipeline_restarts_total")?;
+        assert_eq!(restarts, Some(fault.restarts), "{}:\n{}", fault.name, worker.log_tail());
+        assert_eq!(worker.metric("jtav_pipeline_generation")?, Some(1.0 + fault.restarts));
+        until_nothing_is_inside(&mut worker)?;
+        let recovery = worker.metric("jtav_pipeline_recovery_seconds_sum")?;
+        let degraded = worker.metric("jtav_posts_degraded_total")?;
+        assert_eq!(degraded, Some(0.0), "{}: a broken part must not pass for a missing medium", fault.name);
+        terminate(&mut worker)?;
+        let labels = scene.check().await?;
+        match recovery.filter(|_| fault.restarts > 0.0) {
+            Some(seconds) => eprintln!("{}: posts again after {seconds:.3} s, {} twice", fault.name, labels.repeated),
+            None => eprintln!("{}: nothing restarted, {} twice", fault.name, labels.repeated),
+        }
+    }
+    Ok(())
+}
+
+fn until_nothing_is_inside(worker: &mut Worker) -> Result<()> {
+    let started = Instant::now();
+    while worker.metric("jtav_delivery_in_flight_posts")? != Some(0.0)
+        || worker.metric("jtav_conservation_gap")? != Some(0.0)
+    {
+        ensure!(started.elapsed() < PATIENCE, "posts stay inside:\n{}", worker.log_tail());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_thread_that_panics_again_and_again_is_started_anew_each_time() -> Result<()> {
+    if !require_real("a_poll_thread_that_panics_again_and_again_is_started_anew_each_time") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let (kafka, redis, media) = (RealKafka::start()?, RealRedis::start()?, media_server()?);
+    let mut scene = Scene::new(&kafka, &redis, media.address(), "poll", 0).await?;
+    let mut worker = scene.worker("ingest:poll=panic@200; ingest:poll=panic@400; ingest:poll=panic@600")?;
+    worker.wait_ready(PATIENCE)?;
+    let started = Instant::now();
+    let mut round = 0;
+    while worker.metric("jtav_pipeline_generation")? != Some(4.0) {
+        ensure!(worker.is_running() && started.elapsed() < PATIENCE, "{}", worker.log_tail());
+        let records = scene.text_posts(&format!("round{round}"), 10)?;
+        scene.produce(records).await?;
+        round += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    scene.wait_until_through(&mut worker)?;
+    assert_eq!(worker.metric("jtav_pipeline_restarts_total")?, Some(3.0), "{}", worker.log_tail());
+    assert_eq!(worker.metric("jtav_ingest_unclean_takeovers_total")?, Some(0.0), "the process did not end");
+    let recovery = worker.metric("jtav_pipeline_recovery_seconds_sum")?;
+    eprintln!("three restarts, back-off 0.5 + 1 + 2 s: {recovery:?} s in all until posts were let in");
+    terminate(&mut worker)?;
+    scene.check().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_fails_ends_the_process_with_its_own_code_and_the_next_one_labels_everything() -> Result<()> {
+    if !require_real("a_device_that_fails_ends_the_process_with_its_own_code") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let (kafka, redis, media) = (RealKafka::start()?, RealRedis::start()?, media_server()?);
+    let mut scene = Scene::new(&kafka, &redis, media.address(), "device", 0).await?;
+    let records = scene.text_posts("post", 100)?;
+    scene.produce(records).await?;
+    let mut worker = scene.worker("encoder:mid_batch=error@5")?;
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = worker.ended()? {
+            break status;
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("the worker goes on without its device:\n{}", worker.log_tail());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(status.code(), Some(DEVICE), "{}", worker.log_tail());
+    let mut worker = scene.worker("")?;
+    scene.wait_until_through(&mut worker)?;
+    until_nothing_is_inside(&mut worker)?;
+    terminate(&mut worker)?;
+    let labels = scene.check().await?;
+    eprintln!("{} labels came twice", labels.repeated);
+    Ok(())
+}
