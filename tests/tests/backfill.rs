@@ -110,7 +110,16 @@ impl Bench {
     }
 
     fn positions(&self, group: &str) -> Result<BTreeMap<i32, i64>> {
-        Ok(group_positions(&self.client(), group, "posts", PATIENCE)?)
+        let started = Instant::now();
+        loop {
+            match group_positions(&self.client(), group, "posts", PATIENCE) {
+                // The coordinator of a new group is not found at once.
+                Err(error) if error.is_retryable() && started.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                asked => return Ok(asked?),
+            }
+        }
     }
 
     fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {

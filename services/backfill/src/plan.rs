@@ -1,11 +1,14 @@
 //! What there is to read.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jtav_ingest::Stretch;
 use jtav_kafka::{ClientSettings, PartitionRange, group_positions, partition_ranges, partition_ranges_between};
+
+/// Wait before the brokers are asked again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// The input topic, and how to reach it.
 #[derive(Debug, Clone)]
@@ -45,13 +48,18 @@ impl InputTopic {
         })
     }
 
-    /// Where a group stands. Blocks.
+    /// Where a group stands. Blocks. A coordinator that is only being found, as for a new group, is waited for.
     ///
     /// # Errors
     /// Brokers that do not answer.
     pub fn positions(&self, group_id: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
-        group_positions(&self.client, group_id, &self.name, self.patience)
-            .with_context(|| format!("positions of the group `{group_id}`"))
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match group_positions(&self.client, group_id, &self.name, self.patience) {
+                Err(error) if error.is_retryable() && Instant::now() < deadline => std::thread::sleep(RETRY),
+                asked => return asked.with_context(|| format!("positions of the group `{group_id}`")),
+            }
+        }
     }
 }
 
