@@ -139,6 +139,24 @@ def main():
             validate(where, resource)
         cross_check(where, resources)
         count += len(resources)
+    settings = tomllib.loads((ROOT / "config/default.toml").read_text())
+    for path in sorted((ROOT / "k8s/backfill").glob("*.yaml")):
+        where = str(path.relative_to(ROOT))
+        resources = {resource["kind"]: resource for resource in yaml.safe_load_all(path.read_text())}
+        for resource in resources.values():
+            validate(where, resource)
+        job, policy = resources["Job"]["spec"]["template"], resources["NetworkPolicy"]["spec"]
+        pod, labels = job["spec"], job["metadata"]["labels"]
+        variables = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+        check_environment(where, variables, settings)
+        drain_ms = int(variables["JTAV__SHUTDOWN__SHUTDOWN_TIMEOUT_MS"])
+        check(where, pod["terminationGracePeriodSeconds"] * 1000 >= drain_ms + GRACE_AFTER_DRAIN_S * 1000,
+              f"terminationGracePeriodSeconds is less than the drain of {drain_ms} ms plus {GRACE_AFTER_DRAIN_S} s")
+        check(where, matches(policy["podSelector"], labels), "the network policy does not select the job's pods")
+        base = {resource["kind"]: resource.get("spec") for resource in build(ROOT / "k8s/base")}
+        check(where, not all(labels.get(k) == v for k, v in base["Service"]["selector"].items()), "the workers' service selects the job's pods")
+        check(where, policy["egress"] == base["NetworkPolicy"]["egress"], "the job may reach something else than the workers")
+        count += len(resources)
     if findings:
         sys.exit("\n".join(findings))
     print(f"{count} resources of {len(OVERLAYS)} kustomizations are valid for Kubernetes {KUBERNETES}"

@@ -249,11 +249,15 @@ fn the_function_that_starts_the_boxes_reads_like_the_diagram_from_its_end() -> R
     Ok(())
 }
 
-/// What `start` of a type starts, in order; `start` of another type of the file is taken in where it is called.
+/// What `start` of a type starts, in order; `start` of another type of the file is taken in where it is called, and so is a
+/// function that calls one.
 fn starts<'a>(source: &'a str, type_name: &str) -> Result<Vec<&'a str>> {
     let block = format!("impl {type_name} {{");
     let at = source.find(&block).with_context(|| format!("there is no `{block}`"))?;
-    let body = body_of(&source[at..], "start(")?;
+    starts_in(source, body_of(&source[at..], "start(")?)
+}
+
+fn starts_in<'a>(source: &'a str, body: &'a str) -> Result<Vec<&'a str>> {
     let mut started = Vec::new();
     for (at, found) in body.match_indices("start") {
         let after = &body[at + found.len()..];
@@ -263,7 +267,12 @@ fn starts<'a>(source: &'a str, type_name: &str) -> Result<Vec<&'a str>> {
                 started.extend(starts(source, owner)?);
             }
         } else if let Some(name) = after.strip_prefix('_').and_then(identifier) {
-            started.push(name);
+            let inside = body_of(source, &format!("start_{name}(")).unwrap_or_default();
+            if inside.contains("Boxes::start(") {
+                started.extend(starts_in(source, inside)?);
+            } else {
+                started.push(name);
+            }
         }
     }
     Ok(started)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jtav_delivery::{DeliveryGuard, DeliveryTag, Outcome, PostPermit, SettleEffect, Settlement, SettlementSink};
-use jtav_kafka::Record;
+use jtav_kafka::{KafkaError, Record};
 use jtav_pipeline::{Admitted, FailPoint, InboundRecord, PostEvent, Rejection, fail_point, now_ms};
 use jtav_schemas::{DeadLetterReason, DeliveredFrom};
 use jtav_telemetry::{Metric, global};
@@ -40,10 +40,14 @@ impl PollLoop {
     fn take_one_of_each(&mut self) -> Intake {
         let (served, waiting): (Vec<i32>, Vec<i32>) =
             self.partitions.keys().partition(|number| **number <= self.last_served);
+        let now = Instant::now();
         let mut round = Intake::Idle;
         for number in waiting.into_iter().chain(served) {
             if !self.has_record(number) {
                 self.suspects.withdraw(number);
+                continue;
+            }
+            if !self.pace.admits(now) {
                 continue;
             }
             let set_aside = match self.door(number) {
@@ -62,6 +66,7 @@ impl PollLoop {
             };
             if let Some(record) = self.partitions.get_mut(&number).and_then(|owned| owned.in_hand.take()) {
                 self.last_served = number;
+                self.pace.admitted(now);
                 self.admit(record, permit, set_aside);
                 round = Intake::More;
             }
@@ -95,9 +100,14 @@ impl PollLoop {
         if is_leaving || owned.rewind.is_some() {
             return false;
         }
-        if owned.in_hand.is_none() {
+        if owned.in_hand.is_none() && !owned.at_end {
             match self.consumer.next_record(number) {
                 None => return false,
+                Some(Err(KafkaError::EndOfPartition(_))) => {
+                    // Of a log whose last offsets hold no record.
+                    owned.at_end = owned.end.is_some();
+                    return false;
+                }
                 Some(Err(error)) => {
                     self.poll_error(&error);
                     return false;
@@ -105,12 +115,11 @@ impl PollLoop {
                 Some(Ok(record)) => {
                     global().inc(Metric::IngestRecords, &[number.to_string().as_str()]);
                     fail_point::hit(FailPoint::IngestAfterPoll, "");
-                    owned.position = Some(record.offset + 1);
-                    owned.in_hand = Some(record);
+                    owned.take_in_hand(record);
                 }
             }
         }
-        !is_closed && !owned.is_full(&self.params.settings)
+        owned.in_hand.is_some() && !is_closed && !owned.is_full(&self.params.settings)
     }
 
     fn admit(&mut self, record: Record, permit: PostPermit, set_aside: Option<u32>) {

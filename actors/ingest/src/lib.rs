@@ -14,6 +14,7 @@ mod breaker;
 mod commits;
 mod export;
 mod note;
+mod pace;
 mod params;
 mod parse;
 mod partition;
@@ -24,6 +25,6 @@ mod status;
 mod suspects;
 
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
-pub use params::{IngestError, IngestExit, IngestParams, IngestSettings};
+pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, Stretch};
 pub use parse::parse_record;
 pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot, RESTART};

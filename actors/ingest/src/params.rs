@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jtav_delivery::PostPermits;
-use jtav_kafka::{ClientSettings, ConsumerSettings, KafkaError};
+use jtav_kafka::{ClientSettings, ConsumerSettings, KafkaError, PartitionRange};
 use jtav_pipeline::RouterIntake;
 use jtav_telemetry::Conservation;
 
@@ -56,6 +57,36 @@ pub struct IngestSettings {
     pub breaker_wait_ms: u64,
     /// Longest such wait.
     pub breaker_wait_max_ms: u64,
+    /// Least time between two posts that are let in; zero is as fast as permits come free.
+    pub min_admission_gap: Duration,
+    /// Read only this, then drain and end with [`IngestExit::Drained`]. None reads for ever.
+    pub stretch: Option<Stretch>,
+}
+
+/// A part of the topic, by partition: a partition without a committed position starts at the start of its range, one with
+/// it goes on there; none is read past the end of its range, and one without a range is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    ranges: Arc<BTreeMap<i32, PartitionRange>>,
+}
+
+impl Stretch {
+    /// Of these ranges.
+    pub fn new(ranges: impl IntoIterator<Item = PartitionRange>) -> Self {
+        Self { ranges: Arc::new(ranges.into_iter().map(|range| (range.partition, range)).collect()) }
+    }
+
+    /// What there is to read of a partition, given the group's committed position.
+    pub fn left_of(&self, partition: i32, committed: Option<i64>) -> PartitionRange {
+        let nothing = PartitionRange { partition, start: committed.unwrap_or(0), end: committed.unwrap_or(0) };
+        let range = self.ranges.get(&partition).copied().unwrap_or(nothing);
+        PartitionRange { start: committed.map_or(range.start, |position| position.max(range.start)), ..range }
+    }
+
+    /// The ranges by partition.
+    pub fn ranges(&self) -> impl Iterator<Item = PartitionRange> {
+        self.ranges.values().copied()
+    }
 }
 
 impl Default for IngestSettings {
@@ -75,6 +106,8 @@ impl Default for IngestSettings {
             breaker_records: 50,
             breaker_wait_ms: 5_000,
             breaker_wait_max_ms: 60_000,
+            min_admission_gap: Duration::ZERO,
+            stretch: None,
         }
     }
 }
@@ -145,7 +178,8 @@ impl IngestError {
 /// How the poll thread ended. The consumer is closed by then and, unless it is a static member, has left the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestExit {
-    /// Asked to drain: nothing is in flight, everything settled is committed (or a warning in the log says why not).
+    /// Asked to drain, or at the end of the stretch: nothing is in flight, everything settled is committed (or a warning in
+    /// the log says why not).
     Drained,
     /// Asked to drain: the deadline passed with posts in flight. They are not committed and come again.
     DrainTimedOut {

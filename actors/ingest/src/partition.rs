@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use jtav_delivery::{AssignmentEpoch, PartitionLedger};
-use jtav_kafka::Record;
+use jtav_kafka::{PartitionRange, Record};
 
 use crate::params::IngestSettings;
 
@@ -37,6 +37,10 @@ pub(crate) struct Partition {
     pub(crate) asked_high: Option<i64>,
     /// Since when records wait on the broker while nothing of the partition is in flight.
     pub(crate) behind_since: Option<Instant>,
+    /// Nothing from this offset on is read; none reads for ever.
+    pub(crate) end: Option<i64>,
+    /// Everything before `end` was received.
+    pub(crate) at_end: bool,
 }
 
 impl Partition {
@@ -53,7 +57,32 @@ impl Partition {
             position: committed,
             asked_high: None,
             behind_since: None,
+            end: None,
+            at_end: false,
         }
+    }
+
+    /// Reads no further than to the end of `range`.
+    pub(crate) fn read_only(&mut self, range: PartitionRange) {
+        self.end = Some(range.end);
+        self.at_end = range.is_empty();
+        self.position = Some(range.start);
+    }
+
+    /// Takes a record that was read, unless it lies past the end.
+    pub(crate) fn take_in_hand(&mut self, record: Record) {
+        if self.end.is_some_and(|end| record.offset >= end) {
+            self.at_end = true;
+            return;
+        }
+        self.at_end = self.end.is_some_and(|end| record.offset + 1 >= end);
+        self.position = Some(record.offset + 1);
+        self.in_hand = Some(record);
+    }
+
+    /// Nothing is left to read or to settle.
+    pub(crate) fn is_done(&self) -> bool {
+        self.at_end && self.in_hand.is_none() && self.rewind.is_none() && self.ledger.pending() == 0
     }
 
     /// Starts a new period at `position`, in the same ownership.
@@ -65,6 +94,7 @@ impl Partition {
         self.rewind = None;
         self.rewound_to = position;
         self.position = Some(position);
+        self.at_end = false;
     }
 
     /// Records that may still be settled: the abandoned ones never will be.
@@ -135,6 +165,40 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert!(owned.event_lag_seconds(10_000, Some((0, 4))) >= 0.02);
         assert_eq!(owned.event_lag_seconds(10_000, Some((0, 3))), 0.0);
+    }
+
+    fn record(offset: i64) -> Record {
+        Record {
+            topic: String::new(),
+            partition: 0,
+            offset,
+            timestamp_ms: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_stretch_is_done_when_its_last_record_is_settled_and_what_lies_behind_it_is_left() {
+        let mut owned = partition(10);
+        owned.read_only(PartitionRange { partition: 0, start: 3, end: 6 });
+        assert!(!owned.at_end);
+        owned.take_in_hand(record(3));
+        assert!(!owned.at_end);
+        // Offsets have gaps: 4 and 5 hold no record.
+        let tag = owned.ledger.receive(3).unwrap();
+        owned.in_hand = None;
+        owned.take_in_hand(record(6));
+        assert!(owned.at_end && owned.in_hand.is_none() && !owned.is_done());
+        owned.ledger.settle(tag, Outcome::Published);
+        assert!(owned.is_done());
+        owned.start_period(0, AssignmentEpoch(2), 10, 3);
+        assert!(!owned.is_done(), "what is read again is not done");
+        owned.take_in_hand(record(5));
+        assert!(owned.at_end && !owned.is_done(), "the last record is in hand");
+        owned.read_only(PartitionRange { partition: 0, start: 6, end: 6 });
+        assert!(owned.at_end, "an empty stretch");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::admission::Intake;
 use crate::breaker::{Breaker, Change};
 use crate::commits::CommitSent;
 use crate::note::Owner;
+use crate::pace::Pace;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
 use crate::rebalance::{PendingAssignment, Revocation};
@@ -132,6 +133,7 @@ pub(crate) struct PollLoop {
     pub(crate) in_flight: usize,
     pub(crate) paused_by: BTreeSet<&'static str>,
     pub(crate) breaker: Breaker,
+    pub(crate) pace: Pace,
     /// Finds the record that ends the process.
     pub(crate) suspects: Suspects,
     /// A record waits until its note is committed.
@@ -170,6 +172,7 @@ impl PollLoop {
     ) -> Self {
         let sink = Arc::new(Sink { inputs: sender, conservation: Arc::clone(&params.conservation) });
         let breaker = Breaker::new(&params.settings);
+        let pace = Pace::new(params.settings.min_admission_gap);
         // An earlier generation may have ended with it open.
         global().set(Metric::IntakePaused, &[BREAKER], 0.0);
         Self {
@@ -183,6 +186,7 @@ impl PollLoop {
             in_flight: 0,
             paused_by: BTreeSet::new(),
             breaker,
+            pace,
             suspects: Suspects::new(Owner::this_process()),
             note_awaited: false,
             saying_goodbye: BTreeSet::new(),
@@ -219,6 +223,7 @@ impl PollLoop {
             let intake = self.take_records();
             self.commit_if_due();
             self.export_if_due();
+            self.drain_at_the_end_of_the_stretch();
             if let Some(exit) = self.finished() {
                 self.remove_series();
                 return exit;
@@ -306,6 +311,21 @@ impl PollLoop {
         tracing::info!(in_flight = self.in_flight, "draining");
         self.draining = Some(Draining { started: Instant::now(), deadline });
         fail_point::hit(FailPoint::IngestDuringDrain, "");
+    }
+
+    /// A member that was offered no partition yet waits: the others may leave theirs to it.
+    fn drain_at_the_end_of_the_stretch(&mut self) {
+        let is_read = self.params.settings.stretch.is_some()
+            && self.draining.is_none()
+            && !self.partitions.is_empty()
+            && self.assignment.is_none()
+            && self.revocation.is_none()
+            && self.in_flight == 0
+            && self.partitions.values().all(Partition::is_done);
+        if is_read {
+            tracing::info!("the end of the stretch is reached");
+            self.start_drain(Instant::now() + Duration::from_millis(self.params.settings.commit_timeout_ms));
+        }
     }
 
     fn wait(&mut self, intake: Intake) {

@@ -76,9 +76,16 @@ impl PollLoop {
                 return;
             }
         };
+        let stretch = self.params.settings.stretch.clone();
+        let left = |position: &CommittedPosition| {
+            stretch.as_ref().map(|stretch| stretch.left_of(position.partition, position.offset))
+        };
         let starts: Vec<(i32, StartOffset)> = positions
             .iter()
-            .map(|position| (position.partition, position.offset.map_or(StartOffset::Beginning, StartOffset::At)))
+            .map(|position| {
+                let start = left(position).map(|range| range.start).or(position.offset);
+                (position.partition, start.map_or(StartOffset::Beginning, StartOffset::At))
+            })
             .collect();
         self.assignment = None;
         fail_point::hit(FailPoint::IngestDuringAssign, "");
@@ -91,7 +98,11 @@ impl PollLoop {
             let epoch = self.next_epoch();
             let limit = self.params.settings.max_in_flight_per_partition;
             let ledger = PartitionLedger::new(position.partition, epoch, limit);
-            self.partitions.insert(position.partition, Partition::new(ledger, position.offset));
+            let mut owned = Partition::new(ledger, position.offset);
+            if let Some(range) = left(&position) {
+                owned.read_only(range);
+            }
+            self.partitions.insert(position.partition, owned);
         }
         tracing::info!(?starts, owned = self.partitions.len(), "partitions taken over");
         self.export();

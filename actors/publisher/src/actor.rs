@@ -24,6 +24,15 @@ pub struct OutputTopics {
     pub erasures: String,
 }
 
+/// How far a label goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To the store alone: a backfill, whose labels readers fetch by post and model.
+    Store,
+    /// To the store, then to the topics of labels and vectors.
+    Topics,
+}
+
 /// What a publisher works with.
 #[derive(Clone)]
 pub struct PublisherParams {
@@ -33,6 +42,8 @@ pub struct PublisherParams {
     pub sink: Arc<dyn RecordSink>,
     /// Their names.
     pub topics: OutputTopics,
+    /// How far a label goes.
+    pub reach: Reach,
     /// How often and how long a write is tried.
     pub retry: RetryPolicy,
     /// A label lapses this long after its write.

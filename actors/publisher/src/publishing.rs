@@ -10,10 +10,10 @@ use jtav_pipeline::{
 use jtav_schemas::{
     DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError,
 };
-use jtav_store::{Applied, StoreError, StoredLabel};
+use jtav_store::{Applied, LabelWrite, Source, StoreError, StoredLabel};
 use jtav_telemetry::{Metric, Telemetry};
 
-use crate::actor::PublisherParams;
+use crate::actor::{PublisherParams, Reach};
 use crate::dead_letter::dead_letter_record;
 use crate::validate::{json, prepare};
 
@@ -41,51 +41,114 @@ impl Publishing {
         let store = &self.params.store;
         fail_point::hit(FailPoint::PublisherBeforeStore, post_id);
         let applied = self.persist(started, sink::REDIS, || store.apply(&ready.write).map_err(store_failure)).await?;
-        let mut records = (ready.write.sentiment_json.clone(), ready.embedding_json.clone());
+        let own = Some((ready.write.revision, ready.write.source));
+        let mut records = Some((ready.write.sentiment_json.clone(), ready.embedding_json.clone()));
         match applied {
             Applied::Written => {}
-            Applied::Stale => return Ok(self.nothing_to_produce("stale", PublishOutcome::Stale)),
-            Applied::Erased => return Ok(self.nothing_to_produce("erased", PublishOutcome::Erased)),
+            Applied::Stale | Applied::Erased => records = None,
+            // The store alone is asked for no more than that it has the label.
+            Applied::Same if self.params.reach == Reach::Store => {}
             Applied::Same => {
                 // A redelivery is labelled anew and may differ (a download that fails this time, another clock). The
                 // first label stands in the store, so it is what the topics must say too.
                 let read = || store.read(post_id, &ready.write.model_version).map_err(store_failure);
                 if let Some(stored) = self.persist(started, sink::REDIS, read).await? {
-                    if (stored.revision, stored.source) != (ready.write.revision, ready.write.source) {
-                        return Ok(self.nothing_to_produce("stale", PublishOutcome::Stale));
-                    }
-                    records = stored_records(&stored, &request.embedding)?;
+                    let same = Some((stored.revision, stored.source)) == own;
+                    records = if same { Some(stored_records(&stored, &request.embedding)?) } else { None };
                 }
             }
         }
-        self.count(sink::REDIS, "ok");
+        if records.is_some() {
+            self.count(sink::REDIS, "ok");
+        }
         fail_point::hit(FailPoint::PublisherAfterStore, post_id);
 
-        let (sentiment, embedding) = records;
+        if self.params.reach == Reach::Store {
+            return Ok(match applied {
+                Applied::Written | Applied::Same => PublishOutcome::Published,
+                Applied::Stale => self.not_ours("stale", PublishOutcome::Stale),
+                Applied::Erased => self.not_ours("erased", PublishOutcome::Erased),
+            });
+        }
+        let (said, sent) = match records {
+            Some(records) => {
+                let sent = self.produce(started, &ready.write, &ready.write.event_id, records).await;
+                fail_point::hit(FailPoint::PublisherAfterProduce, post_id);
+                (own, sent)
+            }
+            None => (None, Ok(())),
+        };
+        self.last_word(started, &ready.write, &request.embedding, said, sent).await
+    }
+
+    /// Label and vectors to both topics, side by side.
+    async fn produce(
+        &self,
+        started: Instant,
+        write: &LabelWrite,
+        event_id: &str,
+        (sentiment, embedding): (Bytes, Bytes),
+    ) -> Result<(), StageError> {
         let topics = &self.params.topics;
         let record = |topic: &str, value: Bytes| {
-            OutboundRecord::keyed(topic, Bytes::copy_from_slice(post_id.as_bytes()), value)
-                .header(RecordHeaders::EVENT_ID, ready.write.event_id.clone())
-                .header(RecordHeaders::MODEL_VERSION, ready.write.model_version.clone())
+            OutboundRecord::keyed(topic, write.post_id.clone(), value)
+                .header(RecordHeaders::EVENT_ID, event_id.to_owned())
+                .header(RecordHeaders::MODEL_VERSION, write.model_version.clone())
         };
         let (first, second) = futures::join!(
             async {
                 let sent = self.send(started, sink::SENTIMENT, record(&topics.sentiment, sentiment)).await;
-                fail_point::hit(FailPoint::PublisherMidProduce, post_id);
+                fail_point::hit(FailPoint::PublisherMidProduce, &write.post_id);
                 sent
             },
             self.send(started, sink::EMBEDDINGS, record(&topics.embeddings, embedding)),
         );
-        first.and(second)?;
-        fail_point::hit(FailPoint::PublisherAfterProduce, post_id);
+        first.and(second)
+    }
 
-        // A worker that has lost the partition may still be here while its new owner erases. Whoever looks after its
-        // own records are acknowledged sees the marker, or its records lie before the eraser's null values.
-        if self.persist(started, sink::REDIS, || store.is_erased(post_id).map_err(store_failure)).await? {
-            self.produce_null_values(started, post_id).await?;
-            return Ok(self.nothing_to_produce("erased", PublishOutcome::Erased));
+    /// Sees to it that the last records of the post are the right ones; `said` is the label that was produced.
+    ///
+    /// A worker that has lost the partition may still be here while its new owner labels an edit or erases, and its
+    /// records then lie behind the newer ones: compaction would keep the old label, or bring an erased post back. Whoever
+    /// looks into the store after its own records are acknowledged sees what is newer, or its records lie before it.
+    /// After a failure too, and where this attempt has nothing to say: the broker may have taken the record of an earlier
+    /// attempt, or take it later, though its answer is lost. Records of one producer keep their order, so what is sent
+    /// here comes after.
+    async fn last_word(
+        &self,
+        started: Instant,
+        write: &LabelWrite,
+        ours: &EmbeddingV1,
+        mut said: Option<(u64, Source)>,
+        mut sent: Result<(), StageError>,
+    ) -> Result<PublishOutcome, StageError> {
+        // What failed may have used up the time.
+        let started = if sent.is_err() { Instant::now() } else { started };
+        let (store, post_id, model_version) = (&self.params.store, &write.post_id, &write.model_version);
+        loop {
+            let look = || store.standing(post_id, model_version).map_err(store_failure);
+            let standing = match self.persist(started, sink::REDIS, look).await {
+                Ok(standing) => standing,
+                Err(error) => return Err(sent.err().unwrap_or(error)),
+            };
+            if standing.erased {
+                self.produce_null_values(started, post_id).await?;
+                return Ok(self.not_ours("erased", PublishOutcome::Erased));
+            }
+            if standing.newest <= said {
+                sent?;
+                return Ok(if said == Some((write.revision, write.source)) {
+                    PublishOutcome::Published
+                } else {
+                    self.not_ours("stale", PublishOutcome::Stale)
+                });
+            }
+            let read = || store.read(post_id, model_version).map_err(store_failure);
+            // Gone again: erased or lapsed since, which the next look tells.
+            let Some(stored) = self.persist(started, sink::REDIS, read).await? else { continue };
+            self.produce(started, write, &stored.event_id, stored_records(&stored, ours)?).await?;
+            (said, sent) = (Some((stored.revision, stored.source)), Ok(()));
         }
-        Ok(PublishOutcome::Published)
     }
 
     pub(crate) async fn erase(&self, request: EraseRequest) -> Result<ErasureV1, StageError> {
@@ -186,7 +249,7 @@ impl Publishing {
         self.telemetry.inc(Metric::PublishRecords, &[name, result]);
     }
 
-    fn nothing_to_produce(&self, result: &str, outcome: PublishOutcome) -> PublishOutcome {
+    fn not_ours(&self, result: &str, outcome: PublishOutcome) -> PublishOutcome {
         self.count(sink::REDIS, result);
         outcome
     }

@@ -61,8 +61,8 @@ pub async fn label_post(post: &PostV1, context: &PostContext) -> Result<Labelled
     fail_point::hit(FailPoint::RouterBeforeEncode, &post.id);
     let (text, audio, image) = futures::join!(
         encode_text(post, context),
-        encode_medium(Modality::Audio, post.audio.as_ref(), context),
-        encode_medium(Modality::Image, post.image.as_ref(), context),
+        encode_medium(&post.id, Modality::Audio, post.audio.as_ref(), context),
+        encode_medium(&post.id, Modality::Image, post.image.as_ref(), context),
     );
     let parts = PerModality { text: text?, audio: audio?, image: image? };
     let modalities = statuses(&parts);
@@ -100,6 +100,7 @@ async fn encode_text(post: &PostV1, context: &PostContext) -> Result<Part, Stage
 
 /// fetch → decode → encode of one medium; decoding and encoding are skipped where the bytes are known.
 async fn encode_medium(
+    post_id: &str,
     modality: Modality,
     media: Option<&MediaRef>,
     context: &PostContext,
@@ -111,6 +112,7 @@ async fn encode_medium(
         Err(reason) => return Ok(Err(reason)),
     };
     let hash = fetched.content_hash;
+    context.cache.note(post_id, modality, hash).await;
     context.cache.get_or_compute(modality, hash, decode_and_encode(fetched, context.stages.clone())).await
 }
 

@@ -86,6 +86,7 @@ async fn decide(
 }
 
 async fn erase(context: &TaskContext, record: Arc<InboundRecord>, post_id: String, revision: u64) -> Verdict {
+    context.cache.forget(&post_id).await;
     let request = EraseRequest { post_id, revision, source: record.position() };
     match context.stages.publisher.erase(request).await {
         Ok(_) => Verdict::of(Outcome::Erased),
@@ -185,7 +186,7 @@ async fn set_aside(
         Ok(()) => {
             tracing::warn!(
                 %reason, %stage, message, topic = source.topic, partition = source.partition, offset = source.offset,
-                "record set aside on the dead-letter topic"
+                "record set aside"
             );
             Verdict { message: Some(message), modalities, ..Verdict::of(Outcome::DeadLettered(reason)) }
         }

@@ -48,6 +48,9 @@ pub enum KafkaError {
     /// A topic that should be there is not.
     #[error("topic `{0}` does not exist")]
     UnknownTopic(String),
+    /// Nothing lies behind the last record now. Only told to a consumer that asked for it.
+    #[error("end of partition {0}")]
+    EndOfPartition(i32),
     /// A record came beside the queue of its partition, where it cannot be held back; it must not be passed over.
     #[error("a record came beside the queue of its partition")]
     StrayRecord,
@@ -74,6 +77,7 @@ impl KafkaError {
             Native::ClientCreation(message) => Self::InvalidSettings(message),
             Native::MessageConsumptionFatal(code) => Self::from_code(operation, code, Fault::ClientDead),
             Native::AdminOp(code) => Self::from_code(operation, code, fault_of(code)),
+            Native::PartitionEOF(partition) => Self::EndOfPartition(partition),
             other => match other.rdkafka_error_code() {
                 Some(code) => Self::from_code(operation, code, fault_of(code)),
                 None => Self::Broker {
@@ -98,7 +102,7 @@ impl KafkaError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Broker { fault, .. } => *fault,
-            Self::Timeout { .. } => Fault::Retryable,
+            Self::Timeout { .. } | Self::EndOfPartition(_) => Fault::Retryable,
             Self::StrayRecord => Fault::ClientDead,
             Self::UnsafeSettings(_) | Self::InvalidSettings(_) | Self::UnknownTopic(_) => Fault::NeedsOperator,
             // Nothing ever leaves the in-process cluster, so waiting does not help.
@@ -120,6 +124,7 @@ impl KafkaError {
             Self::Timeout { .. } => "Timeout",
             Self::UnknownTopic(_) => "UnknownTopic",
             Self::StrayRecord => "StrayRecord",
+            Self::EndOfPartition(_) => "EndOfPartition",
             Self::InProcessFull { .. } => "InProcessFull",
         }
     }

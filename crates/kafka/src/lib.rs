@@ -37,6 +37,6 @@ pub use passthrough::{UnsafeSetting, check_passthrough};
 pub use producer::{Delivered, Producer, ProducerSettings};
 pub use reader::{group_positions, read_all, watermarks};
 pub use record::{OutboundRecord, Record};
-pub use scan::{PartitionRange, TopicScan, partition_ranges};
+pub use scan::{PartitionRange, TopicScan, partition_ranges, partition_ranges_between};
 pub use settings::{AssignmentStrategy, ClientSettings, ConsumerSettings};
 pub use tail::TopicTail;

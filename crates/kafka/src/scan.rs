@@ -52,34 +52,56 @@ pub fn partition_ranges(
         .map(|(partition, (start, end))| PartitionRange { partition, start, end })
         .collect();
     if let Some(since_ms) = since_ms {
-        start_at_time(&reader, topic, since_ms, timeout, &mut ranges)?;
+        let firsts = offsets_of_time(&reader, topic, since_ms, timeout, &ranges)?;
+        for (range, first) in ranges.iter_mut().zip(firsts) {
+            range.start = first;
+        }
     }
     Ok(ranges)
 }
 
-fn start_at_time(
+/// As [`partition_ranges`], up to the first record that is as young as `until_ms`.
+pub fn partition_ranges_between(
+    client: &ClientSettings,
+    topic: &str,
+    since_ms: Option<i64>,
+    until_ms: Option<i64>,
+    timeout: Duration,
+) -> Result<Vec<PartitionRange>, KafkaError> {
+    let mut ranges = partition_ranges(client, topic, since_ms, timeout)?;
+    if let Some(until_ms) = until_ms {
+        let ends = offsets_of_time(&reader(client)?, topic, until_ms, timeout, &ranges)?;
+        for (range, end) in ranges.iter_mut().zip(ends) {
+            range.end = end;
+        }
+    }
+    Ok(ranges)
+}
+
+/// For each range the first offset in it whose record is as young as `time_ms`; its end, if none is.
+fn offsets_of_time(
     reader: &BaseConsumer<LogContext>,
     topic: &str,
-    since_ms: i64,
+    time_ms: i64,
     timeout: Duration,
-    ranges: &mut [PartitionRange],
-) -> Result<(), KafkaError> {
+    ranges: &[PartitionRange],
+) -> Result<Vec<i64>, KafkaError> {
     let failed = |error| KafkaError::broker("find offsets of a time", error);
     let mut times = TopicPartitionList::with_capacity(ranges.len());
-    for range in ranges.iter() {
-        times.add_partition_offset(topic, range.partition, Offset::Offset(since_ms)).map_err(failed)?;
+    for range in ranges {
+        times.add_partition_offset(topic, range.partition, Offset::Offset(time_ms)).map_err(failed)?;
     }
     let found = reader.offsets_for_times(times, timeout).map_err(failed)?;
-    for range in ranges {
-        let Some(element) = found.find_partition(topic, range.partition) else { continue };
+    let first_in = |range: &PartitionRange| {
+        let Some(element) = found.find_partition(topic, range.partition) else { return Ok(range.start) };
         element.error().map_err(failed)?;
-        range.start = match element.offset() {
-            Offset::Offset(offset) => offset.max(range.start),
+        Ok(match element.offset() {
+            Offset::Offset(offset) => offset.clamp(range.start, range.end.max(range.start)),
             // No record is as young.
             _ => range.end,
-        };
-    }
-    Ok(())
+        })
+    };
+    ranges.iter().map(first_in).collect()
 }
 
 /// A walk over ranges of a topic in their order.

@@ -99,6 +99,8 @@ pub struct ConsumerSettings {
     /// KiB that librdkafka may keep fetched ahead of each partition, and as much again for the fetch under way; its own
     /// default of 64 MiB is what fills the memory of a worker that starts on a backlog.
     pub queued_max_messages_kbytes: u32,
+    /// Tell the end of a partition as [`KafkaError::EndOfPartition`], for a reader that stops there.
+    pub tell_end_of_partition: bool,
 }
 
 impl Default for ConsumerSettings {
@@ -113,6 +115,7 @@ impl Default for ConsumerSettings {
             max_poll_interval_ms: 300_000,
             queued_min_messages: 1_000,
             queued_max_messages_kbytes: 1_024,
+            tell_end_of_partition: false,
         }
     }
 }
@@ -130,7 +133,7 @@ impl ConsumerSettings {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            .set("enable.partition.eof", "false")
+            .set("enable.partition.eof", self.tell_end_of_partition.to_string())
             .set("allow.auto.create.topics", "false")
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true");

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 
 use crate::types::ttl_ms;
-use crate::{Applied, Clock, LabelWrite, Store, StoreError, StoredLabel, SystemClock};
+use crate::{Applied, Clock, LabelWrite, Standing, Store, StoreError, StoredLabel, SystemClock};
 
 /// Redis's twin in memory, for the demo and for tests: the same answers, nothing kept after the process.
 #[derive(Clone)]
@@ -170,6 +170,15 @@ impl Store for EmbeddedStore {
         let state = self.lock();
         let stored = state.posts.get(post_id).and_then(|post| post.labels.get(model_version));
         ready(Ok(stored.map(|(label, _)| label.clone()))).boxed()
+    }
+
+    fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
+        let state = self.lock();
+        let standing = state.posts.get(post_id).map_or_else(Standing::default, |post| Standing {
+            erased: post.erased.is_some(),
+            newest: post.labels.get(model_version).map(|(label, _)| (label.revision, label.source)),
+        });
+        ready(Ok(standing)).boxed()
     }
 
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>> {

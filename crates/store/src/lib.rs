@@ -23,7 +23,7 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use read::read_embedding;
 pub use redis_store::{ClientCertificate, RedisOptions, RedisStore};
-pub use types::{Applied, LabelWrite, Source, StoredLabel};
+pub use types::{Applied, LabelWrite, Source, Standing, StoredLabel};
 
 /// Labels and vectors by post and model.
 ///
@@ -40,6 +40,9 @@ pub trait Store: Send + Sync {
 
     /// The label of a post by one model, if there is one.
     fn read(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Option<StoredLabel>, StoreError>>;
+
+    /// What the store holds of a post by one model, without its content: one short question after every publication.
+    fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>>;
 
     /// Whether the post is erased.
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>>;

@@ -11,7 +11,7 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates};
 
 use crate::error::needs_new_connection;
-use crate::{Applied, LabelWrite, Store, StoreError, StoredLabel, script};
+use crate::{Applied, LabelWrite, Standing, Store, StoreError, StoredLabel, script};
 
 /// A certificate to show to the server.
 #[derive(Clone)]
@@ -201,6 +201,21 @@ impl Store for RedisStore {
         self.call(move |mut redis| async move { command.query_async::<Vec<Option<Bytes>>>(&mut redis).await })
             .map(move |values| script::stored_label(&key, values?))
             .boxed()
+    }
+
+    fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
+        let key = label_key(post_id, model_version);
+        let mut both = redis::pipe();
+        both.cmd("EXISTS").arg(erased_key(post_id));
+        both.cmd("HMGET").arg(&key).arg(&script::STANDING_FIELDS);
+        self.call(move |mut redis| async move {
+            both.query_async::<(bool, (Option<Bytes>, Option<Bytes>))>(&mut redis).await
+        })
+        .map(move |answer| {
+            let (erased, (revision, source)) = answer?;
+            Ok(Standing { erased, newest: script::identity(&key, revision, source)? })
+        })
+        .boxed()
     }
 
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>> {

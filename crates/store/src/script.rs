@@ -29,6 +29,25 @@ pub(crate) const FIELDS: [&str; 11] = [
     field::IMAGE,
 ];
 
+/// Fields that say which record a label came from, as [`identity`] takes them.
+pub(crate) const STANDING_FIELDS: [&str; 2] = [field::REVISION, field::SOURCE];
+
+/// Reads the values of [`STANDING_FIELDS`]; `None` where the key is not there.
+pub(crate) fn identity(
+    key: &str,
+    revision: Option<Bytes>,
+    source: Option<Bytes>,
+) -> Result<Option<(u64, Source)>, StoreError> {
+    let (Some(revision), Some(source)) = (revision, source) else { return Ok(None) };
+    let text = |bytes: &Bytes| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let revision = text(&revision).and_then(|text| text.parse().ok());
+    let source = text(&source).and_then(|text| Source::parse(&text));
+    match (revision, source) {
+        (Some(revision), Some(source)) => Ok(Some((revision, source))),
+        _ => Err(StoreError::ForeignKey(format!("`{key}` has no readable revision or source"))),
+    }
+}
+
 fn modality_field(modality: Modality) -> &'static str {
     match modality {
         Modality::Text => field::TEXT,

@@ -88,6 +88,15 @@ pub enum Applied {
     Erased,
 }
 
+/// Where a post stands under one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// The post is erased.
+    pub erased: bool,
+    /// Revision and source of the label that is held, if one is.
+    pub newest: Option<(u64, Source)>,
+}
+
 /// A label as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredLabel {

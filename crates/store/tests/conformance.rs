@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use jtav_schemas::{Label, Modality};
-use jtav_store::{Applied, EmbeddedStore, LabelWrite, ManualClock, Store, StoreError, StoredLabel};
+use jtav_store::{Applied, EmbeddedStore, LabelWrite, ManualClock, Standing, Store, StoreError, StoredLabel};
 use proptest::prelude::*;
 use support::{HOUR, RealRedis, label, ready, runtime};
 
@@ -91,6 +91,7 @@ conformance! {
     models_hold_labels_of_their_own
     erasure_deletes_every_model_and_refuses_every_later_write
     an_unknown_post_can_be_erased_before_it_arrives
+    the_standing_of_a_post_is_told_without_its_content
     erasure_lapses_with_its_ttl_and_not_before
     a_label_lapses_and_only_a_write_refreshes_it
     an_expired_models_set_never_hides_a_key_from_erasure
@@ -196,6 +197,18 @@ async fn an_unknown_post_can_be_erased_before_it_arrives(subject: Subject) {
     let post = subject.post();
     assert_eq!(subject.store.erase(&post, 0, HOUR).await, Ok(0));
     assert_eq!(subject.apply(&label(&post, "m", 7, 7)).await, Applied::Erased);
+}
+
+async fn the_standing_of_a_post_is_told_without_its_content(subject: Subject) {
+    let post = subject.post();
+    let standing = async |model: &str| subject.store.standing(&post, model).await.unwrap();
+    assert_eq!(standing("m").await, Standing::default());
+    let newest = label(&post, "m", u64::MAX, i64::MAX);
+    subject.apply(&newest).await;
+    assert_eq!(standing("m").await, Standing { erased: false, newest: Some((newest.revision, newest.source)) });
+    assert_eq!(standing("other").await, Standing::default());
+    subject.store.erase(&post, 1, HOUR).await.unwrap();
+    assert_eq!(standing("m").await, Standing { erased: true, newest: None });
 }
 
 async fn erasure_lapses_with_its_ttl_and_not_before(subject: Subject) {

@@ -6,9 +6,11 @@
 pub mod admin;
 pub mod exit;
 pub mod networks;
+pub mod rereading;
 pub mod topology;
 pub mod worker;
 
-pub use networks::Networks;
+pub use networks::{Networks, model_version};
+pub use rereading::Rereading;
 pub use topology::{Boxes, BoxesParams, Pipeline, PipelineParams};
 pub use worker::{Worker, WorkerExit};

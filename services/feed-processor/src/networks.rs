@@ -52,6 +52,20 @@ impl Networks {
     }
 }
 
+/// The version that a worker with these settings puts on its labels. Reads the checkpoint and loads no network.
+///
+/// # Errors
+/// A checkpoint that is missing or damaged.
+pub fn model_version(settings: &Settings) -> anyhow::Result<String> {
+    if settings.model.stub {
+        return Ok(STUB_VERSION.to_owned());
+    }
+    let folder = existing_or_bundled(&settings.model.path)?;
+    let checkpoint =
+        Checkpoint::load(&folder).with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
+    Ok(checkpoint.model_version())
+}
+
 struct Loader<'a> {
     settings: &'a Settings,
     on_fatal: FatalHook,

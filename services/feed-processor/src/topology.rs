@@ -17,7 +17,7 @@ use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
 };
 use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
-use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams};
+use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
 use jtav_settings::{AssignmentStrategy as Strategy, Settings};
 
@@ -26,6 +26,7 @@ use jtav_telemetry::Conservation;
 use jtav_text_encoder::TextEncoderActor;
 
 use crate::networks::Networks;
+use crate::rereading::{Rereading, RereadingPublisher};
 
 /// Bytes that a dead letter may gain over the record it carries: its headers.
 const DEAD_LETTER_HEADER_BYTES: u32 = 16 * 1024;
@@ -60,6 +61,8 @@ pub struct PipelineParams {
     pub permits: PostPermits,
     /// Counts over all generations.
     pub conservation: Arc<Conservation>,
+    /// A part of the topic to read again in place of the live feed.
+    pub rereading: Option<Rereading>,
 }
 
 /// One running generation.
@@ -210,7 +213,12 @@ impl Boxes {
 fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Producer)> {
     let (publisher, producer) = start_publisher(params)?;
     let watched = Watched::new("publisher", &publisher);
-    let mut boxes = Boxes::start(&params.boxes, Arc::new(publisher), None)?;
+    let mut publisher: Arc<dyn Publisher> = Arc::new(publisher);
+    if params.rereading.is_some() {
+        let erased_ttl = params.boxes.settings.store.erased_ttl();
+        publisher = Arc::new(RereadingPublisher::new(publisher, Arc::clone(&params.store), erased_ttl));
+    }
+    let mut boxes = Boxes::start(&params.boxes, publisher, None)?;
     boxes.watched.push(watched);
     Ok((boxes, producer))
 }
@@ -231,6 +239,10 @@ fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Addr<PublisherAct
             embeddings: settings.kafka.embeddings_topic.clone(),
             dead_letters: settings.kafka.dead_letters_topic.clone(),
             erasures: settings.kafka.erasures_topic.clone(),
+        },
+        reach: match &params.rereading {
+            Some(Rereading { publish: false, .. }) => Reach::Store,
+            _ => Reach::Topics,
         },
         retry: RetryPolicy {
             max_attempts: settings.publish.attempts,
@@ -351,7 +363,7 @@ fn start_router(params: &BoxesParams, stages: Stages) -> anyhow::Result<(RouterL
 
 fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<IngestHandle> {
     let (kafka, ingest) = (&params.boxes.settings.kafka, &params.boxes.settings.ingest);
-    let consumer = ConsumerSettings {
+    let mut consumer = ConsumerSettings {
         topic: kafka.input_topic.clone(),
         group_id: kafka.group_id.clone(),
         instance_id: kafka.group_instance_id.clone(),
@@ -367,7 +379,7 @@ fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<
         ..ConsumerSettings::default()
     };
     let defaults = IngestSettings::default();
-    let settings = IngestSettings {
+    let mut settings = IngestSettings {
         max_record_bytes: ingest.max_record_bytes,
         max_in_flight_per_partition: ingest.max_in_flight_per_partition,
         max_window_per_partition: defaults.max_window_per_partition.max(ingest.max_in_flight_per_partition),
@@ -377,6 +389,13 @@ fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<
         breaker_failed_percent: ingest.breaker_failed_percent,
         ..defaults
     };
+    if let Some(rereading) = &params.rereading {
+        consumer.group_id.clone_from(&rereading.group_id);
+        consumer.instance_id = None;
+        consumer.tell_end_of_partition = true;
+        settings.min_admission_gap = rereading.min_gap();
+        settings.stretch = Some(rereading.stretch.clone());
+    }
     let handle = IngestHandle::start(IngestParams {
         client: params.client.clone(),
         consumer,

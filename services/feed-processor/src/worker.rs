@@ -79,7 +79,7 @@ impl Worker {
         let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
         let conservation = Arc::new(Conservation::default());
         let boxes = BoxesParams { settings, networks, cache, observer };
-        let params = PipelineParams { boxes, client, store, permits, conservation };
+        let params = PipelineParams { boxes, client, store, permits, conservation, rereading: None };
         Self { params, state: Arc::default() }
     }
 

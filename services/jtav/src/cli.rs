@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jtav_trainer::dataset::Split;
 use jtav_trainer::inspect::AudioFeatures;
 
+use crate::cli_backfill::BackfillArgs;
 use crate::cli_dead_letters::DeadLettersCommand;
 use crate::cli_table::TableCommand;
 
@@ -66,6 +67,8 @@ pub enum Command {
     /// Look at what the worker set aside, and send it back when the cause is mended.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Label a part of the feed again with another model, beside the live workers.
+    Backfill(BackfillArgs),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),

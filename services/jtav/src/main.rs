@@ -1,6 +1,7 @@
 //! `jtav`: labels a live social feed. One binary, one file per command; see `jtav --help`.
 
 mod cli;
+mod cli_backfill;
 mod cli_dead_letters;
 mod cli_table;
 mod cli_table_retrieval;

@@ -9,12 +9,12 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
 use jtav_pipeline::{InboundRecord, PublishRequest, RetryPolicy, SourcePosition};
-use jtav_publisher::{OutputTopics, PublisherParams, RecordSink};
+use jtav_publisher::{OutputTopics, PublisherParams, Reach, RecordSink};
 use jtav_schemas::{
     AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, MoodTag, PerModality,
     SentimentV1, Vector, event_id,
 };
-use jtav_store::{Applied, EmbeddedStore, LabelWrite, Store, StoreError, StoredLabel};
+use jtav_store::{Applied, EmbeddedStore, LabelWrite, Standing, Store, StoreError, StoredLabel};
 use jtav_telemetry::Telemetry;
 
 pub const MODEL: &str = "jtav-modern@1";
@@ -51,6 +51,9 @@ impl Store for FaultyStore {
     }
     fn read(&self, post_id: &str, model: &str) -> BoxFuture<'static, Result<Option<StoredLabel>, StoreError>> {
         self.or_fault(|| self.inner.read(post_id, model))
+    }
+    fn standing(&self, post_id: &str, model: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
+        self.or_fault(|| self.inner.standing(post_id, model))
     }
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>> {
         self.or_fault(|| self.inner.is_erased(post_id))
@@ -123,6 +126,7 @@ pub fn params(store: Arc<dyn Store>, sink: Arc<dyn RecordSink>) -> PublisherPara
         store,
         sink,
         topics: topics(),
+        reach: Reach::Topics,
         retry: RetryPolicy {
             max_attempts: 4,
             base_delay: Duration::from_millis(1),

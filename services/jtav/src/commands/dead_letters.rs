@@ -129,7 +129,6 @@ fn export_letters(arguments: &ExportArgs) -> anyhow::Result<u8> {
 
 fn replay_letters(arguments: &ReplayArgs) -> anyhow::Result<u8> {
     let (settings, topic) = open(&arguments.settings)?;
-    let store = setup::store(&settings)?;
     if settings.store.kind == StoreKind::Embedded {
         eprintln!(
             "warning: store.kind = embedded is another process's memory: erased posts are not known here; the worker drops them"
@@ -154,8 +153,10 @@ fn replay_letters(arguments: &ReplayArgs) -> anyhow::Result<u8> {
         dry_run: arguments.dry_run,
     };
     let bar = progress();
-    let with = Replay { topic: &topic, producer: &producer, store: &*store };
     let (account, end) = setup::in_system(async {
+        // In here: the Redis client needs the runtime that it is made in.
+        let store = setup::store(&settings)?;
+        let with = Replay { topic: &topic, producer: &producer, store: &*store };
         Ok(replay(&with, &options, setup::shutdown_signal(), |account| {
             bar.set_length(account.total);
             bar.set_position(account.read);

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod backfill;
 mod config;
 mod dead_letters;
 mod demo;
@@ -31,6 +32,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Table(command) => table::table(&command, cli.log_format),
         Command::Inspect(command) => inspect::inspect(&command, cli.log_format),
         Command::DeadLetters(command) => dead_letters::dead_letters(&command, cli.log_format),
+        Command::Backfill(arguments) => backfill::backfill(&arguments, cli.log_format),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());
