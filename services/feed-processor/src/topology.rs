@@ -93,7 +93,8 @@ impl Pipeline {
     /// # Errors
     /// A client that cannot be made, settings that contradict each other.
     pub fn start(params: &PipelineParams) -> anyhow::Result<Self> {
-        let (boxes, producer) = start_boxes(params)?;
+        let (publisher, producer) = start_publisher(params)?;
+        let boxes = Boxes::start(&params.boxes, Arc::new(publisher.clone()), None)?.watching("publisher", &publisher);
         let intake = Arc::new(Intake(RwLock::new(boxes.lanes.clone())));
         let ingest = start_ingest(params, Arc::clone(&intake))?;
         Ok(Self { ingest, boxes, intake, producer })
@@ -112,7 +113,8 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::start`]; intake stays stopped.
     pub async fn restart_boxes(&mut self, params: &PipelineParams) -> anyhow::Result<()> {
-        let (boxes, producer) = start_boxes(params)?;
+        let (publisher, producer) = start_publisher(params)?;
+        let boxes = Boxes::start(&params.boxes, Arc::new(publisher.clone()), None)?.watching("publisher", &publisher);
         self.intake.set(boxes.lanes.clone());
         (self.boxes, self.producer) = (boxes, producer);
         let _ = self.ingest.addr.send(Resume { cause: RESTART }).await;
@@ -188,6 +190,11 @@ impl Boxes {
         Ok(Self { lanes, arbiters, watched })
     }
 
+    fn watching<A: Actor>(mut self, name: &'static str, addr: &Addr<A>) -> Self {
+        self.watched.push(Watched::new(name, addr));
+        self
+    }
+
     /// Resolves with the name of an actor that has ended: a panic in it or the end of its thread closes its mailbox, and
     /// whoever asks it gets errors from then on. Cancellation safe.
     pub async fn ended(&self) -> &'static str {
@@ -205,14 +212,6 @@ impl Boxes {
             arbiter.stop();
         }
     }
-}
-
-fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Producer)> {
-    let (publisher, producer) = start_publisher(params)?;
-    let watched = Watched::new("publisher", &publisher);
-    let mut boxes = Boxes::start(&params.boxes, Arc::new(publisher), None)?;
-    boxes.watched.push(watched);
-    Ok((boxes, producer))
 }
 
 fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Addr<PublisherActor>, Producer)> {
