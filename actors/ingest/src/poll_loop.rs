@@ -22,7 +22,7 @@ use crate::pace::Pace;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
 use crate::rebalance::{PendingAssignment, Revocation};
-use crate::status::{BREAKER, IngestStatus};
+use crate::status::{BREAKER, IngestStatus, RESTART};
 use crate::suspects::Suspects;
 
 /// Longest wait for a settlement, a command or a record: each of them ends it. Rebalances and answers to commits do not
@@ -293,6 +293,9 @@ impl PollLoop {
             }
             Input::Control(Control::Resume { cause, taken }) => {
                 if self.paused_by.remove(cause) {
+                    if cause == RESTART {
+                        self.forget_outcomes();
+                    }
                     global().set(Metric::IntakePaused, &[cause], 0.0);
                     tracing::info!(cause, "intake resumed");
                 }
@@ -300,6 +303,13 @@ impl PollLoop {
             }
             Input::Control(Control::Drain { deadline }) => self.start_drain(deadline),
         }
+    }
+
+    /// The boxes are new: what became of posts in the old ones says nothing of these. Those that went to a dead router
+    /// before anybody noticed may have opened the breaker.
+    fn forget_outcomes(&mut self) {
+        self.breaker = Breaker::new(&self.params.settings);
+        global().set(Metric::IntakePaused, &[BREAKER], 0.0);
     }
 
     fn start_drain(&mut self, deadline: Instant) {

@@ -191,6 +191,11 @@ impl Boxes {
         Ok(Self { lanes, arbiters, watched })
     }
 
+    fn watching<A: Actor>(mut self, name: &'static str, addr: &Addr<A>) -> Self {
+        self.watched.push(Watched::new(name, addr));
+        self
+    }
+
     /// Resolves with the name of an actor that has ended: a panic in it or the end of its thread closes its mailbox, and
     /// whoever asks it gets errors from then on. Cancellation safe.
     pub async fn ended(&self) -> &'static str {
@@ -212,14 +217,12 @@ impl Boxes {
 
 fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Producer)> {
     let (publisher, producer) = start_publisher(params)?;
-    let watched = Watched::new("publisher", &publisher);
-    let mut publisher: Arc<dyn Publisher> = Arc::new(publisher);
+    let mut out: Arc<dyn Publisher> = Arc::new(publisher.clone());
     if params.rereading.is_some() {
         let erased_ttl = params.boxes.settings.store.erased_ttl();
-        publisher = Arc::new(RereadingPublisher::new(publisher, Arc::clone(&params.store), erased_ttl));
+        out = Arc::new(RereadingPublisher::new(out, Arc::clone(&params.store), erased_ttl));
     }
-    let mut boxes = Boxes::start(&params.boxes, publisher, None)?;
-    boxes.watched.push(watched);
+    let boxes = Boxes::start(&params.boxes, out, None)?.watching("publisher", &publisher);
     Ok((boxes, producer))
 }
 
