@@ -79,6 +79,7 @@ pub async fn kill_at(stage: &mut Stage<'_>, points: &[FailPoint]) -> Result<()> 
         stage.kills += 1;
         respawn(stage, slot, &mut left, &mut armed_at, &mut random)?;
     }
+    let mut last_guest = Instant::now();
     while armed_at.iter().any(Option::is_some) {
         tokio::time::sleep(Duration::from_millis(50)).await;
         for slot in 0..WORKERS {
@@ -96,10 +97,12 @@ pub async fn kill_at(stage: &mut Stage<'_>, points: &[FailPoint]) -> Result<()> 
                 respawn(stage, slot, &mut left, &mut armed_at, &mut random)?;
             } else if point == FailPoint::IngestDuringDrain && since.elapsed() > Duration::from_secs(3) {
                 worker.signal("-TERM")?;
-            } else if point == FailPoint::IngestDuringRevoke && since.elapsed() > Duration::from_secs(4) {
-                // Nobody else came or went: a third member makes the group share out anew.
-                if stage.slots.len() == WORKERS {
-                    stage.start_worker(WORKERS, "")?;
+            } else if point == FailPoint::IngestDuringRevoke && last_guest.elapsed() > Duration::from_secs(6) {
+                // A third member comes and goes, so that the group shares out anew; whom it takes from is the group's choice.
+                last_guest = Instant::now();
+                match stage.slots.get_mut(WORKERS).and_then(Option::take) {
+                    Some(mut guest) => drop(guest.terminate(Duration::from_secs(30))?),
+                    None => stage.start_worker(WORKERS, "")?,
                 }
             }
             if armed_at[slot].is_some_and(|(_, since)| since.elapsed() > UNREACHED) {
@@ -123,11 +126,10 @@ fn respawn(
     let fail_points = next.map_or_else(String::new, |point| armed(point, random));
     stage.start_worker(slot, &fail_points)?;
     armed_at[slot] = next.map(|point| (point, Instant::now()));
-    if let Some(extra) = stage.slots.get_mut(WORKERS).and_then(Option::take) {
-        let mut extra = extra;
-        extra.terminate(Duration::from_secs(30))?;
-        stage.slots.truncate(WORKERS);
+    if let Some(mut guest) = stage.slots.get_mut(WORKERS).and_then(Option::take) {
+        guest.terminate(Duration::from_secs(30))?;
     }
+    stage.slots.truncate(WORKERS);
     Ok(())
 }
 

@@ -88,11 +88,22 @@ fn complaint(sentiment: &[Record], dead_letters: &[Record]) -> String {
 
 #[test]
 fn a_redelivered_label_is_no_finding_and_is_counted() {
-    let records = [label("a", 0, 0.7), label("a", 1, 0.2), label("a", 0, 0.7)];
+    let records = [label("a", 0, 0.7), label("a", 0, 0.7), label("a", 1, 0.2)];
     let records: Vec<_> = records.iter().zip(0..).map(|(label, offset)| published(offset, label)).collect();
     let letters = [dead_letter("invalid_json", "3"), dead_letter("invalid_json", "3")];
     let labels = oracle().check_topics(&records, &letters, &[]).unwrap();
     assert_eq!((labels.repeated, labels.attempts.len(), oracle().expected_labels()), (1, 2, 2));
+}
+
+#[test]
+fn an_older_label_behind_the_newest_is_found() {
+    // A reader who drops event ids sees nothing of it; one who reads the compacted topic does.
+    let records = [label("a", 0, 0.7), label("a", 1, 0.2), label("a", 0, 0.7)];
+    let records: Vec<_> = records.iter().zip(0..).map(|(label, offset)| published(offset, label)).collect();
+    let letter = dead_letter("invalid_json", "3");
+    assert!(complaint(&records, std::slice::from_ref(&letter)).contains("the last record of a is not revision 1"));
+    let back = [published(0, &label("a", 1, 0.2)), published(1, &label("a", 0, 0.7))];
+    assert!(complaint(&back, &[letter]).contains("the revisions of a go back"));
 }
 
 #[test]
