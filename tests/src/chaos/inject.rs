@@ -64,7 +64,7 @@ async fn lasting(stage: &mut Stage<'_>, time: Duration) -> Result<()> {
 async fn replaced(stage: &mut Stage<'_>, fail_points: &str, time: Duration) -> Result<()> {
     stage.worker(0)?.terminate(DRAIN_LIMIT)?;
     stage.start_worker(0, fail_points)?;
-    stage.wait_ready().await?;
+    stage.wait_ready()?;
     sleep(time).await;
     if !stage.worker(0)?.log()?.contains("injected fault") {
         stage.wrong(format!("no point of {fail_points} was reached"));
@@ -131,7 +131,7 @@ async fn sigterm(stage: &mut Stage<'_>) -> Result<()> {
             stage.wrong(format!("SIGTERM: {status} after {:?}", started.elapsed()));
         }
         stage.start_worker(slot, "")?;
-        stage.wait_ready().await?;
+        stage.wait_ready()?;
         stage.watch.healed();
         sleep(seconds(2)).await;
     }
@@ -142,7 +142,7 @@ async fn clock_skew(stage: &mut Stage<'_>) -> Result<()> {
     for skew in ["clock:now=skew(3600000)", "clock:now=skew(-3600000)", "clock:now=skew(-3600000)@500"] {
         stage.worker(0)?.terminate(DRAIN_LIMIT)?;
         stage.start_worker(0, skew)?;
-        stage.wait_ready().await?;
+        stage.wait_ready()?;
         lasting(stage, seconds(4)).await?;
     }
     Ok(())

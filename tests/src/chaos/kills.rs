@@ -111,7 +111,7 @@ pub async fn kill_at(stage: &mut Stage<'_>, points: &[FailPoint]) -> Result<()> 
             }
         }
     }
-    stage.wait_ready().await
+    stage.wait_ready()
 }
 
 /// A fresh process in the slot, armed with the next point; unarmed when there is none left.

@@ -61,11 +61,10 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(&Fault, u64, Option<&RunResul
         tell(fault, *seed, None);
         let broker = fault.broker();
         // A broker of the same kind is used again; two kinds side by side would only take memory.
-        let at_hand = match parts.take() {
+        let mut at_hand = match parts.take() {
             Some(at_hand) if at_hand.kind() == broker => at_hand,
             _ => Parts::start(broker).await?,
         };
-        let mut at_hand = at_hand;
         let result = stage::run_one(&mut at_hand, *fault, *seed, number, plan).await?;
         tell(fault, *seed, Some(&result));
         report.add(*fault, result);

@@ -9,7 +9,7 @@ use jtav_kafka::{ClientSettings, group_positions, read_all, watermarks};
 use jtav_store::Store;
 use jtav_testkit::{Finding, Harm, Oracle, Worker};
 
-use super::fault::{Broker, Fault};
+use super::fault::Fault;
 use super::feed::{FeedParams, RunningFeed, poison_reason};
 use super::parts::Parts;
 use super::report::RunResult;
@@ -58,14 +58,9 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Starts a worker in a slot, with fail points armed or none, and waits until it is ready.
+    /// Starts a worker in a slot, with fail points armed or none. It is not waited for.
     pub fn start_worker(&mut self, slot: usize, fail_points: &str) -> Result<()> {
-        self.start_configured(slot, fail_points, &self.config.clone())
-    }
-
-    /// As [`Self::start_worker`], another configuration.
-    pub fn start_configured(&mut self, slot: usize, fail_points: &str, config: &WorkerConfig) -> Result<()> {
-        let text = self.worker_config(slot, config);
+        let text = self.worker_config(slot);
         let worker = Worker::spawn_with(&format!("worker {slot}"), &text, &[("JTAV_FAIL_POINTS", fail_points)])?;
         if self.slots.len() <= slot {
             self.slots.resize_with(slot + 1, || None);
@@ -82,15 +77,15 @@ impl Stage<'_> {
     }
 
     /// Blocks until every worker is ready.
-    pub async fn wait_ready(&mut self) -> Result<()> {
+    pub fn wait_ready(&mut self) -> Result<()> {
         for worker in self.slots.iter_mut().flatten() {
             worker.wait_ready(PATIENCE)?;
-            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    fn worker_config(&self, slot: usize, config: &WorkerConfig) -> String {
+    fn worker_config(&self, slot: usize) -> String {
+        let config = &self.config;
         let Names { group, input, sentiment, embeddings, dead_letters, erasures } = &self.names;
         let instance = if config.static_members { format!("member-{slot}") } else { String::new() };
         format!(
@@ -199,7 +194,7 @@ pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, 
     for slot in 0..WORKERS {
         stage.start_worker(slot, "")?;
     }
-    stage.wait_ready().await?;
+    stage.wait_ready()?;
     let feed = RunningFeed::start(&client, params)?;
     // Something must be under way before the fault, or it has nothing to hit.
     wait_for_labels(&client, &names, 100).await?;
@@ -223,7 +218,7 @@ pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, 
     }
     let reckoned = reckon(&client, &names, &*store, &mut findings).await?;
     ensure!(reckoned.records >= fed.acknowledged, "the broker acknowledged more records than its log has");
-    if fault == Fault::Kills && fault.broker() == Broker::Real {
+    if fault == Fault::Kills {
         let bound = kills::duplicates_bound(kills, plan.posts_per_second);
         if reckoned.repeated as u64 > bound {
             let text = format!("{} repeated records after {kills} kills, the bound is {bound}", reckoned.repeated);
