@@ -53,6 +53,8 @@ faults! {
     ClockSkew = "clock-skew" on Real,
     /// A fifth of the posts point at hosts that hang, lie or never end.
     MediaHosts = "media-hosts" on Real,
+    /// Ten times the posts for 5 s.
+    Burst = "burst" on Real,
     /// Broker stopped for 5 s.
     KafkaRestart = "kafka-restart" on Real,
     /// Broker killed, away for 5 s.

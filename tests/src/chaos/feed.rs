@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -41,6 +41,8 @@ pub struct FeedParams {
     pub topic: String,
     pub seed: u64,
     pub posts_per_second: u32,
+    /// So many times as many posts, as of now.
+    pub times: Arc<AtomicU32>,
     /// Where good and bad media are.
     pub media_base_url: String,
     /// What no post may reach.
@@ -204,6 +206,7 @@ impl RunningFeed {
 }
 
 async fn flow(producer: Producer, params: FeedParams, ended: Arc<AtomicBool>) -> Result<Fed> {
+    let times = Arc::clone(&params.times);
     let mut tick = tokio::time::interval(Duration::from_secs(1) / params.posts_per_second);
     let mut maker = FeedMaker::new(params);
     let mut fed = Fed::default();
@@ -212,10 +215,12 @@ async fn flow(producer: Producer, params: FeedParams, ended: Arc<AtomicBool>) ->
     while !ended.load(Ordering::Relaxed) {
         tokio::select! {
             _ = tick.tick(), if waiting.len() < UNACKNOWLEDGED => {
-                let producer = producer.clone();
-                let record = maker.next_record();
-                // Spawned, so that it is handed over now and in this order.
-                waiting.push(Box::pin(async move { producer.send(record).await.is_ok() }));
+                for _ in 0..times.load(Ordering::Relaxed) {
+                    let producer = producer.clone();
+                    let record = maker.next_record();
+                    // First polled in the order in which they are pushed, and then handed over: the order of a key holds.
+                    waiting.push(async move { producer.send(record).await.is_ok() });
+                }
             }
             Some(result) = waiting.next(), if !waiting.is_empty() => count(result),
         }
@@ -236,6 +241,7 @@ mod tests {
             topic: "posts".into(),
             seed: 7,
             posts_per_second: 1,
+            times: Arc::new(AtomicU32::new(1)),
             media_base_url: "http://127.0.0.1:1".into(),
             forbidden_url: "http://127.0.0.1:2/".into(),
             bad_media_percent: 2,

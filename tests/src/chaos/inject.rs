@@ -1,5 +1,6 @@
 //! Every fault but the kills: how it comes, how long it stays, how it goes.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -45,6 +46,7 @@ pub async fn inject(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
         Fault::RedisRestart | Fault::RedisKill | Fault::RedisLoading => redis_restart(stage, fault).await,
         Fault::RedisReadonly | Fault::RedisOom => redis_refuses(stage, fault).await,
         Fault::RedisHang => redis_hang(stage).await,
+        Fault::Burst => burst(stage).await,
         Fault::RedisSlow | Fault::RedisReset => redis_again_and_again(stage, fault).await,
         _ => in_process(stage, fault).await,
     }
@@ -213,11 +215,32 @@ async fn redis_refuses(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
 }
 
 async fn redis_hang(stage: &mut Stage<'_>) -> Result<()> {
+    let rebalances = stage.parts.rebalances();
     stage.parts.redis.freeze()?;
     sleep(seconds(30)).await;
     stage.parts.redis.thaw()?;
     stage.watch.healed();
+    all_stayed(stage, rebalances);
     Ok(())
+}
+
+async fn burst(stage: &mut Stage<'_>) -> Result<()> {
+    let rebalances = stage.parts.rebalances();
+    stage.feed_times.store(10, Ordering::Relaxed);
+    sleep(seconds(5)).await;
+    stage.feed_times.store(1, Ordering::Relaxed);
+    stage.watch.healed();
+    stage.recovered().await?;
+    all_stayed(stage, rebalances);
+    Ok(())
+}
+
+/// Workers that hold their partitions back go on polling: the group does not expel them.
+fn all_stayed(stage: &mut Stage<'_>, rebalances_before: usize) {
+    let rebalances = stage.parts.rebalances() - rebalances_before;
+    if rebalances > 0 {
+        stage.wrong(format!("{rebalances} rebalances although nobody came or went"));
+    }
 }
 
 async fn redis_again_and_again(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -47,6 +48,8 @@ pub struct Stage<'a> {
     pub watch: Watch,
     pub names: Names,
     pub seed: u64,
+    /// How many times the usual number of posts the feed brings.
+    pub feed_times: Arc<AtomicU32>,
     /// Running workers by slot; a slot is empty while its worker is away on purpose.
     pub slots: Vec<Option<Worker>>,
     config: WorkerConfig,
@@ -174,6 +177,7 @@ pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, 
         topic: names.input.clone(),
         seed,
         posts_per_second: plan.posts_per_second,
+        times: Arc::new(AtomicU32::new(1)),
         media_base_url: parts.media.base_url(),
         forbidden_url: format!("http://{}/secret.jpg", parts.canary.address()),
         bad_media_percent: if fault == Fault::MediaHosts { 20 } else { 1 },
@@ -185,6 +189,7 @@ pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, 
         watch,
         names: names.clone(),
         seed,
+        feed_times: Arc::clone(&params.times),
         slots: Vec::new(),
         config,
         database,
