@@ -9,6 +9,7 @@ use jtav_trainer::inspect::AudioFeatures;
 
 use crate::cli_backfill::BackfillArgs;
 use crate::cli_dead_letters::DeadLettersCommand;
+use crate::cli_media::MediaCommand;
 use crate::cli_table::TableCommand;
 
 /// Labels a live social feed: text, sound and pictures in, sentiment, moods and embeddings out.
@@ -69,6 +70,9 @@ pub enum Command {
     DeadLetters(DeadLettersCommand),
     /// Label a part of the feed again with another model, beside the live workers.
     Backfill(BackfillArgs),
+    /// Fetch and decode media as the worker would.
+    #[command(subcommand)]
+    Media(MediaCommand),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),

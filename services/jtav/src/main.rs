@@ -3,6 +3,7 @@
 mod cli;
 mod cli_backfill;
 mod cli_dead_letters;
+mod cli_media;
 mod cli_table;
 mod cli_table_retrieval;
 mod commands;

@@ -10,6 +10,7 @@ mod feed;
 mod inspect;
 mod label;
 mod label_io;
+mod media;
 mod run;
 mod table;
 mod table_retrieval;
@@ -33,6 +34,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Inspect(command) => inspect::inspect(&command, cli.log_format),
         Command::DeadLetters(command) => dead_letters::dead_letters(&command, cli.log_format),
         Command::Backfill(arguments) => backfill::backfill(&arguments, cli.log_format),
+        Command::Media(command) => media::media(&command, cli.log_format),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());

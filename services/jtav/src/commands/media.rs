@@ -1,0 +1,246 @@
+//! `jtav media check`: one medium after the other through the worker's own fetch and decode.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use jtav_feed_processor::exit;
+use jtav_feed_processor::topology::{decode_limits, fetcher};
+use jtav_media::{DecodeLimits, Fetcher, MediaFacts, SoundEnd, SoundFacts, accept, decode_with_facts};
+use jtav_pipeline::{FetchRequest, FetchedMedia};
+use jtav_schemas::{AbsentReason, MediaRef, Modality};
+use jtav_settings::Settings;
+use serde_json::{Value, json};
+
+use crate::cli::LogFormatArg;
+use crate::cli_media::{KindArg, MediaCheckArgs, MediaCommand};
+use crate::setup;
+
+/// Extensions and the media types that they claim.
+const EXTENSIONS: [(&str, &str); 16] = [
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("png", "image/png"),
+    ("webp", "image/webp"),
+    ("gif", "image/gif"),
+    ("avif", "image/avif"),
+    ("mp3", "audio/mpeg"),
+    ("m4a", "audio/mp4"),
+    ("mp4", "audio/mp4"),
+    ("aac", "audio/aac"),
+    ("adts", "audio/aac"),
+    ("flac", "audio/flac"),
+    ("ogg", "audio/ogg"),
+    ("oga", "audio/ogg"),
+    ("opus", "audio/ogg"),
+    ("wav", "audio/wav"),
+];
+
+pub fn media(command: &MediaCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+    let MediaCommand::Check(arguments) = command;
+    setup::logs(log_format, None, "error");
+    let settings = setup::settings(&arguments.settings)?.settings;
+    setup::in_system(check(settings, arguments))
+}
+
+async fn check(settings: Settings, arguments: &MediaCheckArgs) -> anyhow::Result<u8> {
+    let checker = Checker {
+        fetcher: fetcher(&settings)?,
+        limits: decode_limits(&settings),
+        patience: settings.media.total_timeout() * settings.media.attempts,
+        max_bytes: [settings.media.max_image_bytes, settings.media.max_audio_bytes],
+        kind: arguments.kind,
+    };
+    let mut all_ok = true;
+    for item in &arguments.items {
+        let started = Instant::now();
+        reset_peak_memory();
+        let verdict = checker.check(item).await?;
+        all_ok &= verdict.is_ok();
+        let took = Measured { elapsed: started.elapsed(), peak_memory_mb: peak_memory_mb() };
+        if arguments.json {
+            println!("{}", json_line(item, &verdict, took));
+        } else {
+            println!("{}", text_line(item, &verdict, took));
+        }
+    }
+    Ok(if all_ok { exit::OK } else { exit::DATA })
+}
+
+/// What became of a medium.
+type Verdict = Result<Facts, AbsentReason>;
+
+/// What there is to say about a medium that decodes.
+struct Facts {
+    size_bytes: usize,
+    decoded: MediaFacts,
+}
+
+#[derive(Clone, Copy)]
+struct Measured {
+    elapsed: Duration,
+    peak_memory_mb: Option<f64>,
+}
+
+struct Checker {
+    fetcher: Fetcher,
+    limits: DecodeLimits,
+    patience: Duration,
+    /// Of an image, of a clip.
+    max_bytes: [u64; 2],
+    kind: Option<KindArg>,
+}
+
+impl Checker {
+    async fn check(&self, item: &str) -> anyhow::Result<Verdict> {
+        let is_url = item.contains("://");
+        let claimed = claimed_type(item, is_url);
+        let stated = claimed.map(modality_of).or(self.kind.map(|kind| match kind {
+            KindArg::Image => Modality::Image,
+            KindArg::Audio => Modality::Audio,
+        }));
+        // Without any claim an image is tried first; what it is not becomes known from its bytes.
+        let first = stated.unwrap_or(Modality::Image);
+        let fetched = if is_url { self.download(item, first).await } else { self.read(item, first, claimed).await? };
+        let media = match fetched {
+            Ok(media) => media,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let verdict = self.decode(media.clone(), first).await?;
+        if stated.is_none() && matches!(verdict, Err(AbsentReason::TypeMismatch)) {
+            return self.decode(media, Modality::Audio).await;
+        }
+        Ok(verdict)
+    }
+
+    async fn download(&self, url: &str, modality: Modality) -> Result<FetchedMedia, AbsentReason> {
+        let media = MediaRef { url: url.to_owned(), media_type: None, sha256: None, bytes: None };
+        self.fetcher.fetch(FetchRequest { modality, media, deadline: Instant::now() + self.patience }).await
+    }
+
+    async fn read(
+        &self,
+        path: &str,
+        modality: Modality,
+        claimed: Option<&str>,
+    ) -> anyhow::Result<Result<FetchedMedia, AbsentReason>> {
+        let help = || format!("cannot read {path}: give a readable file or an http(s) URL");
+        let size_bytes = std::fs::metadata(path).with_context(help)?.len();
+        let cap = self.max_bytes[usize::from(modality == Modality::Audio)];
+        if size_bytes > cap {
+            return Ok(Err(AbsentReason::TooLarge));
+        }
+        let bytes = Bytes::from(std::fs::read(path).with_context(help)?);
+        let media = MediaRef { url: String::new(), media_type: claimed.map(str::to_owned), sha256: None, bytes: None };
+        Ok(accept(modality, bytes, None, &media).await)
+    }
+
+    async fn decode(&self, media: FetchedMedia, modality: Modality) -> anyhow::Result<Verdict> {
+        let limits = self.limits.clone();
+        let work = move || {
+            let size_bytes = media.bytes.len();
+            let decoded = decode_with_facts(&media.bytes, modality, media.media_type.as_deref(), &limits);
+            decoded.map(|(_, facts)| Facts { size_bytes, decoded: facts })
+        };
+        tokio::task::spawn_blocking(work).await.context("the thread that decodes")
+    }
+}
+
+/// The media type that the extension claims.
+fn claimed_type(item: &str, is_url: bool) -> Option<&'static str> {
+    // A query or fragment is no part of the name.
+    let name = if is_url { item.split(['?', '#']).next().unwrap_or(item) } else { item };
+    let extension = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
+    EXTENSIONS.iter().find(|(known, _)| *known == extension).map(|(_, media_type)| *media_type)
+}
+
+fn modality_of(media_type: &str) -> Modality {
+    if media_type.starts_with("audio/") { Modality::Audio } else { Modality::Image }
+}
+
+/// Cut short by damage or by its end; the length that is analysed cuts every long clip and says nothing about the file.
+fn is_cut_short(sound: &SoundFacts) -> bool {
+    sound.skipped_packets > 0 || (sound.end != SoundEnd::AnalysedLength && sound.is_partial())
+}
+
+fn facts_json(facts: &Facts) -> Value {
+    match &facts.decoded {
+        MediaFacts::Picture(picture) => json!({
+            "type": picture.format,
+            "size_bytes": facts.size_bytes,
+            "width": picture.width,
+            "height": picture.height,
+            "orientation": picture.orientation,
+            "partial": false,
+        }),
+        MediaFacts::Sound(sound) => json!({
+            "type": sound.container,
+            "codec": sound.codec,
+            "size_bytes": facts.size_bytes,
+            "duration_s": if is_cut_short(sound) { sound.decoded_seconds } else { sound.stated_seconds.unwrap_or(sound.decoded_seconds) },
+            "channels": sound.channels,
+            "rate_hz": sound.sample_rate_hz,
+            "partial": is_cut_short(sound),
+        }),
+    }
+}
+
+fn json_line(item: &str, verdict: &Verdict, took: Measured) -> Value {
+    json!({
+        "path": item,
+        "verdict": if verdict.is_ok() { "ok" } else { "rejected" },
+        "reason": verdict.as_ref().err().map(|reason| reason.as_str()),
+        "facts": verdict.as_ref().ok().map(facts_json),
+        "milliseconds": (took.elapsed.as_secs_f64() * 1e4).round() / 10.0,
+        "peak_memory_mb": took.peak_memory_mb,
+    })
+}
+
+fn text_line(item: &str, verdict: &Verdict, took: Measured) -> String {
+    let what = match verdict {
+        Err(reason) => format!("rejected  {}", reason.as_str()),
+        Ok(facts) => match &facts.decoded {
+            MediaFacts::Picture(picture) => {
+                let turned = if picture.orientation == 1 { "" } else { ", turned upright" };
+                format!("ok        {} {} x {}{turned}", picture.format, picture.width, picture.height)
+            }
+            MediaFacts::Sound(sound) => {
+                let cut = if is_cut_short(sound) { ", partial" } else { "" };
+                format!(
+                    "ok        {} ({}) {:.1} s, {} Hz, {} channels{cut}",
+                    sound.container, sound.codec, sound.decoded_seconds, sound.sample_rate_hz, sound.channels
+                )
+            }
+        },
+    };
+    let memory = took.peak_memory_mb.map_or(String::new(), |mb| format!(", {mb:.0} MB"));
+    format!("{what}  {item}  ({:.0} ms{memory})", took.elapsed.as_secs_f64() * 1e3)
+}
+
+/// Lets the kernel count the peak of resident memory anew (proc(5), clear_refs).
+fn reset_peak_memory() {
+    // Where it cannot, the peak of the items so far is shown.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Peak of resident memory since the last reset, the program itself included.
+fn peak_memory_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse::<f64>().ok()?;
+    Some((kib / 102.4).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_claims_a_type_and_a_query_is_no_part_of_it() {
+        assert_eq!(claimed_type("a/b.JPG", false), Some("image/jpeg"));
+        assert_eq!(claimed_type("https://x.example/s.mp3?t=a.png#b", true), Some("audio/mpeg"));
+        assert_eq!(claimed_type("no-extension", false), None);
+        assert_eq!(claimed_type("notes.txt", false), None);
+    }
+}
