@@ -41,6 +41,7 @@ fn every_item_gets_its_line_in_order_and_one_rejection_decides_the_exit_code() {
         put("empty.wav", b""),
         fixture("opus.ogg"),
         "http://127.0.0.1/a.jpg".to_owned(),
+        "no-such-file.jpg".to_owned(),
     ];
     let (output, lines) = check(&items);
     assert_eq!(output.status.code(), Some(65), "{}", String::from_utf8_lossy(&output.stderr));
@@ -56,6 +57,7 @@ fn every_item_gets_its_line_in_order_and_one_rejection_decides_the_exit_code() {
         ("rejected", Some("decode_error")),
         ("rejected", Some("unsupported")),
         ("rejected", Some("fetch_denied")),
+        ("rejected", Some("not_found")),
     ];
     assert_eq!(said, expected);
     for (item, line) in items.iter().zip(&lines) {

@@ -102,7 +102,7 @@ impl Checker {
         }));
         // Without any claim an image is tried first; what it is not becomes known from its bytes.
         let first = stated.unwrap_or(Modality::Image);
-        let fetched = if is_url { self.download(item, first).await } else { self.read(item, first, claimed).await? };
+        let fetched = if is_url { self.download(item, first).await } else { self.read(item, first, claimed).await };
         let media = match fetched {
             Ok(media) => media,
             Err(reason) => return Ok(Err(reason)),
@@ -119,21 +119,22 @@ impl Checker {
         self.fetcher.fetch(FetchRequest { modality, media, deadline: Instant::now() + self.patience }).await
     }
 
-    async fn read(
-        &self,
-        path: &str,
-        modality: Modality,
-        claimed: Option<&str>,
-    ) -> anyhow::Result<Result<FetchedMedia, AbsentReason>> {
-        let help = || format!("cannot read {path}: give a readable file or an http(s) URL");
-        let size_bytes = std::fs::metadata(path).with_context(help)?.len();
+    async fn read(&self, path: &str, modality: Modality, claimed: Option<&str>) -> Result<FetchedMedia, AbsentReason> {
+        // The reason is the item's; the system's own words are for the person.
+        let unreadable = |error: std::io::Error| {
+            eprintln!("cannot read {path}: {error}; give a readable file or an http(s) URL");
+            match error.kind() {
+                std::io::ErrorKind::NotFound => AbsentReason::NotFound,
+                _ => AbsentReason::FetchFailed,
+            }
+        };
         let cap = self.max_bytes[usize::from(modality == Modality::Audio)];
-        if size_bytes > cap {
-            return Ok(Err(AbsentReason::TooLarge));
+        if std::fs::metadata(path).map_err(unreadable)?.len() > cap {
+            return Err(AbsentReason::TooLarge);
         }
-        let bytes = Bytes::from(std::fs::read(path).with_context(help)?);
+        let bytes = Bytes::from(std::fs::read(path).map_err(unreadable)?);
         let media = MediaRef { url: String::new(), media_type: claimed.map(str::to_owned), sha256: None, bytes: None };
-        Ok(accept(modality, bytes, None, &media).await)
+        accept(modality, bytes, None, &media).await
     }
 
     async fn decode(&self, media: FetchedMedia, modality: Modality) -> anyhow::Result<Verdict> {
