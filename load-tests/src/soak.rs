@@ -115,7 +115,7 @@ struct Rig {
     redis_url: String,
     _kafka: Process,
     _redis: Process,
-    _media: MediaServer,
+    _media: [MediaServer; 2],
     _bad_hosts: [BadHost; 2],
     root: PathBuf,
     folder: tempfile::TempDir,
@@ -127,6 +127,7 @@ impl Rig {
         let folder = tempfile::Builder::new().prefix("jtav-soak").tempdir()?;
         let pack = Pack::open(options.root.join(SAMPLE_FEED))?;
         let media = MediaServer::start(pack.folder(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let bad_media = MediaServer::start(pack.folder(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let bad_hosts = [BadHost::start(Manner::Hangs)?, BadHost::start(Manner::Truncates)?];
         eprintln!("starting Apache Kafka ...");
         let (kafka, brokers) = local::start_kafka(&options.root, folder.path())?;
@@ -140,14 +141,14 @@ impl Rig {
         eprintln!("starting the worker ...");
         let admin = local::free_address()?;
         let config = folder.path().join("worker.toml");
-        let hosts = [media.address(), bad_hosts[0].address(), bad_hosts[1].address()];
+        let hosts = [media.address(), bad_media.address(), bad_hosts[0].address(), bad_hosts[1].address()];
         let settings = worker_settings(&own_settings(options), &brokers, &redis_url, &topics, admin, &hosts);
         std::fs::write(&config, toml::to_string(&settings)?)?;
         let worker = local::start_worker(&program, &options.root, &config, admin, folder.path())?;
 
         let (book, start) = (Arc::new(Mutex::new(Book::new()?)), Instant::now());
         let addresses = MediaAddresses {
-            base_url: media.base_url(),
+            bad_base_url: bad_media.base_url(),
             hanging_url: bad_hosts[0].image_url(),
             truncating_url: bad_hosts[1].image_url(),
             sound_url: sound_url(&pack, &media)?,
@@ -174,7 +175,7 @@ impl Rig {
             redis_url,
             _kafka: kafka,
             _redis: redis,
-            _media: media,
+            _media: [media, bad_media],
             _bad_hosts: bad_hosts,
             root: options.root.clone(),
             folder,

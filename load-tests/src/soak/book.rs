@@ -1,8 +1,8 @@
 //! What must become of every record of a soak, and what did. Filled by the sender, settled by the reader of the output
 //! topics; it keeps a few dozen bytes of a post, however long the soak.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub enum Seen<'a> {
     DeadLetter {
         /// Partition and offset of the input.
         source: (&'a [u8], &'a [u8]),
+        /// Its reason code.
+        reason: &'a str,
     },
     /// An erasure record.
     Erasure,
@@ -77,10 +79,14 @@ pub struct Tally {
     pub dead_lettered: u64,
     /// Ids that were erased, as they should.
     pub erased: u64,
-    /// Ids without the outcome they should have.
+    /// Ids that were set aside and should have been labelled: nothing is lost, and somebody has to replay them.
+    pub set_aside: u64,
+    /// Those, by the reason that was given.
+    pub set_aside_reasons: BTreeMap<String, u64>,
+    /// Ids without any outcome, or with one that must not be.
     pub lost: u64,
     /// Contradictions that a reader sees who drops event ids he knows: a second event id of a revision, an event id with
-    /// other content, a second dead letter, a dead letter beside a label, a label after its post was erased.
+    /// other content, a second dead letter, a label and a dead letter of one post, a label after its post was erased.
     pub duplicates_visible: u64,
     /// Exact repetitions, which such a reader drops.
     pub duplicates_raw: u64,
@@ -109,8 +115,12 @@ impl Entry {
         match (self.is_erased, self.is_poison) {
             (true, _) => self.erasure_told && self.last_is_null,
             (false, true) => self.dead_letter.is_some(),
-            (false, false) => self.labels.iter().any(|label| label.0 == self.newest_revision),
+            (false, false) => self.is_labelled() || self.dead_letter.is_some(),
         }
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.labels.iter().any(|label| label.0 == self.newest_revision)
     }
 }
 
@@ -179,12 +189,17 @@ impl Book {
                 entry.last_is_null = false;
             }
             Seen::NullLabel => entry.last_is_null = true,
-            Seen::DeadLetter { source } => {
+            Seen::DeadLetter { source, reason } => {
                 let source = hash(&[source.0, b":", source.1].concat());
                 match entry.dead_letter.replace(source) {
                     Some(known) if known == source => tally.duplicates_raw += 1,
                     Some(_) => tally.duplicates_visible += 1,
-                    None => tally.duplicates_visible += u64::from(!entry.is_poison || !entry.labels.is_empty()),
+                    None => {
+                        tally.duplicates_visible += u64::from(entry.is_labelled());
+                        if !entry.is_poison {
+                            *tally.set_aside_reasons.entry(reason.to_owned()).or_default() += 1;
+                        }
+                    }
                 }
             }
             Seen::Erasure if entry.is_erased => entry.erasure_told = true,
@@ -194,7 +209,7 @@ impl Book {
             entry.settled = true;
             self.open -= 1;
             self.settlements += 1;
-            if !entry.is_poison && !entry.is_erased {
+            if entry.is_labelled() && !entry.is_erased {
                 let latency = at.saturating_sub(entry.due);
                 self.latencies_us.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
             }
@@ -239,7 +254,8 @@ impl Book {
                 (false, ..) => tally.lost += 1,
                 (true, true, _) => tally.erased += 1,
                 (true, false, true) => tally.dead_lettered += 1,
-                (true, false, false) => tally.labelled += 1,
+                (true, false, false) if entry.is_labelled() => tally.labelled += 1,
+                (true, false, false) => tally.set_aside += 1,
             }
         }
         tally
@@ -257,7 +273,8 @@ impl Book {
             let newest = entry.labels.iter().find(|label| label.0 == entry.newest_revision);
             newest.filter(|_| !entry.is_erased).map(|label| (label.0, label.1))
         };
-        let entries = self.entries.iter().filter(|entry| !entry.1.is_poison && entry.1.settled);
+        let known = |entry: &Entry| entry.settled && (entry.is_erased || entry.is_labelled());
+        let entries = self.entries.iter().filter(|entry| !entry.1.is_poison && known(entry.1));
         entries.map(|(id, entry)| (id.clone(), of(entry))).collect()
     }
 }
@@ -339,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_dead_letter_of_a_good_post_and_a_second_one_of_a_bad_post_are_seen() {
-        let letter = |offset: &'static [u8]| Seen::DeadLetter { source: (b"0", offset) };
+        let letter = |offset: &'static [u8]| Seen::DeadLetter { source: (b"0", offset), reason: "no_modality" };
         let mut book = book(&[labelled(0), Expected::DeadLettered { id: "p".to_owned() }]);
         book.see("p", letter(b"7"), AT);
         book.see("p", letter(b"7"), AT);
@@ -347,7 +364,11 @@ mod tests {
         assert_eq!(book.tally().duplicates_visible, 0);
         book.see("p", letter(b"8"), AT);
         book.see("a", letter(b"9"), AT);
-        assert_eq!((book.tally().duplicates_visible, book.tally().lost), (2, 1));
+        let tally = book.tally();
+        assert_eq!((tally.duplicates_visible, tally.lost, tally.set_aside, book.open()), (1, 0, 1, 0));
+        assert_eq!(tally.set_aside_reasons, BTreeMap::from([("no_modality".to_owned(), 1)]));
+        book.see("a", label(0, "e", b"x"), AT);
+        assert_eq!((book.tally().duplicates_visible, book.tally().set_aside), (2, 0), "a label beside a dead letter");
         book.see("nobody", letter(b"1"), AT);
         assert_eq!(book.tally().foreign, 1);
     }

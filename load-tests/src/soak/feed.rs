@@ -63,8 +63,8 @@ impl PostFault {
 /// Where the media of a soak lie.
 #[derive(Debug, Clone)]
 pub struct MediaAddresses {
-    /// The server of the sample feed and its routes that misbehave.
-    pub base_url: String,
+    /// A server whose routes misbehave; not the one with the sample feed, whose requests would wait behind them.
+    pub bad_base_url: String,
     /// An image on a host that hangs.
     pub hanging_url: String,
     /// An image on a host that closes too early.
@@ -129,7 +129,7 @@ impl SoakFeed {
     }
 
     fn faulty(&mut self, fault: PostFault, mut post: PostV1, drawn: u64) -> (OutboundRecord, Expected) {
-        let below = |path: &str| format!("{}/{path}", self.media.base_url);
+        let below = |path: &str| format!("{}/{path}", self.media.bad_base_url);
         let image_url = match fault {
             PostFault::MediaHostHangs => self.media.hanging_url.clone(),
             PostFault::MediaNotFound | PostFault::NoModality => below("status/404"),
@@ -219,7 +219,7 @@ mod tests {
             deleted: false,
         };
         let media = MediaAddresses {
-            base_url: "http://h:1".to_owned(),
+            bad_base_url: "http://h:4".to_owned(),
             hanging_url: "http://h:2/i".to_owned(),
             truncating_url: "http://h:3/i".to_owned(),
             sound_url: "http://h:1/a.ogg".to_owned(),

@@ -72,7 +72,8 @@ fn note(book: &mut Book, message: &BorrowedMessage<'_>, sentiment: &str, dead_le
         };
         let source = [DeadLetterHeaders::SOURCE_PARTITION, DeadLetterHeaders::SOURCE_OFFSET].map(header);
         let source = (source[0].unwrap_or_default(), source[1].unwrap_or_default());
-        book.see(&id, Seen::DeadLetter { source }, at);
+        let reason = header(DeadLetterHeaders::REASON).and_then(|reason| std::str::from_utf8(reason).ok());
+        book.see(&id, Seen::DeadLetter { source, reason: reason.unwrap_or_default() }, at);
     } else {
         book.see(&id, Seen::Erasure, at);
     }

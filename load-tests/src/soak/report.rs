@@ -140,6 +140,9 @@ impl SoakReport {
             }
         };
         require(tally.lost == 0, format!("{} posts lost, for example {}", tally.lost, self.lost_ids.join(", ")));
+        let set_aside =
+            format!("{} posts set aside that should be labelled: {:?}", tally.set_aside, tally.set_aside_reasons);
+        require(tally.set_aside == 0, set_aside);
         require(tally.duplicates_visible == 0, format!("{} visible duplicates", tally.duplicates_visible));
         require(tally.backwards == 0, format!("{} revisions went backwards", tally.backwards));
         require(tally.foreign == 0, format!("{} records of posts that nobody sent", tally.foreign));
@@ -235,7 +238,7 @@ impl SoakReport {
                 "ids labelled, dead-lettered, erased",
                 format!("{}, {}, {} of {}", tally.labelled, tally.dead_lettered, tally.erased, tally.ids),
             ),
-            ("lost", tally.lost.to_string()),
+            ("lost, set aside without a cause", format!("{}, {}", tally.lost, tally.set_aside)),
             ("duplicates visible, raw", format!("{}, {}", tally.duplicates_visible, tally.duplicates_raw)),
             ("store against topics", format!("{} differences", self.store_differences.len())),
             ("latency p50 / p99 / max, outages included", format!("{p50} / {p99} / {max} s")),
