@@ -1,5 +1,7 @@
 //! `jtav`: labels a live social feed. One binary, one file per command; see `jtav --help`.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod cli;
 mod cli_backfill;
 mod cli_dead_letters;
