@@ -451,7 +451,7 @@ mod tests {
         let [json, markdown, png] = report().write(folder.path()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
         assert_eq!(value["series"]["resident_mb"].as_array().unwrap().len(), 300);
-        assert!(std::fs::read_to_string(markdown).unwrap().contains("| lost | 0 |"));
+        assert!(std::fs::read_to_string(markdown).unwrap().contains("| lost, set aside without a cause | 0, 0 |"));
         assert!(std::fs::read(png).unwrap().starts_with(b"\x89PNG"));
         assert!(report().summary().unwrap().get("series").is_none());
     }
