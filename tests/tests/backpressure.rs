@@ -2,7 +2,6 @@
 //! memory and its group, and nothing is missing afterwards.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -81,22 +80,6 @@ fn post(number: usize, media: &MediaServer) -> PostV1 {
     }
 }
 
-/// Stops or continues the redis-server.
-fn signal(redis: &RealRedis, signal: &str, pid: Option<u32>) -> Result<u32> {
-    let url = redis.url(0);
-    let socket = url.strip_prefix("redis+unix://").and_then(|rest| rest.split('?').next()).context("a socket")?;
-    let pid = match pid {
-        Some(pid) => pid,
-        None => {
-            let info = Command::new("redis-cli").arg("-s").arg(socket).args(["info", "server"]).output()?;
-            let info = String::from_utf8_lossy(&info.stdout).into_owned();
-            info.lines().find_map(|line| line.trim().strip_prefix("process_id:")?.parse().ok()).context("its pid")?
-        }
-    };
-    ensure!(Command::new("kill").args([signal, &pid.to_string()]).status()?.success(), "kill {signal} {pid}");
-    Ok(pid)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no_post() -> Result<()> {
     if !require_real("a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no_post") {
@@ -106,7 +89,7 @@ async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no
     let folder = tempfile::tempdir()?;
     large_images(folder.path())?;
     let media = MediaServer::start(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
+    let (kafka, mut redis) = (RealKafka::start()?, RealRedis::start()?);
     kafka.create_topics(&[("posts", 4)]).await?;
     kafka.create_topics(&["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1))).await?;
     let config = config(&kafka, &redis, media.address());
@@ -119,7 +102,7 @@ async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no
     let mut oracle = Oracle::new("posts");
     let records = (0..POSTS).map(|number| oracle.post(&post(number, &media))).collect::<Result<Vec<_>>>()?;
     let producer = Producer::new(&kafka.client(), &ProducerSettings::default())?;
-    let pid = signal(&redis, "-STOP", None)?;
+    redis.freeze()?;
     let stopped = Instant::now();
     // All at once: a burst far above what the worker can take even with its store.
     produce(&producer, records, 0).await?;
@@ -129,7 +112,7 @@ async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no
         largest_bytes = largest_bytes.max(worker.metric("process_resident_memory_bytes")?.unwrap_or(0.0));
         std::thread::sleep(Duration::from_millis(200));
     }
-    signal(&redis, "-CONT", Some(pid))?;
+    redis.thaw()?;
 
     let started = Instant::now();
     while worker.metric("jtav_posts_total")?.unwrap_or(0.0) < POSTS as f64

@@ -1,8 +1,8 @@
 //! A real store refuses every write: intake stops, says so, and nothing is missing once the store is well again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use jtav_kafka::{Producer, ProducerSettings, read_all};
 use jtav_schemas::{PostV1, TextPart};
 use jtav_testkit::{Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real};
@@ -42,16 +42,6 @@ fn limit_memory(redis: &RealRedis, bytes: usize) -> Result<()> {
     redis.command(&["config", "set", "maxmemory", &bytes.to_string()]).map(drop)
 }
 
-fn until(worker: &mut Worker, what: &str, mut holds: impl FnMut(&Worker) -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    while !holds(worker)? {
-        ensure!(worker.is_running(), "the worker has ended:\n{}", worker.log_tail());
-        ensure!(started.elapsed() < PATIENCE, "{what} did not come about:\n{}", worker.log_tail());
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<()> {
     if !require_real("a_store_that_refuses_writes_stops_intake_and_costs_no_post") {
@@ -81,7 +71,7 @@ async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<
     let records = (0..POSTS).map(|number| oracle.post(&post(number))).collect::<Result<Vec<_>>>()?;
     let producer = Producer::new(&kafka.client(), &ProducerSettings::default())?;
     produce(&producer, records, POSTS).await?;
-    until(&mut worker, "a breaker that says so", |worker| {
+    worker.wait_until("a breaker that says so", PATIENCE, |worker| {
         let (status, reason) = worker.get("/readyz")?;
         Ok(status == 503 && reason.contains("breaker"))
     })?;
@@ -91,8 +81,10 @@ async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<
     limit_memory(&redis, 0)?;
     worker.wait_ready(Duration::from_secs(120))?;
     let client = kafka.client();
-    until(&mut worker, "all labels", |_| Ok(read_all(&client, "sentiment", PATIENCE)?.len() >= POSTS))?;
-    until(&mut worker, "no post inside", |worker| Ok(worker.metric("jtav_delivery_in_flight_posts")? == Some(0.0)))?;
+    worker.wait_until("all labels", PATIENCE, |_| Ok(read_all(&client, "sentiment", PATIENCE)?.len() >= POSTS))?;
+    worker.wait_until("no post inside", PATIENCE, |worker| {
+        Ok(worker.metric("jtav_delivery_in_flight_posts")? == Some(0.0))
+    })?;
     assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
     let status = worker.terminate(Duration::from_secs(30))?;
     assert!(status.success(), "{status}:\n{}", worker.log_tail());

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED, feed};
-use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, group_positions, read_all, watermarks};
+use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, read_all, watermarks};
 use jtav_schemas::{DeadLetterReason, PostV1, TextPart};
 use jtav_store::StoredLabel;
-use jtav_testkit::{Labels, Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real, workspace_root};
+use jtav_testkit::{
+    Labels, Oracle, RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real, workspace_root,
+};
 
 const PARTITIONS: i32 = 4;
 const TEXT_POSTS: usize = 2_000;
@@ -79,23 +81,8 @@ shutdown_timeout_ms = 15000
 
     /// Blocks until the group has committed the end of every partition.
     fn wait_for_the_end(&self, client: &ClientSettings, worker: &mut Worker, timeout: Duration) -> Result<()> {
-        let started = Instant::now();
-        let ends: BTreeMap<i32, i64> = watermarks(client, "posts", PATIENCE)?
-            .into_iter()
-            .map(|(partition, (_, high))| (partition, high))
-            .filter(|(_, high)| *high > 0)
-            .collect();
-        loop {
-            let positions = group_positions(client, &self.topic("group"), "posts", PATIENCE)?;
-            if positions == ends {
-                return Ok(());
-            }
-            ensure!(worker.is_running(), "the worker of `{}` has ended:\n{}", self.name, worker.log_tail());
-            if started.elapsed() > timeout {
-                bail!("`{}` stands at {positions:?} of {ends:?}:\n{}", self.name, worker.log_tail());
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let what = format!("the end of `{}`", self.name);
+        worker.wait_until(&what, timeout, |_| is_through(client, &self.topic("group"), "posts", PATIENCE))
     }
 
     async fn check(&self, kafka: &RealKafka, redis: &RealRedis, oracle: &Oracle) -> Result<Outcome> {

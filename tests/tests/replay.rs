@@ -1,19 +1,16 @@
 //! Dead letters go back through a live worker, on a real broker and a real store.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jtav_feed_simulator::{MediaServer, SAMPLE_FEED};
-use jtav_kafka::{
-    ClientSettings, OutboundRecord, Producer, ProducerSettings, Record, group_positions, read_all, watermarks,
-};
+use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, Record, read_all};
 use jtav_schemas::{DeadLetterHeaders, Modality, SentimentV1};
 use jtav_store::Store as _;
-use jtav_testkit::{RealKafka, RealRedis, Worker, jtav_binary, produce, require_real, workspace_root};
+use jtav_testkit::{RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real, workspace_root};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,18 +59,8 @@ impl Bench {
 
     /// Blocks until the worker has settled all that lies on the input topic.
     fn settle(&self, worker: &mut Worker) -> Result<()> {
-        let ends: BTreeMap<i32, i64> = watermarks(&self.client(), "posts", PATIENCE)?
-            .into_iter()
-            .map(|(partition, (_, high))| (partition, high))
-            .filter(|(_, high)| *high > 0)
-            .collect();
-        let started = Instant::now();
-        while group_positions(&self.client(), "jtav", "posts", PATIENCE)? != ends {
-            ensure!(worker.is_running(), "the worker has ended:\n{}", worker.log_tail());
-            ensure!(started.elapsed() < PATIENCE, "not settled:\n{}", worker.log_tail());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        let client = self.client();
+        worker.wait_until("the input topic settled", PATIENCE, |_| is_through(&client, "jtav", "posts", PATIENCE))
     }
 
     fn replay(&self, arguments: &[&str]) -> Result<Value> {

@@ -1,15 +1,16 @@
 //! What becomes of the posts when a part of a worker breaks, or one of them ends the process again and again: real
 //! processes on a real broker and a real store.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED, feed};
-use jtav_kafka::{OutboundRecord, Producer, ProducerSettings, group_positions, read_all, watermarks};
+use jtav_kafka::{OutboundRecord, Producer, ProducerSettings, read_all, watermarks};
 use jtav_schemas::{DeadLetterReason, PostV1, TextPart};
-use jtav_testkit::{Labels, Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real, workspace_root};
+use jtav_testkit::{
+    Labels, Oracle, RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real, workspace_root,
+};
 
 const PARTITIONS: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,23 +90,11 @@ shutdown_timeout_ms = 15000
 
     /// Whether the group has committed the end of every partition.
     fn is_through(&self) -> Result<bool> {
-        let client = self.kafka.client();
-        let ends: BTreeMap<i32, i64> = watermarks(&client, &self.topic("posts"), PATIENCE)?
-            .into_iter()
-            .map(|(partition, (_, high))| (partition, high))
-            .filter(|(_, high)| *high > 0)
-            .collect();
-        Ok(group_positions(&client, &self.name, &self.topic("posts"), PATIENCE)? == ends)
+        is_through(&self.kafka.client(), &self.name, &self.topic("posts"), PATIENCE)
     }
 
     fn wait_until_through(&self, worker: &mut Worker) -> Result<()> {
-        let started = Instant::now();
-        while !self.is_through()? {
-            ensure!(worker.is_running(), "the worker of `{}` has ended:\n{}", self.name, worker.log_tail());
-            ensure!(started.elapsed() < PATIENCE, "`{}` does not get through:\n{}", self.name, worker.log_tail());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(())
+        worker.wait_until("all that was produced committed", PATIENCE, |_| self.is_through())
     }
 
     async fn check(&self) -> Result<Labels> {

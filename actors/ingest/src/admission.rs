@@ -7,10 +7,10 @@ use std::time::Instant;
 use jtav_delivery::{DeliveryGuard, DeliveryTag, Outcome, PostPermit, SettleEffect, Settlement, SettlementSink};
 use jtav_kafka::{KafkaError, Record};
 use jtav_pipeline::{Admitted, FailPoint, InboundRecord, PostEvent, Rejection, fail_point, now_ms};
-use jtav_schemas::{DeadLetterReason, DeliveredFrom};
+use jtav_schemas::DeadLetterReason;
 use jtav_telemetry::{Metric, global};
 
-use crate::parse::parse_record;
+use crate::parse::{inbound, parse_record};
 use crate::poll_loop::PollLoop;
 use crate::status::RESTART;
 use crate::suspects::{Door, Inside};
@@ -208,18 +208,4 @@ fn suspect(tag: DeliveryTag, ends: u32) -> Rejection {
     tracing::error!(partition, offset, ends, "set aside unread: the process has ended so often while it was inside");
     let message = format!("the worker's process ended {ends} times while this record was inside by itself");
     Rejection { reason: DeadLetterReason::CrashedWorker, message }
-}
-
-fn inbound(record: Record) -> InboundRecord {
-    InboundRecord {
-        source: DeliveredFrom {
-            topic: record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-        },
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
-    }
 }

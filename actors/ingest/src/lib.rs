@@ -26,5 +26,5 @@ mod suspects;
 
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
 pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, Stretch};
-pub use parse::parse_record;
+pub use parse::{inbound, parse_record};
 pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot, RESTART};

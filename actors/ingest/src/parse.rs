@@ -1,12 +1,19 @@
 //! Record to post. Pure, total, and silent about what the post says: messages name a place and an expectation.
 
+use jtav_kafka::Record;
 use jtav_pipeline::{InboundRecord, PostEvent, Rejection};
-use jtav_schemas::{DeadLetterReason, PostV1};
+use jtav_schemas::{DeadLetterReason, DeliveredFrom, PostV1};
 use serde_json::error::Category;
 use std::sync::Arc;
 
 /// Longest id, in characters.
 const MAX_ID_CHARS: usize = 256;
+
+/// A record as it came from Kafka, for the boxes behind ingest.
+pub fn inbound(record: Record) -> InboundRecord {
+    let Record { topic, partition, offset, timestamp_ms, key, value, headers } = record;
+    InboundRecord { source: DeliveredFrom { topic, partition, offset, timestamp_ms }, key, value, headers }
+}
 
 /// Reads a record of the input topic: a `post.v1`, or a tombstone (null value, or `deleted`).
 ///

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
@@ -46,6 +47,21 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Pictu
 
 /// Where to draw.
 pub(crate) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// A chart with plain axes.
+pub(crate) type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// Names the labelled series of a chart in its upper right corner.
+pub(crate) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<(), PictureError> {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(INK.mix(0.4))
+        .label_font(text(14))
+        .draw()?;
+    Ok(())
+}
 
 /// A picture in memory, `[height, width, 3]`, RGB.
 pub(crate) struct Sheet {

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use crate::PictureError;
-use crate::canvas::{BLUE_INK, INK, RED_INK, Sheet, text};
+use crate::canvas::{BLUE_INK, INK, RED_INK, Sheet, legend, text};
 
 const PANEL_WIDTH_PX: u32 = 560;
 const PANEL_HEIGHT_PX: u32 = 380;
@@ -80,14 +80,7 @@ fn draw(area: &crate::canvas::Area, panel: &CurvePanel) -> Result<(), PictureErr
         // A curve of one epoch is no line.
         chart.draw_series(points().map(|point| Circle::new(point, 3, colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(INK.mix(0.4))
-        .label_font(text(14))
-        .draw()?;
-    Ok(())
+    legend(&mut chart)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use crate::PictureError;
-use crate::canvas::{Area, BLUE_INK, INK, RED_INK, Sheet, text};
+use crate::canvas::{Area, BLUE_INK, INK, RED_INK, Sheet, legend, text};
 
 const WIDTH_PX: u32 = 1120;
 const PANEL_HEIGHT_PX: u32 = 230;
@@ -94,14 +94,7 @@ fn draw(area: &Area, panel: &TimelinePanel, (from, to): (f64, f64), marks: &[f64
             .label(&series.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], ink.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(INK.mix(0.4))
-        .label_font(text(14))
-        .draw()?;
-    Ok(())
+    legend(&mut chart)
 }
 
 /// At most two decimals, none that say nothing.

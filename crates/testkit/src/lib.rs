@@ -4,6 +4,7 @@
 //! Everything is a process of its own in a temporary folder, on loopback or a unix socket, and ends with its value.
 
 mod binary;
+mod group;
 mod kafka;
 mod oracle;
 mod process;
@@ -14,6 +15,7 @@ mod schema;
 mod worker;
 
 pub use binary::jtav_binary;
+pub use group::is_through;
 pub use kafka::RealKafka;
 pub use oracle::{Finding, Harm, Labels, Oracle, Progress};
 pub use produce::produce;

@@ -1,9 +1,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::Process;
 use crate::{jtav_binary, workspace_root};
@@ -58,6 +58,25 @@ impl Worker {
     pub fn kill9(&mut self) -> Result<()> {
         self.process.signal("-KILL")?;
         self.process.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// Blocks until something holds, asked every tenth of a second.
+    ///
+    /// # Errors
+    /// The worker ends before, or time runs out: with the end of its log.
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        mut holds: impl FnMut(&Self) -> Result<bool>,
+    ) -> Result<()> {
+        let started = Instant::now();
+        while !holds(self)? {
+            ensure!(self.is_running(), "the worker has ended before {what}:\n{}", self.log_tail());
+            ensure!(started.elapsed() < timeout, "{what} did not come about:\n{}", self.log_tail());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
     }
 
     /// How it ended, if it has.

@@ -1,9 +1,8 @@
 //! Reads ranges of the topic from end to end on a thread of its own, because the client blocks.
 
-use jtav_ingest::parse_record;
+use jtav_ingest::{inbound, parse_record};
 use jtav_kafka::{PartitionRange, Record, TopicScan};
-use jtav_pipeline::{InboundRecord, PostEvent, Rejection};
-use jtav_schemas::DeliveredFrom;
+use jtav_pipeline::{PostEvent, Rejection};
 use tokio::sync::mpsc;
 
 use crate::InputTopic;
@@ -53,9 +52,7 @@ fn read(
 
 /// As the worker reads it.
 fn event(record: Record, max_record_bytes: usize) -> Event {
-    let Record { topic, partition, offset, timestamp_ms, key, value, headers } = record;
-    let source = DeliveredFrom { topic, partition, offset, timestamp_ms };
-    match parse_record(&InboundRecord { source, key, value, headers }, max_record_bytes) {
+    match parse_record(&inbound(record), max_record_bytes) {
         Ok(PostEvent::Upsert(post)) => Event::Post(post.id.clone()),
         Ok(PostEvent::Tombstone { post_id, revision }) => Event::Tombstone { post_id, revision },
         Err(rejection) => Event::Rejected(rejection),

@@ -1,14 +1,13 @@
 //! One run: workers, feed and watch around a fault, and the reckoning afterwards.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use jtav_kafka::{ClientSettings, group_positions, read_all, watermarks};
+use jtav_kafka::{ClientSettings, read_all, watermarks};
 use jtav_store::Store;
-use jtav_testkit::{Finding, Harm, Oracle, Worker};
+use jtav_testkit::{Finding, Harm, Oracle, Worker, is_through};
 
 use super::fault::Fault;
 use super::feed::{FeedParams, RunningFeed, poison_reason};
@@ -261,25 +260,16 @@ async fn wait_for_labels(client: &ClientSettings, names: &Names, least: i64) -> 
 /// Waits until the group has committed the end of every partition.
 async fn wait_for_the_end(stage: &mut Stage<'_>, client: &ClientSettings) -> Result<()> {
     let started = Instant::now();
-    let (group, input) = (stage.names.group.clone(), stage.names.input.clone());
-    let ends: BTreeMap<i32, i64> = watermarks(client, &input, PATIENCE)?
-        .into_iter()
-        .map(|(partition, (_, high))| (partition, high))
-        .filter(|(_, high)| *high > 0)
-        .collect();
-    loop {
-        let positions = group_positions(client, &group, &input, PATIENCE)?;
-        if ends.iter().all(|(partition, end)| positions.get(partition).is_some_and(|at| at >= end)) {
-            return Ok(());
-        }
+    while !is_through(client, &stage.names.group, &stage.names.input, PATIENCE)? {
         for worker in stage.slots.iter_mut().flatten() {
             ensure!(worker.is_running(), "a worker has ended:\n{}", worker.log_tail());
         }
         if started.elapsed() > SETTLE {
-            bail!("the group stands at {positions:?} of {ends:?} after {SETTLE:?}:\n{}", stage.logs());
+            bail!("the end of the feed is not committed after {SETTLE:?}:\n{}", stage.logs());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    Ok(())
 }
 
 /// SIGTERM to every worker: exit 0, and nothing counted twice or lost inside.

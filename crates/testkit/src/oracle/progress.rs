@@ -129,15 +129,7 @@ mod tests {
     use jtav_store::EmbeddedStore;
 
     fn record(offset: i64, key: &str, value: Option<&str>) -> Record {
-        Record {
-            topic: "t".into(),
-            partition: 0,
-            offset,
-            timestamp_ms: None,
-            key: Some(Bytes::copy_from_slice(key.as_bytes())),
-            value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
-            headers: Vec::new(),
-        }
+        crate::oracle::tests::record(offset, key, value.map(|value| value.as_bytes().to_vec()), &[])
     }
 
     async fn harms(progress: &mut Progress, position: i64) -> Vec<Harm> {

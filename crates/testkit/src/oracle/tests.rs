@@ -45,7 +45,7 @@ fn label(id: &str, revision: u64, probability: f32) -> SentimentV1 {
     }
 }
 
-fn record(offset: i64, key: &str, value: Option<Vec<u8>>, headers: &[(&str, &str)]) -> Record {
+pub(super) fn record(offset: i64, key: &str, value: Option<Vec<u8>>, headers: &[(&str, &str)]) -> Record {
     Record {
         topic: "t".into(),
         partition: 0,
