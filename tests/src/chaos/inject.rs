@@ -215,7 +215,7 @@ async fn redis_refuses(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
 }
 
 async fn redis_hang(stage: &mut Stage<'_>) -> Result<()> {
-    let rebalances = stage.parts.rebalances();
+    let rebalances = rebalances_at_rest(stage).await;
     stage.parts.redis.freeze()?;
     sleep(seconds(30)).await;
     stage.parts.redis.thaw()?;
@@ -225,7 +225,7 @@ async fn redis_hang(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 async fn burst(stage: &mut Stage<'_>) -> Result<()> {
-    let rebalances = stage.parts.rebalances();
+    let rebalances = rebalances_at_rest(stage).await;
     stage.feed_times.store(10, Ordering::Relaxed);
     sleep(seconds(5)).await;
     stage.feed_times.store(1, Ordering::Relaxed);
@@ -233,6 +233,21 @@ async fn burst(stage: &mut Stage<'_>) -> Result<()> {
     stage.recovered().await?;
     all_stayed(stage, rebalances);
     Ok(())
+}
+
+/// Rebalances so far, once the group has come to rest: sharing out among members who have just joined takes several.
+async fn rebalances_at_rest(stage: &Stage<'_>) -> usize {
+    let mut rebalances = stage.parts.rebalances();
+    // Bounded: a group that is never at rest is found by whoever counts afterwards.
+    for _ in 0..10 {
+        sleep(Duration::from_millis(SESSION_MS + 1_000)).await;
+        let now = stage.parts.rebalances();
+        if now == rebalances {
+            break;
+        }
+        rebalances = now;
+    }
+    rebalances
 }
 
 /// Workers that hold their partitions back go on polling: the group does not expel them.
