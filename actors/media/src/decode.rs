@@ -40,6 +40,16 @@ pub fn decode_with_facts(
     media_type: Option<&str>,
     limits: &DecodeLimits,
 ) -> Result<(Decoded, MediaFacts), AbsentReason> {
+    decode_guarded(bytes, modality, media_type, limits).unwrap_or_else(|Panicked| Err(count_panic()))
+}
+
+/// [`decode_with_facts`] for a caller that counts panics itself: a worker process has no metrics.
+pub(crate) fn decode_guarded(
+    bytes: &[u8],
+    modality: Modality,
+    media_type: Option<&str>,
+    limits: &DecodeLimits,
+) -> Guarded<(Decoded, MediaFacts)> {
     guarded(|| {
         let bytes = skip_tags(bytes);
         match (sniff(bytes), modality) {
@@ -67,17 +77,28 @@ pub fn image_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<RgbI
         Content::Picture(format) => picture::decode(bytes, format, limits, side).map(|(view, _)| view),
         content => Err(refusal(content, Modality::Image, None)),
     })
+    .unwrap_or_else(|Panicked| Err(count_panic()))
 }
+
+/// A decoder panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+/// What decoding came to, if it did not panic.
+pub(crate) type Guarded<T> = Result<Result<T, AbsentReason>, Panicked>;
 
 /// A panic of a decoder is a property of the bytes: the item is lost, the thread is not. (An abort, for example of an
 /// allocation, cannot be caught here; worker processes are for that.)
-fn guarded<T>(decode: impl FnOnce() -> Result<T, AbsentReason>) -> Result<T, AbsentReason> {
+fn guarded<T>(decode: impl FnOnce() -> Result<T, AbsentReason>) -> Guarded<T> {
     // Unwind safe: nothing that the closure changed outlives it.
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
-        tracing::warn!("a media decoder panicked; the medium counts as damaged");
-        Err(AbsentReason::DecodeError)
-    })
+    catch_unwind(AssertUnwindSafe(decode)).map_err(|_| Panicked)
+}
+
+/// Counts a panic and gives the reason that its medium is told.
+pub(crate) fn count_panic() -> AbsentReason {
+    jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
+    tracing::warn!("a media decoder panicked; the medium counts as damaged");
+    AbsentReason::DecodeError
 }
 
 #[cfg(test)]
@@ -88,8 +109,8 @@ mod tests {
     fn a_panicking_decoder_is_a_counted_decode_error() {
         let labels = ["decode", "decoder_panicked", "false"];
         let before = jtav_telemetry::global().value(Metric::StageErrors, &labels);
-        let result: Result<(), _> = guarded(|| panic!("a decoder's bug, on purpose"));
-        assert_eq!(result, Err(AbsentReason::DecodeError));
+        let result: Guarded<()> = guarded(|| panic!("a decoder's bug, on purpose"));
+        assert_eq!(result.map_err(|Panicked| count_panic()), Err(AbsentReason::DecodeError));
         assert_eq!(jtav_telemetry::global().value(Metric::StageErrors, &labels), before + 1.0);
     }
 }

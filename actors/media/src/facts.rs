@@ -1,7 +1,11 @@
 //! What a medium was before it was reduced to what the encoders read. For a person who asks; the pipeline drops it.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 /// Facts of one medium that was decoded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MediaFacts {
     /// Of a clip.
     Sound(SoundFacts),
@@ -10,12 +14,12 @@ pub enum MediaFacts {
 }
 
 /// Facts of a clip.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SoundFacts {
     /// `mp3`, `adts`, `mp4`, `flac`, `ogg` or `wav`.
-    pub container: &'static str,
+    pub container: Cow<'static, str>,
     /// The decoder that read it: `aac`, `flac`, `mp3`, `vorbis`, `pcm_s16le`, …
-    pub codec: &'static str,
+    pub codec: Cow<'static, str>,
     /// Rate in the file, before resampling.
     pub sample_rate_hz: u32,
     /// Channels in the file, before they became one.
@@ -40,7 +44,7 @@ impl SoundFacts {
 }
 
 /// Why decoding of a clip ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SoundEnd {
     /// At the end of the file.
     Whole,
@@ -51,10 +55,10 @@ pub enum SoundEnd {
 }
 
 /// Facts of a picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PictureFacts {
     /// `jpeg`, `png`, `gif` or `webp`.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// Size as stored, in pixels: before it was turned upright.
     pub width: u32,
     /// See `width`.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FetchMedia ──► FetchActor ─ Fetcher ─► policy · host slots, circuits · byte budget · redirects · retries ─► FetchedMedia
-//! DecodeMedia ─► DecodeActor ─ DecodePool ─► decode(bytes): sniff ─► picture | sound ─────────────► Decoded
+//! DecodeMedia ─► DecodeActor ─ DecodePool ─► worker process ─► decode(bytes): sniff ─► picture | sound ► Decoded
 //! ```
 //!
 //! Everything here treats hosts and bytes as hostile: nothing is contacted that the [`policy`] does not name public,
@@ -22,6 +22,7 @@ mod params;
 mod picture;
 pub mod policy;
 mod pool;
+mod process;
 mod resolver;
 mod sniff;
 mod sound;
@@ -30,9 +31,10 @@ pub use actor::{DecodeActor, FetchActor};
 pub use decode::{decode, decode_with_facts, image_view};
 pub use facts::{MediaFacts, PictureFacts, SoundEnd, SoundFacts};
 pub use fetch::{FetchSetupError, Fetcher, accept};
-pub use params::{DecodeLimits, DecodeParams, FetchLimits, FetchParams};
+pub use params::{DecodeLimits, DecodeParams, FetchLimits, FetchParams, Isolation, ProcessParams};
 pub use picture::center_crop;
 pub use policy::{AddressPolicy, Denied};
 pub use pool::DecodePool;
+pub use process::{OneByOne, Usage, serve as serve_decode_workers};
 pub use resolver::{Lookup, SystemLookup};
 pub use sound::SAMPLE_RATE_HZ;

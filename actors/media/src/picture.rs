@@ -63,7 +63,7 @@ pub(crate) fn decode(
     let (width, height, orientation) = (raster.width, raster.height, raster.orientation.to_exif());
     let view = upright(raster, side)?;
     let facts = PictureFacts {
-        format: format.name(),
+        format: format.name().into(),
         width,
         height,
         orientation,

@@ -40,8 +40,8 @@ pub(crate) fn decode(
         return Err(AbsentReason::DecodeError);
     }
     let facts = SoundFacts {
-        container: format.name(),
-        codec: decoder.codec_info().short_name,
+        container: format.name().into(),
+        codec: decoder.codec_info().short_name.into(),
         sample_rate_hz: stream.rate_hz,
         channels: stream.channels,
         stated_seconds,

@@ -53,6 +53,8 @@ points! {
     FetchMid = "fetch:mid_body",
     /// A medium is about to be decoded.
     DecodeBefore = "decode:before",
+    /// A process that decodes has a medium: breaks that process and not the worker.
+    DecodeWorkerDecode = "decode_worker:decode",
     /// A medium is decoded.
     DecodeAfter = "decode:after",
     /// The text encoder has a post.

@@ -8,8 +8,10 @@ const PROGRAM_BYTES: u64 = 200_000_000;
 const NETWORKS_BYTES: u64 = 350_000_000;
 /// Weights and activations of one image network more.
 const IMAGE_STREAM_BYTES: u64 = 100_000_000;
-/// What a decoder may take for one picture, its coefficients and planes included (the fetch box refuses more).
+/// What a decoder in a thread may take for one picture, its coefficients and planes included (the decoder refuses more).
 const DECODER_BYTES: u64 = 256 << 20;
+/// A process that decodes, at rest: pages that it does not share with the others; measured, rounded up.
+const DECODE_PROCESS_BYTES: u64 = 30_000_000;
 /// A picture that waits for its network: 224 × 224 RGB with what resizing leaves, rounded up.
 const PICTURE_BYTES: u64 = 250_000;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
@@ -48,11 +50,20 @@ impl Settings {
         let streams = if model.image_streams == 0 { cores() } else { model.image_streams as u64 };
         let networks = if model.stub { 0 } else { NETWORKS_BYTES + IMAGE_STREAM_BYTES * streams };
         let decoded = PICTURE_BYTES + SOUND_BYTES_PER_SECOND * u64::from(media.analysed_audio_seconds);
+        let workers = media.decode_worker_count() as u64;
+        let decoders = match media.decode_processes {
+            // One process more: the one that they are forked from.
+            true => {
+                DECODE_PROCESS_BYTES
+                    + workers.saturating_mul(media.decode_memory_bytes.saturating_add(DECODE_PROCESS_BYTES))
+            }
+            false => DECODER_BYTES * workers,
+        };
         let mut parts = vec![
             ("program", PROGRAM_BYTES),
             ("networks", networks),
             ("media.byte_budget_bytes", media.byte_budget_bytes),
-            ("decoders", DECODER_BYTES * media.decode_worker_count() as u64),
+            ("decoders", decoders),
             ("decoded media of all posts", posts.saturating_mul(decoded)),
             // As it came, and parsed.
             ("records of all posts", posts.saturating_mul(2 * ingest.max_record_bytes as u64)),
@@ -88,7 +99,9 @@ mod tests {
         let default = ceiling(&[]);
         assert_eq!(ceiling(&["media.byte_budget_bytes=234217728"]) - default, 100_000_000);
         assert_eq!(ceiling(&["cache.max_bytes=77108864"]) - default, 10_000_000);
-        assert_eq!(ceiling(&["media.decode_workers=3"]) - default, DECODER_BYTES);
+        assert_eq!(ceiling(&["media.decode_workers=3"]) - default, (128 << 20) + DECODE_PROCESS_BYTES);
+        let threads = |workers| ceiling(&["media.decode_processes=false", workers]);
+        assert_eq!(threads("media.decode_workers=3") - threads("media.decode_workers=2"), DECODER_BYTES);
         assert_eq!(default - ceiling(&["model.stub=true"]), NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES);
         assert!(ceiling(&["ingest.max_in_flight_posts=128"]) > default + 64 * PICTURE_BYTES);
     }

@@ -35,7 +35,7 @@ impl Settings {
     /// Bounds of zero would let nothing through, and a period of zero would spin.
     fn positive(&self, rules: &mut Rules) {
         let Settings { ingest, router, media, model, store, publish, shutdown, .. } = self;
-        let at_least_one: [(&str, u64); 29] = [
+        let at_least_one: [(&str, u64); 32] = [
             ("ingest.max_in_flight_posts", ingest.max_in_flight_posts as u64),
             ("ingest.max_in_flight_per_partition", ingest.max_in_flight_per_partition as u64),
             ("ingest.commit_interval_ms", ingest.commit_interval_ms),
@@ -55,6 +55,9 @@ impl Settings {
             ("media.attempts", media.attempts.into()),
             ("media.per_host_concurrency", media.per_host_concurrency as u64),
             ("media.circuit_max_open_ms", media.circuit_max_open_ms),
+            ("media.decode_memory_bytes", media.decode_memory_bytes),
+            ("media.decode_cpu_ms", media.decode_cpu_ms),
+            ("media.decode_wall_ms", media.decode_wall_ms),
             ("model.text_max_batch_items", model.text_max_batch_items as u64),
             ("model.audio_max_batch_items", model.audio_max_batch_items as u64),
             ("model.image_max_batch_items", model.image_max_batch_items as u64),
@@ -113,6 +116,7 @@ impl Settings {
 
     fn deadlines(&self, rules: &mut Rules) {
         let within = [
+            ("media.decode_cpu_ms", self.media.decode_cpu_ms, "media.decode_wall_ms", self.media.decode_wall_ms),
             (
                 "media.connect_timeout_ms",
                 self.media.connect_timeout_ms,

@@ -103,6 +103,10 @@ catalogue! {
         "Bytes of the media budget that are reserved.";
     DecodeQueue => "jtav_decode_queue_items", Kind::Gauge, [],
         "Media waiting for a decode worker.";
+    DecodeWorkerEnds => "jtav_decode_worker_ends_total", Kind::Counter, ["cause"],
+        "Decode processes that ended with a medium in hand: cpu_time, memory, hung, killed, crashed, nonsense.";
+    DecodeWorkerReplacement => "jtav_decode_worker_replacement_seconds", Kind::Histogram(SECONDS), [],
+        "Time from the end of a decode process to the next one being ready in its place.";
     EncoderBatchItems => "jtav_encoder_batch_items", Kind::Histogram(ITEMS), ["model"],
         "Items of a batch.";
     EncoderQueueSeconds => "jtav_encoder_queue_wait_seconds", Kind::Histogram(SECONDS), ["model"],

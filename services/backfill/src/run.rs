@@ -9,6 +9,7 @@ use jtav_delivery::PostPermits;
 use jtav_feed_processor::{BoxesParams, Networks, Pipeline, PipelineParams, Rereading};
 use jtav_ingest::IngestExit;
 use jtav_kafka::{ClientSettings, PartitionRange};
+use jtav_media::DecodePool;
 use jtav_router::EncodingCache;
 use jtav_settings::Settings;
 use jtav_store::Store;
@@ -33,6 +34,8 @@ pub struct Backfill {
     pub store: Arc<dyn Store>,
     /// The new model.
     pub networks: Networks,
+    /// Decode media.
+    pub decoders: DecodePool,
     /// What to do.
     pub options: Options,
 }
@@ -213,6 +216,7 @@ impl Backfill {
             boxes: BoxesParams {
                 settings: Arc::clone(&self.settings),
                 networks: self.networks.clone(),
+                decoders: self.decoders.clone(),
                 cache: EncodingCache::new(self.settings.cache.max_bytes, &self.networks.model_version),
                 observer: Arc::new(tally.clone()),
             },

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jtav_backfill::{Account, Backfill, End, Options, Phase, backfill, default_group};
 use jtav_feed_processor::Networks;
 use jtav_kafka::{InProcessCluster, OutboundRecord, Producer, ProducerSettings, group_positions, read_all};
+use jtav_media::{DecodeParams, DecodePool};
 use jtav_schemas::{Label, PerModality};
 use jtav_settings::{Loader, Settings};
 use jtav_store::{Applied, EmbeddedStore, LabelWrite, Source, Store};
@@ -77,6 +78,7 @@ impl Bench {
             client: self.cluster.client("backfill"),
             store: Arc::new(self.store.clone()),
             networks: self.networks.clone(),
+            decoders: DecodePool::start(&DecodeParams::default()).unwrap(),
             options,
         };
         tokio::time::timeout(PATIENCE * 4, backfill(&with, stop, progress)).await.expect("it does not end")

@@ -15,6 +15,7 @@ use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings,
 use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
+    Isolation, ProcessParams,
 };
 use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
 use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach};
@@ -42,6 +43,8 @@ pub struct BoxesParams {
     pub settings: Arc<Settings>,
     /// Device threads.
     pub networks: Networks,
+    /// Decode media.
+    pub decoders: DecodePool,
     /// Encodings that are known.
     pub cache: EncodingCache,
     /// Watches outcomes.
@@ -175,7 +178,7 @@ impl Boxes {
         watched.push(Watched::new("text_encoder", &text_encoder));
         watched.push(Watched::new("audio_encoder", &audio_encoder));
         watched.push(Watched::new("image_encoder", &image_encoder));
-        let media = start_media(&params.settings, fetch, &media_arbiter, &mut watched)?;
+        let media = start_media(&params.settings, params.decoders.clone(), fetch, &media_arbiter, &mut watched)?;
         let stages = Stages {
             fetch: media.0,
             decode: media.1,
@@ -277,12 +280,12 @@ type Media = (Arc<dyn MediaFetcher>, Arc<dyn MediaDecoder>);
 
 fn start_media(
     settings: &Settings,
+    decoders: DecodePool,
     fetch: Option<Arc<dyn MediaFetcher>>,
     arbiter: &Arbiter,
     watched: &mut Vec<Watched>,
 ) -> anyhow::Result<Media> {
-    let pool = DecodePool::start(&decode_params(settings)).context("decode workers")?;
-    let decode = DecodeActor::new(pool).start();
+    let decode = DecodeActor::new(decoders).start();
     watched.push(Watched::new("decode", &decode));
     let decode: Arc<dyn MediaDecoder> = Arc::new(decode);
     let fetch: Arc<dyn MediaFetcher> = match fetch {
@@ -333,11 +336,30 @@ pub fn decode_limits(settings: &Settings) -> DecodeLimits {
     }
 }
 
-fn decode_params(settings: &Settings) -> DecodeParams {
-    DecodeParams {
+/// Decodes as the settings say, in processes of `program` or in threads. Blocks for some tenths of a second.
+///
+/// # Errors
+/// No thread, no process.
+pub fn decoders(settings: &Settings, program: ProcessParams) -> anyhow::Result<DecodePool> {
+    let params = DecodeParams {
         limits: decode_limits(settings),
         workers: settings.media.decode_worker_count(),
         max_queued: settings.ingest.max_in_flight_posts * 2,
+        isolation: match settings.media.decode_processes {
+            true => Isolation::Processes(program),
+            false => Isolation::Threads,
+        },
+    };
+    DecodePool::start(&params).context("decode workers; media.decode_processes = false does without processes")
+}
+
+/// The program that runs now as decode worker, within the limits of the settings. It must be `jtav`.
+pub fn this_program(settings: &Settings) -> ProcessParams {
+    ProcessParams {
+        max_memory_bytes: settings.media.decode_memory_bytes,
+        max_cpu: settings.media.decode_cpu(),
+        max_wall: settings.media.decode_wall(),
+        ..ProcessParams::this_program()
     }
 }
 

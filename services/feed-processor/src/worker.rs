@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::PostPermits;
 use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
+use jtav_media::DecodePool;
 use jtav_pipeline::Observer;
 use jtav_router::{EncodingCache, RouterLanes};
 use jtav_schemas::DeadLetterReason;
@@ -72,13 +73,14 @@ impl Worker {
         client: ClientSettings,
         store: Arc<dyn Store>,
         networks: Networks,
+        decoders: DecodePool,
         observer: Arc<dyn Observer>,
     ) -> Self {
         seed_metrics();
         let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
         let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
         let conservation = Arc::new(Conservation::default());
-        let boxes = BoxesParams { settings, networks, cache, observer };
+        let boxes = BoxesParams { settings, networks, decoders, cache, observer };
         let params = PipelineParams { boxes, client, store, permits, conservation, rereading: None };
         Self { params, state: Arc::default() }
     }

@@ -76,6 +76,9 @@ pub enum Command {
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Decode media of strangers for a `jtav` that started this: not for people.
+    #[command(hide = true)]
+    DecodeWorker,
     /// Print the completions of a shell: `jtav completions bash > /etc/bash_completion.d/jtav`.
     Completions {
         /// Which shell.

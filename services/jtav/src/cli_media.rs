@@ -31,7 +31,7 @@ pub struct MediaCheckArgs {
     /// What an item without a telling extension is to be.
     #[arg(long = "as", value_enum, value_name = "KIND")]
     pub kind: Option<KindArg>,
-    /// One JSON object a line: path, verdict, reason, facts, milliseconds, peak_memory_mb.
+    /// One JSON object a line: path, verdict, reason, facts, milliseconds, peak_memory_mb (of the process that decoded it).
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use jtav_feed_processor::exit;
+use anyhow::{Context as _, anyhow};
+use jtav_feed_processor::{exit, topology};
+use jtav_media::DecodePool;
 use jtav_settings::{Loaded, Loader, Settings, StoreKind};
 use jtav_store::{EmbeddedStore, RedisOptions, RedisStore, Store};
 use jtav_telemetry::logging::{self, LogFormat};
@@ -48,6 +49,13 @@ pub fn logs(argument: Option<LogFormatArg>, settings: Option<&Settings>, level: 
 /// Runs `work` in an actix system on this thread.
 pub fn in_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     actix_rt::System::new().block_on(work)
+}
+
+/// Starts the decode workers beside what the caller does next; joined, gives them.
+pub fn decoders(settings: &Settings) -> impl FnOnce() -> anyhow::Result<DecodePool> + use<> {
+    let settings = settings.clone();
+    let starting = std::thread::spawn(move || topology::decoders(&settings, topology::this_program(&settings)));
+    move || starting.join().map_err(|_| anyhow!("the thread that starts decode workers panicked"))?
 }
 
 /// The store that the settings name.

@@ -15,9 +15,10 @@ use super::stage::{COMMIT_INTERVAL_MS, MAX_IN_FLIGHT, Stage, WORKERS};
 /// A worker whose point is not reached by then is killed where it stands; that is a kill, too.
 const UNREACHED: Duration = Duration::from_secs(40);
 
-/// Points at which a worker is killed: all but the one that sets a clock wrong.
+/// Points at which a worker is killed: all but the one that sets a clock wrong and the one in a decode process.
 pub fn points() -> Vec<FailPoint> {
-    FailPoint::ALL.iter().copied().filter(|point| *point != FailPoint::ClockNow).collect()
+    let elsewhere = [FailPoint::ClockNow, FailPoint::DecodeWorkerDecode];
+    FailPoint::ALL.iter().copied().filter(|point| !elsewhere.contains(point)).collect()
 }
 
 /// The moments between taking a record and committing it.

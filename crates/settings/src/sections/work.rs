@@ -45,8 +45,18 @@ pub struct Media {
     /// Milliseconds until such a host is tried again with one request: 5 s at first, doubling up to this.
     /// Default: `60000`.
     pub circuit_max_open_ms: u64,
-    /// Threads that decode. 0: one for each CPU core. Default: `0`.
+    /// Media that are decoded at once. 0: one for each CPU core. Default: `0`.
     pub decode_workers: usize,
+    /// Whether media are decoded in processes of their own, with limits on memory, CPU time and system calls, so that a
+    /// decoder that breaks costs one medium. `false`: in threads, where it ends the worker. Default: `true`.
+    pub decode_processes: bool,
+    /// Bytes that one medium may take in a decode process: file, decoder and what it decodes to. Default: `134217728`.
+    pub decode_memory_bytes: u64,
+    /// Milliseconds of CPU time that one medium may take in a decode process. Default: `5000`.
+    pub decode_cpu_ms: u64,
+    /// Milliseconds of wall time that one medium may take in a decode process; a busy machine makes it long.
+    /// Default: `20000`.
+    pub decode_wall_ms: u64,
     /// What media hosts see as the user agent. Default: `jtav`.
     pub user_agent: String,
 }
@@ -55,6 +65,8 @@ durations!(Media {
     connect_timeout: from_millis(connect_timeout_ms),
     total_timeout: from_millis(total_timeout_ms),
     circuit_max_open: from_millis(circuit_max_open_ms),
+    decode_cpu: from_millis(decode_cpu_ms),
+    decode_wall: from_millis(decode_wall_ms),
 });
 
 impl Media {

@@ -43,7 +43,9 @@ pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> a
     refuse_the_live_model(arguments, &live, &version).map_err(coded(exit::CONFIG))?;
 
     let (account, end) = setup::in_system(async {
+        let decoders = setup::decoders(&next);
         let networks = Networks::load(&next, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
+        let decoders = decoders()?;
         let options = Options {
             group_id: arguments.group.clone().unwrap_or_else(|| default_group(&live, &version)),
             from_ms: arguments.from,
@@ -54,7 +56,7 @@ pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> a
         };
         let (client, store) = (client_settings(&next), setup::store(&next)?);
         store.ping().await.context("store.url")?;
-        let with = Backfill { settings: Arc::new(next), client, store, networks, options };
+        let with = Backfill { settings: Arc::new(next), client, store, networks, decoders, options };
         let mut view = View::new();
         let done = run(&with, setup::shutdown_signal(), |progress| view.show(progress)).await;
         view.bar.finish_and_clear();

@@ -76,7 +76,9 @@ async fn run(
     media_url: &str,
 ) -> anyhow::Result<i64> {
     view.say("loading and warming the networks …");
+    let decoders = setup::decoders(&settings);
     let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
+    let decoders = decoders()?;
     let model_version = networks.model_version.to_string();
     view.say(&format!("model    {model_version}"));
     view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()));
@@ -93,6 +95,7 @@ async fn run(
         client.clone(),
         Arc::new(EmbeddedStore::new()),
         networks,
+        decoders,
         Arc::new(Reports(sender)),
     );
     let admin = if arguments.serve { Some(Admin::start(worker.clone(), settings.admin.listen)?) } else { None };

@@ -80,11 +80,14 @@ async fn label_lines(
     output: &mut dyn Write,
     with_embeddings: bool,
 ) -> anyhow::Result<u64> {
+    let decoders = setup::decoders(&settings);
     let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
+    let decoders = decoders()?;
     let (sender, mut reports) = mpsc::unbounded_channel();
     let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
     let embeddings = KeepEmbeddings::default();
-    let params = BoxesParams { settings: Arc::clone(&settings), networks, cache, observer: Arc::new(Reports(sender)) };
+    let observer = Arc::new(Reports(sender));
+    let params = BoxesParams { settings: Arc::clone(&settings), networks, decoders, cache, observer };
     let publisher: Arc<dyn Publisher> = Arc::new(embeddings.clone());
     let files = FilesOrNetwork { network: fetcher(&settings)?, max_bytes };
     let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)))?;

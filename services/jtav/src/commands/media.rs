@@ -1,13 +1,14 @@
 //! `jtav media check`: one medium after the other through the worker's own fetch and decode.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::topology::{decode_limits, fetcher};
-use jtav_media::{DecodeLimits, Fetcher, MediaFacts, SoundEnd, SoundFacts, accept, decode_with_facts};
+use jtav_feed_processor::topology::{decode_limits, fetcher, this_program};
+use jtav_media::{Fetcher, MediaFacts, OneByOne, SoundEnd, SoundFacts, accept};
 use jtav_pipeline::{FetchRequest, FetchedMedia};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use jtav_settings::Settings;
@@ -47,7 +48,9 @@ pub fn media(command: &MediaCommand, log_format: Option<LogFormatArg>) -> anyhow
 async fn check(settings: Settings, arguments: &MediaCheckArgs) -> anyhow::Result<u8> {
     let checker = Checker {
         fetcher: fetcher(&settings)?,
-        limits: decode_limits(&settings),
+        decoder: Arc::new(
+            OneByOne::start(this_program(&settings), &decode_limits(&settings)).context("decode workers")?,
+        ),
         patience: settings.media.total_timeout() * settings.media.attempts,
         max_bytes: [settings.media.max_image_bytes, settings.media.max_audio_bytes],
         kind: arguments.kind,
@@ -55,10 +58,9 @@ async fn check(settings: Settings, arguments: &MediaCheckArgs) -> anyhow::Result
     let mut all_ok = true;
     for item in &arguments.items {
         let started = Instant::now();
-        reset_peak_memory();
-        let verdict = checker.check(item).await?;
+        let Checked { verdict, peak_memory_mb } = checker.check(item).await?;
         all_ok &= verdict.is_ok();
-        let took = Measured { elapsed: started.elapsed(), peak_memory_mb: peak_memory_mb() };
+        let took = Measured { elapsed: started.elapsed(), peak_memory_mb };
         if arguments.json {
             println!("{}", json_line(item, &verdict, took));
         } else {
@@ -77,6 +79,12 @@ struct Facts {
     decoded: MediaFacts,
 }
 
+/// A verdict and what coming to it took; media that were not decoded took no memory.
+struct Checked {
+    verdict: Verdict,
+    peak_memory_mb: Option<f64>,
+}
+
 #[derive(Clone, Copy)]
 struct Measured {
     elapsed: Duration,
@@ -85,7 +93,7 @@ struct Measured {
 
 struct Checker {
     fetcher: Fetcher,
-    limits: DecodeLimits,
+    decoder: Arc<OneByOne>,
     patience: Duration,
     /// Of an image, of a clip.
     max_bytes: [u64; 2],
@@ -93,7 +101,7 @@ struct Checker {
 }
 
 impl Checker {
-    async fn check(&self, item: &str) -> anyhow::Result<Verdict> {
+    async fn check(&self, item: &str) -> anyhow::Result<Checked> {
         let is_url = item.contains("://");
         let claimed = claimed_type(item, is_url);
         let stated = claimed.map(modality_of).or(self.kind.map(|kind| match kind {
@@ -105,13 +113,13 @@ impl Checker {
         let fetched = if is_url { self.download(item, first).await } else { self.read(item, first, claimed).await };
         let media = match fetched {
             Ok(media) => media,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Checked { verdict: Err(reason), peak_memory_mb: Some(0.0) }),
         };
-        let verdict = self.decode(media.clone(), first).await?;
-        if stated.is_none() && matches!(verdict, Err(AbsentReason::TypeMismatch)) {
-            return self.decode(media, Modality::Audio).await;
+        let checked = self.decode(media.clone()).await?;
+        if stated.is_none() && matches!(checked.verdict, Err(AbsentReason::TypeMismatch)) {
+            return self.decode(FetchedMedia { modality: Modality::Audio, ..media }).await;
         }
-        Ok(verdict)
+        Ok(checked)
     }
 
     async fn download(&self, url: &str, modality: Modality) -> Result<FetchedMedia, AbsentReason> {
@@ -137,14 +145,15 @@ impl Checker {
         accept(modality, bytes, None, &media).await
     }
 
-    async fn decode(&self, media: FetchedMedia, modality: Modality) -> anyhow::Result<Verdict> {
-        let limits = self.limits.clone();
+    async fn decode(&self, media: FetchedMedia) -> anyhow::Result<Checked> {
+        let decoder = Arc::clone(&self.decoder);
         let work = move || {
-            let size_bytes = media.bytes.len();
-            let decoded = decode_with_facts(&media.bytes, modality, media.media_type.as_deref(), &limits);
-            decoded.map(|(_, facts)| Facts { size_bytes, decoded: facts })
+            let (verdict, usage) = decoder.decode(&media)?;
+            let verdict = verdict.map(|(_, facts)| Facts { size_bytes: media.bytes.len(), decoded: facts });
+            let peak_memory_mb = usage.peak_memory_bytes.map(|bytes| (bytes as f64 / 1e5).round() / 10.0);
+            Ok(Checked { verdict, peak_memory_mb })
         };
-        tokio::task::spawn_blocking(work).await.context("the thread that decodes")
+        tokio::task::spawn_blocking(work).await.context("the thread that decodes")?
     }
 }
 
@@ -217,20 +226,6 @@ fn text_line(item: &str, verdict: &Verdict, took: Measured) -> String {
     };
     let memory = took.peak_memory_mb.map_or(String::new(), |mb| format!(", {mb:.0} MB"));
     format!("{what}  {item}  ({:.0} ms{memory})", took.elapsed.as_secs_f64() * 1e3)
-}
-
-/// Lets the kernel count the peak of resident memory anew (proc(5), clear_refs).
-fn reset_peak_memory() {
-    // Where it cannot, the peak of the items so far is shown.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// Peak of resident memory since the last reset, the program itself included.
-fn peak_memory_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse::<f64>().ok()?;
-    Some((kib / 102.4).round() / 10.0)
 }
 
 #[cfg(test)]

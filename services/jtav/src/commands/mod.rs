@@ -35,10 +35,18 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::DeadLetters(command) => dead_letters::dead_letters(&command, cli.log_format),
         Command::Backfill(arguments) => backfill::backfill(&arguments, cli.log_format),
         Command::Media(command) => media::media(&command, cli.log_format),
+        Command::DecodeWorker => decode_worker(),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());
             Ok(exit::OK)
         }
     }
+}
+
+fn decode_worker() -> anyhow::Result<u8> {
+    // Points of the processes that decode; they come over the environment of whoever started this one.
+    jtav_pipeline::fail_point::arm_from_environment()?;
+    jtav_media::serve_decode_workers()?;
+    Ok(exit::OK)
 }

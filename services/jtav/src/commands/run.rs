@@ -28,10 +28,12 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
     }
     say_memory(&settings);
     setup::in_system(async move {
+        let decoders = setup::decoders(&settings);
         let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
+        let decoders = decoders().map_err(coded(exit::CONFIG))?;
         let store = setup::store(&settings)?;
         let client = client_settings(&settings);
-        let worker = Worker::new(Arc::clone(&settings), client, store, networks, Arc::new(NoObserver));
+        let worker = Worker::new(Arc::clone(&settings), client, store, networks, decoders, Arc::new(NoObserver));
         let admin = Admin::start(worker.clone(), settings.admin.listen).map_err(coded(exit::CONFIG))?;
         tracing::info!(
             admin = %admin.address, brokers = settings.kafka.brokers, topic = settings.kafka.input_topic,

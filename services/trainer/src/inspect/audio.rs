@@ -153,7 +153,7 @@ impl AudioInspection {
 
     /// For a person.
     pub fn text(&self) -> String {
-        let SoundFacts { container, codec, sample_rate_hz, channels, decoded_seconds, .. } = self.facts;
+        let SoundFacts { container, codec, sample_rate_hz, channels, decoded_seconds, .. } = &self.facts;
         let partial = match (self.facts.is_partial(), self.facts.end, self.facts.skipped_packets) {
             (false, ..) => "whole".to_owned(),
             (true, SoundEnd::AnalysedLength, _) => {

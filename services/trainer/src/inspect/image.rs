@@ -63,7 +63,7 @@ impl ImageInspection {
 
     /// For programs.
     pub fn json(&self) -> Value {
-        let PictureFacts { format, width, height, orientation, resized_width, resized_height, .. } = self.facts;
+        let PictureFacts { format, width, height, orientation, resized_width, resized_height, .. } = &self.facts;
         let PictureFacts { crop_left, crop_top, crop_px, .. } = self.facts;
         json!({
             "modality": "image",

@@ -1,0 +1,23 @@
+//! Decoding in processes of its own, where it cannot hurt (design D8, ADR 20).
+//!
+//! ```text
+//! jtav ──exec── jtav decode-worker (nursery: one thread, touches no medium)
+//!   │                 └─fork─► worker: memory, CPU time and system calls limited; decodes one medium after the other
+//!   └── socket of each worker: job ─► decode ─► reply; a worker that ends costs one medium its reason and is forked anew
+//! ```
+//!
+//! Starting the program takes as long as loading libtorch does; forking the nursery, which has done so already, takes
+//! milliseconds and shares its pages. The worker shares nothing else with `jtav`: no network, no files, no threads.
+
+mod confine;
+mod engine;
+mod nursery;
+mod remote;
+mod wire;
+mod worker;
+
+pub use engine::{OneByOne, Usage};
+pub use nursery::serve;
+
+pub(crate) use engine::Engine;
+pub(crate) use remote::Nursery;

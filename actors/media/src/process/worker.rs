@@ -1,0 +1,44 @@
+//! The forked process that decodes.
+
+use std::io::{self, Read as _};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use jtav_pipeline::{FailPoint, fail_point};
+
+use super::confine::{confine, end_after_cpu_time};
+use super::nursery::Setup;
+use super::wire::{Job, read_header, write_reply};
+use crate::decode::decode_guarded;
+
+/// Decodes what comes over the socket until it is closed, then ends the process.
+pub(super) fn work(mut socket: UnixStream, setup: &Setup) -> ! {
+    // A panic must not find its way into the nursery's code, of which this process is a copy.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        confine(setup.max_memory_bytes)?;
+        while serve_one(&mut socket, setup)? {}
+        Ok(())
+    }));
+    let result = result.unwrap_or_else(|_| Err(io::Error::other("a panic outside of a decoder")));
+    if let Err(error) = &result {
+        // Its last words: whoever started it reads them.
+        eprintln!("{error}");
+    }
+    // SAFETY: always sound. The libraries' own clean-up is left out: it would ask for system calls that are gone.
+    unsafe { libc::_exit(i32::from(result.is_err())) }
+}
+
+/// Whether there may be another.
+fn serve_one(socket: &mut UnixStream, setup: &Setup) -> io::Result<bool> {
+    let Some(job) = read_header::<Job>(socket)? else { return Ok(false) };
+    let mut bytes = vec![0; job.size_bytes as usize];
+    socket.read_exact(&mut bytes)?;
+    end_after_cpu_time(Duration::from_millis(setup.max_cpu_ms));
+    fail_point::hit(FailPoint::DecodeWorkerDecode, job.modality.as_str());
+    let outcome = decode_guarded(&bytes, job.modality, job.media_type.as_deref(), &setup.limits);
+    end_after_cpu_time(Duration::ZERO);
+    drop(bytes);
+    write_reply(socket, outcome)?;
+    Ok(true)
+}

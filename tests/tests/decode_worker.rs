@@ -1,0 +1,360 @@
+//! Decode processes of the very program that ships: what a medium of a stranger can break is one process and its own
+//! verdict, and never whoever asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use image::ImageEncoder as _;
+use jtav_media::{DecodeLimits, DecodeParams, DecodePool, Isolation, OneByOne, ProcessParams, decode_with_facts};
+use jtav_pipeline::{Decoded, FetchedMedia};
+use jtav_schemas::{AbsentReason, Modality};
+use jtav_telemetry::Metric;
+use jtav_testkit::{jtav_binary, workspace_root};
+
+/// Some of these tests look at, or kill, the decode processes below this one: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fixture(name: &str) -> Result<Vec<u8>> {
+    let path = workspace_root().join("actors/media/tests/fixtures").join(name);
+    std::fs::read(&path).with_context(|| path.display().to_string())
+}
+
+fn medium(modality: Modality, bytes: Vec<u8>) -> FetchedMedia {
+    FetchedMedia { modality, bytes: bytes.into(), content_hash: [0; 32], media_type: None, reservation: None }
+}
+
+fn picture() -> Result<FetchedMedia> {
+    Ok(medium(Modality::Image, fixture("photo.jpg")?))
+}
+
+fn process() -> Result<ProcessParams> {
+    Ok(ProcessParams { program: jtav_binary()?, ..ProcessParams::this_program() })
+}
+
+/// Breaks every worker at its second medium.
+fn breaking(action: &str) -> Result<ProcessParams> {
+    let program = jtav_binary()?.display().to_string();
+    let fault = format!("JTAV_FAIL_POINTS=decode_worker:decode={action}@2");
+    Ok(ProcessParams {
+        program: PathBuf::from("/usr/bin/env"),
+        arguments: vec![fault, program, "decode-worker".to_owned()],
+        ..process()?
+    })
+}
+
+fn pool(workers: usize, process: ProcessParams) -> Result<DecodePool> {
+    let isolation = Isolation::Processes(process);
+    Ok(DecodePool::start(&DecodeParams { workers, isolation, ..DecodeParams::default() })?)
+}
+
+fn ends(cause: &str) -> f64 {
+    jtav_telemetry::global().value(Metric::DecodeWorkerEnds, &[cause])
+}
+
+/// How long it took to replace workers so far, as the metric has it.
+fn replacements() -> String {
+    let text = jtav_telemetry::global().render().unwrap_or_default();
+    text.lines()
+        .filter(|line| line.starts_with("jtav_decode_worker_replacement_seconds"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Process ids of what descends from this process: first what workers come from, then the workers.
+fn descendants() -> Result<(Vec<u32>, Vec<u32>)> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that has ended meanwhile has no parent any more.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (pid, parent)));
+    }
+    let children = |of: &[u32]| -> Vec<u32> {
+        parents.iter().filter(|(_, parent)| of.contains(parent)).map(|(pid, _)| *pid).collect()
+    };
+    let nurseries = children(&[std::process::id()]);
+    let workers = children(&nurseries);
+    Ok((nurseries, workers))
+}
+
+fn kill(pids: &[u32]) -> Result<()> {
+    for pid in pids {
+        ensure!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status()?.success());
+    }
+    Ok(())
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(Duration::from_secs(60), work).await.context("a decode that does not end")
+}
+
+#[tokio::test]
+async fn a_process_decodes_every_fixture_to_the_bits_that_a_thread_decodes_it_to() -> Result<()> {
+    let _alone = alone();
+    let decoder = OneByOne::start(process()?, &DecodeLimits::default())?;
+    let mut decoded = 0;
+    for entry in std::fs::read_dir(workspace_root().join("actors/media/tests/fixtures"))? {
+        let path = entry?.path();
+        if !path.is_file() || path.extension().is_some_and(|extension| extension == "py") {
+            continue;
+        }
+        let bytes = std::fs::read(&path)?;
+        for modality in [Modality::Image, Modality::Audio] {
+            let here = decode_with_facts(&bytes, modality, None, &DecodeLimits::default());
+            let (there, _) = decoder.decode(&medium(modality, bytes.clone()))?;
+            decoded += usize::from(here.is_ok());
+            assert!(
+                same(
+                    &here.map(|(decoded, facts)| (decoded, format!("{facts:?}"))),
+                    &there.map(|(decoded, facts)| (decoded, format!("{facts:?}")))
+                ),
+                "{} as {modality:?}",
+                path.display()
+            );
+        }
+    }
+    ensure!(decoded > 30, "only {decoded} fixtures decode");
+    Ok(())
+}
+
+fn same(left: &Result<(Decoded, String), AbsentReason>, right: &Result<(Decoded, String), AbsentReason>) -> bool {
+    match (left, right) {
+        (Ok((Decoded::Image(a), x)), Ok((Decoded::Image(b), y))) => {
+            x == y && (a.width, a.height, &a.pixels) == (b.width, b.height, &b.pixels)
+        }
+        (Ok((Decoded::Audio(a), x)), Ok((Decoded::Audio(b), y))) => x == y && a.samples == b.samples,
+        (Err(a), Err(b)) => a == b,
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn a_crash_costs_one_medium_its_reason_and_the_next_one_finds_a_worker() -> Result<()> {
+    let _alone = alone();
+    let pool = pool(1, breaking("abort")?)?;
+    let before = ends("crashed");
+    for round in 0..3 {
+        assert!(within(pool.decode(picture()?)).await??.is_ok(), "first of round {round}");
+        let second = within(pool.decode(picture()?)).await??;
+        assert_eq!(second.err(), Some(AbsentReason::DecodeError), "second of round {round}");
+    }
+    assert_eq!(ends("crashed") - before, 3.0);
+    println!("{}", replacements());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_in_a_process_is_a_decode_error_and_the_process_goes_on() -> Result<()> {
+    let _alone = alone();
+    // The point lies outside of what catches a decoder's panic, so this one ends the process.
+    let pool = pool(1, breaking("panic")?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    assert_eq!(within(pool.decode(picture()?)).await??.err(), Some(AbsentReason::DecodeError));
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_decoder_that_hangs_is_ended_at_its_wall_time() -> Result<()> {
+    let _alone = alone();
+    let params = ProcessParams { max_wall: Duration::from_millis(700), ..breaking("hang(60000)")? };
+    let pool = pool(1, params)?;
+    let before = ends("hung");
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    assert_eq!(within(pool.decode(picture()?)).await??.err(), Some(AbsentReason::TooLarge));
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    assert_eq!(ends("hung") - before, 1.0);
+    Ok(())
+}
+
+/// A picture of `side` × `side` that is small as a file.
+fn large_png(side: u32) -> Result<Vec<u8>> {
+    let pixels = vec![7; side as usize * side as usize * 3];
+    let mut file = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut file).write_image(&pixels, side, side, image::ExtendedColorType::Rgb8)?;
+    Ok(file)
+}
+
+#[tokio::test]
+async fn a_medium_that_takes_too_much_cpu_time_is_too_large() -> Result<()> {
+    let _alone = alone();
+    let pool = pool(1, ProcessParams { max_cpu: Duration::from_millis(5), ..process()? })?;
+    let before = ends("cpu_time");
+    let large = medium(Modality::Image, large_png(6_000)?);
+    assert_eq!(within(pool.decode(large)).await??.err(), Some(AbsentReason::TooLarge));
+    assert_eq!(ends("cpu_time") - before, 1.0);
+    Ok(())
+}
+
+/// A minute of stereo at the highest rate, which nothing in its header calls too large.
+fn long_wav() -> Vec<u8> {
+    let (rate, channels, seconds) = (192_000_u32, 2_u16, 60);
+    let bytes = rate * u32::from(channels) * seconds;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + bytes).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0");
+    wav.extend(channels.to_le_bytes());
+    wav.extend(rate.to_le_bytes());
+    wav.extend((rate * u32::from(channels)).to_le_bytes());
+    wav.extend(channels.to_le_bytes());
+    wav.extend(8_u16.to_le_bytes());
+    wav.extend(b"data");
+    wav.extend(bytes.to_le_bytes());
+    wav.resize(44 + bytes as usize, 0x90);
+    wav
+}
+
+#[tokio::test]
+async fn a_medium_that_takes_too_much_memory_is_too_large() -> Result<()> {
+    let _alone = alone();
+    let pool = pool(1, ProcessParams { max_memory_bytes: 40 << 20, ..process()? })?;
+    let before = ends("memory");
+    // Its header says so: refused without a try.
+    let claimed = medium(Modality::Image, large_png(4_000)?);
+    assert_eq!(within(pool.decode(claimed)).await??.err(), Some(AbsentReason::TooLarge));
+    assert_eq!(ends("memory") - before, 0.0);
+    // 23 MB of file and 46 MB of samples: found out while decoding.
+    assert_eq!(within(pool.decode(medium(Modality::Audio, long_wav()))).await??.err(), Some(AbsentReason::TooLarge));
+    assert_eq!(ends("memory") - before, 1.0);
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_somebody_kills_costs_no_medium_anything() -> Result<()> {
+    let _alone = alone();
+    let pool = pool(1, process()?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let (_, workers) = descendants()?;
+    ensure!(!workers.is_empty(), "no worker is there");
+    kill(&workers)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_process_that_workers_come_from_is_started_anew_when_it_is_gone() -> Result<()> {
+    let _alone = alone();
+    let pool = pool(1, process()?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let (nurseries, workers) = descendants()?;
+    ensure!(!nurseries.is_empty(), "no nursery is there");
+    kill(&nurseries)?;
+    kill(&workers)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_runs_under_a_filter_of_system_calls_and_with_limits() -> Result<()> {
+    let _alone = alone();
+    let pool = pool(1, process()?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let (_, workers) = descendants()?;
+    let [worker] = workers[..] else { anyhow::bail!("{} workers instead of one", workers.len()) };
+    let status = std::fs::read_to_string(format!("/proc/{worker}/status"))?;
+    let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+    // 2: a filter (proc(5)).
+    assert_eq!(field("Seccomp:").as_deref(), Some("2"));
+    assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"));
+    assert_eq!(field("Threads:").as_deref(), Some("1"));
+    let limits = std::fs::read_to_string(format!("/proc/{worker}/limits"))?;
+    let limit = |name: &str| {
+        limits.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    assert_eq!(limit("Max core file size"), Some(0));
+    assert_eq!(limit("Max file size"), Some(0));
+    let data = limit("Max data size").context("the limit on memory is not set")?;
+    assert!(data > 128 << 20 && data < 1 << 30, "{data}");
+    Ok(())
+}
+
+/// Pages that a process has to itself and its share of the others, bytes (proc(5), smaps_rollup).
+fn proportional_bytes(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Bytes that try to take what they can: claims of size, lies about length, damage; and honest large ones.
+fn hostile_set() -> Result<Vec<FetchedMedia>> {
+    let mut set = Vec::new();
+    for name in ["bomb.png", "channels255.wav", "rate0.wav", "rate4g.wav", "sliver.png", "opus.ogg", "he_aac.m4a"] {
+        let modality = if name.ends_with("png") { Modality::Image } else { Modality::Audio };
+        set.push(medium(modality, fixture(name)?));
+    }
+    set.push(medium(Modality::Image, large_png(6_300)?));
+    set.push(medium(Modality::Image, large_png(9_000)?));
+    set.push(medium(Modality::Audio, long_wav()));
+    for name in
+        ["photo.jpg", "progressive.jpg", "rgb16.png", "animated.gif", "lossy.webp", "tone.mp3", "tone.m4a", "tone.ogg"]
+    {
+        let whole = fixture(name)?;
+        let modality = if name.starts_with("tone") { Modality::Audio } else { Modality::Image };
+        for part in 1..8 {
+            set.push(medium(modality, whole[..whole.len() * part / 8].to_vec()));
+        }
+        let mut noisy = whole;
+        for at in (64..noisy.len()).step_by(97) {
+            noisy[at] ^= 0x5a;
+        }
+        set.push(medium(modality, noisy));
+    }
+    Ok(set)
+}
+
+#[tokio::test]
+async fn over_the_hostile_set_memory_stays_small_here_and_bounded_in_the_workers() -> Result<()> {
+    let _alone = alone();
+    let set = hostile_set()?;
+    let pool = pool(2, process()?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let own = std::process::id();
+    let before = proportional_bytes(own);
+    let stop = Arc::new(AtomicBool::new(false));
+    let watch = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let (mut most_here, mut most_together) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let here = proportional_bytes(own);
+                let (nurseries, workers) = descendants().unwrap_or_default();
+                let there: u64 = nurseries.iter().chain(&workers).map(|pid| proportional_bytes(*pid)).sum();
+                most_here = most_here.max(here.saturating_sub(before));
+                most_together = most_together.max(here.saturating_sub(before) + there);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            (most_here, most_together)
+        })
+    };
+    for hostile in &set {
+        // Whatever the verdict, there is one.
+        let _ = within(pool.decode(hostile.clone())).await??;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (here, together) = watch.join().map_err(|_| anyhow::anyhow!("the watch panicked"))?;
+    println!(
+        "hostile set of {}: {:.1} MB more here, {:.1} MB together",
+        set.len(),
+        here as f64 / 1e6,
+        together as f64 / 1e6
+    );
+    assert!(here <= 64 << 20, "{here} bytes more in the process that asks");
+    assert!(together <= 256 << 20, "{together} bytes in all");
+    Ok(())
+}
+
+#[test]
+fn the_program_that_is_no_decode_worker_is_refused_at_the_start() -> Result<()> {
+    let params = ProcessParams { program: Path::new("/bin/true").to_owned(), ..ProcessParams::this_program() };
+    assert!(OneByOne::start(params, &DecodeLimits::default()).is_err());
+    Ok(())
+}
