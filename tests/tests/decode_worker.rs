@@ -2,8 +2,8 @@
 //! verdict, and never whoever asked.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,13 +13,10 @@ use jtav_pipeline::{Decoded, FetchedMedia};
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
 use jtav_testkit::{jtav_binary, workspace_root};
+use tokio::sync::Mutex;
 
 /// Some of these tests look at, or kill, the decode processes below this one: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn fixture(name: &str) -> Result<Vec<u8>> {
     let path = workspace_root().join("actors/media/tests/fixtures").join(name);
@@ -98,7 +95,7 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T> {
 
 #[tokio::test]
 async fn a_process_decodes_every_fixture_to_the_bits_that_a_thread_decodes_it_to() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let decoder = OneByOne::start(process()?, &DecodeLimits::default())?;
     let mut decoded = 0;
     for entry in std::fs::read_dir(workspace_root().join("actors/media/tests/fixtures"))? {
@@ -138,7 +135,7 @@ fn same(left: &Result<(Decoded, String), AbsentReason>, right: &Result<(Decoded,
 
 #[tokio::test]
 async fn a_crash_costs_one_medium_its_reason_and_the_next_one_finds_a_worker() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let pool = pool(1, breaking("abort")?)?;
     let before = ends("crashed");
     for round in 0..3 {
@@ -153,7 +150,7 @@ async fn a_crash_costs_one_medium_its_reason_and_the_next_one_finds_a_worker() -
 
 #[tokio::test]
 async fn a_panic_in_a_process_is_a_decode_error_and_the_process_goes_on() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     // The point lies outside of what catches a decoder's panic, so this one ends the process.
     let pool = pool(1, breaking("panic")?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
@@ -164,7 +161,7 @@ async fn a_panic_in_a_process_is_a_decode_error_and_the_process_goes_on() -> Res
 
 #[tokio::test]
 async fn a_decoder_that_hangs_is_ended_at_its_wall_time() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let params = ProcessParams { max_wall: Duration::from_millis(700), ..breaking("hang(60000)")? };
     let pool = pool(1, params)?;
     let before = ends("hung");
@@ -185,7 +182,7 @@ fn large_png(side: u32) -> Result<Vec<u8>> {
 
 #[tokio::test]
 async fn a_medium_that_takes_too_much_cpu_time_is_too_large() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let pool = pool(1, ProcessParams { max_cpu: Duration::from_millis(5), ..process()? })?;
     let before = ends("cpu_time");
     let large = medium(Modality::Image, large_png(6_000)?);
@@ -214,7 +211,7 @@ fn long_wav() -> Vec<u8> {
 
 #[tokio::test]
 async fn a_medium_that_takes_too_much_memory_is_too_large() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let pool = pool(1, ProcessParams { max_memory_bytes: 40 << 20, ..process()? })?;
     let before = ends("memory");
     // Its header says so: refused without a try.
@@ -230,7 +227,7 @@ async fn a_medium_that_takes_too_much_memory_is_too_large() -> Result<()> {
 
 #[tokio::test]
 async fn a_worker_that_somebody_kills_costs_no_medium_anything() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let pool = pool(1, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     let (_, workers) = descendants()?;
@@ -242,7 +239,7 @@ async fn a_worker_that_somebody_kills_costs_no_medium_anything() -> Result<()> {
 
 #[tokio::test]
 async fn the_process_that_workers_come_from_is_started_anew_when_it_is_gone() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let pool = pool(1, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     let (nurseries, workers) = descendants()?;
@@ -255,7 +252,7 @@ async fn the_process_that_workers_come_from_is_started_anew_when_it_is_gone() ->
 
 #[tokio::test]
 async fn a_worker_runs_under_a_filter_of_system_calls_and_with_limits() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let pool = pool(1, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     let (_, workers) = descendants()?;
@@ -313,7 +310,7 @@ fn hostile_set() -> Result<Vec<FetchedMedia>> {
 
 #[tokio::test]
 async fn over_the_hostile_set_memory_stays_small_here_and_bounded_in_the_workers() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let set = hostile_set()?;
     let pool = pool(2, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());

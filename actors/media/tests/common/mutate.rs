@@ -16,8 +16,17 @@ pub struct Mutated {
 }
 
 /// Every kind of damage, in the order in which seeds choose them.
-pub const KINDS: [&str; 9] =
-    ["bit_flips", "byte_run", "truncated", "moved_run", "removed_run", "spliced", "boundary_number", "length_lie", "grown"];
+pub const KINDS: [&str; 9] = [
+    "bit_flips",
+    "byte_run",
+    "truncated",
+    "moved_run",
+    "removed_run",
+    "spliced",
+    "boundary_number",
+    "length_lie",
+    "grown",
+];
 
 /// Numbers at which sizes, counts and offsets go wrong.
 const BOUNDARIES: [u64; 20] = [
