@@ -31,8 +31,9 @@ const IMAGES: usize = 640;
 const CLIPS: usize = 1_000;
 /// The k-th most frequent medium is in a post with a probability like 1 / k^EXPONENT.
 const EXPONENT: f64 = 1.0;
-/// Posts under way at every moment: twice the worker's permits.
-const OPEN_POSTS: usize = 128;
+/// Posts under way at every moment: enough for full batches, and few enough that none runs into its deadline where every
+/// medium has to be encoded on a busy machine.
+const OPEN_POSTS: usize = 32;
 /// What the media server lets be remembered, as a content delivery network would.
 const CACHE_CONTROL: &str = "public, max-age=600";
 /// So long without a single new outcome, and what is open counts as lost.
@@ -316,7 +317,7 @@ impl ZipfReport {
         let rows: String = self.blocks.iter().enumerate().map(row).collect();
         let ratios: Vec<String> = self.ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         format!(
-            "# The media cache on a Zipf feed, {}\n\n`make load-test ARGS=zipf`. Commit {}; {}, {} cores; load average before: {}. \
+            "# The media cache on a Zipf feed, {}\n\n`make load-test ARGS=\"zipf --block-seconds {} --warm-up-seconds {}\"`. Commit {}; {}, {} cores; load average before: {}. \
              Networks: {}.\n\n\
              Each post has a text, one of {} images and one of {} clips; the k-th most frequent comes with a probability like\n\
              1 / k^{}, drawn with a fixed seed, so that both workers see the same posts in the same order. The files are those of\n\
@@ -327,6 +328,8 @@ impl ZipfReport {
              |---|---|---|---|---|---|---|\n{rows}\n\
              With / without, of each pair of blocks: **{}**. Encodings held at the end: {:.0} kB; given way: {:.0}. Posts lost: {}.\n",
             self.date,
+            self.block_seconds,
+            self.warm_up_seconds,
             self.commit,
             self.machine.cpu,
             self.machine.cores,
