@@ -11,6 +11,7 @@ mod run;
 mod scenario;
 mod sender;
 mod soak;
+mod zipf;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Soak(SoakArguments),
     /// Measure what one dead media host costs posts with media on other hosts
     Isolation(IsolationArguments),
+    /// Measure what the media cache is worth on a feed whose media come as often as Zipf's law says
+    Zipf(ZipfArguments),
     /// Name the scenarios
     List,
 }
@@ -153,11 +156,33 @@ struct IsolationArguments {
     out: Option<PathBuf>,
 }
 
+/// Every post has a text, one of 640 images and one of 1,000 clips, the k-th most frequent with a probability like 1 / k. Two
+/// workers, one with its cache and one without, label the same posts in blocks in the order A B A B.
+#[derive(clap::Args)]
+struct ZipfArguments {
+    /// Seconds of a block; there are four
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    block_seconds: f64,
+    /// Seconds before the first block of each worker, which fill its cache
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    warm_up_seconds: f64,
+    /// Stubs instead of the bundled networks
+    #[arg(long)]
+    stub: bool,
+    /// The worker's program [default: jtav beside this program]
+    #[arg(long, value_name = "FILE")]
+    worker: Option<PathBuf>,
+    /// Where the result goes [default: docs/results]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run_scenario(arguments),
         Command::Soak(arguments) => run_soak(arguments),
         Command::Isolation(arguments) => run_isolation(arguments),
+        Command::Zipf(arguments) => run_zipf(arguments),
         Command::List => list().map(|()| true),
     };
     match result {
@@ -263,6 +288,24 @@ fn run_isolation(arguments: IsolationArguments) -> Result<bool> {
         root: root.clone(),
     };
     let report = block_on(soak::isolation::run(&options, arguments.block_seconds))?;
+    println!("{}", report.markdown());
+    for path in report.write(&arguments.out.unwrap_or_else(|| root.join("docs/results")))? {
+        eprintln!("kept: {}", path.strip_prefix(&root).unwrap_or(&path).display());
+    }
+    Ok(report.lost == 0)
+}
+
+/// Whether nothing was lost.
+fn run_zipf(arguments: ZipfArguments) -> Result<bool> {
+    let root = local::repository_root()?;
+    let options = zipf::Options {
+        block_seconds: arguments.block_seconds,
+        warm_up_seconds: arguments.warm_up_seconds,
+        stub: arguments.stub,
+        worker: arguments.worker,
+        root: root.clone(),
+    };
+    let report = block_on(zipf::run(&options))?;
     println!("{}", report.markdown());
     for path in report.write(&arguments.out.unwrap_or_else(|| root.join("docs/results")))? {
         eprintln!("kept: {}", path.strip_prefix(&root).unwrap_or(&path).display());

@@ -1,13 +1,13 @@
 //! A long run below capacity, with faults: does anything grow, is anything lost, does lag come back to 0?
 
 mod bad_host;
-mod book;
-mod feed;
+pub mod book;
+pub mod feed;
 pub mod isolation;
 mod outage;
-mod reader;
+pub mod reader;
 mod report;
-mod sample;
+pub mod sample;
 mod slope;
 
 use std::io::IsTerminal as _;

@@ -6,6 +6,7 @@
 mod dead_letter;
 /// `embedding.v1` and the packing of vectors.
 pub mod embedding;
+pub mod encoding;
 mod erasure;
 mod modality;
 mod post;

@@ -1,5 +1,7 @@
 //! Names and fields of the Redis keys; the whole layout is stated in `schemas/redis-keys.md`.
 
+use crate::Modality;
+
 /// Hash of one post's label and vectors by one model: `jtav:{<post_id>}:<model_version>`. The braces are the Redis
 /// Cluster hash tag, so that all keys of a post share a slot and one script may touch them together.
 pub fn label_key(post_id: &str, model_version: &str) -> String {
@@ -16,6 +18,17 @@ pub fn erased_key(post_id: &str) -> String {
 pub fn models_key(post_id: &str) -> String {
     format!("jtav:{{{post_id}}}:models")
 }
+
+/// One encoder's output of one medium: `jtav-cache:{encodings}:<model_version>:<modality>:<content_hash>`, the hash as 64
+/// hexadecimal digits of BLAKE3. Another prefix than a post's keys, and one hash tag for all of them, so that one script
+/// may bound their number.
+pub fn encoding_key(model_version: &str, modality: Modality, content_hash: &[u8; 32]) -> String {
+    let hash = blake3::Hash::from_bytes(*content_hash).to_hex();
+    format!("jtav-cache:{{encodings}}:{model_version}:{}:{hash}", modality.as_str())
+}
+
+/// Sorted set of all encoding keys by the time they were written, milliseconds since 1970.
+pub const ENCODINGS_KEY: &str = "jtav-cache:{encodings}";
 
 /// Whether a model version may be part of a key. `erased` and `models` name other keys of the post, and with a `}` in
 /// it the keys of two posts could be one: (`a`, `b}:c`) and (`a}:b`, `c`).

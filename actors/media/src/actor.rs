@@ -1,8 +1,8 @@
 //! The two boxes of the diagram as actors: typed addresses around [`Fetcher`] and [`DecodePool`].
 
 use actix::{Actor, Context, Handler, ResponseFuture};
-use jtav_pipeline::messages::{DecodeMedia, FetchMedia};
-use jtav_pipeline::{Decoded, FailPoint, FetchedMedia, StageError, fail_point};
+use jtav_pipeline::messages::{DecodeMedia, FetchMedia, RevalidateMedia};
+use jtav_pipeline::{Decoded, FailPoint, FetchedMedia, Revalidated, StageError, fail_point};
 use jtav_schemas::AbsentReason;
 
 use crate::fetch::Fetcher;
@@ -29,6 +29,16 @@ impl Handler<FetchMedia> for FetchActor {
         fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.0.clone();
         Box::pin(async move { fetcher.fetch(request).await })
+    }
+}
+
+impl Handler<RevalidateMedia> for FetchActor {
+    type Result = ResponseFuture<Result<Revalidated, AbsentReason>>;
+
+    fn handle(&mut self, RevalidateMedia((request, earlier)): RevalidateMedia, _: &mut Self::Context) -> Self::Result {
+        fail_point::hit(FailPoint::FetchBefore, &request.media.url);
+        let fetcher = self.0.clone();
+        Box::pin(async move { fetcher.revalidate(request, earlier).await })
     }
 }
 

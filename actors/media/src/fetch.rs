@@ -1,7 +1,7 @@
 //! URL to bytes, from hosts that are not trusted.
 //!
 //! ```text
-//! attempt (≤ 3) ─► hop (≤ 3 redirects) ─► policy ─► host: circuit, slot ─► reservation ─► request ─► body ─► hashes
+//! attempt (≤ 3) ─► hop (≤ 5 redirects) ─► policy ─► host: circuit, slot ─► reservation ─► request ─► body ─► hashes
 //!       ▲             a body that outgrows its reservation goes through the oversize lane │
 //!       └────────────── 429, 5xx, broken connection: random wait, inside the deadline ────┘
 //! ```
@@ -10,30 +10,34 @@
 //! and a finished body its bytes.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use jtav_pipeline::{ContentHash, FailPoint, FetchRequest, FetchedMedia, MediaFetcher, RetryPolicy, fail_point};
-use jtav_schemas::{AbsentReason, MediaRef, Modality};
+use jtav_pipeline::{
+    FailPoint, FetchRequest, FetchedMedia, MediaFetcher, Receipt, RetryPolicy, Revalidated, fail_point,
+};
+use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use reqwest::{Client, Response};
-use sha2::{Digest as _, Sha256};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Client, Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
+use crate::accept::accept;
 use crate::budget::{ByteBudget, Reservation};
 use crate::circuit::{Answer, CircuitParams};
+use crate::client::client;
 use crate::failure::{Failure, Retry, broken, check_status};
 use crate::hosts::{HostGates, OnWire};
 use crate::params::{FetchLimits, FetchParams};
 use crate::policy::{AddressPolicy, Denied};
+use crate::receipt::{Course, Stamp, conditions};
 use crate::resolver::{GuardedResolver, Lookup, SystemLookup};
+use crate::sources::{self, MediaSources};
 
-/// Below this, hashing is cheaper than handing it to another thread.
-const INLINE_HASH_BYTES: usize = 256 << 10;
 /// So many bytes of a body are a sign of life; a byte a second is none.
 const LIVELY_BYTES: usize = 16 << 10;
 
@@ -62,6 +66,7 @@ pub struct Fetcher(Arc<Inner>);
 struct Inner {
     policy: Arc<AddressPolicy>,
     limits: FetchLimits,
+    sources: MediaSources,
     /// One for each open port, see [`GuardedResolver`].
     clients: HashMap<u16, Client>,
     hosts: HostGates,
@@ -71,15 +76,36 @@ struct Inner {
 /// What one request came to.
 enum Hop {
     Body(Body),
-    Redirect(Url),
+    /// Where to, and what the answer allows to be remembered.
+    Redirect(Url, HeaderMap),
     /// Larger than its reservation and not larger than the cap.
     Oversize,
+    /// Not modified since the earlier receipt.
+    Unchanged(Stamp, HeaderMap),
+}
+
+/// What a chain of redirects came to.
+enum Arrived {
+    Body(Body, Course),
+    Unchanged(Arc<Receipt>),
 }
 
 struct Body {
     bytes: Bytes,
     media_type: Option<String>,
     reservation: Reservation,
+    /// None: it did not come from a server.
+    stamp: Option<Box<Stamp>>,
+}
+
+/// What every hop of one download shares.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    request: &'a FetchRequest,
+    /// Largest body.
+    cap: u32,
+    /// What is known of the URL.
+    earlier: Option<&'a Receipt>,
 }
 
 impl Fetcher {
@@ -90,7 +116,7 @@ impl Fetcher {
 
     /// With a DNS of the caller's; the policy stands all the same.
     pub fn with_lookup(params: FetchParams, lookup: Arc<dyn Lookup>) -> Result<Self, FetchSetupError> {
-        let limits = params.limits;
+        let limits = params.limits.clone();
         if limits.budget_bytes < limits.max_image_bytes.max(limits.max_audio_bytes) {
             // The oversize lane would wait for more than there is.
             return Err(FetchSetupError::Params("budget_bytes is less than the largest file"));
@@ -100,11 +126,11 @@ impl Fetcher {
                 "max_per_host, max_attempts and unknown_size_bytes must be at least 1",
             ));
         }
-        let policy = Arc::new(params.policy);
+        let policy = Arc::new(params.policy.clone());
         let mut clients = HashMap::new();
         for port in policy.open_ports() {
             let resolver = Arc::new(GuardedResolver { policy: policy.clone(), lookup: lookup.clone(), port });
-            clients.insert(port, client(&limits, &params.user_agent, resolver)?);
+            clients.insert(port, client(&params, resolver)?);
         }
         let hosts = HostGates::new(CircuitParams {
             failures: limits.host_failures,
@@ -114,7 +140,7 @@ impl Fetcher {
             max_rest: limits.max_host_rest,
         });
         let budget = ByteBudget::new(limits.budget_bytes);
-        Ok(Self(Arc::new(Inner { policy, limits, clients, hosts, budget })))
+        Ok(Self(Arc::new(Inner { policy, limits, sources: params.sources, clients, hosts, budget })))
     }
 
     /// Downloads one medium. Dropping the future closes the connection and gives every share back.
@@ -122,13 +148,36 @@ impl Fetcher {
     /// # Errors
     /// Every failure is a reason; those of the network have been tried again as far as the deadline allowed.
     pub async fn fetch(&self, request: FetchRequest) -> Result<FetchedMedia, AbsentReason> {
+        match self.ask(request, None).await? {
+            Revalidated::Changed(media) => Ok(media),
+            // Nobody asked for it.
+            Revalidated::Unchanged(_) => Err(AbsentReason::FetchFailed),
+        }
+    }
+
+    /// Downloads a medium unless its server says that it still is the one of `earlier` (RFC 9110 13). Cancellation safe
+    /// as [`Self::fetch`].
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn revalidate(&self, request: FetchRequest, earlier: Arc<Receipt>) -> Result<Revalidated, AbsentReason> {
+        // A post that declares another hash does not want the earlier content, whatever its server says.
+        let earlier = Some(earlier).filter(|earlier| earlier.answers(&request.media));
+        self.ask(request, earlier).await
+    }
+
+    async fn ask(&self, request: FetchRequest, earlier: Option<Arc<Receipt>>) -> Result<Revalidated, AbsentReason> {
         let modality = request.modality;
         let deadline = Instant::from_std(request.deadline);
-        let result = match timeout_at(deadline, self.0.tries(&request, deadline)).await {
+        let result = match timeout_at(deadline, self.0.tries(&request, earlier.as_deref(), deadline)).await {
             Ok(result) => result,
             Err(_) => Err(AbsentReason::Timeout),
         };
-        let outcome = result.as_ref().map_or_else(|reason| reason.as_str(), |_| "ok");
+        let outcome = match &result {
+            Ok(Revalidated::Changed(_)) => "ok",
+            Ok(Revalidated::Unchanged(_)) => "unchanged",
+            Err(reason) => reason.as_str(),
+        };
         jtav_telemetry::global().inc(Metric::MediaFetches, &[modality.as_str(), outcome]);
         result
     }
@@ -139,37 +188,30 @@ impl MediaFetcher for Fetcher {
         let fetcher = self.clone();
         Box::pin(async move { Fetcher::fetch(&fetcher, request).await })
     }
-}
 
-/// The client of one port. It follows no redirect, takes no proxy from the environment, decodes no encoding (those
-/// features are not compiled in), and always verifies certificates.
-fn client(limits: &FetchLimits, user_agent: &str, resolver: Arc<GuardedResolver>) -> Result<Client, reqwest::Error> {
-    let builder = || {
-        Client::builder()
-            .no_proxy()
-            .referer(false)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .user_agent(user_agent)
-            .connect_timeout(limits.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(limits.max_per_host)
-            .dns_resolver(resolver.clone())
-    };
-    builder().build().or_else(|error| {
-        // A bare container without CA certificates. An empty set of roots trusts nobody: https fails, http works.
-        tracing::warn!(%error, "no system certificates: https media will not be fetched");
-        builder().tls_certs_only([]).build()
-    })
+    fn revalidate(
+        &self,
+        request: FetchRequest,
+        earlier: Arc<Receipt>,
+    ) -> BoxFuture<'static, Result<Revalidated, AbsentReason>> {
+        let fetcher = self.clone();
+        Box::pin(async move { Fetcher::revalidate(&fetcher, request, earlier).await })
+    }
 }
 
 impl Inner {
-    async fn tries(&self, request: &FetchRequest, deadline: Instant) -> Result<FetchedMedia, AbsentReason> {
+    async fn tries(
+        &self,
+        request: &FetchRequest,
+        earlier: Option<&Receipt>,
+        deadline: Instant,
+    ) -> Result<Revalidated, AbsentReason> {
         if request.modality == Modality::Text {
             // Text travels in the post; there is no cap that would fit it.
             return Err(AbsentReason::Unsupported);
         }
         let url = Url::parse(&request.media.url).map_err(|error| Failure::from(Denied::from(error)).reason)?;
+        let wanted = Wanted { request, cap: self.limits.max_bytes(request.modality), earlier };
         let started = Instant::now();
         let policy = RetryPolicy {
             max_attempts: self.limits.max_attempts,
@@ -179,12 +221,9 @@ impl Inner {
         };
         let mut failed = 0;
         loop {
-            let failure = match self.attempt(url.clone(), request).await {
-                Ok(body) => {
-                    return accept(request.modality, body.bytes, body.media_type, &request.media)
-                        .await
-                        .map(|media| FetchedMedia { reservation: Some(Arc::new(body.reservation)), ..media });
-                }
+            let failure = match self.by_source(&url, wanted).await {
+                Ok(Arrived::Unchanged(receipt)) => return Ok(Revalidated::Unchanged(receipt)),
+                Ok(Arrived::Body(body, course)) => return medium(body, course, request).await,
                 Err(failure) => failure,
             };
             failed += 1;
@@ -200,19 +239,66 @@ impl Inner {
         }
     }
 
+    /// From the source that the URL names. Only the post's own URL comes by here: a redirect leads to the web alone.
+    async fn by_source(&self, url: &Url, wanted: Wanted<'_>) -> Result<Arrived, Failure> {
+        let body = match url.scheme() {
+            "data" if self.sources.data => self.data(url, wanted).await?,
+            "file" if !self.sources.file_roots.is_empty() => self.file(url, wanted).await?,
+            "s3" => match &self.sources.s3 {
+                Some(endpoint) => return self.attempt(endpoint.locate(url)?, wanted).await,
+                None => return Err(Denied::Scheme.into()),
+            },
+            _ => return self.attempt(url.clone(), wanted).await,
+        };
+        Ok(Arrived::Body(body, Course::new()))
+    }
+
+    async fn data(&self, url: &Url, wanted: Wanted<'_>) -> Result<Body, Failure> {
+        let (bytes, media_type) = sources::data(url, wanted.cap as usize)?;
+        let reservation = self.budget.reserve(bytes.len().max(1) as u32).await;
+        Ok(Body { bytes: bytes.into(), media_type, reservation, stamp: None })
+    }
+
+    async fn file(&self, url: &Url, wanted: Wanted<'_>) -> Result<Body, Failure> {
+        let gone = |_| Failure::last(AbsentReason::FetchFailed);
+        let (url, roots) = (url.clone(), self.sources.file_roots.clone());
+        let opening = tokio::task::spawn_blocking(move || sources::open(&url, &roots));
+        let (file, size) = opening.await.map_err(gone)??;
+        if size > u64::from(wanted.cap) {
+            return Err(Failure::last(AbsentReason::TooLarge));
+        }
+        let reservation = self.budget.reserve((size as u32).max(1)).await;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::with_capacity(size as usize);
+            // It may grow while it is read, and is then cut off where it ended.
+            file.take(size).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let bytes = reading.await.map_err(gone)?.map_err(|_| Failure::last(AbsentReason::FetchFailed))?;
+        Ok(Body { bytes: bytes.into(), media_type: None, reservation, stamp: None })
+    }
+
     /// Follows redirects to a body.
-    async fn attempt(&self, mut url: Url, request: &FetchRequest) -> Result<Body, Failure> {
-        let cap = self.limits.max_bytes(request.modality);
+    async fn attempt(&self, mut url: Url, mut wanted: Wanted<'_>) -> Result<Arrived, Failure> {
+        let mut course = Course::new();
         let mut redirects = 0;
         let mut oversize = false;
         loop {
-            match self.hop(&url, request, cap, oversize).await? {
-                Hop::Body(body) => return Ok(body),
+            let asked_at = std::time::Instant::now();
+            match self.hop(&url, wanted, oversize).await? {
+                Hop::Body(body) => return Ok(Arrived::Body(body, course)),
                 Hop::Oversize => oversize = true,
-                Hop::Redirect(_) if redirects == self.limits.max_redirects => {
+                Hop::Unchanged(stamp, headers) => match wanted.earlier {
+                    Some(earlier) if stamp.confirms(earlier) => {
+                        return Ok(Arrived::Unchanged(course.renewed(earlier, &stamp, &headers)));
+                    }
+                    // It speaks of something else: once more, without conditions.
+                    _ => wanted.earlier = None,
+                },
+                Hop::Redirect(..) if redirects == self.limits.max_redirects => {
                     return Err(Failure::last(AbsentReason::FetchFailed));
                 }
-                Hop::Redirect(next) => {
+                Hop::Redirect(next, headers) => {
+                    course.pass(&headers, asked_at);
                     redirects += 1;
                     url = next;
                 }
@@ -220,14 +306,16 @@ impl Inner {
         }
     }
 
-    async fn hop(&self, url: &Url, request: &FetchRequest, cap: u32, oversize: bool) -> Result<Hop, Failure> {
+    async fn hop(&self, url: &Url, wanted: Wanted<'_>, oversize: bool) -> Result<Hop, Failure> {
         let endpoint = self.policy.check_url(url)?;
         let port = endpoint.port();
         let client = self.clients.get(&port).ok_or(Denied::Port(port))?;
-        // The host's slot first: posts that wait for a hanging host must not hold bytes meanwhile.
+        // The host's slot first: posts that wait for a hanging host must not hold bytes meanwhile. A slot is a request,
+        // whether it has a connection of its own or is one of many on one (HTTP/2).
         let host = format!("{}:{port}", url.host_str().unwrap_or_default());
         let _slot = self.hosts.enter(&host).await.map_err(Failure::last)?;
-        let reservation = match (oversize, request.media.bytes) {
+        let cap = wanted.cap;
+        let reservation = match (oversize, wanted.request.media.bytes) {
             (true, _) => self.budget.reserve_oversize(cap).await,
             // A declared size above the cap may be wrong; the body decides.
             (false, Some(declared)) => self.budget.reserve(declared.clamp(1, u64::from(cap)) as u32).await,
@@ -235,7 +323,7 @@ impl Inner {
         };
         // The host's time begins now: waiting for bytes of the budget is not its fault.
         let on_wire = self.hosts.begin(&host).map_err(Failure::last)?;
-        let exchange = self.exchange(client, url, cap, reservation, request.modality, &on_wire);
+        let exchange = self.exchange(client, url, wanted, reservation, &on_wire);
         let result = match timeout(self.limits.total_timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(Failure::last(AbsentReason::Timeout)),
@@ -248,19 +336,25 @@ impl Inner {
         &self,
         client: &Client,
         url: &Url,
-        cap: u32,
+        wanted: Wanted<'_>,
         reservation: Reservation,
-        modality: Modality,
         on_wire: &OnWire,
     ) -> Result<Hop, Failure> {
-        let sent = client.get(url.clone()).header(reqwest::header::ACCEPT_ENCODING, "identity").send();
+        let asked_at = std::time::Instant::now();
+        let conditions = wanted.earlier.map_or_else(HeaderMap::new, |earlier| conditions(earlier, url));
+        let is_conditional = !conditions.is_empty();
+        let sent = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").headers(conditions).send();
         let response = match timeout(self.limits.first_byte_timeout, sent).await {
             Ok(response) => response.map_err(|error| broken(&error))?,
             Err(_) => return Err(Failure::last(AbsentReason::Timeout)),
         };
         on_wire.sign_of_life();
         if let Some(next) = redirect(&response, url)? {
-            return Ok(Hop::Redirect(next));
+            return Ok(Hop::Redirect(next, response.headers().clone()));
+        }
+        let stamp = Stamp::of(response.headers(), url, asked_at);
+        if is_conditional && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Hop::Unchanged(stamp, response.headers().clone()));
         }
         check_status(&response)?;
         let encoding = response.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes());
@@ -268,9 +362,9 @@ impl Inner {
             return Err(Failure::last(AbsentReason::Unsupported));
         }
         match response.content_length() {
-            Some(length) if length > u64::from(cap) => Err(Failure::last(AbsentReason::TooLarge)),
+            Some(length) if length > u64::from(wanted.cap) => Err(Failure::last(AbsentReason::TooLarge)),
             Some(length) if length > reservation.bytes() as u64 => Ok(Hop::Oversize),
-            _ => self.body(response, cap, reservation, modality, on_wire).await,
+            _ => self.body(response, stamp, wanted, reservation, on_wire).await,
         }
     }
 
@@ -278,11 +372,12 @@ impl Inner {
     async fn body(
         &self,
         mut response: Response,
-        cap: u32,
+        stamp: Stamp,
+        wanted: Wanted<'_>,
         mut reservation: Reservation,
-        modality: Modality,
         on_wire: &OnWire,
     ) -> Result<Hop, Failure> {
+        let (modality, cap) = (wanted.request.modality, wanted.cap);
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let expected = response.content_length().unwrap_or(reservation.bytes() as u64);
         let mut bytes = Vec::with_capacity((expected as usize).min(reservation.bytes()));
@@ -307,7 +402,7 @@ impl Inner {
         }
         bytes.shrink_to_fit();
         reservation.shrink_to(bytes.len());
-        Ok(Hop::Body(Body { bytes: bytes.into(), media_type, reservation }))
+        Ok(Hop::Body(Body { bytes: bytes.into(), media_type, reservation, stamp: Some(Box::new(stamp)) }))
     }
 }
 
@@ -321,36 +416,9 @@ fn redirect(response: &Response, from: &Url) -> Result<Option<Url>, Failure> {
     Ok(Some(from.join(location).map_err(Denied::from)?))
 }
 
-/// Takes bytes as the medium that `media` declares: checks the declared hash, computes the content hash. Bytes that
-/// did not come through a [`Fetcher`] (a file of the caller's) come in here; they hold no share of a budget.
-///
-/// # Errors
-/// [`AbsentReason::HashMismatch`], also where the declared hash is no SHA-256.
-pub async fn accept(
-    modality: Modality,
-    bytes: Bytes,
-    served_type: Option<String>,
-    media: &MediaRef,
-) -> Result<FetchedMedia, AbsentReason> {
-    let declared = media.sha256.clone();
-    let content_hash = if bytes.len() <= INLINE_HASH_BYTES {
-        hashes(&bytes, declared.as_deref())?
-    } else {
-        let shared = bytes.clone();
-        let hashing = tokio::task::spawn_blocking(move || hashes(&shared, declared.as_deref()));
-        // Only a runtime that shuts down takes the task away.
-        hashing.await.map_err(|_| AbsentReason::FetchFailed)??
-    };
-    let media_type = media.media_type.clone().or(served_type);
-    Ok(FetchedMedia { modality, bytes, content_hash, media_type, reservation: None })
-}
-
-fn hashes(bytes: &[u8], declared_sha256: Option<&str>) -> Result<ContentHash, AbsentReason> {
-    if let Some(declared) = declared_sha256 {
-        let mut expected = [0; 32];
-        if hex::decode_to_slice(declared, &mut expected).is_err() || Sha256::digest(bytes)[..] != expected {
-            return Err(AbsentReason::HashMismatch);
-        }
-    }
-    Ok(*blake3::hash(bytes).as_bytes())
+/// A body that was read to its end as the medium that the post wanted.
+async fn medium(body: Body, course: Course, request: &FetchRequest) -> Result<Revalidated, AbsentReason> {
+    let media = accept(request.modality, body.bytes, body.media_type, &request.media).await?;
+    let receipt = body.stamp.and_then(|stamp| course.receipt(&stamp, media.content_hash, &request.media));
+    Ok(Revalidated::Changed(FetchedMedia { reservation: Some(Arc::new(body.reservation)), receipt, ..media }))
 }

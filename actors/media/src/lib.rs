@@ -10,27 +10,35 @@
 //!
 //! [`AbsentReason`]: jtav_schemas::AbsentReason
 
+mod accept;
 mod actor;
 mod budget;
 mod circuit;
+mod client;
 mod decode;
 mod facts;
 mod failure;
 mod fetch;
+mod freshness;
+mod host_rules;
 mod hosts;
 mod params;
 mod picture;
 pub mod policy;
 mod pool;
 mod process;
+mod receipt;
 mod resolver;
 mod sniff;
 mod sound;
+mod sources;
 
+pub use accept::accept;
 pub use actor::{DecodeActor, FetchActor};
 pub use decode::{decode, decode_with_facts, image_view};
 pub use facts::{MediaFacts, PictureFacts, SoundEnd, SoundFacts};
-pub use fetch::{FetchSetupError, Fetcher, accept};
+pub use fetch::{FetchSetupError, Fetcher};
+pub use host_rules::{HostRule, HostRules, ParseHostRuleError};
 pub use params::{DecodeLimits, DecodeParams, FetchLimits, FetchParams, Isolation, ProcessParams};
 pub use picture::center_crop;
 pub use policy::{AddressPolicy, Denied};
@@ -38,3 +46,4 @@ pub use pool::DecodePool;
 pub use process::{OneByOne, Usage, serve as serve_decode_workers};
 pub use resolver::{Lookup, SystemLookup};
 pub use sound::SAMPLE_RATE_HZ;
+pub use sources::{MediaSources, ParseS3EndpointError, S3Endpoint};

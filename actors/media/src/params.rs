@@ -7,6 +7,7 @@ use jtav_schemas::Modality;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::AddressPolicy;
+use crate::sources::MediaSources;
 
 /// Everything that the fetcher can be told.
 #[derive(Debug, Clone)]
@@ -17,6 +18,10 @@ pub struct FetchParams {
     pub limits: FetchLimits,
     /// Sent with every request, so that a host can see who asks.
     pub user_agent: String,
+    /// Media that lie elsewhere than on the web; none.
+    pub sources: MediaSources,
+    /// Certificate authorities that are trusted besides the system's, each PEM; none.
+    pub extra_authorities_pem: Vec<Vec<u8>>,
 }
 
 impl Default for FetchParams {
@@ -25,6 +30,8 @@ impl Default for FetchParams {
             policy: AddressPolicy::default(),
             limits: FetchLimits::default(),
             user_agent: concat!("jtav/", env!("CARGO_PKG_VERSION")).to_owned(),
+            sources: MediaSources::default(),
+            extra_authorities_pem: Vec::new(),
         }
     }
 }
@@ -74,7 +81,7 @@ impl Default for FetchLimits {
             unknown_size_bytes: 1 << 20,
             budget_bytes: 256 << 20,
             max_per_host: 8,
-            max_redirects: 3,
+            max_redirects: 5,
             max_attempts: 3,
             connect_timeout: Duration::from_secs(3),
             first_byte_timeout: Duration::from_secs(5),

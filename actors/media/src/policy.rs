@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
+use crate::host_rules::HostRules;
+
 /// What may be fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressPolicy {
@@ -16,11 +18,13 @@ pub struct AddressPolicy {
     pub allow: Vec<SocketAddr>,
     /// Ports of public addresses.
     pub ports: Vec<u16>,
+    /// Hosts by name; they narrow the exceptions too.
+    pub hosts: HostRules,
 }
 
 impl Default for AddressPolicy {
     fn default() -> Self {
-        Self { allow: Vec::new(), ports: vec![80, 443] }
+        Self { allow: Vec::new(), ports: vec![80, 443], hosts: HostRules::default() }
     }
 }
 
@@ -43,6 +47,12 @@ pub enum Denied {
     /// `example.org.` is the same host as `example.org` by another name: it would dodge the limit per host.
     #[error("the host ends in a dot")]
     TrailingDot,
+    /// On the list of hosts that must not be fetched from, or not on the list of those that may.
+    #[error("the lists of hosts do not let this one through")]
+    HostRule,
+    /// Not one of the sources that are switched on, or not below what they may reach.
+    #[error("no source may give this: {0}")]
+    Source(&'static str),
     /// A port that is not open to public addresses.
     #[error("port {0} is not allowed")]
     Port(u16),
@@ -196,7 +206,11 @@ impl AddressPolicy {
             return Err(Denied::Userinfo);
         }
         let port = url.port_or_known_default().ok_or(Denied::Host)?;
-        match url.host().ok_or(Denied::Host)? {
+        let host = url.host().ok_or(Denied::Host)?;
+        if !self.hosts.allows(&host) {
+            return Err(Denied::HostRule);
+        }
+        match host {
             Host::Ipv4(ip) => self.check_literal(SocketAddr::new(ip.into(), port)),
             Host::Ipv6(ip) => self.check_literal(SocketAddr::new(ip.into(), port)),
             Host::Domain(name) if name.ends_with('.') => Err(Denied::TrailingDot),

@@ -295,11 +295,11 @@ async fn a_broken_connection_is_tried_three_times() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_three_times() {
+async fn redirects_are_followed_five_times() {
     let (server, _) = serve();
     let fetcher = fetcher(&[server]);
-    assert!(get(&fetcher, format!("http://{server}/hops/3")).await.is_ok());
-    for path in ["hops/4", "loop", "nowhere"] {
+    assert!(get(&fetcher, format!("http://{server}/hops/5")).await.is_ok());
+    for path in ["hops/6", "loop", "nowhere"] {
         let verdict = get(&fetcher, format!("http://{server}/{path}")).await;
         assert_eq!(verdict.err(), Some(AbsentReason::FetchFailed), "{path}");
     }

@@ -389,7 +389,7 @@ impl Lookup for Answers {
 fn params(allow: Vec<SocketAddr>, canary_port: u16) -> FetchParams {
     FetchParams {
         // Open for public addresses, so that only the address can be what refuses.
-        policy: AddressPolicy { allow, ports: vec![80, 443, canary_port] },
+        policy: AddressPolicy { allow, ports: vec![80, 443, canary_port], ..AddressPolicy::default() },
         limits: FetchLimits {
             connect_timeout: Duration::from_millis(500),
             total_timeout: Duration::from_secs(2),

@@ -1,12 +1,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use jtav_pipeline::{ContentHash, Encoded, StageError};
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_pipeline::{ContentHash, Encoded, Receipt, StageError};
+use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use jtav_telemetry::{Metric, global};
 use moka::future::Cache;
+use moka::notification::RemovalCause;
+
+use crate::shared::SharedEncodings;
+use crate::urls::{Flight, TakeOff, UrlMap, is_remembered};
 
 /// What is known of a medium: its encoding, or why the same bytes can never be encoded.
 pub type Known = Result<Arc<Encoded>, AbsentReason>;
@@ -16,8 +20,8 @@ type Key = (Modality, ContentHash, Arc<str>);
 
 /// Longest stay of an encoding, whoever uses it. A tombstone reaches one worker only; by this the encodings of an erased
 /// post leave the memory of every other one too.
-const MAX_AGE: Duration = Duration::from_secs(3_600);
-/// Share of the bound that the list of posts may take.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(3_600);
+/// Share of the bound that the list of posts may take, and that what is known of URLs may take.
 const LIST_SHARE: u64 = 16;
 /// Media of one post that are remembered; its older revisions may have had others.
 const MAX_MEDIA_PER_POST: usize = 8;
@@ -31,9 +35,35 @@ const MAX_MEDIA_PER_POST: usize = 8;
 pub struct EncodingCache {
     entries: Cache<Key, Known>,
     /// What each post had encoded, so that an erasure finds it.
-    by_post: Cache<String, Arc<Vec<(Modality, ContentHash)>>>,
+    by_post: Cache<String, Arc<Vec<Used>>>,
+    urls: UrlMap,
+    /// Encodings that other workers have made.
+    shared: Option<SharedEncodings>,
+    /// False: nothing is kept and nobody waits for another post.
+    is_on: bool,
     model_version: Arc<str>,
     stats: Arc<Counters>,
+}
+
+/// A medium that a post uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Used {
+    modality: Modality,
+    hash: ContentHash,
+    url: Arc<str>,
+}
+
+/// What is known of a medium before its server is asked.
+pub(crate) enum Asked {
+    /// Which content it is, and the encoding of that.
+    Known(ContentHash, Known),
+    /// It must be fetched.
+    Fetch {
+        /// To ask with, where the encoding of the earlier content is held.
+        earlier: Option<Arc<Receipt>>,
+        /// Others may wait for this post's medium; to be held until that is encoded.
+        flight: Option<Flight>,
+    },
 }
 
 #[derive(Default)]
@@ -52,19 +82,34 @@ pub struct CacheStats {
 }
 
 impl EncodingCache {
-    /// Holds about `max_bytes` of vectors and attention of one model version.
+    /// Holds about `max_bytes`: an eighth of it for what posts and URLs had, the rest for vectors and attention of one model
+    /// version. 0 switches it off.
     pub fn new(max_bytes: u64, model_version: &str) -> Self {
+        let lists_max_bytes = max_bytes / LIST_SHARE;
         let entries = Cache::builder()
-            .max_capacity(max_bytes)
+            .max_capacity(max_bytes - 2 * lists_max_bytes)
             .weigher(|_, known: &Known| weight_bytes(known))
             .time_to_live(MAX_AGE)
+            .eviction_listener(|_, _, cause| count_eviction(cause))
             .build();
         let by_post = Cache::builder()
-            .max_capacity(max_bytes / LIST_SHARE)
-            .weigher(|id: &String, media: &Arc<Vec<_>>| (id.len() + 40 * media.len()) as u32 + 256)
+            .max_capacity(lists_max_bytes)
+            .weigher(|id: &String, media: &Arc<Vec<Used>>| list_bytes(id, media))
             .time_to_live(MAX_AGE)
             .build();
-        Self { entries, by_post, model_version: model_version.into(), stats: Arc::default() }
+        let urls = UrlMap::new(lists_max_bytes);
+        let (is_on, stats) = (max_bytes > 0, Arc::default());
+        Self { entries, by_post, urls, shared: None, is_on, model_version: model_version.into(), stats }
+    }
+
+    /// Looks for encodings at other workers' too, and leaves its own there.
+    pub fn sharing(mut self, shared: SharedEncodings) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
+    fn key(&self, modality: Modality, hash: ContentHash) -> Key {
+        (modality, hash, Arc::clone(&self.model_version))
     }
 
     /// The encoding of a medium, from the cache or by `compute`. Answers that depend on the moment (a full queue) are
@@ -75,44 +120,139 @@ impl EncodingCache {
         hash: ContentHash,
         compute: BoxFuture<'static, Result<Known, StageError>>,
     ) -> Result<Known, StageError> {
-        let key = (modality, hash, Arc::clone(&self.model_version));
-        let entry = self.entries.entry(key).or_try_insert_with(compute).await.map_err(|error| (*error).clone())?;
-        let (counter, metric) = if entry.is_fresh() {
-            (&self.stats.misses, Metric::CacheMisses)
-        } else {
-            (&self.stats.hits, Metric::CacheHits)
+        if !self.is_on {
+            self.count(modality, false);
+            return compute.await;
+        }
+        let key = self.key(modality, hash);
+        let compute = match &self.shared {
+            Some(shared) => shared.clone().get_or_compute(modality, hash, Arc::clone(&self.model_version), compute),
+            None => compute,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
-        global().inc(metric, &[modality.as_str()]);
+        let entry = self.entries.entry(key).or_try_insert_with(compute).await.map_err(|error| (*error).clone())?;
+        self.count(modality, !entry.is_fresh());
+        if entry.is_fresh() {
+            global().set(Metric::CacheBytes, &[], self.entries.weighted_size() as f64);
+        }
         Ok(entry.into_value())
     }
 
+    /// What there is to know of a medium without asking its server: another post may have had it a moment ago, or be
+    /// having it now. Waits for that one; for its download no longer than `deadline`. Cancellation safe.
+    pub(crate) async fn ask(&self, modality: Modality, media: &MediaRef, deadline: Instant) -> Asked {
+        if !self.is_on {
+            return Asked::Fetch { earlier: None, flight: None };
+        }
+        if let Some(receipt) = self.urls.get(modality, media).await.filter(|receipt| receipt.is_fresh(Instant::now()))
+            && let Some(known) = self.held(modality, &receipt, "fresh").await
+        {
+            return Asked::Known(receipt.content_hash, known);
+        }
+        let flight = match self.urls.take_off(modality, &media.url, deadline).await {
+            TakeOff::Go(flight) => Some(flight),
+            TakeOff::Landed(receipt) => {
+                if let Some(receipt) = receipt.filter(|receipt| receipt.answers(media))
+                    && let Some(known) = self.held(modality, &receipt, "joined").await
+                {
+                    return Asked::Known(receipt.content_hash, known);
+                }
+                None
+            }
+        };
+        let mut earlier = self.urls.get(modality, media).await.filter(|earlier| earlier.has_validator());
+        if earlier.as_ref().is_some_and(|earlier| !self.entries.contains_key(&self.key(modality, earlier.content_hash)))
+        {
+            // Its bytes are needed whether they have changed or not.
+            earlier = None;
+        }
+        Asked::Fetch { earlier, flight }
+    }
+
+    /// Remembers what a server lets be remembered of its answer, and tells those who wait for it.
+    pub(crate) async fn fetched(
+        &self,
+        modality: Modality,
+        url: &str,
+        receipt: Option<Arc<Receipt>>,
+        flight: Option<&Flight>,
+    ) {
+        if self.is_on {
+            self.urls.put(modality, url, receipt.clone()).await;
+        }
+        if let Some(flight) = flight {
+            flight.fetched(receipt);
+        }
+    }
+
+    /// The encoding of the content of a receipt, if it is held; counted as a hit by way of the URL.
+    pub(crate) async fn held(&self, modality: Modality, receipt: &Receipt, how: &'static str) -> Option<Known> {
+        let known = self.entries.get(&self.key(modality, receipt.content_hash)).await?;
+        self.count(modality, true);
+        global().inc(Metric::CacheUrls, &[modality.as_str(), how]);
+        Some(known)
+    }
+
+    fn count(&self, modality: Modality, is_hit: bool) {
+        let (counter, metric) =
+            if is_hit { (&self.stats.hits, Metric::CacheHits) } else { (&self.stats.misses, Metric::CacheMisses) };
+        counter.fetch_add(1, Ordering::Relaxed);
+        global().inc(metric, &[modality.as_str()]);
+    }
+
     /// Remembers that a post uses a medium. Tasks of one post run one after the other, so no note is lost to another.
-    pub async fn note(&self, post_id: &str, modality: Modality, hash: ContentHash) {
+    pub async fn note(&self, post_id: &str, modality: Modality, hash: ContentHash, url: &str) {
+        if !self.is_on {
+            return;
+        }
+        // A medium inside its URL would fill the list with itself.
+        let url = if is_remembered(url) { url } else { "" };
+        let used = Used { modality, hash, url: url.into() };
         let known = self.by_post.get(post_id).await;
-        if known.as_ref().is_some_and(|media| media.contains(&(modality, hash))) {
+        if known.as_ref().is_some_and(|media| media.contains(&used)) {
             return;
         }
         let mut media = known.map_or_else(Vec::new, |media| media.as_ref().clone());
         if media.len() == MAX_MEDIA_PER_POST {
             media.remove(0);
         }
-        media.push((modality, hash));
+        media.push(used);
         self.by_post.insert(post_id.to_owned(), Arc::new(media)).await;
     }
 
-    /// Drops the encodings of an erased post. A medium that other posts carry too is encoded again for the next of them.
+    /// Drops the encodings of an erased post, here and where they are shared, and what is known of its URLs. A medium
+    /// that other posts carry too is fetched and encoded again for the next of them.
     pub async fn forget(&self, post_id: &str) {
         let Some(media) = self.by_post.remove(post_id).await else { return };
-        for (modality, hash) in media.iter() {
-            self.entries.invalidate(&(*modality, *hash, Arc::clone(&self.model_version))).await;
+        for Used { modality, hash, url } in media.iter() {
+            self.urls.forget(*modality, url).await;
+            self.entries.invalidate(&self.key(*modality, *hash)).await;
         }
+        if let Some(shared) = &self.shared {
+            let media: Vec<_> = media.iter().map(|used| (used.modality, used.hash)).collect();
+            shared.forget(&media, &self.model_version).await;
+        }
+        global().set(Metric::CacheBytes, &[], self.entries.weighted_size() as f64);
     }
 
     /// Hits and misses since the start.
     pub fn stats(&self) -> CacheStats {
         CacheStats { hits: self.stats.hits.load(Ordering::Relaxed), misses: self.stats.misses.load(Ordering::Relaxed) }
     }
+}
+
+fn count_eviction(cause: RemovalCause) {
+    let cause = match cause {
+        RemovalCause::Size => "size",
+        RemovalCause::Expired => "age",
+        RemovalCause::Explicit => "erased",
+        RemovalCause::Replaced => return,
+    };
+    global().inc(Metric::CacheEvictions, &[cause]);
+}
+
+fn list_bytes(id: &str, media: &[Used]) -> u32 {
+    let media: usize = media.iter().map(|used| 64 + used.url.len()).sum();
+    (256 + id.len() + media) as u32
 }
 
 fn weight_bytes(known: &Known) -> u32 {
@@ -182,7 +322,7 @@ mod tests {
         let cache = EncodingCache::new(1 << 20, "m");
         let runs = Arc::new(AtomicU64::new(0));
         for (post, byte) in [("erased", 1), ("erased", 2), ("other", 3)] {
-            cache.note(post, Modality::Image, [byte; 32]).await;
+            cache.note(post, Modality::Image, [byte; 32], "http://h/a").await;
             cache.get_or_compute(Modality::Image, [byte; 32], counted(&runs)).await.unwrap().unwrap();
         }
         cache.forget("erased").await;
@@ -192,9 +332,19 @@ mod tests {
         }
         assert_eq!(runs.load(Ordering::SeqCst), 5, "the erased post's two were computed anew, the other was not");
         for byte in 0..20 {
-            cache.note("much edited", Modality::Image, [byte; 32]).await;
+            cache.note("much edited", Modality::Image, [byte; 32], "http://h/a").await;
         }
         assert_eq!(cache.by_post.get("much edited").await.unwrap().len(), MAX_MEDIA_PER_POST);
+    }
+
+    #[tokio::test]
+    async fn a_cache_of_no_bytes_is_off_and_nobody_waits_for_another() {
+        let cache = EncodingCache::new(0, "m");
+        let runs = Arc::new(AtomicU64::new(0));
+        let posts = (0..3).map(|_| cache.get_or_compute(Modality::Image, [7; 32], counted(&runs)));
+        futures::future::join_all(posts).await;
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+        assert_eq!(cache.stats(), CacheStats { hits: 0, misses: 3 });
     }
 
     #[tokio::test]

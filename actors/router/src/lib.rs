@@ -9,8 +9,11 @@ mod cache;
 mod lanes;
 pub mod pipeline;
 mod record;
+mod shared;
 mod task;
+mod urls;
 
 pub use actor::{DescribeLane, RouterActor, RouterParams, StopLane};
 pub use cache::{CacheStats, EncodingCache};
 pub use lanes::{Parking, RouterLanes};
+pub use shared::SharedEncodings;

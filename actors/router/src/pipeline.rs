@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_pipeline::{
-    AttentionPart, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome,
-    PublishRequest, Stage, StageError, Stages, fail_point,
+    AttentionPart, ContentHash, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome,
+    PublishRequest, Receipt, Revalidated, Stage, StageError, Stages, fail_point,
 };
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
 };
 use jtav_telemetry::{Metric, global};
 
-use crate::cache::{EncodingCache, Known};
+use crate::cache::{Asked, EncodingCache, Known};
 use crate::record::{self, Provenance};
+use crate::urls::Flight;
 
 /// What the pipeline of one post works with, besides the post.
 #[derive(Clone)]
@@ -98,7 +99,8 @@ async fn encode_text(post: &PostV1, context: &PostContext) -> Result<Part, Stage
     Ok(encoded.map(Arc::new).ok_or(AbsentReason::Absent))
 }
 
-/// fetch → decode → encode of one medium; decoding and encoding are skipped where the bytes are known.
+/// fetch → decode → encode of one medium. Where its bytes are known, decoding and encoding are skipped; where it is known
+/// of its URL what bytes it gives, fetching too.
 async fn encode_medium(
     post_id: &str,
     modality: Modality,
@@ -106,14 +108,71 @@ async fn encode_medium(
     context: &PostContext,
 ) -> Result<Part, StageError> {
     let Some(media) = media else { return Ok(Err(AbsentReason::Absent)) };
-    let request = FetchRequest { modality, media: media.clone(), deadline: context.fetch_deadline };
-    let fetched = match timed(Stage::Fetch, context.stages.fetch.fetch(request)).await {
+    let (earlier, flight) = match context.cache.ask(modality, media, context.fetch_deadline).await {
+        Asked::Known(hash, known) => {
+            context.cache.note(post_id, modality, hash, &media.url).await;
+            return Ok(known);
+        }
+        Asked::Fetch { earlier, flight } => (earlier, flight),
+    };
+    let fetched = match timed(Stage::Fetch, fetch_medium(modality, media, earlier, flight.as_ref(), context)).await {
         Ok(fetched) => fetched,
         Err(reason) => return Ok(Err(reason)),
     };
-    let hash = fetched.content_hash;
-    context.cache.note(post_id, modality, hash).await;
-    context.cache.get_or_compute(modality, hash, decode_and_encode(fetched, context.stages.clone())).await
+    let hash = match &fetched {
+        Fetched::New(medium) => medium.content_hash,
+        Fetched::Known(hash, _) => *hash,
+    };
+    context.cache.note(post_id, modality, hash, &media.url).await;
+    match fetched {
+        Fetched::Known(_, known) => Ok(known),
+        Fetched::New(medium) => {
+            // The flight lasts until it is encoded: who waits for it then finds the encoding.
+            context.cache.get_or_compute(modality, hash, decode_and_encode(medium, context.stages.clone())).await
+        }
+    }
+}
+
+/// What asking a server came to.
+enum Fetched {
+    /// Bytes.
+    New(FetchedMedia),
+    /// They have not changed, and their encoding is held.
+    Known(ContentHash, Known),
+}
+
+/// Downloads a medium, unless its server says that it is still the earlier one.
+async fn fetch_medium(
+    modality: Modality,
+    media: &MediaRef,
+    earlier: Option<Arc<Receipt>>,
+    flight: Option<&Flight>,
+    context: &PostContext,
+) -> Result<Fetched, AbsentReason> {
+    let (fetch, cache) = (&context.stages.fetch, &context.cache);
+    let request = FetchRequest { modality, media: media.clone(), deadline: context.fetch_deadline };
+    let mut medium = None;
+    if let Some(earlier) = earlier {
+        match fetch.revalidate(request.clone(), earlier).await? {
+            Revalidated::Changed(changed) => {
+                global().inc(Metric::CacheUrls, &[modality.as_str(), "changed"]);
+                medium = Some(changed);
+            }
+            Revalidated::Unchanged(receipt) => {
+                cache.fetched(modality, &media.url, Some(Arc::clone(&receipt)), flight).await;
+                if let Some(known) = cache.held(modality, &receipt, "unchanged").await {
+                    return Ok(Fetched::Known(receipt.content_hash, known));
+                }
+                // The encoding was evicted meanwhile, and nobody has the bytes.
+            }
+        }
+    }
+    let medium = match medium {
+        Some(medium) => medium,
+        None => fetch.fetch(request).await?,
+    };
+    cache.fetched(modality, &media.url, medium.receipt.clone(), flight).await;
+    Ok(Fetched::New(medium))
 }
 
 fn decode_and_encode(fetched: FetchedMedia, stages: Stages) -> BoxFuture<'static, Result<Known, StageError>> {

@@ -42,6 +42,7 @@ impl MediaFetcher for Stage1 {
                 content_hash: [url.len() as u8; 32],
                 media_type: None,
                 reservation: None,
+                receipt: None,
             }),
         };
         async move { result }.boxed()

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jtav_schemas::{MediaRef, Modality};
@@ -31,12 +31,62 @@ pub struct FetchedMedia {
     pub media_type: Option<String>,
     /// Keeps the bytes' share of the media budget until the last clone is gone.
     pub reservation: Option<Arc<dyn Send + Sync>>,
+    /// What the server allows to be remembered of its answer; `None`: nothing.
+    pub receipt: Option<Arc<Receipt>>,
 }
 
 impl std::fmt::Debug for FetchedMedia {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FetchedMedia").field("modality", &self.modality).field("bytes", &self.bytes.len()).finish()
     }
+}
+
+/// What may be remembered of a server's answer without its bytes: which content it was, how long that can be taken for
+/// granted, and how to ask whether it still is (RFC 9111).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// BLAKE3 of the bytes.
+    pub content_hash: ContentHash,
+    /// Their SHA-256, lower-case hexadecimal, where a post declared it and it was checked.
+    pub sha256: Option<String>,
+    /// The URL that gave the bytes, after redirects; the validators are this URL's.
+    pub location: String,
+    /// `ETag` as it came.
+    pub etag: Option<String>,
+    /// `Last-Modified` as it came.
+    pub last_modified: Option<String>,
+    /// How long after its making the server lets the answer be used unasked.
+    pub lifetime: Duration,
+    /// From then on the server must be asked.
+    pub fresh_until: Instant,
+}
+
+impl Receipt {
+    /// May the content be taken for granted without asking?
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now < self.fresh_until
+    }
+
+    /// Is there anything to ask with?
+    pub fn has_validator(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+
+    /// Could this be the content that `media` declares? One that declares a hash is answered only by content whose
+    /// same hash was checked.
+    pub fn answers(&self, media: &MediaRef) -> bool {
+        let Some(declared) = &media.sha256 else { return true };
+        self.sha256.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(declared))
+    }
+}
+
+/// What asking again came to.
+#[derive(Debug, Clone)]
+pub enum Revalidated {
+    /// Other bytes, or the same sent once more.
+    Changed(FetchedMedia),
+    /// The server says that the bytes are those of the earlier receipt; it sent none. This one replaces the earlier.
+    Unchanged(Arc<Receipt>),
 }
 
 /// Mono sound.

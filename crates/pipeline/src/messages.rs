@@ -4,6 +4,7 @@
 //! of messages that can exist. A mailbox that is closed means the actor has died: a retryable error, the supervisor
 //! restarts the pipeline and the post comes again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -14,8 +15,8 @@ use jtav_schemas::{AbsentReason, ErasureV1, TextPart};
 
 use crate::{
     Admitted, AudioEncoder, DeadLetterRequest, Decoded, Encoded, EraseRequest, FetchRequest, FetchedMedia, FuseRequest,
-    Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest, Publisher, RgbImage,
-    RouterIntake, Stage, StageError, TextEncoder,
+    Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest, Publisher, Receipt,
+    Revalidated, RgbImage, RouterIntake, Stage, StageError, TextEncoder,
 };
 
 /// Longest time from a panic of an actor until its mailbox is closed.
@@ -37,6 +38,8 @@ messages! {
     RoutePost(Admitted) -> ();
     /// Router to media.
     FetchMedia(FetchRequest) -> Result<FetchedMedia, AbsentReason>;
+    /// Router to media: still the same?
+    RevalidateMedia((FetchRequest, Arc<Receipt>)) -> Result<Revalidated, AbsentReason>;
     /// Router to media.
     DecodeMedia(FetchedMedia) -> Result<Result<Decoded, AbsentReason>, StageError>;
     /// Router to text encoder.
@@ -76,23 +79,34 @@ where
 
 impl<A> MediaFetcher for Addr<A>
 where
-    A: Actor + Handler<FetchMedia>,
-    A::Context: ToEnvelope<A, FetchMedia>,
+    A: Actor + Handler<FetchMedia> + Handler<RevalidateMedia>,
+    A::Context: ToEnvelope<A, FetchMedia> + ToEnvelope<A, RevalidateMedia>,
 {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
-        let (reply, actor) = (self.send(FetchMedia(request)), self.clone());
-        async move {
-            if let Ok(fetched) = reply.await {
-                return fetched;
-            }
-            // A panic in this download alone leaves the actor; one in the actor closes its mailbox a moment later. That
-            // says nothing about the medium, and published without it the post would be degraded for good: it waits here
-            // until the supervisor drops it, or its deadline passes.
-            actix::clock::sleep(MAILBOX_CLOSES).await;
-            if actor.connected() { Err(AbsentReason::FetchFailed) } else { pending().await }
-        }
-        .boxed()
+        fetched(self.send(FetchMedia(request)), self.clone()).boxed()
     }
+
+    fn revalidate(
+        &self,
+        request: FetchRequest,
+        earlier: Arc<Receipt>,
+    ) -> BoxFuture<'static, Result<Revalidated, AbsentReason>> {
+        fetched(self.send(RevalidateMedia((request, earlier))), self.clone()).boxed()
+    }
+}
+
+/// A panic in one download alone leaves the actor; one in the actor closes its mailbox a moment later. That says nothing
+/// about the medium, and published without it the post would be degraded for good: it waits here until the supervisor
+/// drops it, or its deadline passes.
+async fn fetched<A: Actor, T>(
+    reply: impl Future<Output = Result<Result<T, AbsentReason>, MailboxError>>,
+    actor: Addr<A>,
+) -> Result<T, AbsentReason> {
+    if let Ok(fetched) = reply.await {
+        return fetched;
+    }
+    actix::clock::sleep(MAILBOX_CLOSES).await;
+    if actor.connected() { Err(AbsentReason::FetchFailed) } else { pending().await }
 }
 
 impl<A> MediaDecoder for Addr<A>

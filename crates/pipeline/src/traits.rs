@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, ModalityStatus, PerModality, SentimentV1, TextPart,
 };
 
 use crate::{
-    Admitted, Decoded, Encoded, FetchRequest, FetchedMedia, FuseRequest, Fused, InboundRecord, Pcm, RgbImage,
-    SourcePosition, Stage, StageError,
+    Admitted, Decoded, Encoded, FetchRequest, FetchedMedia, FuseRequest, Fused, InboundRecord, Pcm, Receipt,
+    Revalidated, RgbImage, SourcePosition, Stage, StageError,
 };
 
 /// Takes posts that hold a permit; the number of permits bounds what it can be handed.
@@ -24,6 +25,16 @@ pub trait RouterIntake: Send + Sync {
 pub trait MediaFetcher: Send + Sync {
     /// Downloads one medium within its limits; every failure is a reason, never an error of the post.
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>>;
+
+    /// Asks whether a medium is still the one of `earlier`; a server that says so sends no bytes. Where that cannot be
+    /// asked the medium is downloaded.
+    fn revalidate(
+        &self,
+        request: FetchRequest,
+        _earlier: Arc<Receipt>,
+    ) -> BoxFuture<'static, Result<Revalidated, AbsentReason>> {
+        self.fetch(request).map(|fetched| fetched.map(Revalidated::Changed)).boxed()
+    }
 }
 
 /// Bytes to sound or picture.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Settings, StoreKind, Violation};
+use crate::{MediaSource, Settings, StoreKind, Violation};
 
 #[derive(Default)]
 struct Rules {
@@ -28,14 +28,15 @@ impl Settings {
         self.sizes(&mut rules);
         self.names(&mut rules);
         self.addresses(&mut rules);
+        self.sources(&mut rules);
         self.store_rules(&mut rules);
         if rules.violations.is_empty() { Ok(()) } else { Err(rules.violations) }
     }
 
     /// Bounds of zero would let nothing through, and a period of zero would spin.
     fn positive(&self, rules: &mut Rules) {
-        let Settings { ingest, router, media, model, store, publish, shutdown, .. } = self;
-        let at_least_one: [(&str, u64); 32] = [
+        let Settings { ingest, router, media, model, cache, store, publish, shutdown, .. } = self;
+        let at_least_one: [(&str, u64); 34] = [
             ("ingest.max_in_flight_posts", ingest.max_in_flight_posts as u64),
             ("ingest.max_in_flight_per_partition", ingest.max_in_flight_per_partition as u64),
             ("ingest.commit_interval_ms", ingest.commit_interval_ms),
@@ -62,6 +63,8 @@ impl Settings {
             ("model.audio_max_batch_items", model.audio_max_batch_items as u64),
             ("model.image_max_batch_items", model.image_max_batch_items as u64),
             ("model.fusion_max_batch_items", model.fusion_max_batch_items as u64),
+            ("cache.shared_ttl_seconds", cache.shared_ttl_seconds),
+            ("cache.shared_max_items", cache.shared_max_items),
             ("store.ttl_seconds", store.ttl_seconds),
             ("store.command_timeout_ms", store.command_timeout_ms),
             ("publish.attempts", publish.attempts.into()),
@@ -216,7 +219,39 @@ impl Settings {
         }
     }
 
+    fn sources(&self, rules: &mut Rules) {
+        let media = &self.media;
+        for (key, hosts) in [("media.allow_hosts", &media.allow_hosts), ("media.deny_hosts", &media.deny_hosts)] {
+            for host in hosts {
+                rules.require(is_host_rule(host), &[key], || {
+                    format!("{key}: `{host}` is no host: give a name, `*.` and a name, or an address")
+                });
+            }
+        }
+        let redirects = media.max_redirects;
+        rules.require(redirects <= 5, &["media.max_redirects"], || {
+            format!("media.max_redirects is {redirects} and must be at most 5: a longer chain is a trap")
+        });
+        let has = |source| media.sources.contains(&source);
+        let absolute = !media.file_roots.is_empty() && media.file_roots.iter().all(|root| root.is_absolute());
+        rules.require(!has(MediaSource::File) || absolute, &["media.sources", "media.file_roots"], || {
+            "media.sources has `file`, so media.file_roots must name folders, each by its whole path".to_owned()
+        });
+        let endpoint = media.s3_endpoint.as_deref().unwrap_or_default();
+        let whole = ["{bucket}", "{key}"].iter().all(|place| endpoint.matches(place).count() == 1);
+        let is_endpoint = endpoint.starts_with("https://") && whole;
+        rules.require(!has(MediaSource::S3) || is_endpoint, &["media.sources", "media.s3_endpoint"], || {
+            format!(
+                "media.sources has `s3`, so media.s3_endpoint (`{endpoint}`) must be an https address with {{bucket}} and {{key}}"
+            )
+        });
+    }
+
     fn store_rules(&self, rules: &mut Rules) {
+        let shares = self.cache.shared;
+        rules.require(!shares || self.store.kind == StoreKind::Redis, &["cache.shared", "store.kind"], || {
+            "cache.shared needs store.kind = \"redis\": an embedded store is nobody else's".to_owned()
+        });
         let store = &self.store;
         let (ttl, erased) = (store.ttl_seconds, store.erased_ttl_seconds);
         rules.require(ttl < erased, &["store.ttl_seconds", "store.erased_ttl_seconds"], || {
@@ -233,6 +268,16 @@ impl Settings {
             format!("store.url (`{}`) must begin with redis://, rediss://, redis+unix:// or unix://", store.url)
         });
     }
+}
+
+/// Whether it could be one; the fetch box reads it with a URL parser.
+fn is_host_rule(text: &str) -> bool {
+    if text.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
+        return true;
+    }
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || "*/\\?#@:[]<>^|%".contains(c);
+    !name.is_empty() && !name.ends_with('.') && !name.contains(forbidden)
 }
 
 /// As the broker checks it (`org.apache.kafka.common.internals.Topic`).

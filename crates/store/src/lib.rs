@@ -6,6 +6,7 @@
 //!
 //! [`RedisStore`] and [`EmbeddedStore`] pass the same conformance tests (`tests/conformance.rs`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -16,6 +17,7 @@ mod error;
 mod read;
 mod redis_store;
 mod script;
+mod shared;
 mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -23,6 +25,7 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use read::read_embedding;
 pub use redis_store::{ClientCertificate, RedisOptions, RedisStore};
+pub use shared::{MAX_SHARED_BYTES, SharedCache};
 pub use types::{Applied, LabelWrite, Source, Standing, StoredLabel};
 
 /// Labels and vectors by post and model.
@@ -46,6 +49,11 @@ pub trait Store: Send + Sync {
 
     /// Whether the post is erased.
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>>;
+
+    /// A cache that all workers of this store share, where it has room for one.
+    fn shared_cache(&self) -> Option<Arc<dyn SharedCache>> {
+        None
+    }
 
     /// `Ok` when the store answers.
     fn ping(&self) -> BoxFuture<'static, Result<(), StoreError>>;

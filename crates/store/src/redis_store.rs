@@ -11,7 +11,7 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates};
 
 use crate::error::needs_new_connection;
-use crate::{Applied, LabelWrite, Standing, Store, StoreError, StoredLabel, script};
+use crate::{Applied, LabelWrite, SharedCache, Standing, Store, StoreError, StoredLabel, script};
 
 /// A certificate to show to the server.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl RedisStore {
         Ok(Self { link: Arc::new(Link { client, config, command_timeout: options.command_timeout, current }) })
     }
 
-    fn call<T, F>(
+    pub(crate) fn call<T, F>(
         &self,
         job: impl FnOnce(ConnectionManager) -> F + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>>
@@ -222,6 +222,10 @@ impl Store for RedisStore {
         let mut command = redis::cmd("EXISTS");
         command.arg(erased_key(post_id));
         self.call(move |mut redis| async move { command.query_async(&mut redis).await })
+    }
+
+    fn shared_cache(&self) -> Option<Arc<dyn SharedCache>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), StoreError>> {

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use jtav_schemas::redis_key::{erased_key, field, label_key, models_key};
-use jtav_store::{Applied, RedisOptions, RedisStore, Store, StoreError};
+use jtav_schemas::Modality;
+use jtav_schemas::redis_key::{ENCODINGS_KEY, encoding_key, erased_key, field, label_key, models_key};
+use jtav_store::{Applied, MAX_SHARED_BYTES, RedisOptions, RedisStore, Store, StoreError};
 use support::{HOUR, RealRedis, label, ready, runtime};
 
 fn impatient(url: String) -> RedisStore {
@@ -380,5 +381,56 @@ fn the_python_example_reads_what_was_written() {
         assert_eq!(read["probability"].as_f64().unwrap() as f32, write.probability);
         store.erase("post 1", 3, HOUR).await.unwrap();
         assert_eq!(run("post 1").0, Some(1), "an erased post has no embedding");
+    });
+}
+
+#[test]
+fn shared_values_lapse_give_way_to_newer_ones_and_can_be_forgotten() {
+    let Some(server) = RealRedis::start(&[]) else { return };
+    runtime().block_on(async {
+        let store = ready(server.store()).await;
+        let cache = store.shared_cache().expect("Redis has room for one");
+        let key = |number: u8| encoding_key("m@1", Modality::Image, &[number; 32]);
+        assert_eq!(cache.get(&key(1)).await.unwrap(), None);
+        for number in 1..=5 {
+            cache.put(&key(number), vec![number; 3], HOUR, 3).await.unwrap();
+            // The order of what gives way is that of milliseconds.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let mut held = Vec::new();
+        for number in 1..=5 {
+            held.extend(cache.get(&key(number)).await.unwrap());
+        }
+        assert_eq!(held, [vec![3; 3], vec![4; 3], vec![5; 3]], "the oldest two gave way");
+        let mut redis = server.raw().await;
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
+        assert_eq!(keys.len(), 4, "three values and their set: {keys:?}");
+        for key in &keys {
+            let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut redis).await.unwrap();
+            assert!((3_590_000..=3_600_000).contains(&left), "{key}: {left} ms");
+        }
+        cache.forget(vec![key(3), key(4), key(9)]).await.unwrap();
+        assert_eq!(cache.get(&key(3)).await.unwrap(), None);
+        let set: Vec<String> =
+            redis::cmd("ZRANGE").arg(ENCODINGS_KEY).arg(0).arg(-1).query_async(&mut redis).await.unwrap();
+        assert_eq!(set, [key(5)]);
+        cache.forget(Vec::new()).await.unwrap();
+        let large = cache.put(&key(6), vec![0; MAX_SHARED_BYTES + 1], HOUR, 3).await;
+        assert!(matches!(large, Err(StoreError::Invalid(_))));
+    });
+}
+
+#[test]
+fn a_redis_that_is_full_or_away_takes_no_shared_value_and_says_so() {
+    let Some(mut server) = RealRedis::start(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]) else { return };
+    runtime().block_on(async {
+        let store = impatient(server.url());
+        let cache = store.shared_cache().unwrap();
+        let key = encoding_key("m@1", Modality::Audio, &[1; 32]);
+        let full = cache.put(&key, vec![1; 100], HOUR, 3).await.unwrap_err();
+        assert!(full.is_retryable(), "{full}");
+        server.kill();
+        assert!(cache.get(&key).await.unwrap_err().is_retryable());
+        assert!(cache.forget(vec![key]).await.is_err());
     });
 }

@@ -91,8 +91,16 @@ catalogue! {
         "Media whose encoding was already known by content hash and model version.";
     CacheMisses => "jtav_cache_misses_total", Kind::Counter, ["modality"],
         "Media that had to be decoded and encoded.";
+    CacheUrls => "jtav_cache_urls_total", Kind::Counter, ["modality", "result"],
+        "Media whose URL was known: fresh (not asked for), joined (asked for by another post at the moment), unchanged (304), changed.";
+    CacheBytes => "jtav_cache_bytes", Kind::Gauge, [],
+        "Bytes of encodings that are held, about.";
+    CacheEvictions => "jtav_cache_evictions_total", Kind::Counter, ["cause"],
+        "Encodings that were dropped: size, age, erased.";
+    CacheShared => "jtav_cache_shared_total", Kind::Counter, ["operation", "result"],
+        "Questions to the encodings that workers share: get (hit, miss, error), put and forget (ok, error).";
     MediaFetches => "jtav_media_fetches_total", Kind::Counter, ["modality", "result"],
-        "Downloads by result: ok or absent reason.";
+        "Downloads by result: ok, unchanged or absent reason.";
     MediaBytes => "jtav_media_fetched_bytes_total", Kind::Counter, ["modality"],
         "Bytes downloaded.";
     MediaOpenCircuits => "jtav_media_open_circuits", Kind::Gauge, [],

@@ -15,12 +15,12 @@ use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings,
 use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
-    Isolation, ProcessParams,
+    HostRules, Isolation, MediaSources, ProcessParams,
 };
 use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
 use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
-use jtav_settings::{AssignmentStrategy as Strategy, Settings};
+use jtav_settings::{AssignmentStrategy as Strategy, Media as MediaSettings, MediaSource, Settings};
 
 use jtav_store::Store;
 use jtav_telemetry::Conservation;
@@ -320,9 +320,29 @@ pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
         max_host_rest: media.circuit_max_open(),
         ..FetchLimits::default()
     };
-    let policy = AddressPolicy { allow: media.allow.clone(), ..AddressPolicy::default() };
-    let params = FetchParams { policy, limits, user_agent: media.user_agent.clone() };
+    let hosts = |names: &[String]| names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+    let hosts = HostRules {
+        allow: hosts(&media.allow_hosts).context("media.allow_hosts")?,
+        deny: hosts(&media.deny_hosts).context("media.deny_hosts")?,
+    };
+    let params = FetchParams {
+        policy: AddressPolicy { allow: media.allow.clone(), hosts, ..AddressPolicy::default() },
+        limits,
+        user_agent: media.user_agent.clone(),
+        sources: sources(media)?,
+        ..FetchParams::default()
+    };
     Fetcher::new(params).context("media downloads")
+}
+
+fn sources(media: &MediaSettings) -> anyhow::Result<MediaSources> {
+    let has = |source| media.sources.contains(&source);
+    let endpoint = media.s3_endpoint.as_deref().filter(|_| has(MediaSource::S3));
+    Ok(MediaSources {
+        data: has(MediaSource::Data),
+        file_roots: if has(MediaSource::File) { media.file_roots.clone() } else { Vec::new() },
+        s3: endpoint.map(str::parse).transpose().context("media.s3_endpoint")?,
+    })
 }
 
 /// What the settings allow a decoder.

@@ -9,7 +9,7 @@ use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
 use jtav_pipeline::Observer;
-use jtav_router::{EncodingCache, RouterLanes};
+use jtav_router::{EncodingCache, RouterLanes, SharedEncodings};
 use jtav_schemas::DeadLetterReason;
 use jtav_settings::Settings;
 use jtav_store::Store;
@@ -77,7 +77,7 @@ impl Worker {
         observer: Arc<dyn Observer>,
     ) -> Self {
         seed_metrics();
-        let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
+        let cache = encodings(&settings, store.as_ref(), &networks.model_version);
         let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
         let conservation = Arc::new(Conservation::default());
         let boxes = BoxesParams { settings, networks, decoders, cache, observer };
@@ -274,6 +274,16 @@ async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at:
     let elapsed = failed_at.elapsed();
     global().observe(Metric::PipelineRecoverySeconds, &[], elapsed.as_secs_f64());
     tracing::info!(after_ms = elapsed.as_millis() as u64, "posts are let in again");
+}
+
+/// The worker's encodings, shared with other workers where the settings say so.
+fn encodings(settings: &Settings, store: &dyn Store, model_version: &str) -> EncodingCache {
+    let cache = EncodingCache::new(settings.cache.max_bytes, model_version);
+    let ttl = settings.cache.shared_ttl();
+    match store.shared_cache().filter(|_| settings.cache.shared) {
+        Some(shared) => cache.sharing(SharedEncodings::new(shared, ttl, settings.cache.shared_max_items)),
+        None => cache,
+    }
 }
 
 /// Writes 0 to the series that alerts watch for a rise: a counter that first appears at 1 has not risen.

@@ -25,11 +25,20 @@ pub struct MediaServer {
 impl MediaServer {
     /// Serves the files below `root` at `bind`; port 0 takes a free one. Blocks until it listens.
     pub fn start(root: impl AsRef<Path>, bind: SocketAddr) -> io::Result<Self> {
+        Self::start_with(Served { root: root.as_ref().canonicalize()?, cache_control: None }, bind)
+    }
+
+    /// As [`Self::start`], each file with this `Cache-Control`.
+    pub fn start_cacheable(root: impl AsRef<Path>, bind: SocketAddr, cache_control: &'static str) -> io::Result<Self> {
         let root = root.as_ref().canonicalize()?;
+        Self::start_with(Served { root, cache_control: Some(cache_control) }, bind)
+    }
+
+    fn start_with(served: Served, bind: SocketAddr) -> io::Result<Self> {
         let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("media-server".to_owned()).spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = HttpServer::new(move || app(root.clone()))
+                let server = HttpServer::new(move || app(served.clone()))
                     .workers(1)
                     .disable_signals()
                     .shutdown_timeout(0)
@@ -86,8 +95,15 @@ pub fn media_url(base_url: &str, path: &str) -> String {
     url
 }
 
-fn app(
+/// Files, and what may be remembered of them.
+#[derive(Debug, Clone)]
+struct Served {
     root: PathBuf,
+    cache_control: Option<&'static str>,
+}
+
+fn app(
+    served: Served,
 ) -> App<
     impl actix_web::dev::ServiceFactory<
         actix_web::dev::ServiceRequest,
@@ -97,19 +113,28 @@ fn app(
         InitError = (),
     >,
 > {
-    App::new().app_data(web::Data::new(root)).configure(special_routes::configure).default_service(web::to(serve_file))
+    App::new()
+        .app_data(web::Data::new(served))
+        .configure(special_routes::configure)
+        .default_service(web::to(serve_file))
 }
 
-async fn serve_file(request: HttpRequest, root: web::Data<PathBuf>) -> HttpResponse {
+async fn serve_file(request: HttpRequest, served: web::Data<Served>) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish();
     }
-    let Some(path) = file_below(&root, request.uri().path()) else {
+    let Some(path) = file_below(&served.root, request.uri().path()) else {
         return HttpResponse::NotFound().finish();
     };
     let kind = content_type(&path);
     match web::block(move || std::fs::read(path)).await {
-        Ok(Ok(content)) => HttpResponse::Ok().content_type(kind).body(content),
+        Ok(Ok(content)) => {
+            let mut response = HttpResponse::Ok();
+            if let Some(cache_control) = served.cache_control {
+                response.insert_header((header::CACHE_CONTROL, cache_control));
+            }
+            response.content_type(kind).body(content)
+        }
         Ok(Err(_)) => HttpResponse::NotFound().finish(),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }

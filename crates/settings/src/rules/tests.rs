@@ -202,3 +202,50 @@ fn all_violations_are_reported_at_once() {
     // The drain breaks two: the group's patience and the time to shut down.
     assert_eq!(messages.len(), 4, "{messages:?}");
 }
+
+#[test]
+fn a_list_of_hosts_holds_names_and_addresses() {
+    let lists = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        broken(|settings| (settings.media.allow_hosts, settings.media.deny_hosts) = (names.clone(), names))
+    };
+    assert!(lists(&["example.org", "*.example.org", "bücher.example", "192.0.2.7", "2001:db8::7", "[::1]"]).is_empty());
+    for bad in ["", "*", "*.", "a.*.org", "http://example.org", "example.org:80", "a/b", "a b", "example.org.", "u@h"] {
+        assert_eq!(lists(&[bad]).len(), 2, "{bad}");
+    }
+}
+
+#[test]
+fn a_source_that_is_switched_on_says_how_far_it_reaches() {
+    use crate::MediaSource;
+    let with = |source, roots: &[&str], endpoint: Option<&str>| {
+        broken(|settings| {
+            settings.media.sources = vec![source];
+            settings.media.file_roots = roots.iter().map(Into::into).collect();
+            settings.media.s3_endpoint = endpoint.map(str::to_owned);
+        })
+    };
+    assert!(with(MediaSource::Data, &[], None).is_empty());
+    assert!(with(MediaSource::File, &["/srv/media"], None).is_empty());
+    assert_only(&with(MediaSource::File, &[], None), &["media.file_roots"]);
+    assert_only(&with(MediaSource::File, &["/srv/media", "media"], None), &["media.file_roots"]);
+    assert!(with(MediaSource::S3, &[], Some("https://{bucket}.s3.example.org/{key}")).is_empty());
+    for bad in [None, Some("https://s3.example.org/{key}"), Some("http://{bucket}.example.org/{key}")] {
+        assert_only(&with(MediaSource::S3, &[], bad), &["media.s3_endpoint"]);
+    }
+}
+
+#[test]
+fn five_redirects_are_the_most() {
+    assert!(broken(|settings| settings.media.max_redirects = 0).is_empty());
+    assert_only(&broken(|settings| settings.media.max_redirects = 6), &["is 6", "at most 5"]);
+}
+
+#[test]
+fn an_embedded_store_shares_nothing() {
+    let messages = broken(|settings| {
+        settings.cache.shared = true;
+        settings.store.kind = StoreKind::Embedded;
+    });
+    assert_only(&messages, &["cache.shared"]);
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use input::{Ingest, Kafka, Router};
 pub use output::{Admin, Log, Publish, Shutdown, Store};
-pub use values::{AssignmentStrategy, Device, LogFormat, ParseDeviceError, StoreKind};
+pub use values::{AssignmentStrategy, Device, LogFormat, MediaSource, ParseDeviceError, StoreKind};
 pub use work::{Cache, Media, Model};
 
 /// Adds a [`std::time::Duration`] getter for each `_ms` or `_seconds` field.

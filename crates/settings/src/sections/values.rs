@@ -86,6 +86,18 @@ pub enum AssignmentStrategy {
     RoundRobin,
 }
 
+/// Where media may lie besides the web.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaSource {
+    /// Inside their own URL.
+    Data,
+    /// In folders of this machine.
+    File,
+    /// In an object store.
+    S3,
+}
+
 /// Where labels and vectors are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

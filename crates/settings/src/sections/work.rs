@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durations;
-use super::values::{Device, exact_addresses, or_cores};
+use super::values::{Device, MediaSource, empty_as_none, exact_addresses, none_as_empty, or_cores};
 
 /// Fetching and decoding what strangers point at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +15,21 @@ pub struct Media {
     /// anyone who can post. Default: empty.
     #[serde(deserialize_with = "exact_addresses")]
     pub allow: Vec<SocketAddr>,
+    /// Hosts that media may come from and no other: names, `*.` and a name for all below it, or addresses; checked for
+    /// every redirect too. Default: empty.
+    pub allow_hosts: Vec<String>,
+    /// Hosts that no medium comes from, written in the same way; wins over `allow_hosts`. Default: empty.
+    pub deny_hosts: Vec<String>,
+    /// Sources besides http and https: `data` for media inside their URL, `file` for files below `file_roots`, `s3` for
+    /// objects behind `s3_endpoint`. Default: empty.
+    pub sources: Vec<MediaSource>,
+    /// Absolute folders whose files anyone who can post may have read, with the source `file`. Default: empty.
+    pub file_roots: Vec<PathBuf>,
+    /// Where the object of `s3://bucket/key` is downloaded, unsigned, with the source `s3`: an https address with
+    /// `{bucket}` and `{key}` in it. Default: empty.
+    #[serde(deserialize_with = "empty_as_none", serialize_with = "none_as_empty")]
+    #[schemars(with = "String")]
+    pub s3_endpoint: Option<String>,
     /// Bytes of the largest image file; a larger one is absent with reason `too_large`. Default: `20971520`.
     pub max_image_bytes: u64,
     /// Bytes of the largest audio file; a larger one is absent with reason `too_large`. Default: `31457280`.
@@ -33,7 +48,7 @@ pub struct Media {
     /// Milliseconds for one try of one medium, from the request to the last byte: ends a server that sends one byte a
     /// second. Default: `10000`.
     pub total_timeout_ms: u64,
-    /// Redirects that are followed; each hop is checked like the first address. Default: `3`.
+    /// Redirects that are followed, at most 5; each hop is checked like the first address. Default: `5`.
     pub max_redirects: u32,
     /// Tries of one medium, the first included; only time-outs, 429 and 5xx are tried again. Default: `3`.
     pub attempts: u32,
@@ -112,4 +127,13 @@ durations!(Model { max_wait: from_millis(max_wait_ms) });
 pub struct Cache {
     /// Bytes of encoder outputs kept, so that a viral picture is encoded once. 0: off. Default: `67108864`.
     pub max_bytes: u64,
+    /// Shares encoder outputs among the workers through the store's Redis. Its failures cost a computation and never a
+    /// post. Default: `false`.
+    pub shared: bool,
+    /// Seconds that a shared output is kept; by then those of an erased post are gone everywhere. Default: `3600`.
+    pub shared_ttl_seconds: u64,
+    /// Shared outputs kept at most, the oldest give way; each takes a kilobyte or two. Default: `50000`.
+    pub shared_max_items: u64,
 }
+
+durations!(Cache { shared_ttl: from_secs(shared_ttl_seconds) });

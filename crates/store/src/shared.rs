@@ -1,0 +1,70 @@
+//! Values that workers share and that may be lost at any time; `schemas/redis-keys.md` states the keys.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
+use jtav_schemas::redis_key::ENCODINGS_KEY;
+use redis::Script;
+
+use crate::types::ttl_ms;
+use crate::{RedisStore, StoreError};
+
+static SHARE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("share.lua")));
+
+/// Larger values are not worth their place.
+pub const MAX_SHARED_BYTES: usize = 64 << 10;
+
+/// A bounded cache beside the labels. A future that is dropped gives up the answer, not the effect.
+pub trait SharedCache: Send + Sync {
+    /// The value of a key; `None`: not there, or no longer.
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>>;
+
+    /// Keeps a value of at most [`MAX_SHARED_BYTES`] for `ttl`; the oldest give way beyond `max_items`.
+    fn put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Duration,
+        max_items: u64,
+    ) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Drops values; those that are not there are no error.
+    fn forget(&self, keys: Vec<String>) -> BoxFuture<'static, Result<(), StoreError>>;
+}
+
+impl SharedCache for RedisStore {
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>> {
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        self.call(move |mut redis| async move { command.query_async(&mut redis).await })
+    }
+
+    fn put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Duration,
+        max_items: u64,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        if value.len() > MAX_SHARED_BYTES {
+            let message = format!("a shared value of {} bytes is larger than {MAX_SHARED_BYTES}", value.len());
+            return ready(Err(StoreError::Invalid(message))).boxed();
+        }
+        let mut call = SHARE.prepare_invoke();
+        call.key(key).key(ENCODINGS_KEY).arg(value).arg(ttl_ms(ttl)).arg(max_items);
+        self.call(move |mut redis| async move { call.invoke_async::<i64>(&mut redis).await.map(drop) })
+    }
+
+    fn forget(&self, keys: Vec<String>) -> BoxFuture<'static, Result<(), StoreError>> {
+        if keys.is_empty() {
+            return ready(Ok(())).boxed();
+        }
+        let mut both = redis::pipe();
+        both.cmd("DEL").arg(&keys);
+        both.cmd("ZREM").arg(ENCODINGS_KEY).arg(&keys);
+        self.call(move |mut redis| async move { both.query_async::<(i64, i64)>(&mut redis).await.map(drop) })
+    }
+}
