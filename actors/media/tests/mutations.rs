@@ -112,12 +112,8 @@ fn damaged_media_end_in_a_picture_a_clip_or_a_reason() {
         }
     }
     println!("{fine} decoded, refused: {refused:?}");
-    let decoding = [
-        AbsentReason::DecodeError,
-        AbsentReason::TooLarge,
-        AbsentReason::TypeMismatch,
-        AbsentReason::Unsupported,
-    ];
+    let decoding =
+        [AbsentReason::DecodeError, AbsentReason::TooLarge, AbsentReason::TypeMismatch, AbsentReason::Unsupported];
     assert!(refused.keys().all(|reason| decoding.contains(reason)), "{refused:?}");
     assert!(fine > 0 && refused.contains_key(&AbsentReason::DecodeError));
 }
