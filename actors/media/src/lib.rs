@@ -18,11 +18,13 @@ mod facts;
 mod failure;
 mod fetch;
 mod hosts;
+mod opus;
 mod params;
 mod picture;
 pub mod policy;
 mod pool;
 mod resolver;
+mod sbr;
 mod sniff;
 mod sound;
 
