@@ -53,6 +53,7 @@ java_is_new_enough() {
 find_missing_build_packages() {
   have g++ || need g++ "compiles libtorch's bridge"
   have make || need make "builds librdkafka"
+  have cmake || need cmake "builds libopus"
   have perl || need perl "runs librdkafka's configure"
   have pkg-config || need pkg-config "finds libraries"
   # pkg-config may be about to be installed: the header files themselves are asked for.

@@ -53,7 +53,7 @@ pub enum AbsentReason {
     TypeMismatch,
     /// The bytes do not have the declared SHA-256.
     HashMismatch,
-    /// A container or codec that is recognised and not decoded (HE-AAC, Opus, AVIF, SVG).
+    /// A container or codec that is recognised and not decoded (HE-AAC, AVIF, SVG).
     Unsupported,
     /// Damaged, truncated or empty content.
     DecodeError,

@@ -38,8 +38,12 @@ impl SoundFacts {
     /// Whether some of the clip is missing from what was decoded: a limit, damage, or a file that is shorter than its
     /// header says by more than the twentieth by which headers of variable bit rate may err.
     pub fn is_partial(&self) -> bool {
-        let short = self.stated_seconds.is_some_and(|stated| self.decoded_seconds < 0.95 * stated - 0.1);
-        self.skipped_packets > 0 || self.end != SoundEnd::Whole || short
+        self.skipped_packets > 0 || self.end != SoundEnd::Whole || self.is_short()
+    }
+
+    /// Whether less was decoded than the container states.
+    pub(crate) fn is_short(&self) -> bool {
+        self.stated_seconds.is_some_and(|stated| self.decoded_seconds < 0.95 * stated - 0.1)
     }
 }
 

@@ -97,16 +97,16 @@ pub(crate) fn sniff(bytes: &[u8]) -> Content {
     }
     if at(4, b"ftyp") {
         return match bytes.get(8..12) {
-            Some(b"avif" | b"avis" | b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"mif1" | b"msf1") => {
-                OtherPicture
-            }
+            Some(b"avif" | b"avis" | b"avio" | b"mif1" | b"msf1" | b"mif2" | b"crx ") => OtherPicture,
+            // HEIC with a picture, with more of it, with layers, with several; the same as sequences.
+            Some(b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs") => OtherPicture,
             _ => Sound(SoundFormat::Mp4),
         };
     }
     if is_other_picture(bytes) {
         return OtherPicture;
     }
-    const OTHER_SOUND: [&[u8]; 11] = [
+    const OTHER_SOUND: [&[u8]; 13] = [
         b"FORM",
         b"caff",
         b"#!AMR",
@@ -118,12 +118,15 @@ pub(crate) fn sniff(bytes: &[u8]) -> Content {
         b"RF64",
         b"BW64",
         b"DSD ",
+        b"MPCK",
+        // Matroska and WebM. A film is as little served as a voice message in it, and the message is the more likely one
+        // where a post announces sound.
+        b"\x1a\x45\xdf\xa3",
     ];
-    if OTHER_SOUND.iter().any(|magic| starts(magic)) {
+    if OTHER_SOUND.iter().any(|magic| starts(magic)) || is_ac3(bytes) {
         return OtherSound;
     }
-    const FOREIGN: [&[u8]; 6] =
-        [b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"\x1a\x45\xdf\xa3", b"\x7fELF"];
+    const FOREIGN: [&[u8]; 5] = [b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"\x7fELF"];
     if FOREIGN.iter().any(|magic| starts(magic)) {
         return Foreign;
     }
@@ -153,6 +156,17 @@ fn is_other_picture(bytes: &[u8]) -> bool {
     let bitmap =
         bytes.starts_with(b"BM") && matches!(bytes.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]));
     bitmap || MAGICS.iter().any(|magic| bytes.starts_with(magic))
+}
+
+/// AC-3 and E-AC-3 (ATSC A/52, 5.3 and annex E): the sync word is too short to stand alone, so rate, size and version have
+/// to be ones that exist.
+fn is_ac3(bytes: &[u8]) -> bool {
+    let [0x0b, 0x77, _, _, code, version, ..] = *bytes else { return false };
+    match version >> 3 {
+        0..=10 => code >> 6 != 3 && code & 0x3f < 38,
+        11..=16 => code >> 6 != 3,
+        _ => false,
+    }
 }
 
 fn markup(bytes: &[u8]) -> Option<Content> {
@@ -185,14 +199,7 @@ fn names_unsupported(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(
         essence.as_str(),
-        "image/svg+xml"
-            | "image/avif"
-            | "image/heic"
-            | "image/heif"
-            | "image/jxl"
-            | "audio/opus"
-            | "audio/amr"
-            | "audio/midi"
+        "image/svg+xml" | "image/avif" | "image/heic" | "image/heif" | "image/jxl" | "audio/amr" | "audio/midi"
     )
 }
 
@@ -282,7 +289,9 @@ mod tests {
             (b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- a --><svg/>", Content::OtherPicture),
             (b"<!DOCTYPE html><html><svg></svg></html>", Content::Foreign),
             (b"%PDF-1.7", Content::Foreign),
-            (b"\x1a\x45\xdf\xa3webm", Content::Foreign),
+            (b"\x1a\x45\xdf\xa3webm", Content::OtherSound),
+            (b"\x0b\x77\x5a\x3f\x10\x40", Content::OtherSound),
+            (b"\x0b\x77 is no sync word here", Content::Unknown),
             (b"BM is how this sentence starts", Content::Unknown),
             (b"hello", Content::Unknown),
             (b"", Content::Unknown),

@@ -1,6 +1,6 @@
-//! MP3, AAC-LC (M4A, ADTS), FLAC, Ogg Vorbis and WAV to mono at 22,050 Hz.
+//! MP3, AAC-LC (M4A, ADTS), FLAC, Ogg Vorbis, Opus (Ogg, M4A) and WAV to mono at 22,050 Hz.
 //!
-//! The container is chosen by signature, so only one parser ever sees a file, and only the five wanted codecs are
+//! The container is chosen by signature, so only one parser ever sees a file, and only the six wanted codecs are
 //! registered. MPEG encoder delay is trimmed where the file states it (LAME tag, Ogg positions); the priming of AAC,
 //! 1024 or 2112 samples of near silence, stays.
 
@@ -14,15 +14,19 @@ use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track};
-use symphonia::core::io::{MediaSourceStream, ReadBytes as _};
+use symphonia::core::io::{MediaSourceStream, ReadBytes as _, ReadOnlySource};
 use symphonia::default::{codecs, formats};
 
 use crate::facts::{SoundEnd, SoundFacts};
 use crate::params::DecodeLimits;
 use crate::sniff::SoundFormat;
+use crate::{opus, sbr};
 
 /// What the audio encoder listens at.
 pub const SAMPLE_RATE_HZ: u32 = 22_050;
+
+/// Of a clip that was cut short, less than this is no clip.
+const LEAST_OF_A_CUT_CLIP_SECONDS: f64 = 1.0;
 
 /// Decodes the first part of a clip.
 pub(crate) fn decode(
@@ -31,8 +35,17 @@ pub(crate) fn decode(
     limits: &DecodeLimits,
 ) -> Result<(Pcm, SoundFacts), AbsentReason> {
     let mut reader = open(bytes, format).map_err(|error| reason(&error))?;
-    let Chosen { track_id, mut decoder, stated_seconds } = choose(reader.tracks(), limits)?;
-    let stream = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), limits)?;
+    let Chosen { track_id, mut decoder, stated_seconds, gain } = choose(reader.tracks(), limits)?;
+    if decoder.codec_info().short_name == "aac" {
+        let mut look = open(bytes, format).map_err(|error| reason(&error))?;
+        if sbr::is_present(look.as_mut(), track_id) {
+            return Err(AbsentReason::Unsupported);
+        }
+    }
+    let mut stream = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), limits)?;
+    if gain != 1.0 {
+        stream.mono.iter_mut().for_each(|sample| *sample *= gain);
+    }
     // Samples that are no numbers come out of float files; they are damage like any other.
     let samples = jtav_signal::resample(&stream.mono, stream.rate_hz, SAMPLE_RATE_HZ);
     let samples = samples.map_err(|_| AbsentReason::DecodeError)?;
@@ -49,11 +62,26 @@ pub(crate) fn decode(
         skipped_packets: stream.skipped_packets,
         end: stream.end,
     };
+    if was_cut_short(&facts, format) && facts.decoded_seconds < LEAST_OF_A_CUT_CLIP_SECONDS {
+        return Err(AbsentReason::DecodeError);
+    }
     Ok((Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ }, facts))
 }
 
+/// Whether the end of the clip is missing. A limit is not meant, nor is a damaged packet within, nor junk behind the last one,
+/// at which some readers break off. The length of an ADTS stream is only guessed from its size.
+fn was_cut_short(facts: &SoundFacts, format: SoundFormat) -> bool {
+    let states_its_length = facts.stated_seconds.is_some() && format != SoundFormat::Adts;
+    match facts.end {
+        SoundEnd::AnalysedLength => false,
+        SoundEnd::BrokeOff if states_its_length => facts.is_short(),
+        SoundEnd::BrokeOff => true,
+        SoundEnd::Whole => states_its_length && facts.is_short() && facts.skipped_packets == 0,
+    }
+}
+
 fn open(bytes: &[u8], format: SoundFormat) -> Result<Box<dyn FormatReader + '_>, Error> {
-    let mut stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let options = FormatOptions::default();
     Ok(match format {
         SoundFormat::Mp3 => Box::new(formats::MpaReader::try_new(stream, options)?),
@@ -61,12 +89,39 @@ fn open(bytes: &[u8], format: SoundFormat) -> Result<Box<dyn FormatReader + '_>,
         SoundFormat::Flac => Box::new(formats::FlacReader::try_new(stream, options)?),
         SoundFormat::Ogg => Box::new(formats::OggReader::try_new(stream, options)?),
         SoundFormat::Wav => Box::new(formats::WavReader::try_new(stream, options)?),
-        SoundFormat::Mp4 => {
-            // This reader expects to stand at the type of the first box and steps back over its length.
-            stream.ignore_bytes(4)?;
-            Box::new(formats::IsoMp4Reader::try_new(stream, options)?)
+        // The reader takes a last box that is not all there for none at all, unless it cannot look ahead. Then again it may
+        // be junk behind the last box.
+        SoundFormat::Mp4 if ends_within_a_box(bytes) => {
+            let cut = MediaSourceStream::new(Box::new(ReadOnlySource::new(bytes)), Default::default());
+            let reader = open_mp4(cut).or_else(|_| open_mp4(stream));
+            Box::new(reader.map_err(|_| Error::DecodeError("cut short before its index"))?)
         }
+        SoundFormat::Mp4 => Box::new(open_mp4(stream)?),
     })
+}
+
+fn open_mp4(mut stream: MediaSourceStream<'_>) -> Result<formats::IsoMp4Reader<'_>, Error> {
+    // This reader expects to stand at the type of the first box and steps back over its length.
+    stream.ignore_bytes(4)?;
+    formats::IsoMp4Reader::try_new(stream, FormatOptions::default())
+}
+
+/// Whether an MP4 is over before its last box is (ISO 14496-12 4.2).
+fn ends_within_a_box(bytes: &[u8]) -> bool {
+    let mut at = 0_usize;
+    while let Some(&[a, b, c, d, _, _, _, _]) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let size = match u32::from_be_bytes([a, b, c, d]) {
+            // Up to the end of the file.
+            0 => return false,
+            1 => match bytes.get(at + 8..).and_then(|rest| rest.first_chunk()) {
+                Some(size) => usize::try_from(u64::from_be_bytes(*size)).unwrap_or(usize::MAX),
+                None => return true,
+            },
+            size => size as usize,
+        };
+        at = at.saturating_add(size.max(8));
+    }
+    at > bytes.len()
 }
 
 /// The codecs that are served. The library knows more; each is a parser that a stranger could reach.
@@ -79,6 +134,7 @@ fn registry() -> &'static CodecRegistry {
         registry.register_audio_decoder::<codecs::FlacDecoder>();
         registry.register_audio_decoder::<codecs::VorbisDecoder>();
         registry.register_audio_decoder::<codecs::PcmDecoder>();
+        registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
         registry
     })
 }
@@ -88,6 +144,8 @@ struct Chosen {
     track_id: u32,
     decoder: Box<dyn AudioDecoder>,
     stated_seconds: Option<f64>,
+    /// Factor of the samples.
+    gain: f32,
 }
 
 /// The first track of sound that can be decoded, after a look at what its header claims.
@@ -95,6 +153,8 @@ fn choose(tracks: &[Track], limits: &DecodeLimits) -> Result<Chosen, AbsentReaso
     let mut refused = AbsentReason::TypeMismatch;
     for track in tracks {
         let Some(params) = track.codec_params.as_ref().and_then(|params| params.audio()) else { continue };
+        let ordered = opus::in_ogg_order(params);
+        let params = ordered.as_ref().unwrap_or(params);
         let decoder = match registry().make_audio_decoder(params, &AudioDecoderOptions::default()) {
             Ok(decoder) => decoder,
             Err(error) => {
@@ -104,7 +164,7 @@ fn choose(tracks: &[Track], limits: &DecodeLimits) -> Result<Chosen, AbsentReaso
         };
         let channels = params.channels.as_ref().map(|channels| channels.count());
         let stated_seconds = check_claims(track, params.sample_rate, channels, limits)?;
-        return Ok(Chosen { track_id: track.id, decoder, stated_seconds });
+        return Ok(Chosen { track_id: track.id, decoder, stated_seconds, gain: opus::output_gain(params) });
     }
     Err(refused)
 }

@@ -163,7 +163,7 @@ fn clips_sound_as_libsndfile_and_ffmpeg_hear_them() {
 
 #[test]
 fn recognised_formats_that_are_not_decoded_are_unsupported() {
-    for name in ["opus.ogg", "he_aac.m4a", "alac.m4a"] {
+    for name in ["he_aac.m4a", "alac.m4a"] {
         assert_eq!(as_audio(&fixture(name)).err(), Some(AbsentReason::Unsupported), "{name}");
     }
     let svg = b"<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"><script>x</script></svg>";
@@ -223,12 +223,11 @@ fn truncated_pictures_are_decode_errors_at_every_length() {
 
 #[test]
 fn a_truncated_clip_gives_what_there_is_of_it() {
-    // Ogg is left out: this clip is one page, and a page stands or falls by its checksum.
-    for name in ["tone.mp3", "tone.flac", "pcm16.wav", "tone.aac"] {
+    for name in ["long.mp3", "long.flac", "long.wav", "long.aac"] {
         let bytes = fixture(name);
         let whole = as_audio(&bytes).unwrap();
-        let half = as_audio(&bytes[..bytes.len() / 2]).unwrap_or_else(|reason| panic!("{name}: {reason}"));
-        assert!((0.2..0.8).contains(&(half.seconds() / whole.seconds())), "{name}: {} s", half.seconds());
+        let most = as_audio(&bytes[..bytes.len() * 3 / 4]).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+        assert!((0.4..0.9).contains(&(most.seconds() / whole.seconds())), "{name}: {} s", most.seconds());
         assert_eq!(as_audio(&bytes[..40.min(bytes.len())]).err(), Some(AbsentReason::DecodeError), "{name}");
     }
 }
@@ -437,9 +436,9 @@ fn a_clip_of_which_something_is_missing_is_partial_and_says_why() {
     let facts = sound_facts(&whole, &limited);
     assert_eq!((facts.end, facts.is_partial()), (SoundEnd::AnalysedLength, true));
     assert!((facts.decoded_seconds - 0.2).abs() < 1e-3, "{facts:?}");
-    for name in ["tone.flac", "pcm16.wav", "tone.mp3", "tone.aac"] {
+    for name in ["long.flac", "long.wav", "long.mp3", "long.aac"] {
         let bytes = fixture(name);
-        let facts = sound_facts(&bytes[..bytes.len() / 2], &limits());
+        let facts = sound_facts(&bytes[..bytes.len() * 3 / 4], &limits());
         assert!(facts.is_partial(), "{name}: {facts:?}");
     }
 }

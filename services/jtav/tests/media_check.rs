@@ -39,7 +39,7 @@ fn every_item_gets_its_line_in_order_and_one_rejection_decides_the_exit_code() {
         put("nothing-said", &wav),
         put("broken.jpg", &photo[..photo.len() / 3]),
         put("empty.wav", b""),
-        fixture("opus.ogg"),
+        fixture("alac.m4a"),
         "http://127.0.0.1/a.jpg".to_owned(),
         "no-such-file.jpg".to_owned(),
     ];

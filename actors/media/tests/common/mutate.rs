@@ -383,12 +383,16 @@ fn mend_ogg(bytes: &mut [u8]) {
 }
 
 /// RFC 9639 9.1.8 and 9.3: CRC-8 (polynomial 0x07) behind the header of a frame, CRC-16 (0x8005) behind the frame. A frame
-/// is taken to end where the next sync code stands.
+/// ends where the sync code with the next number stands: sixteen bits alone occur in the coded data too.
 fn mend_flac(bytes: &mut [u8]) {
     let Some(first) = flac_audio(bytes) else { return };
-    let starts: Vec<usize> = (first..bytes.len().saturating_sub(16))
-        .filter(|&at| bytes[at] == 0xff && bytes[at + 1] & 0xfe == 0xf8 && bytes[at + 3] & 1 == 0)
-        .collect();
+    let mut starts: Vec<usize> = Vec::new();
+    for at in first..bytes.len().saturating_sub(16) {
+        let sync = bytes[at] == 0xff && bytes[at + 1] & 0xfe == 0xf8 && bytes[at + 3] & 1 == 0;
+        if sync && flac_number(&bytes[at + 4..at + 11]) == Some(starts.len()) {
+            starts.push(at);
+        }
+    }
     for (index, &start) in starts.iter().enumerate() {
         let end = starts.get(index + 1).copied().unwrap_or(bytes.len());
         let frame = &mut bytes[start..end];
@@ -419,6 +423,19 @@ fn flac_audio(bytes: &[u8]) -> Option<usize> {
     let last = *flac_blocks(bytes).last()?;
     let length = big_endian(bytes, last.at, 3)?;
     Some((last.at + 3).saturating_add(length)).filter(|at| *at < bytes.len())
+}
+
+/// The number of a frame, coded like a UTF-8 character of up to seven bytes.
+fn flac_number(bytes: &[u8]) -> Option<usize> {
+    let ones = bytes[0].leading_ones() as usize;
+    let (first, more) = match ones {
+        0 => (bytes[0], 0),
+        2..=7 => (bytes[0] & (0x7f >> ones), ones - 1),
+        _ => return None,
+    };
+    bytes.get(1..=more)?.iter().try_fold(usize::from(first), |number, byte| {
+        (byte & 0xc0 == 0x80).then_some((number << 6) | usize::from(byte & 0x3f))
+    })
 }
 
 /// Bytes before the CRC-8: four, the coded number, and what the codes of block size and rate announce.
