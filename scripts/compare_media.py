@@ -79,7 +79,7 @@ def decode_with_ffmpeg(path, output):
 
 
 def mosaic():
-    """Sixteen pictures of the feed, four by four: 1600 x 1280 pixels with the detail of a camera's."""
+    """Sixteen pictures of the feed, four by four: 1600 x 1280 pixels with more detail than a camera's."""
     paths = sorted(path for path in (FEED / "image").iterdir())[:16]
     whole = Image.new("RGB", (4 * TILE[0], 4 * TILE[1]))
     for at, path in enumerate(paths):
@@ -88,11 +88,21 @@ def mosaic():
     return whole
 
 
+def camera():
+    """One picture of the feed enlarged to the same size, with the noise of a sensor."""
+    with Image.open(sorted((FEED / "image").iterdir())[0]) as picture:
+        enlarged = picture.convert("RGB").resize((4 * TILE[0], 4 * TILE[1]), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(20261126).normal(0, 4, (4 * TILE[1], 4 * TILE[0], 3))
+    return Image.fromarray(np.clip(np.asarray(enlarged) + noise, 0, 255).astype(np.uint8))
+
+
 def make_pictures(folder):
-    whole = mosaic()
+    whole, photo = mosaic(), camera()
     small = whole.resize((640, 512), Image.Resampling.LANCZOS)
     files = {
+        "JPEG 1600x1280, one photo with noise": (photo, "photo.jpg", dict(quality=85)),
         "JPEG 1600x1280, 4:2:0": (whole, "a.jpg", dict(quality=85)),
+        "JPEG 1600x1280, 4:2:0, quality 75": (whole, "h.jpg", dict(quality=75)),
         "JPEG 1600x1280, 4:4:4": (whole, "b.jpg", dict(quality=85, subsampling=0)),
         "JPEG 1600x1280, progressive": (whole, "c.jpg", dict(quality=85, progressive=True)),
         "JPEG 640x512, 4:2:0": (small, "d.jpg", dict(quality=85)),
@@ -104,7 +114,8 @@ def make_pictures(folder):
     for label, (picture, name, options) in files.items():
         paths[label] = folder / name
         picture.save(paths[label], **options)
-    return paths
+        print(f"compare-media: {label}: {paths[label].stat().st_size} bytes", file=sys.stderr)
+    return {f"{label}, {path.stat().st_size // 1000} kB": path for label, path in paths.items()}
 
 
 def with_pillow(path, draft):

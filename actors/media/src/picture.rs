@@ -137,8 +137,9 @@ fn jpeg_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, Rg
     let mut decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(reason)?;
     let head = check(&mut decoder, limits, scan.working_bytes_per_pixel)?;
     let wanted = HEAD_ROOM.map(|room| side.saturating_mul(room));
-    // Half the size is the first fraction there is.
-    if head.width.min(head.height) / 2 >= wanted[0] {
+    // Half the size is the first fraction there is. The library mistakes one component for another in a sequential file
+    // that has a scan for each, so those are decoded here whatever their size is.
+    if head.width.min(head.height) / 2 >= wanted[0] || scan.one_by_one {
         match jpeg::decode(bytes, wanted) {
             Ok(planes) => {
                 let view = view::of_planes(&planes, (head.width, head.height), head.orientation, side)?;
@@ -210,8 +211,11 @@ fn over_white(value: u8, opacity: u8) -> u8 {
     ((value * opacity + 255 * (255 - opacity) + 127) / 255) as u8
 }
 
+/// What the segments before the first scan say.
 struct JpegScan {
     working_bytes_per_pixel: u64,
+    /// A sequential file whose components come one after the other.
+    one_by_one: bool,
 }
 
 /// Walks the segments of a JPEG (T.81 B.1.1). `None` where the file ends before its end marker: the decoder would
@@ -219,6 +223,7 @@ struct JpegScan {
 fn jpeg_scan(bytes: &[u8]) -> Option<JpegScan> {
     let mut at = 2;
     let mut working_bytes_per_pixel = 0;
+    let (mut components, mut in_first_scan) = (0, 0);
     loop {
         // Fill bytes may stand before a marker.
         while *bytes.get(at)? == 0xff && *bytes.get(at + 1)? == 0xff {
@@ -230,9 +235,12 @@ fn jpeg_scan(bytes: &[u8]) -> Option<JpegScan> {
             0x01 | 0xd0..=0xd7 => at += 2,
             _ => {
                 let length = usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]));
-                if marker == 0xc2 {
+                match marker {
                     // Progressive: every coefficient is held as 16 bits until the last scan.
-                    working_bytes_per_pixel = 2 * u64::from(*bytes.get(at + 9)?);
+                    0xc2 => working_bytes_per_pixel = 2 * u64::from(*bytes.get(at + 9)?),
+                    0xc0 | 0xc1 => components = *bytes.get(at + 9)?,
+                    0xda => in_first_scan = *bytes.get(at + 4)?,
+                    _ => {}
                 }
                 at += 2 + length;
                 if marker == 0xda {
@@ -244,7 +252,7 @@ fn jpeg_scan(bytes: &[u8]) -> Option<JpegScan> {
     // In coded data 0xff is followed by 0 or a restart marker, so this pair can only be the end. Sought from behind,
     // where it stands.
     let complete = bytes.get(at..)?.windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
-    complete.then_some(JpegScan { working_bytes_per_pixel })
+    complete.then_some(JpegScan { working_bytes_per_pixel, one_by_one: in_first_scan < components })
 }
 
 /// Sizes of the coded frames of a WebP. The decoder checks them against the canvas after it has decoded them.

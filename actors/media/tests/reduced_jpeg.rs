@@ -1,4 +1,6 @@
-//! JPEGs that are decoded to a fraction of their size, held against the same files decoded whole by the library.
+//! JPEGs that are decoded to a fraction of their size, held against the same files decoded whole. The two differ where a
+//! picture has more detail than the smaller one can hold: the wide filter lets some of it through, the fraction none. How
+//! close they are to Pillow's fractions is held in `decode.rs`, what the encoder makes of them in the trainer's tests.
 
 use std::path::{Path, PathBuf};
 
@@ -91,7 +93,7 @@ fn every_kind_of_sampling_scan_and_size_looks_as_it_does_decoded_whole() {
                 });
                 let (mean, largest) = difference(&view(&bytes, SIDE).unwrap(), &whole(&bytes));
                 worst = (worst.0.max(mean), worst.1.max(largest));
-                if mean > 0.8 || largest > 12 {
+                if mean > 1.2 || largest > 40 {
                     wrong.push(format!("{sampling:?} {size:?} progressive {progressive}: {mean:.3} {largest}"));
                 }
             }
@@ -99,6 +101,27 @@ fn every_kind_of_sampling_scan_and_size_looks_as_it_does_decoded_whole() {
     }
     println!("mean {:.3} and largest difference {} at most", worst.0, worst.1);
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Encoders write such files when they optimise their tables. Held against the same coefficients in one scan.
+#[test]
+fn a_sequential_file_with_a_scan_for_each_component_looks_like_one_with_one_scan() {
+    for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_2, SamplingFactor::F_1_2] {
+        let encoded = |one_by_one: bool| {
+            jpeg(&photo(399, 271), (399, 271), |encoder| {
+                encoder.set_sampling_factor(sampling);
+                encoder.set_optimized_huffman_tables(one_by_one);
+            })
+        };
+        let scans = |bytes: &[u8]| bytes.windows(2).filter(|pair| *pair == [0xff, 0xda]).count();
+        let (apart, together) = (encoded(true), encoded(false));
+        assert_eq!((scans(&apart), scans(&together)), (3, 1), "{sampling:?}");
+        // Whole, as small pictures are; and reduced.
+        let (mean, largest) = difference(&view(&apart, 271).unwrap(), &view(&together, 271).unwrap());
+        println!("{sampling:?}: mean {mean:.3} largest {largest}");
+        assert!(mean < 1.0, "{sampling:?}: {mean} {largest}");
+        assert_eq!(view(&apart, SIDE).unwrap().pixels, view(&together, SIDE).unwrap().pixels, "{sampling:?}");
+    }
 }
 
 #[test]
@@ -126,7 +149,7 @@ fn the_photos_of_the_feed_look_as_they_do_decoded_whole() {
     }
     println!("{count} photos: mean {:.3} and largest difference {} at most", worst.0, worst.1);
     assert!(count > 20 && worst.0 > 0.0, "{count}");
-    assert!(worst.0 <= 1.0 && worst.1 <= 16, "{worst:?}");
+    assert!(worst.0 <= 2.0 && worst.1 <= 20, "{worst:?}");
 }
 
 #[test]

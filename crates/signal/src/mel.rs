@@ -210,11 +210,9 @@ mod tests {
         let power = mel.power(&clip).unwrap().values;
         let loudness = |frame: usize| power[frame * 96..][..96].iter().copied().fold(0.0, f32::max);
         assert!(loudness(1) > 1.0);
-        assert!(loudness(0) < loudness(1));
-        assert!(
-            [3, 4, 5].iter().all(|&frame| loudness(frame) == 0.0),
-            "silence between the two of a pair stays silent"
-        );
+        assert!(loudness(0) < loudness(1) && loudness(2) > 0.0);
+        assert!(loudness(3) < 1e-12 * loudness(1), "silent, though it shares a transform with the one before");
+        assert!([4, 5].iter().all(|&frame| loudness(frame) == 0.0));
         // The same signal one frame later has the same rows, though each frame has another neighbour.
         let mut later = vec![0.0; 1_024];
         later.extend_from_slice(&clip);

@@ -2,9 +2,18 @@
 
 use super::Fault;
 
+use std::cell::OnceCell;
+
 /// Codes up to this length are found in one look-up; longer ones are rare by construction.
 const LOOKUP_BITS: u32 = 10;
 const LOOKUP_LEN: usize = 1 << LOOKUP_BITS;
+
+/// Bits by which two coefficients are found at once.
+const PAIR_BITS: u32 = 11;
+const PAIR_LEN: usize = 1 << PAIR_BITS;
+
+/// By the next bits: what up to two codes with their values, and the end of the block behind them, do to it.
+pub(super) type Pairs = [Pair; PAIR_LEN];
 
 /// Reads bits, most significant first, up to the next marker. Beyond it zeros come out, and [`Self::check`] tells.
 pub(super) struct BitReader<'a> {
@@ -131,15 +140,16 @@ impl<'a> BitReader<'a> {
         Err(Fault::Damaged)
     }
 
-    /// A short code together with its value: `(zeros before it, value)`; `None` if it takes the long way.
+    /// What the next bits say if that ends within a block at whose coefficient `at` they begin. After a
+    /// [`Self::refill`].
     #[inline(always)]
-    pub(super) fn short_value(&mut self, table: &HuffmanTable) -> Option<(usize, i16)> {
-        let entry = table.values_by_prefix[self.peek(LOOKUP_BITS)];
-        if entry == 0 {
+    pub(super) fn pair(&mut self, pairs: &Pairs, at: usize) -> Option<Pair> {
+        let pair = pairs[self.peek(PAIR_BITS)];
+        if at + pair.second_place() > 63 {
             return None;
         }
-        self.consume((entry & 15) as u32);
-        Some((((entry >> 4) & 15) as usize, entry >> 8))
+        self.consume(pair.0 & 15);
+        Some(pair)
     }
 
     /// That nothing was read that is not in the file.
@@ -174,17 +184,59 @@ pub(super) fn next_marker(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// A table of Huffman codes (T.81 C.2).
-#[derive(Clone)]
 pub(super) struct HuffmanTable {
     /// By the next bits: length and symbol of the code they begin with; 0 where it is longer, or none.
     symbols_by_prefix: [u16; LOOKUP_LEN],
-    /// The same with the value that follows where both fit: value, zeros before it, bits of both.
-    values_by_prefix: [i16; LOOKUP_LEN],
     symbols: Vec<u8>,
     /// For each length the first code, left-aligned to 16 bits, that is no longer of this length.
     end_of_length: [u32; 17],
     /// Added to a code of a length: its place in `symbols`.
     place_of_length: [i32; 17],
+    /// Made when a sequential scan first asks.
+    pairs: OnceCell<Box<Pairs>>,
+}
+
+/// One or two coefficients, packed so that the loop that places them has no branches a processor could guess wrong: a
+/// second one that is not there is a zero behind the first, and the end of the block is a step beyond it. From the lowest
+/// bit: 4 bits of length, 1 whether there is a second, 1 whether the block ends, 4 zeros before the first, 6 place of the
+/// second, 8 and 8 values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pair(u32);
+
+impl Pair {
+    fn new(length: u32, first: (u32, i8), second: Option<(u32, i8)>, ends: bool) -> Self {
+        let (zeros, value) = first;
+        let place = zeros + 1 + second.map_or(0, |(zeros, _)| zeros);
+        let other = second.map_or(0, |(_, value)| value);
+        let values = u32::from(value as u8) << 16 | u32::from(other as u8) << 24;
+        Self(length | u32::from(second.is_some()) << 4 | u32::from(ends) << 5 | zeros << 6 | place << 10 | values)
+    }
+
+    /// Nothing but the end of the block: its second place is the first.
+    fn end(length: u32) -> Self {
+        Self(length | 1 << 5)
+    }
+
+    /// What takes the long way: its second place is outside every block.
+    const LONG: Self = Self(63 << 10);
+
+    #[inline(always)]
+    fn second_place(self) -> usize {
+        (self.0 >> 10 & 63) as usize
+    }
+
+    /// Places and values, counted from the coefficient that comes next.
+    #[inline(always)]
+    pub(super) fn coefficients(self) -> [(usize, i16); 2] {
+        let value = |bits: u32| i16::from(bits as u8 as i8);
+        [((self.0 >> 6 & 15) as usize, value(self.0 >> 16)), (self.second_place(), value(self.0 >> 24))]
+    }
+
+    /// How far to go; beyond any block where this one ends.
+    #[inline(always)]
+    pub(super) fn step(self) -> usize {
+        self.second_place() + ((self.0 >> 4 & 1) + (self.0 >> 5 & 1) * 64) as usize
+    }
 }
 
 impl HuffmanTable {
@@ -192,10 +244,10 @@ impl HuffmanTable {
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, Fault> {
         let mut table = Self {
             symbols_by_prefix: [0; LOOKUP_LEN],
-            values_by_prefix: [0; LOOKUP_LEN],
             symbols: symbols.to_vec(),
             end_of_length: [0; 17],
             place_of_length: [0; 17],
+            pairs: OnceCell::new(),
         };
         let (mut code, mut place) = (0_u32, 0_usize);
         for length in 1..=16_u32 {
@@ -220,21 +272,65 @@ impl HuffmanTable {
 
     fn fill(&mut self, code: u32, length: u32, symbol: u8) {
         let free = LOOKUP_BITS - length;
-        let (zeros, value_bits) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-        for rest in 0..1_u32 << free {
-            let prefix = (code << free | rest) as usize;
-            self.symbols_by_prefix[prefix] = (length << 8) as u16 | u16::from(symbol);
-            if value_bits == 0 || value_bits > free {
-                continue;
+        let start = (code << free) as usize;
+        self.symbols_by_prefix[start..start + (1 << free)].fill((length << 8) as u16 | u16::from(symbol));
+    }
+
+    /// The table of pairs.
+    pub(super) fn pairs(&self) -> &Pairs {
+        self.pairs.get_or_init(|| {
+            let mut pairs = Box::new([Pair::LONG; PAIR_LEN]);
+            for (prefix, pair) in pairs.iter_mut().enumerate() {
+                *pair = self.pair_of(prefix as u32);
             }
-            let raw = (rest >> (free - value_bits)) as i32;
-            let value = if raw < 1 << (value_bits - 1) { raw - (1 << value_bits) + 1 } else { raw };
-            // 8 bits are left for the value.
-            if i8::try_from(value).is_ok() {
-                self.values_by_prefix[prefix] = (value * 256) as i16 | (zeros * 16 + length + value_bits) as i16;
+            pairs
+        })
+    }
+
+    fn pair_of(&self, prefix: u32) -> Pair {
+        match self.coefficient(prefix, PAIR_BITS) {
+            Coefficient::End { length } => Pair::end(length),
+            Coefficient::Long => Pair::LONG,
+            Coefficient::Value { length, zeros, value } => {
+                let rest = PAIR_BITS - length;
+                match self.coefficient(prefix & ((1 << rest) - 1), rest) {
+                    Coefficient::End { length: more } => Pair::new(length + more, (zeros, value), None, true),
+                    Coefficient::Long => Pair::new(length, (zeros, value), None, false),
+                    Coefficient::Value { length: more, zeros: between, value: other } => {
+                        Pair::new(length + more, (zeros, value), Some((between, other)), false)
+                    }
+                }
             }
         }
     }
+
+    /// What the first of `count` bits say, if they are enough to say it.
+    fn coefficient(&self, bits: u32, count: u32) -> Coefficient {
+        let prefix = if count > LOOKUP_BITS { bits >> (count - LOOKUP_BITS) } else { bits << (LOOKUP_BITS - count) };
+        let entry = u32::from(self.symbols_by_prefix[prefix as usize]);
+        let (code_length, zeros, value_bits) = (entry >> 8, entry >> 4 & 15, entry & 15);
+        let length = code_length + value_bits;
+        if entry == 0 || length > count {
+            return Coefficient::Long;
+        }
+        if value_bits == 0 {
+            // Sixteen zeros take the long way.
+            return if zeros == 0 { Coefficient::End { length } } else { Coefficient::Long };
+        }
+        let raw = (bits >> (count - length)) as i32 & ((1 << value_bits) - 1);
+        let value = if raw < 1 << (value_bits - 1) { raw - (1 << value_bits) + 1 } else { raw };
+        match i8::try_from(value) {
+            Ok(value) => Coefficient::Value { length, zeros, value },
+            Err(_) => Coefficient::Long,
+        }
+    }
+}
+
+/// What some bits say.
+enum Coefficient {
+    Value { length: u32, zeros: u32, value: i8 },
+    End { length: u32 },
+    Long,
 }
 
 #[cfg(test)]
@@ -272,12 +368,23 @@ mod tests {
     }
 
     #[test]
-    fn a_short_code_comes_with_its_value() {
-        // 10 (one zero, two bits) 01 → −2; 0 (no zero, one bit) 1 → 1.
-        let mut bits = BitReader::new(&[0b1001_0100, 0, 0, 0], 0);
+    fn two_short_codes_come_with_their_values_and_the_end_of_the_block() {
+        let table = table();
+        let mut bits = BitReader::new(&[0b1001_0101, 0b1101_1100, 0, 0], 0);
         bits.refill();
-        assert_eq!(bits.short_value(&table()), Some((1, -2)));
-        assert_eq!(bits.short_value(&table()), Some((0, 1)));
+        // 10 (one zero, two bits) 01 → −2; 0 (no zero, one bit) 1 → 1.
+        let pair = bits.pair(table.pairs(), 1).unwrap();
+        assert_eq!((pair.coefficients(), pair.step()), ([(1, -2), (2, 1)], 3));
+        // 0 1 → 1; 110: the end. After the last coefficient of a block nothing of the next may be taken.
+        assert_eq!(bits.pair(table.pairs(), 63), None);
+        let pair = bits.pair(table.pairs(), 62).unwrap();
+        assert_eq!((pair.coefficients(), pair.step()), ([(0, 1), (1, 0)], 65));
+        // 11 bits of code: the long way, and nothing is taken.
+        assert_eq!(bits.pair(table.pairs(), 1), None);
+        assert_eq!(bits.symbol(&table), Ok(0x23));
+        let mut bits = BitReader::new(&[0b1100_0000, 0, 0, 0], 0);
+        bits.refill();
+        assert_eq!(bits.pair(table.pairs(), 63).unwrap().step(), 64);
     }
 
     #[test]

@@ -4,15 +4,13 @@ use super::Fault;
 use super::bits::HuffmanTable;
 use super::idct::{Steps, Transform};
 
-/// Coefficients in the order in which they are coded, as places in the rows of a block. 16 more places than a block has:
-/// a damaged run may reach beyond its end.
+/// Coefficients in the order in which they are coded, as places in the rows of a block.
 #[rustfmt::skip]
-pub(super) const ZIGZAG: [u8; 80] = [
+pub(super) const ZIGZAG: [u8; 64] = [
      0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
     12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13,  6,  7, 14, 21, 28,
     35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
     58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-    63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
 ];
 
 /// What the frame header says.
@@ -188,7 +186,7 @@ impl State {
             let wide = head >> 4 != 0;
             let (values, rest) = rest.split_at_checked(if wide { 128 } else { 64 }).ok_or(Fault::Damaged)?;
             let mut table = [0_u16; 64];
-            for (at, place) in ZIGZAG.iter().take(64).enumerate() {
+            for (at, place) in ZIGZAG.iter().enumerate() {
                 table[usize::from(*place)] = match wide {
                     true => u16::from_be_bytes([values[2 * at], values[2 * at + 1]]),
                     false => u16::from(values[at]),

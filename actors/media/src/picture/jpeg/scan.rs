@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::bits::{BitReader, HuffmanTable};
+use super::bits::{BitReader, HuffmanTable, Pairs};
 use super::frame::{Component, Frame, ScanHeader, State, ZIGZAG};
 use super::idct::{Steps, Transform};
 use super::{Fault, Plane};
@@ -102,6 +102,7 @@ struct Part<'a> {
     canvas: usize,
     means: Option<&'a HuffmanTable>,
     others: Option<&'a HuffmanTable>,
+    pairs: Option<&'a Pairs>,
     /// The mean of the block before.
     mean: i32,
 }
@@ -126,6 +127,7 @@ pub(super) fn decode(
         canvas: *canvas,
         means: state.means[*means].as_deref(),
         others: state.others[*others].as_deref(),
+        pairs: state.others[*others].as_deref().filter(|_| !frame.progressive).map(HuffmanTable::pairs),
         mean: 0,
     });
     let mut scan = Scan {
@@ -256,6 +258,9 @@ impl Band<'_> {
                 continue;
             }
             at += zeros;
+            if at > self.header.last {
+                return Err(Fault::Damaged);
+            }
             block[usize::from(ZIGZAG[at])] = (bits.signed(count) << self.header.shift) as i16;
             at += 1;
         }
@@ -346,30 +351,31 @@ fn next_mean(bits: &mut BitReader<'_>, part: &mut Part<'_>) -> Result<i32, Fault
 /// A block of a sequential scan; says whether it has nothing but its mean.
 #[inline]
 fn sequential(bits: &mut BitReader<'_>, part: &mut Part<'_>, block: &mut [i16; 64]) -> Result<bool, Fault> {
-    let table = part.others.ok_or(Fault::Damaged)?;
+    let (table, pairs) = part.others.zip(part.pairs).ok_or(Fault::Damaged)?;
     block.fill(0);
     block[0] = next_mean(bits, part)? as i16;
     let mut at = 1;
-    let mut mean_alone = true;
     while at < 64 {
         bits.refill();
-        if let Some((zeros, value)) = bits.short_value(table) {
-            block[usize::from(ZIGZAG[at + zeros] & 63)] = value;
-            at += zeros + 1;
-        } else {
-            let symbol = bits.symbol(table)?;
-            let (zeros, count) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            if count == 0 {
-                if zeros < 15 {
-                    break;
-                }
-                at += 16;
-                continue;
+        if let Some(pair) = bits.pair(pairs, at) {
+            for (place, value) in pair.coefficients() {
+                block[usize::from(ZIGZAG[(at + place) & 63] & 63)] = value;
             }
-            block[usize::from(ZIGZAG[at + zeros])] = bits.signed(count) as i16;
-            at += zeros + 1;
+            at += pair.step();
+            continue;
         }
-        mean_alone = false;
+        let symbol = bits.symbol(table)?;
+        let (zeros, count) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        if count == 0 && zeros < 15 {
+            break;
+        }
+        at += zeros;
+        if count > 0 {
+            let place = *ZIGZAG.get(at).ok_or(Fault::Damaged)?;
+            block[usize::from(place & 63)] = bits.signed(count) as i16;
+        }
+        at += 1;
     }
-    Ok(mean_alone)
+    // The end of the block, 64 places on, was all there was.
+    Ok(at == 65)
 }
