@@ -23,9 +23,9 @@ pub use view::center_crop;
 use view::margin;
 
 /// Pixels that a JPEG is decoded to for each that is shown, along the shorter side and at least: of luminance, and of
-/// the differences of colour. Below, what the encoder makes of a picture begins to depend on how it was reduced
-/// (`docs/results/media-speed.md`).
-const HEAD_ROOM: [u32; 2] = [2, 1];
+/// the differences of colour. With less, what the encoder makes of a picture begins to depend on how it was reduced
+/// (`docs/results/media-speed-agreement.md`).
+const HEAD_ROOM: [u32; 2] = [2, 2];
 
 /// What the PNG decoder may take for itself: rows, colour profile.
 const PNG_INTERNAL_BYTES: u64 = 32 << 20;

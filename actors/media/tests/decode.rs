@@ -57,6 +57,9 @@ fn pictures_look_as_pillow_sees_them() {
     // and chroma upsampling of the decoder).
     let lossless = (0.25, 1);
     let lossy = (0.5, 4);
+    // Large enough to be reduced, as Pillow does with `draft`. Pillow keeps twice as many pixels of colour: measured 0.67
+    // and 16, at the edges of plain colours. The grey one is as close as if it was decoded whole.
+    let reduced = (0.8, 20);
     let cases = [
         ("rgb.png", lossless),
         ("rgba.png", lossless),
@@ -73,8 +76,8 @@ fn pictures_look_as_pillow_sees_them() {
         ("animated.webp", lossless),
         ("lossy.webp", lossy),
         ("alpha.webp", lossy),
-        ("photo.jpg", lossy),
-        ("progressive.jpg", lossy),
+        ("photo.jpg", reduced),
+        ("progressive.jpg", reduced),
         ("grey.jpg", lossy),
         ("cmyk.jpg", lossy),
         ("exif1.jpg", lossy),

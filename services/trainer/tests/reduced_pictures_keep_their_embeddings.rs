@@ -135,6 +135,9 @@ fn assert_agreement(name: &str, agreement: &Agreement) {
     let Agreement { cosines, flips, mean_difference } = agreement;
     let least = cosines.iter().copied().fold(f64::INFINITY, f64::min);
     let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+    let mut order: Vec<usize> = (0..cosines.len()).collect();
+    order.sort_by(|a, b| cosines[*a].total_cmp(&cosines[*b]));
+    println!("{name}: least alike {:?}", order.iter().take(5).map(|at| (*at, cosines[*at])).collect::<Vec<_>>());
     println!(
         "{name}: {} pictures, cosine {least:.6} at least, {mean:.6} in the mean, {flips} labels differ, pixels by {mean_difference:.3}",
         cosines.len()

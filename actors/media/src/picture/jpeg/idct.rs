@@ -7,31 +7,44 @@ use std::f32::consts::PI;
 /// Quantisation steps times the norms of the transform, in the order of the rows of a block.
 pub(super) type Steps = [f32; 64];
 
-/// Cosines of the N-point transform, `[n][k]`: cos((2n + 1) k π / 2N).
-struct Cosines<const N: usize>([[f32; N]; N]);
+/// Cosines of the N-point transform, cos((2n + 1) k π / 2N): once with the frequencies `k` of a pixel `n` side by side, once
+/// with the pixels of a frequency.
+struct Cosines<const N: usize> {
+    of_pixel: [[f32; N]; N],
+    of_frequency: [[f32; N]; N],
+}
 
 impl<const N: usize> Cosines<N> {
     fn new() -> Self {
-        let mut table = [[0.0; N]; N];
-        for (n, row) in table.iter_mut().enumerate() {
-            for (k, cosine) in row.iter_mut().enumerate() {
-                *cosine = ((2 * n + 1) as f32 * k as f32 * PI / (2 * N) as f32).cos();
-            }
-        }
-        Self(table)
+        let cosine = |n: usize, k: usize| ((2 * n + 1) as f32 * k as f32 * PI / (2 * N) as f32).cos();
+        let table = |of: &dyn Fn(usize, usize) -> f32| std::array::from_fn(|a| std::array::from_fn(|b| of(a, b)));
+        Self { of_pixel: table(&cosine), of_frequency: table(&|k, n| cosine(n, k)) }
     }
 }
 
-/// Turns coefficients to pixels; the side of a block is 1, 2, 4 or 8.
+/// Sides that a block can be transformed to, in pixels.
+pub(super) const SIDES: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
+
+/// Turns coefficients to pixels.
 pub(super) struct Transform {
     two: Cosines<2>,
+    three: Cosines<3>,
     four: Cosines<4>,
+    five: Cosines<5>,
+    six: Cosines<6>,
     eight: Cosines<8>,
 }
 
 impl Transform {
     pub(super) fn new() -> Self {
-        Self { two: Cosines::new(), four: Cosines::new(), eight: Cosines::new() }
+        Self {
+            two: Cosines::new(),
+            three: Cosines::new(),
+            four: Cosines::new(),
+            five: Cosines::new(),
+            six: Cosines::new(),
+            eight: Cosines::new(),
+        }
     }
 
     /// Quantisation steps, in rows, with the norms in them. Those of the N-point transform and the factor N / 8 between
@@ -41,13 +54,16 @@ impl Transform {
         std::array::from_fn(|at| f32::from(quantisation[at]) * norm(at / 8) * norm(at % 8))
     }
 
-    /// Writes `side` × `side` pixels; `out` begins with the first and its rows are `stride` apart.
+    /// Writes `side` × `side` pixels, a side of [`SIDES`]; `out` begins with the first and its rows are `stride` apart.
     #[inline]
     pub(super) fn block(&self, side: usize, coefficients: &[i16; 64], steps: &Steps, out: &mut [u8], stride: usize) {
         match side {
             1 => out[0] = pixel(f32::from(coefficients[0]) * steps[0]),
             2 => inverse(&self.two, coefficients, steps, out, stride),
+            3 => inverse(&self.three, coefficients, steps, out, stride),
             4 => inverse(&self.four, coefficients, steps, out, stride),
+            5 => inverse(&self.five, coefficients, steps, out, stride),
+            6 => inverse(&self.six, coefficients, steps, out, stride),
             _ => inverse(&self.eight, coefficients, steps, out, stride),
         }
     }
@@ -77,24 +93,32 @@ fn inverse<const N: usize>(
     out: &mut [u8],
     stride: usize,
 ) {
-    // Rows of low frequencies, from which columns are made first: each step is one row, N numbers wide.
-    let mut columns = [[0.0_f32; N]; N];
+    // Rows of low frequencies, from which columns are made first: each step is one row, N numbers wide. The cosines of
+    // even frequencies are symmetric about the middle, those of odd ones antisymmetric: two rows come of the work for one.
+    let mut rows = [[0.0_f32; N]; N];
     for v in 0..N {
-        let mut row = [0.0_f32; N];
         for u in 0..N {
-            row[u] = f32::from(coefficients[v * 8 + u]) * steps[v * 8 + u];
+            rows[v][u] = f32::from(coefficients[v * 8 + u]) * steps[v * 8 + u];
         }
-        for n in 0..N {
+    }
+    let mut columns = [[0.0_f32; N]; N];
+    for n in 0..N.div_ceil(2) {
+        let mut halves = [[0.0_f32; N]; 2];
+        for v in 0..N {
             for u in 0..N {
-                columns[n][u] += cosines.0[n][v] * row[u];
+                halves[v % 2][u] += cosines.of_pixel[n][v] * rows[v][u];
             }
+        }
+        for u in 0..N {
+            columns[n][u] = halves[0][u] + halves[1][u];
+            columns[N - 1 - n][u] = halves[0][u] - halves[1][u];
         }
     }
     for (n, frequencies) in columns.iter().enumerate() {
         let mut row = [0.0_f32; N];
         for u in 0..N {
             for m in 0..N {
-                row[m] += frequencies[u] * cosines.0[m][u];
+                row[m] += frequencies[u] * cosines.of_frequency[u][m];
             }
         }
         let pixels = &mut out[n * stride..n * stride + N];
@@ -176,7 +200,7 @@ mod tests {
         let steps = Transform::steps(&[16; 64]);
         let mut coefficients = [0; 64];
         coefficients[0] = -21;
-        for side in [1, 2, 4, 8] {
+        for side in SIDES {
             let (mut general, mut flat) = ([0; 64], [0; 64]);
             Transform::new().block(side, &coefficients, &steps, &mut general, side);
             Transform::flat_block(side, -21, &steps, &mut flat, side);

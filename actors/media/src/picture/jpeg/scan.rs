@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::bits::{BitReader, HuffmanTable, Pairs};
 use super::frame::{Component, Frame, ScanHeader, State, ZIGZAG};
-use super::idct::{Steps, Transform};
+use super::idct::{SIDES, Steps, Transform};
 use super::{Fault, Plane};
 
 /// A component while it is decoded.
@@ -91,10 +91,8 @@ impl Canvas {
 
 /// The smallest side of a block that leaves the shorter side of a plane at least `wanted` pixels.
 fn smallest_side(shorter: u32, wanted: u32) -> usize {
-    [1, 2, 4]
-        .into_iter()
-        .find(|side| u64::from(shorter) * side >= u64::from(wanted) * 8)
-        .map_or(8, |side| side as usize)
+    let enough = |side: &usize| u64::from(shorter) * *side as u64 >= u64::from(wanted) * 8;
+    SIDES.into_iter().find(enough).unwrap_or(8)
 }
 
 /// A component's part in a scan.
