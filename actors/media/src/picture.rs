@@ -25,7 +25,10 @@ use view::margin;
 /// Pixels that a JPEG is decoded to for each that is shown, along the shorter side and at least: of luminance, and of
 /// the differences of colour. With less, what the encoder makes of a picture begins to depend on how it was reduced
 /// (`docs/results/media-speed-agreement.md`).
-const HEAD_ROOM: [u32; 2] = [2, 2];
+const HEAD_ROOM: [f64; 2] = [2.5, 2.0];
+
+/// The largest part of its size that a JPEG is reduced to, in eighths.
+const LARGEST_FRACTION: u64 = 6;
 
 /// What the PNG decoder may take for itself: rows, colour profile.
 const PNG_INTERNAL_BYTES: u64 = 32 << 20;
@@ -136,10 +139,11 @@ fn jpeg_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, Rg
     let scan = jpeg_scan(bytes).ok_or(AbsentReason::DecodeError)?;
     let mut decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(reason)?;
     let head = check(&mut decoder, limits, scan.working_bytes_per_pixel)?;
-    let wanted = HEAD_ROOM.map(|room| side.saturating_mul(room));
-    // Half the size is the first fraction there is. The library mistakes one component for another in a sequential file
-    // that has a scan for each, so those are decoded here whatever their size is.
-    if head.width.min(head.height) / 2 >= wanted[0] || scan.one_by_one {
+    let wanted = HEAD_ROOM.map(|room| (f64::from(side) * room).ceil() as u32);
+    let large = u64::from(head.width.min(head.height)) * LARGEST_FRACTION >= u64::from(wanted[0]) * 8;
+    // The library mistakes one component for another in a sequential file that has a scan for each, so those are decoded
+    // here whatever their size is.
+    if large || scan.one_by_one {
         match jpeg::decode(bytes, wanted) {
             Ok(planes) => {
                 let view = view::of_planes(&planes, (head.width, head.height), head.orientation, side)?;
