@@ -74,6 +74,11 @@ check-prometheus: ## promtool on configuration, rules, the rules' tests and the 
 bench: setup-demo ## micro-benchmarks
 	@cargo bench --profile release --workspace $(ARGS)
 
+.PHONY: compare-media
+compare-media: setup-demo ## decoding and signal processing beside Pillow, ffmpeg and librosa; ARGS="--out docs/results/media-speed"
+	@cargo build --release --workspace --example media_speed >&2
+	@CARGO_TARGET_DIR="$(TARGET)" scripts/compare-media.sh $(ARGS)
+
 .PHONY: load-test
 load-test: setup-test ## open-loop load on a real broker and store; the result is dated and kept
 	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2

@@ -5,12 +5,9 @@
 
 use std::io::Cursor;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8, U8x3};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
+use image::{ColorType, ImageDecoder, ImageError, Limits};
 use jtav_pipeline::RgbImage;
 use jtav_schemas::AbsentReason;
 
@@ -18,22 +15,23 @@ use crate::facts::PictureFacts;
 use crate::params::DecodeLimits;
 use crate::sniff::PictureFormat;
 
-/// Of a longer picture only the central part counts: resized to a shorter side of 256, a sliver of 10 × 4,000,000
-/// pixels would be 100 million pixels long.
-const MAX_ASPECT: u32 = 8;
+mod jpeg;
+mod view;
+mod webp;
+
+pub use view::center_crop;
+use view::margin;
+
+/// Pixels that a JPEG is decoded to for each that is shown, along the shorter side and at least: of luminance, and of
+/// the differences of colour. With less, what the encoder makes of a picture begins to depend on how it was reduced
+/// (`docs/results/media-speed-agreement.md`).
+const HEAD_ROOM: [f64; 2] = [2.5, 2.0];
+
+/// The largest part of its size that a JPEG is reduced to, in eighths.
+const LARGEST_FRACTION: u64 = 6;
 
 /// What the PNG decoder may take for itself: rows, colour profile.
 const PNG_INTERNAL_BYTES: u64 = 32 << 20;
-
-/// Pixels as they came out of a decoder, reduced to 8 bits and no alpha.
-struct Raster {
-    width: u32,
-    height: u32,
-    /// 1 (grey) or 3 (RGB) bytes a pixel.
-    channels: usize,
-    pixels: Vec<u8>,
-    orientation: Orientation,
-}
 
 /// Decodes to a picture whose shorter side is `side` pixels.
 pub(crate) fn decode(
@@ -42,31 +40,21 @@ pub(crate) fn decode(
     limits: &DecodeLimits,
     side: u32,
 ) -> Result<(RgbImage, PictureFacts), AbsentReason> {
-    let raster = match format {
-        PictureFormat::Jpeg => {
-            let scan = jpeg_scan(bytes).ok_or(AbsentReason::DecodeError)?;
-            read(JpegDecoder::new(Cursor::new(bytes)).map_err(reason)?, limits, scan.working_bytes_per_pixel)?
-        }
+    let (head, view) = match format {
+        PictureFormat::Jpeg => jpeg_view(bytes, limits, side)?,
         PictureFormat::Png => {
             let mut own = Limits::no_limits();
             own.max_alloc = Some(PNG_INTERNAL_BYTES);
-            read(PngDecoder::with_limits(Cursor::new(bytes), own).map_err(reason)?, limits, 0)?
+            whole_view(PngDecoder::with_limits(Cursor::new(bytes), own).map_err(reason)?, limits, side)?
         }
-        PictureFormat::Gif => read(GifDecoder::new(Cursor::new(bytes)).map_err(reason)?, limits, 0)?,
-        PictureFormat::WebP => {
-            if webp_frames(bytes).any(|(width, height)| u64::from(width) * u64::from(height) > limits.max_pixels) {
-                return Err(AbsentReason::TooLarge);
-            }
-            read(WebPDecoder::new(Cursor::new(bytes)).map_err(reason)?, limits, 4)?
-        }
+        PictureFormat::Gif => whole_view(GifDecoder::new(Cursor::new(bytes)).map_err(reason)?, limits, side)?,
+        PictureFormat::WebP => webp_view(bytes, limits, side)?,
     };
-    let (width, height, orientation) = (raster.width, raster.height, raster.orientation.to_exif());
-    let view = upright(raster, side)?;
     let facts = PictureFacts {
         format: format.name().into(),
-        width,
-        height,
-        orientation,
+        width: head.width,
+        height: head.height,
+        orientation: head.orientation.to_exif(),
         resized_width: view.width,
         resized_height: view.height,
         crop_left: 0,
@@ -85,28 +73,6 @@ pub(crate) fn place_crop(facts: &mut PictureFacts, side: u32) {
     }
 }
 
-/// The central square of a picture, placed as torchvision's `CenterCrop` places it. A picture that is smaller than
-/// `side` comes back as it is.
-pub fn center_crop(image: &RgbImage, side: u32) -> RgbImage {
-    if image.width < side || image.height < side {
-        return image.clone();
-    }
-    let (left, top) = (margin(image.width, side), margin(image.height, side));
-    let row_bytes = image.width as usize * 3;
-    let mut pixels = Vec::with_capacity(side as usize * side as usize * 3);
-    for row in top..top + side {
-        let start = row as usize * row_bytes + left as usize * 3;
-        pixels.extend_from_slice(&image.pixels[start..start + side as usize * 3]);
-    }
-    RgbImage { width: side, height: side, pixels: pixels.into() }
-}
-
-/// `round((length − side) / 2)` with ties to even, as Python rounds.
-fn margin(length: u32, side: u32) -> u32 {
-    let surplus = length - side;
-    surplus / 2 + u32::from(surplus % 4 == 3)
-}
-
 fn reason(error: ImageError) -> AbsentReason {
     match error {
         ImageError::Limits(_) => AbsentReason::TooLarge,
@@ -115,7 +81,18 @@ fn reason(error: ImageError) -> AbsentReason {
     }
 }
 
-fn read(mut decoder: impl ImageDecoder, limits: &DecodeLimits, extra_per_pixel: u64) -> Result<Raster, AbsentReason> {
+/// What a header says of a picture that no limit forbids.
+struct Head {
+    width: u32,
+    height: u32,
+    orientation: Orientation,
+    color: ColorType,
+    /// Of the pixels.
+    bytes: u64,
+}
+
+/// Holds a header against the limits; what decoding takes beside the pixels is `extra_per_pixel` bytes.
+fn check(decoder: &mut impl ImageDecoder, limits: &DecodeLimits, extra_per_pixel: u64) -> Result<Head, AbsentReason> {
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
@@ -131,11 +108,70 @@ fn read(mut decoder: impl ImageDecoder, limits: &DecodeLimits, extra_per_pixel: 
     decoder.set_limits(own).map_err(reason)?;
     // Unreadable EXIF is no reason to lose the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let color = decoder.color_type();
-    let mut data = vec![0; bytes as usize];
+    Ok(Head { width, height, orientation, color: decoder.color_type(), bytes })
+}
+
+/// A picture that its decoder gives whole.
+fn whole_view(
+    mut decoder: impl ImageDecoder,
+    limits: &DecodeLimits,
+    side: u32,
+) -> Result<(Head, RgbImage), AbsentReason> {
+    let head = check(&mut decoder, limits, 0)?;
+    let data = pixels(decoder, &head)?;
+    reduced(head, data, side)
+}
+
+fn pixels(decoder: impl ImageDecoder, head: &Head) -> Result<Vec<u8>, AbsentReason> {
+    let mut data = vec![0; head.bytes as usize];
     decoder.read_image(&mut data).map_err(reason)?;
-    let channels = flatten(color, &mut data).ok_or(AbsentReason::Unsupported)?;
-    Ok(Raster { width, height, channels, pixels: data, orientation })
+    Ok(data)
+}
+
+fn reduced(head: Head, mut data: Vec<u8>, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+    let channels = flatten(head.color, &mut data).ok_or(AbsentReason::Unsupported)?;
+    let view = view::of_pixels(data, channels, (head.width, head.height), head.orientation, side)?;
+    Ok((head, view))
+}
+
+/// A large JPEG is decoded to a fraction of its size, a small one or one of a rare kind whole.
+fn jpeg_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+    let scan = jpeg_scan(bytes).ok_or(AbsentReason::DecodeError)?;
+    let mut decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(reason)?;
+    let head = check(&mut decoder, limits, scan.working_bytes_per_pixel)?;
+    let wanted = HEAD_ROOM.map(|room| (f64::from(side) * room).ceil() as u32);
+    let large = u64::from(head.width.min(head.height)) * LARGEST_FRACTION >= u64::from(wanted[0]) * 8;
+    // The library mistakes one component for another in a sequential file that has a scan for each, so those are decoded
+    // here whatever their size is.
+    if large || scan.one_by_one {
+        match jpeg::decode(bytes, wanted) {
+            Ok(planes) => {
+                let view = view::of_planes(&planes, (head.width, head.height), head.orientation, side)?;
+                return Ok((head, view));
+            }
+            Err(jpeg::Fault::Damaged) => return Err(AbsentReason::DecodeError),
+            Err(jpeg::Fault::NotHere) => {}
+        }
+    }
+    let data = pixels(decoder, &head)?;
+    reduced(head, data, side)
+}
+
+/// The library that reads the header also decodes animations, slowly; a still picture goes to the faster one.
+fn webp_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+    if webp_frames(bytes).any(|(width, height)| u64::from(width) * u64::from(height) > limits.max_pixels) {
+        return Err(AbsentReason::TooLarge);
+    }
+    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(reason)?;
+    let head = check(&mut decoder, limits, 4)?;
+    let data = if decoder.has_animation() {
+        pixels(decoder, &head)?
+    } else {
+        let mut data = vec![0; head.bytes as usize];
+        webp::read(bytes, head.width, head.color == ColorType::Rgba8, &mut data)?;
+        data
+    };
+    reduced(head, data, side)
 }
 
 /// Reduces pixels in place to 8 bits and puts them over white; gives the channels that remain. In place, because a
@@ -179,51 +215,11 @@ fn over_white(value: u8, opacity: u8) -> u8 {
     ((value * opacity + 255 * (255 - opacity) + 127) / 255) as u8
 }
 
-/// Resizes (antialiased bilinear, 8-bit, as Pillow's `BILINEAR`), then turns upright: turning the small picture gives
-/// the same pixels but for the rounding between the two passes, and costs nothing.
-fn upright(raster: Raster, side: u32) -> Result<RgbImage, AbsentReason> {
-    let Raster { width, height, channels, pixels, orientation } = raster;
-    let short = width.min(height);
-    let long = width.max(height).min(short.saturating_mul(MAX_ASPECT));
-    // torchvision's `Resize`: the longer side is rounded down.
-    let other = (u64::from(side) * u64::from(long) / u64::from(short)) as u32;
-    let (used, size) = if width <= height { ((width, long), (side, other)) } else { ((long, height), (other, side)) };
-
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false).crop(
-        f64::from((width - used.0) / 2),
-        f64::from((height - used.1) / 2),
-        f64::from(used.0),
-        f64::from(used.1),
-    );
-    let resize = if channels == 1 { resized::<U8> } else { resized::<U8x3> };
-    let small = resize(&pixels, (width, height), size, &options)?;
-    drop(pixels);
-
-    let rgb = if channels == 1 { small.iter().flat_map(|&grey| [grey; 3]).collect() } else { small };
-    let rgb = image::RgbImage::from_raw(size.0, size.1, rgb).ok_or(AbsentReason::DecodeError)?;
-    let mut turned = DynamicImage::ImageRgb8(rgb);
-    turned.apply_orientation(orientation);
-    let turned = turned.into_rgb8();
-    Ok(RgbImage { width: turned.width(), height: turned.height(), pixels: turned.into_raw().into() })
-}
-
-/// Of one pixel type that is known here: asked for the type at run time, the resizer is compiled for every type there
-/// is, which takes minutes.
-fn resized<P: PixelTrait>(
-    pixels: &[u8],
-    (width, height): (u32, u32),
-    size: (u32, u32),
-    options: &ResizeOptions,
-) -> Result<Vec<u8>, AbsentReason> {
-    let mut bytes = vec![0; size.0 as usize * size.1 as usize * P::size()];
-    let source = TypedImageRef::<P>::from_buffer(width, height, pixels).map_err(|_| AbsentReason::DecodeError)?;
-    let mut target = TypedImage::<P>::from_buffer(size.0, size.1, &mut bytes).map_err(|_| AbsentReason::DecodeError)?;
-    Resizer::new().resize_typed(&source, &mut target, options).map_err(|_| AbsentReason::DecodeError)?;
-    Ok(bytes)
-}
-
+/// What the segments before the first scan say.
 struct JpegScan {
     working_bytes_per_pixel: u64,
+    /// A sequential file whose components come one after the other.
+    one_by_one: bool,
 }
 
 /// Walks the segments of a JPEG (T.81 B.1.1). `None` where the file ends before its end marker: the decoder would
@@ -231,6 +227,7 @@ struct JpegScan {
 fn jpeg_scan(bytes: &[u8]) -> Option<JpegScan> {
     let mut at = 2;
     let mut working_bytes_per_pixel = 0;
+    let (mut components, mut in_first_scan) = (0, 0);
     loop {
         // Fill bytes may stand before a marker.
         while *bytes.get(at)? == 0xff && *bytes.get(at + 1)? == 0xff {
@@ -242,9 +239,12 @@ fn jpeg_scan(bytes: &[u8]) -> Option<JpegScan> {
             0x01 | 0xd0..=0xd7 => at += 2,
             _ => {
                 let length = usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]));
-                if marker == 0xc2 {
+                match marker {
                     // Progressive: every coefficient is held as 16 bits until the last scan.
-                    working_bytes_per_pixel = 2 * u64::from(*bytes.get(at + 9)?);
+                    0xc2 => working_bytes_per_pixel = 2 * u64::from(*bytes.get(at + 9)?),
+                    0xc0 | 0xc1 => components = *bytes.get(at + 9)?,
+                    0xda => in_first_scan = *bytes.get(at + 4)?,
+                    _ => {}
                 }
                 at += 2 + length;
                 if marker == 0xda {
@@ -253,9 +253,10 @@ fn jpeg_scan(bytes: &[u8]) -> Option<JpegScan> {
             }
         }
     }
-    // In coded data 0xff is followed by 0 or a restart marker, so this pair can only be the end.
-    let complete = bytes.get(at..)?.windows(2).any(|pair| pair == [0xff, 0xd9]);
-    complete.then_some(JpegScan { working_bytes_per_pixel })
+    // In coded data 0xff is followed by 0 or a restart marker, so this pair can only be the end. Sought from behind,
+    // where it stands.
+    let complete = bytes.get(at..)?.windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
+    complete.then_some(JpegScan { working_bytes_per_pixel, one_by_one: in_first_scan < components })
 }
 
 /// Sizes of the coded frames of a WebP. The decoder checks them against the canvas after it has decoded them.
@@ -287,13 +288,6 @@ fn webp_frames(bytes: &[u8]) -> impl Iterator<Item = (u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn margins_round_ties_to_even_as_python_does() {
-        // round(0 / 2), round(0.5), round(1.5), round(2.5), round(3.5) = 0, 0, 2, 2, 4
-        let margins: Vec<u32> = [0, 1, 2, 3, 4, 5, 6, 7].iter().map(|surplus| margin(224 + surplus, 224)).collect();
-        assert_eq!(margins, [0, 0, 1, 2, 2, 2, 3, 4]);
-    }
 
     #[test]
     fn full_opacity_keeps_a_colour_and_none_is_white() {

@@ -219,7 +219,7 @@ fn decode_packets(
 ) -> Result<Stream, AbsentReason> {
     let started = thread_cpu_time();
     let mut mono: Vec<f32> = Vec::new();
-    let mut interleaved: Vec<f32> = Vec::new();
+    let mut planes: Vec<Vec<f32>> = Vec::new();
     let mut spec = None;
     let mut skipped_packets = 0;
     let mut failure = AbsentReason::DecodeError;
@@ -255,8 +255,8 @@ fn decode_packets(
         if spec.get_or_insert((rate_hz, channels)).0 != rate_hz {
             break SoundEnd::BrokeOff;
         }
-        buffer.copy_to_vec_interleaved(&mut interleaved);
-        mono.extend(jtav_signal::downmix(&interleaved, channels).map_err(|_| AbsentReason::DecodeError)?);
+        buffer.copy_to_vecs_planar(&mut planes);
+        jtav_signal::downmix(&planes, &mut mono).map_err(|_| AbsentReason::DecodeError)?;
         let enough = (limits.analysed_audio.as_secs_f64() * f64::from(rate_hz)) as usize;
         // One sample too many proves that something was left out.
         if mono.len() > enough {

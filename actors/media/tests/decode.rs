@@ -57,6 +57,9 @@ fn pictures_look_as_pillow_sees_them() {
     // and chroma upsampling of the decoder).
     let lossless = (0.25, 1);
     let lossy = (0.5, 4);
+    // Large enough to be reduced: to five eighths, where Pillow's `draft` knows halves only. At one half too they differ by
+    // 0.41 in the mean and 3 at most.
+    let reduced = (0.8, 20);
     let cases = [
         ("rgb.png", lossless),
         ("rgba.png", lossless),
@@ -73,9 +76,9 @@ fn pictures_look_as_pillow_sees_them() {
         ("animated.webp", lossless),
         ("lossy.webp", lossy),
         ("alpha.webp", lossy),
-        ("photo.jpg", lossy),
-        ("progressive.jpg", lossy),
-        ("grey.jpg", lossy),
+        ("photo.jpg", reduced),
+        ("progressive.jpg", reduced),
+        ("grey.jpg", reduced),
         ("cmyk.jpg", lossy),
         ("exif1.jpg", lossy),
         ("exif2.jpg", lossy),

@@ -21,15 +21,6 @@ pub enum SignalError {
         value: f32,
     },
 
-    /// Interleaved samples that do not divide into whole frames.
-    #[error("{samples} interleaved samples do not divide into frames of {channels} channels")]
-    PartialFrame {
-        /// Length of the slice.
-        samples: usize,
-        /// Channels per frame, as declared by the caller.
-        channels: usize,
-    },
-
     /// A sample rate outside [`crate::MIN_RATE_HZ`]`..=`[`crate::MAX_RATE_HZ`].
     #[error("sample rate {rate_hz} Hz is outside the supported 1 kHz to 768 kHz")]
     UnsupportedRate {

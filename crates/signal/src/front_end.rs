@@ -6,7 +6,7 @@ use crate::spectrogram::{Spectrogram, to_db};
 /// The audio front end of the model: constant-Q magnitudes of a whole clip, in decibels.
 ///
 /// Used by the encoder and by the trainer, so that both see the same numbers. Building it takes a
-/// moment (about 7 MB of kernels); build one per process and share it.
+/// moment (about 3 MB of kernels); build one per process and share it.
 #[derive(Debug)]
 pub struct CqtFrontEnd {
     constant_q: ConstantQ,

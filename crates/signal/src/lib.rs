@@ -1,7 +1,7 @@
 //! From decoded samples to what the audio encoder looks at.
 //!
 //! ```text
-//! interleaved PCM ─► downmix ─► resample ─► ConstantQ ─► to_db ─► segments
+//! channels of PCM ─► downmix ─► resample ─► ConstantQ ─► to_db ─► segments
 //!                                          MelSpectrogram ─► power_to_db ─┘
 //!                                                         └─► Mfcc
 //! ```
@@ -31,6 +31,7 @@ mod mfcc;
 mod pcm;
 mod resample;
 mod spectrogram;
+mod tones;
 
 pub use constant_q::{ConstantQ, CqtParams};
 pub use error::SignalError;

@@ -6,10 +6,11 @@ use std::f64::consts::TAU;
 use std::fmt;
 use std::sync::Arc;
 
-use realfft::{RealFftPlanner, RealToComplex};
+use rustfft::num_complex::Complex;
+use rustfft::{Fft, FftPlanner};
 
 use crate::SignalError;
-use crate::pcm::{check_clip, copy_zero_padded};
+use crate::pcm::{check_clip, copy_zero_padded, dot};
 use crate::spectrogram::Spectrogram;
 
 /// What a [`MelSpectrogram`] is built from. The bands span 0 Hz to half the sample rate.
@@ -28,7 +29,7 @@ pub struct MelParams {
 /// Filter bank and FFT plan for one parameter set.
 pub struct MelSpectrogram {
     params: MelParams,
-    fft: Arc<dyn RealToComplex<f32>>,
+    fft: Arc<dyn Fft<f32>>,
     window: Vec<f32>,
     bands: Vec<Band>,
 }
@@ -66,7 +67,7 @@ impl MelSpectrogram {
         let hann = |i| (0.5 - 0.5 * (TAU * i as f64 / n_fft as f64).cos()) as f32;
         Ok(Self {
             params,
-            fft: RealFftPlanner::new().plan_fft_forward(n_fft),
+            fft: FftPlanner::new().plan_fft_forward(n_fft),
             window: (0..n_fft).map(hann).collect(),
             bands,
         })
@@ -81,20 +82,58 @@ impl MelSpectrogram {
         check_clip(samples)?;
         let MelParams { n_fft, hop_length, n_mels, .. } = self.params;
         let frames = 1 + samples.len() / hop_length;
-        let mut windowed = self.fft.make_input_vec();
-        let mut spectrum = self.fft.make_output_vec();
-        let mut scratch = self.fft.make_scratch_vec();
-        let mut power = vec![0.0; spectrum.len()];
-        let mut values = Vec::with_capacity(frames * n_mels);
-        for frame in 0..frames {
-            let start = (frame * hop_length) as isize - (n_fft / 2) as isize;
-            copy_zero_padded(samples, start, &mut windowed);
-            windowed.iter_mut().zip(&self.window).for_each(|(x, w)| *x *= w);
-            self.fft.process_with_scratch(&mut windowed, &mut spectrum, &mut scratch)?;
-            power.iter_mut().zip(&spectrum).for_each(|(p, x)| *p = x.norm_sqr());
-            values.extend(self.bands.iter().map(|band| band.apply(&power)));
+        let start_of = |frame: usize| (frame * hop_length) as isize - (n_fft / 2) as isize;
+        let mut values = vec![0.0; frames * n_mels];
+        let mut pair = FramePair::new(n_fft, self.fft.as_ref());
+        for (index, rows) in values.chunks_mut(2 * n_mels).enumerate() {
+            copy_zero_padded(samples, start_of(2 * index), &mut pair.frames[0]);
+            copy_zero_padded(samples, start_of(2 * index + 1), &mut pair.frames[1]);
+            pair.transform(self.fft.as_ref(), &self.window);
+            for (row, power) in rows.chunks_mut(n_mels).zip(&pair.powers) {
+                row.iter_mut().zip(&self.bands).for_each(|(value, band)| *value = band.apply(power));
+            }
         }
         Ok(Spectrogram { frames, bins: n_mels, values })
+    }
+}
+
+/// Buffers for two frames at once. One complex transform serves both, one as its real and one as its imaginary part: the
+/// spectrum of the first is what is symmetric in it, that of the second what is antisymmetric.
+struct FramePair {
+    frames: [Vec<f32>; 2],
+    spectrum: Vec<Complex<f32>>,
+    scratch: Vec<Complex<f32>>,
+    /// |X|² of both, up to half the sample rate.
+    powers: [Vec<f32>; 2],
+}
+
+impl FramePair {
+    fn new(n_fft: usize, fft: &dyn Fft<f32>) -> Self {
+        let zero = Complex::new(0.0, 0.0);
+        Self {
+            frames: [vec![0.0; n_fft], vec![0.0; n_fft]],
+            spectrum: vec![zero; n_fft],
+            scratch: vec![zero; fft.get_inplace_scratch_len()],
+            powers: [vec![0.0; n_fft / 2 + 1], vec![0.0; n_fft / 2 + 1]],
+        }
+    }
+
+    fn transform(&mut self, fft: &dyn Fft<f32>, window: &[f32]) {
+        let [first, second] = &self.frames;
+        let samples = window.iter().zip(first.iter().zip(second));
+        self.spectrum.iter_mut().zip(samples).for_each(|(z, (w, (a, b)))| *z = Complex::new(w * a, w * b));
+        fft.process_with_scratch(&mut self.spectrum, &mut self.scratch);
+        let half = self.spectrum.len() / 2;
+        let [first, second] = &mut self.powers;
+        for k in [0, half] {
+            let z = self.spectrum[k];
+            (first[k], second[k]) = (z.re * z.re, z.im * z.im);
+        }
+        let mirrored = self.spectrum[1..half].iter().zip(self.spectrum[half + 1..].iter().rev());
+        for ((first, second), (z, m)) in first[1..half].iter_mut().zip(&mut second[1..half]).zip(mirrored) {
+            *first = 0.25 * ((z.re + m.re) * (z.re + m.re) + (z.im - m.im) * (z.im - m.im));
+            *second = 0.25 * ((z.im + m.im) * (z.im + m.im) + (m.re - z.re) * (m.re - z.re));
+        }
     }
 }
 
@@ -113,7 +152,7 @@ impl fmt::Debug for MelSpectrogram {
 
 impl Band {
     fn apply(&self, power: &[f32]) -> f32 {
-        self.weights.iter().zip(&power[self.first_bin..]).map(|(w, p)| w * p).sum()
+        dot(&self.weights, &power[self.first_bin..self.first_bin + self.weights.len()])
     }
 }
 
@@ -160,6 +199,26 @@ mod tests {
         for hz in [0.0, 60.0, 999.0, 1_000.0, 4_321.0, 11_025.0] {
             assert!((mel_to_hz(hz_to_mel(hz)) - hz).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn frames_that_share_a_transform_do_not_hear_each_other() {
+        let mel = MelSpectrogram::new(PARAMS).unwrap();
+        // In the middle of the second frame, at the edges of the first and the third, behind the others.
+        let mut clip = vec![0.0; 5 * 1_024];
+        clip[1_024 - 100..1_024 + 100].fill(1.0);
+        let power = mel.power(&clip).unwrap().values;
+        let loudness = |frame: usize| power[frame * 96..][..96].iter().copied().fold(0.0, f32::max);
+        assert!(loudness(1) > 1.0);
+        assert!(loudness(0) < loudness(1) && loudness(2) > 0.0);
+        assert!(loudness(3) < 1e-12 * loudness(1), "silent, though it shares a transform with the one before");
+        assert!([4, 5].iter().all(|&frame| loudness(frame) == 0.0));
+        // The same signal one frame later has the same rows, though each frame has another neighbour.
+        let mut later = vec![0.0; 1_024];
+        later.extend_from_slice(&clip);
+        let shifted = mel.power(&later).unwrap().values;
+        let peak = power.iter().copied().fold(0.0, f32::max);
+        assert!(power.iter().zip(&shifted[96..]).all(|(a, b)| (a - b).abs() < 1e-6 * peak));
     }
 
     #[test]

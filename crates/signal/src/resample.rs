@@ -8,9 +8,10 @@
 //! is not delayed.
 
 use std::f64::consts::PI;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
 use crate::SignalError;
 use crate::pcm::{check_samples, copy_zero_padded};
@@ -56,7 +57,34 @@ pub fn resample(samples: &[f32], from_hz: u32, to_hz: u32) -> Result<Vec<f32>, S
         return Ok(samples.to_vec());
     }
     let output_len = (samples.len() as u128 * u128::from(to_hz)).div_ceil(u128::from(from_hz)) as usize;
-    Blocks::plan(from_hz, to_hz).run(samples, output_len)
+    plan(from_hz, to_hz)?.run(samples, output_len)
+}
+
+/// Plans that are kept, of the pairs of rates that came first; a feed has a handful.
+const MAX_PLANS: usize = 16;
+
+/// Longest block, in samples, whose plan is kept: files choose their rate, and they shall not fill the memory.
+const MAX_KEPT_LEN: usize = 1 << 15;
+
+/// Plans by their two rates.
+type Plans = Vec<((u32, u32), Arc<Blocks>)>;
+
+/// The plan for a pair of rates: filter and transforms, which take as long to prepare as some seconds of sound to convert.
+fn plan(from_hz: u32, to_hz: u32) -> Result<Arc<Blocks>, SignalError> {
+    static PLANS: Mutex<Plans> = Mutex::new(Vec::new());
+    // A thread that panicked with the lock held left the list as it was before or after a push.
+    let plans = || PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+    let rates = (from_hz, to_hz);
+    if let Some((_, plan)) = plans().iter().find(|(kept, _)| *kept == rates) {
+        return Ok(Arc::clone(plan));
+    }
+    let plan = Arc::new(Blocks::plan(from_hz, to_hz)?);
+    let mut plans = plans();
+    let longest = plan.steps * plan.step_in.max(plan.step_out);
+    if plans.len() < MAX_PLANS && longest <= MAX_KEPT_LEN && !plans.iter().any(|(kept, _)| *kept == rates) {
+        plans.push((rates, Arc::clone(&plan)));
+    }
+    Ok(plan)
 }
 
 /// The block layout for one pair of rates. A *step* is the shortest time that is a whole number of
@@ -68,26 +96,29 @@ struct Blocks {
     /// Steps per block, and how many of them are dropped at either end.
     steps: usize,
     margin: usize,
-    /// Low-pass at the input rate, one half of a symmetric impulse response, middle first.
-    half_filter: Vec<f64>,
+    forward: Arc<dyn RealToComplex<f32>>,
+    inverse: Arc<dyn ComplexToReal<f32>>,
+    /// Frequency response of the low-pass below the lower Nyquist frequency.
+    gains: Vec<f32>,
 }
 
 impl Blocks {
-    fn plan(from_hz: u32, to_hz: u32) -> Self {
+    fn plan(from_hz: u32, to_hz: u32) -> Result<Self, SignalError> {
         let (step_in, step_out) = ratio(u64::from(from_hz), u64::from(to_hz));
         // The lower Nyquist frequency, as a share of the input's.
         let lower_nyquist = (step_out as f64 / step_in as f64).min(1.0);
         let half_filter = half_low_pass(lower_nyquist);
         let margin = half_filter.len().div_ceil(step_in);
         let steps = MIN_BLOCK_LEN.div_ceil(step_in.min(step_out)).max(8 * margin).next_power_of_two();
-        Self { step_in, step_out, steps, margin, half_filter }
+        let mut planner = RealFftPlanner::<f32>::new();
+        let forward = planner.plan_fft_forward(steps * step_in);
+        let inverse = planner.plan_fft_inverse(steps * step_out);
+        let gains = gains(&half_filter, forward.as_ref(), (steps * step_in.min(step_out)) / 2)?;
+        Ok(Self { step_in, step_out, steps, margin, forward, inverse, gains })
     }
 
     fn run(&self, samples: &[f32], output_len: usize) -> Result<Vec<f32>, SignalError> {
-        let (len_in, len_out) = (self.steps * self.step_in, self.steps * self.step_out);
-        let mut planner = RealFftPlanner::<f32>::new();
-        let (forward, inverse) = (planner.plan_fft_forward(len_in), planner.plan_fft_inverse(len_out));
-        let gains = self.gains(&mut planner)?;
+        let (forward, inverse) = (&self.forward, &self.inverse);
         let (mut block_in, mut block_out) = (forward.make_input_vec(), inverse.make_output_vec());
         let (mut spectrum, mut cut) = (forward.make_output_vec(), inverse.make_input_vec());
         let mut scratch_in = forward.make_scratch_vec();
@@ -100,32 +131,30 @@ impl Blocks {
             let first_step = (output.len() / kept.len() * kept_steps) as isize - self.margin as isize;
             copy_zero_padded(samples, first_step * self.step_in as isize, &mut block_in);
             forward.process_with_scratch(&mut block_in, &mut spectrum, &mut scratch_in)?;
-            // Beyond `gains` the low-pass is zero, and so is what the longer side has there.
-            cut.fill(Complex::new(0.0, 0.0));
-            let products = cut.iter_mut().zip(spectrum.iter().zip(&gains));
+            let products = cut.iter_mut().zip(spectrum.iter().zip(&self.gains));
             products.for_each(|(y, (x, gain))| *y = x * gain);
+            // Beyond `gains` the low-pass is zero, and so is what the longer side has there.
+            cut[self.gains.len()..].fill(Complex::new(0.0, 0.0));
             inverse.process_with_scratch(&mut cut, &mut block_out, &mut scratch_out)?;
             output.extend_from_slice(&block_out[kept.clone()]);
         }
         output.truncate(output_len);
         Ok(output)
     }
+}
 
-    /// Frequency response of the low-pass below the lower Nyquist frequency, divided by the FFT
-    /// length. The Nyquist bin itself is left out: the inverse FFT wants it real.
-    fn gains(&self, planner: &mut RealFftPlanner<f32>) -> Result<Vec<f32>, SignalError> {
-        let len_in = self.steps * self.step_in;
-        let fft = planner.plan_fft_forward(len_in);
-        let mut response = fft.make_input_vec();
-        for (i, &tap) in self.half_filter.iter().enumerate() {
-            response[i] = tap as f32;
-            response[(len_in - i) % len_in] = tap as f32;
-        }
-        let mut spectrum = fft.make_output_vec();
-        fft.process(&mut response, &mut spectrum)?;
-        let bins = len_in.min(self.steps * self.step_out) / 2;
-        Ok(spectrum[..bins].iter().map(|h| h.re / len_in as f32).collect())
+/// Frequency response of a symmetric low-pass, given by one half with the middle first, divided by the length of the
+/// transform: `bins` of it. The Nyquist bin is left out: the inverse FFT wants it real.
+fn gains(half_filter: &[f64], forward: &dyn RealToComplex<f32>, bins: usize) -> Result<Vec<f32>, SignalError> {
+    let mut response = forward.make_input_vec();
+    let len_in = response.len();
+    for (i, &tap) in half_filter.iter().enumerate() {
+        response[i] = tap as f32;
+        response[(len_in - i) % len_in] = tap as f32;
     }
+    let mut spectrum = forward.make_output_vec();
+    forward.process(&mut response, &mut spectrum)?;
+    Ok(spectrum[..bins].iter().map(|h| h.re / len_in as f32).collect())
 }
 
 /// Kaiser-windowed sinc with unit gain at 0 Hz; `lower_nyquist` in units of the input's Nyquist

@@ -1,0 +1,90 @@
+//! The inner products of a constant-Q transform as they stand: what [`crate::constant_q`] does where kernels are short.
+
+use std::f64::consts::TAU;
+
+use crate::constant_q::CqtParams;
+use crate::pcm::copy_zero_padded;
+
+/// Kernels as they stand, for the highest bins: windowed tones with their middles in the same place.
+pub(crate) struct Tones {
+    /// The first bin that has one.
+    first_bin: usize,
+    /// Samples before the frame's own sample, and all that one frame takes.
+    before: usize,
+    reach: usize,
+    tones: Vec<Tone>,
+}
+
+/// A windowed tone, scaled. Both parts have a multiple of [`LANES`] samples, the last ones zero.
+struct Tone {
+    /// Its first sample among those of the frame.
+    start: usize,
+    re: Vec<f32>,
+    im: Vec<f32>,
+}
+
+/// Samples that are multiplied at once.
+const LANES: usize = 8;
+
+impl Tones {
+    /// For the bins from `first_bin` on.
+    pub(crate) fn new(params: &CqtParams, first_bin: usize) -> Self {
+        let before = if first_bin < params.n_bins { params.half_length(first_bin) - 1 } else { 0 };
+        let tones: Vec<Tone> = (first_bin..params.n_bins).map(|bin| Tone::new(params, bin, before)).collect();
+        let reach = tones.iter().map(|tone| tone.start + tone.re.len()).max().unwrap_or(0);
+        Self { first_bin, before, reach, tones }
+    }
+
+    /// Writes the bins that are kept here into rows of `bins` values.
+    pub(crate) fn magnitude(&self, samples: &[f32], hop_length: usize, bins: usize, values: &mut [f32]) {
+        let mut edge = vec![0.0; self.reach];
+        for (frame, row) in values.chunks_mut(bins).enumerate() {
+            let start = (frame * hop_length) as isize - self.before as isize;
+            let inside = usize::try_from(start).ok().and_then(|start| samples.get(start..start + self.reach));
+            let window = match inside {
+                Some(window) => window,
+                None => {
+                    copy_zero_padded(samples, start, &mut edge);
+                    &edge
+                }
+            };
+            for (value, tone) in row[self.first_bin..].iter_mut().zip(&self.tones) {
+                *value = tone.magnitude(&window[tone.start..]);
+            }
+        }
+    }
+}
+
+impl Tone {
+    /// Sample `d` from the frame's own, of 2h from 1 − h to h (h is half the length, rounded down). The window's middle
+    /// lies at ½, as in the closed form of `CqtParams::kernel`.
+    fn new(params: &CqtParams, bin: usize, before: usize) -> Self {
+        let half = params.half_length(bin);
+        let step = TAU * params.centre_hz(bin) / f64::from(params.sample_rate_hz);
+        let taps = (2 * half + 1) as f64;
+        let scale = params.length(bin).sqrt() / (taps / 2.0);
+        let offsets = (0..2 * half).map(|i| i as f64 + 1.0 - half as f64);
+        let tone = offsets.map(|d| {
+            let window = 0.5 + 0.5 * (TAU * (d - 0.5) / taps).cos();
+            (scale * window * (step * d).cos(), scale * window * (step * d).sin())
+        });
+        let (mut re, mut im): (Vec<f32>, Vec<f32>) = tone.map(|(re, im)| (re as f32, im as f32)).unzip();
+        let padded = re.len().next_multiple_of(LANES);
+        re.resize(padded, 0.0);
+        im.resize(padded, 0.0);
+        Self { start: before + 1 - half, re, im }
+    }
+
+    fn magnitude(&self, window: &[f32]) -> f32 {
+        let (mut re, mut im) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+        let parts = self.re.as_chunks::<LANES>().0.iter().zip(self.im.as_chunks::<LANES>().0);
+        for (x, (cosines, sines)) in window.as_chunks::<LANES>().0.iter().zip(parts) {
+            for lane in 0..LANES {
+                re[lane] += x[lane] * cosines[lane];
+                im[lane] += x[lane] * sines[lane];
+            }
+        }
+        let (re, im) = (re.iter().sum::<f32>(), im.iter().sum::<f32>());
+        (re * re + im * im).sqrt()
+    }
+}
