@@ -48,9 +48,11 @@ pub fn run(bytes: &[u8], target: fn(&[u8])) {
 fn keep(bytes: &[u8], place: &str, report: &str) {
     eprintln!("CONTAINED panic at {place}");
     let Some(folder) = std::env::var_os("JTAV_FUZZ_CONTAINED").map(PathBuf::from) else { return };
-    // The place without the folder of the packages, which differs from machine to machine.
-    let name: String = place.rsplit("/src/").take(2).collect::<Vec<_>>().join("-");
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(80).collect();
+    // Package and file, without the folders of this machine.
+    let (folders, file) = place.rsplit_once("/src/").unwrap_or(("", place));
+    let name = format!("{}-{file}", folders.rsplit('/').next().unwrap_or_default());
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).take(80).collect();
     let kept = std::fs::create_dir_all(&folder)
         .and_then(|()| std::fs::write(folder.join(&name), bytes))
         .and_then(|()| std::fs::write(folder.join(format!("{name}.txt")), format!("{place}\n{report}")));
