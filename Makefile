@@ -57,6 +57,7 @@ check: setup-demo ## formatting, clippy, and cargo-deny where it is installed
 	@for part in fmt clippy; do cargo $$part --version > /dev/null 2>&1 \
 	  || { echo "cargo $$part is missing; run: rustup component add rustfmt clippy" >&2; exit 1; }; done
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny > /dev/null; then cargo deny --workspace check; \
 	  else echo 'skipped: cargo-deny is not installed (cargo install cargo-deny --locked)'; fi
@@ -98,6 +99,13 @@ MINUTES ?= 30
 soak: setup-test ## MINUTES=n (30) at 80 % of capacity with faults: memory, descriptors, lag as JSON and PNG
 	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
 	@"$(TARGET)/release/jtav-load-tests" soak --minutes $(MINUTES) $(ARGS)
+
+TARGETS ?=
+JOBS ?= 1
+.PHONY: fuzz
+fuzz: MINUTES := 10
+fuzz: setup-demo ## MINUTES=n (10) each, TARGETS="image audio ..." (all), JOBS=n at a time: fuzzing; ARGS="--out DIR" keeps the table
+	@scripts/fuzz.py --minutes $(MINUTES) --jobs $(JOBS) $(ARGS) $(TARGETS)
 
 .PHONY: train
 train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set

@@ -1,0 +1,59 @@
+//! Sniffing and decoding, within the limits that serve.
+
+use std::time::Duration;
+
+use jtav_media::{DecodeLimits, decode};
+use jtav_pipeline::Decoded;
+use jtav_schemas::{AbsentReason, Modality};
+
+/// CPU time that one file may take, with the fuzzer's instruments in the code.
+const MAX_CPU: Duration = Duration::from_secs(5);
+
+/// A file that a post calls a picture.
+pub fn image(bytes: &[u8]) {
+    match timed(bytes, Modality::Image) {
+        Ok(Decoded::Image(picture)) => {
+            assert_eq!((picture.width, picture.height), (224, 224), "the central square");
+            assert_eq!(picture.pixels.len(), 224 * 224 * 3, "three bytes a pixel");
+        }
+        Ok(Decoded::Audio(_)) => panic!("sound where a picture was asked for"),
+        Err(reason) => assert!(is_of_decoding(reason), "{reason} is no verdict on bytes"),
+    }
+}
+
+/// A file that a post calls sound.
+pub fn audio(bytes: &[u8]) {
+    match timed(bytes, Modality::Audio) {
+        Ok(Decoded::Audio(pcm)) => {
+            assert!(!pcm.samples.is_empty(), "a clip without a sample");
+            assert!(pcm.samples.iter().all(|sample| sample.is_finite()), "a sample that is no number");
+            assert!(pcm.seconds() <= 60.1, "{} s, more than is analysed", pcm.seconds());
+        }
+        Ok(Decoded::Image(_)) => panic!("a picture where sound was asked for"),
+        Err(reason) => assert!(is_of_decoding(reason), "{reason} is no verdict on bytes"),
+    }
+}
+
+fn timed(bytes: &[u8], modality: Modality) -> Result<Decoded, AbsentReason> {
+    let before = thread_cpu_time();
+    let decoded = decode(bytes, modality, None, &DecodeLimits::default());
+    let took = thread_cpu_time().saturating_sub(before);
+    assert!(took <= MAX_CPU, "{} bytes took {took:?} of CPU time", bytes.len());
+    decoded
+}
+
+fn is_of_decoding(reason: AbsentReason) -> bool {
+    matches!(
+        reason,
+        AbsentReason::TooLarge | AbsentReason::TypeMismatch | AbsentReason::Unsupported | AbsentReason::DecodeError
+    )
+}
+
+fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid, writable timespec for the length of the call, and the clock id is a constant that
+    // every supported Linux knows.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(status, 0, "the CPU clock of a thread can be read");
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+}
