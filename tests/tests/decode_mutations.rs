@@ -57,7 +57,14 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
         let (modality, original) = &originals[(seed % originals.len() as u64) as usize];
         let other = &originals[(seed / 7 % originals.len() as u64) as usize].1;
         let bytes = mutate(seed, original, other).bytes.into();
-        FetchedMedia { modality: *modality, bytes, content_hash: [0; 32], media_type: None, reservation: None, receipt: None }
+        FetchedMedia {
+            modality: *modality,
+            bytes,
+            content_hash: [0; 32],
+            media_type: None,
+            reservation: None,
+            receipt: None,
+        }
     };
     let verdicts = stream::iter(0..count).map(|seed| {
         let (pool, medium) = (pool.clone(), damaged(seed));

@@ -24,7 +24,14 @@ fn fixture(name: &str) -> Result<Vec<u8>> {
 }
 
 fn medium(modality: Modality, bytes: Vec<u8>) -> FetchedMedia {
-    FetchedMedia { modality, bytes: bytes.into(), content_hash: [0; 32], media_type: None, reservation: None, receipt: None }
+    FetchedMedia {
+        modality,
+        bytes: bytes.into(),
+        content_hash: [0; 32],
+        media_type: None,
+        reservation: None,
+        receipt: None,
+    }
 }
 
 fn picture() -> Result<FetchedMedia> {

@@ -23,9 +23,8 @@ pub use view::center_crop;
 use view::margin;
 
 /// Pixels that a JPEG is decoded to for each that is shown, along the shorter side and at least: of luminance, and of
-/// the differences of colour. With less, what the encoder makes of a picture begins to depend on how it was reduced
-/// (`docs/results/media-speed-agreement.md`).
-const HEAD_ROOM: [f64; 2] = [2.5, 2.0];
+/// the differences of colour. What the encoder makes of it: `docs/results/media-speed-agreement.md`.
+const HEAD_ROOM: [f64; 2] = [2.0, 2.0];
 
 /// The largest part of its size that a JPEG is reduced to, in eighths.
 const LARGEST_FRACTION: u64 = 6;

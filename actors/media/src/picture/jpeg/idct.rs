@@ -58,7 +58,7 @@ impl Transform {
     #[inline]
     pub(super) fn block(&self, side: usize, coefficients: &[i16; 64], steps: &Steps, out: &mut [u8], stride: usize) {
         match side {
-            1 => out[0] = pixel(f32::from(coefficients[0]) * steps[0]),
+            1 => out[0] = rounded(f32::from(coefficients[0]) * steps[0]),
             2 => inverse(&self.two, coefficients, steps, out, stride),
             3 => inverse(&self.three, coefficients, steps, out, stride),
             4 => inverse(&self.four, coefficients, steps, out, stride),
@@ -71,7 +71,7 @@ impl Transform {
     /// A block that has only its mean.
     #[inline]
     pub(super) fn flat_block(side: usize, mean: i16, steps: &Steps, out: &mut [u8], stride: usize) {
-        let value = pixel(f32::from(mean) * steps[0]);
+        let value = rounded(f32::from(mean) * steps[0]);
         for row in out.chunks_mut(stride).take(side) {
             row[..side].fill(value);
         }
@@ -81,7 +81,7 @@ impl Transform {
 /// Adds the level shift, rounds and clips. Behind 2²³ the last bits of a float are those of an integer: this way of
 /// rounding is plain arithmetic, so the compiler does it for many pixels at once.
 #[inline(always)]
-fn pixel(value: f32) -> u8 {
+fn rounded(value: f32) -> u8 {
     ((value + 128.0).clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8
 }
 
@@ -116,15 +116,11 @@ fn inverse<const N: usize>(
     }
     for (n, frequencies) in columns.iter().enumerate() {
         let mut row = [0.0_f32; N];
-        for u in 0..N {
-            for m in 0..N {
-                row[m] += frequencies[u] * cosines.of_frequency[u][m];
-            }
+        for (frequency, cosines) in frequencies.iter().zip(&cosines.of_frequency) {
+            row.iter_mut().zip(cosines).for_each(|(sum, cosine)| *sum += frequency * cosine);
         }
         let pixels = &mut out[n * stride..n * stride + N];
-        for m in 0..N {
-            pixels[m] = pixel(row[m]);
-        }
+        pixels.iter_mut().zip(row).for_each(|(pixel, value)| *pixel = rounded(value));
     }
 }
 
