@@ -107,6 +107,12 @@ fuzz: MINUTES := 10
 fuzz: setup-demo ## MINUTES=n (10) each, TARGETS="image audio ..." (all), JOBS=n at a time: fuzzing; ARGS="--out DIR" keeps the table
 	@scripts/fuzz.py --minutes $(MINUTES) --jobs $(JOBS) $(ARGS) $(TARGETS)
 
+MUTATIONS ?= 100000
+.PHONY: mutations
+mutations: setup-demo ## MUTATIONS=n (100000): damaged media through the decode processes; what became of them
+	@cargo build --release --workspace --bin jtav >&2
+	@JTAV_MUTATIONS=$(MUTATIONS) cargo test --release --workspace --test decode_mutations -- --nocapture
+
 .PHONY: train
 train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set
 	@cargo build --release --workspace --bin jtav >&2
