@@ -422,14 +422,14 @@ fn shared_values_lapse_give_way_to_newer_ones_and_can_be_forgotten() {
 
 #[test]
 fn a_redis_that_is_full_or_away_takes_no_shared_value_and_says_so() {
-    let Some(mut server) = RealRedis::start(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]) else { return };
+    let Some(server) = RealRedis::start(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]) else { return };
     runtime().block_on(async {
         let store = impatient(server.url());
         let cache = store.shared_cache().unwrap();
         let key = encoding_key("m@1", Modality::Audio, &[1; 32]);
         let full = cache.put(&key, vec![1; 100], HOUR, 3).await.unwrap_err();
         assert!(full.is_retryable(), "{full}");
-        server.kill();
+        drop(server);
         assert!(cache.get(&key).await.unwrap_err().is_retryable());
         assert!(cache.forget(vec![key]).await.is_err());
     });
