@@ -10,8 +10,10 @@ const NETWORKS_BYTES: u64 = 350_000_000;
 const IMAGE_STREAM_BYTES: u64 = 100_000_000;
 /// What a decoder in a thread may take for one picture, its coefficients and planes included (the decoder refuses more).
 const DECODER_BYTES: u64 = 256 << 20;
-/// A process that decodes, at rest: pages that it does not share with the others; measured, rounded up.
-const DECODE_PROCESS_BYTES: u64 = 30_000_000;
+/// The process that decode processes are forked from, with the pages that they share; measured at 92 MB, rounded up.
+const DECODE_NURSERY_BYTES: u64 = 100_000_000;
+/// What each of them has beside its limit: pages that it changed since the fork, 0.2 MB before its first medium; with room.
+const DECODE_PROCESS_BYTES: u64 = 10_000_000;
 /// A picture that waits for its network: 224 × 224 RGB with what resizing leaves, rounded up.
 const PICTURE_BYTES: u64 = 250_000;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
@@ -52,9 +54,8 @@ impl Settings {
         let decoded = PICTURE_BYTES + SOUND_BYTES_PER_SECOND * u64::from(media.analysed_audio_seconds);
         let workers = media.decode_worker_count() as u64;
         let decoders = match media.decode_processes {
-            // One process more: the one that they are forked from.
             true => {
-                DECODE_PROCESS_BYTES
+                DECODE_NURSERY_BYTES
                     + workers.saturating_mul(media.decode_memory_bytes.saturating_add(DECODE_PROCESS_BYTES))
             }
             false => DECODER_BYTES * workers,
