@@ -174,7 +174,8 @@ fn lane() -> Lane {
         cache: EncodingCache::new(1 << 20, "model-1"),
         model_version: "model-1".into(),
         observer: Arc::new(NoObserver),
-        post_deadline: Duration::from_millis(700),
+        // Long enough for a panic that prints its backtrace on a busy machine.
+        post_deadline: Duration::from_secs(3),
         fetch_timeout: Duration::from_millis(500),
         attempts: 3,
     };
