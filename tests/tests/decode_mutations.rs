@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
-use jtav_media::{DecodeParams, DecodePool, Isolation, ProcessParams};
+use jtav_media::{DecodeLimits, DecodeParams, DecodePool, Isolation, ProcessParams};
 use jtav_pipeline::FetchedMedia;
 use jtav_schemas::Modality;
 use jtav_telemetry::Metric;
@@ -52,7 +52,10 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
     let originals = originals()?;
     ensure!(originals.len() > 30, "only {} valid files", originals.len());
     let isolation = Isolation::Processes(ProcessParams { program: jtav_binary()?, ..ProcessParams::this_program() });
-    let pool = DecodePool::start(&DecodeParams { workers: 2, isolation, ..DecodeParams::default() })?;
+    let params = DecodeParams { workers: 2, isolation, ..DecodeParams::default() };
+    // Half of them to a view so small that the JPEGs are decoded to a fraction of their size, as large ones are.
+    let small = DecodeLimits { shorter_side_px: 32, crop_px: 28, ..DecodeLimits::default() };
+    let pools = [DecodePool::start(&params)?, DecodePool::start(&DecodeParams { limits: small, ..params })?];
     let damaged = |seed: u64| {
         let (modality, original) = &originals[(seed % originals.len() as u64) as usize];
         let other = &originals[(seed / 7 % originals.len() as u64) as usize].1;
@@ -67,7 +70,7 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
         }
     };
     let verdicts = stream::iter(0..count).map(|seed| {
-        let (pool, medium) = (pool.clone(), damaged(seed));
+        let (pool, medium) = (pools[(seed / 3 % 2) as usize].clone(), damaged(seed));
         async move { (seed, tokio::time::timeout(Duration::from_secs(60), pool.decode(medium)).await) }
     });
     let mut verdicts = std::pin::pin!(verdicts.buffer_unordered(8));
