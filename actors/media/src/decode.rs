@@ -40,7 +40,7 @@ pub fn decode_with_facts(
     media_type: Option<&str>,
     limits: &DecodeLimits,
 ) -> Result<(Decoded, MediaFacts), AbsentReason> {
-    decode_guarded(bytes, modality, media_type, limits).unwrap_or_else(|Panicked| Err(count_panic()))
+    counted(decode_guarded(bytes, modality, media_type, limits))
 }
 
 /// [`decode_with_facts`] for a caller that counts panics itself: a worker process has no metrics.
@@ -73,11 +73,10 @@ pub(crate) fn decode_guarded(
 /// # Errors
 /// As [`decode`].
 pub fn image_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<RgbImage, AbsentReason> {
-    guarded(|| match sniff(bytes) {
+    counted(guarded(|| match sniff(bytes) {
         Content::Picture(format) => picture::decode(bytes, format, limits, side).map(|(view, _)| view),
         content => Err(refusal(content, Modality::Image, None)),
-    })
-    .unwrap_or_else(|Panicked| Err(count_panic()))
+    }))
 }
 
 /// A decoder panicked.
@@ -94,11 +93,13 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, AbsentReason>) -> Guarded<T> {
     catch_unwind(AssertUnwindSafe(decode)).map_err(|_| Panicked)
 }
 
-/// Counts a panic and gives the reason that its medium is told.
-pub(crate) fn count_panic() -> AbsentReason {
-    jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
-    tracing::warn!("a media decoder panicked; the medium counts as damaged");
-    AbsentReason::DecodeError
+/// What a medium is told; a panic is counted, and damage.
+pub(crate) fn counted<T>(guarded: Guarded<T>) -> Result<T, AbsentReason> {
+    guarded.unwrap_or_else(|Panicked| {
+        jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
+        tracing::warn!("a media decoder panicked; the medium counts as damaged");
+        Err(AbsentReason::DecodeError)
+    })
 }
 
 #[cfg(test)]
@@ -110,7 +111,7 @@ mod tests {
         let labels = ["decode", "decoder_panicked", "false"];
         let before = jtav_telemetry::global().value(Metric::StageErrors, &labels);
         let result: Guarded<()> = guarded(|| panic!("a decoder's bug, on purpose"));
-        assert_eq!(result.map_err(|Panicked| count_panic()), Err(AbsentReason::DecodeError));
+        assert_eq!(counted(result), Err(AbsentReason::DecodeError));
         assert_eq!(jtav_telemetry::global().value(Metric::StageErrors, &labels), before + 1.0);
     }
 }

@@ -39,7 +39,7 @@ impl DecodePool {
         for worker in 0..params.workers.max(1) {
             let queue = queue.clone();
             let engine = match &nursery {
-                None => Engine::here(params.limits.clone()),
+                None => Engine::Here(params.limits.clone()),
                 Some(nursery) => Engine::process(Arc::clone(nursery)),
             };
             std::thread::Builder::new().name(format!("decode-{worker}")).spawn(move || work(&queue, engine))?;

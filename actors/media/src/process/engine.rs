@@ -10,7 +10,7 @@ use jtav_telemetry::{Metric, global};
 
 use super::nursery::Ended;
 use super::remote::{NoReply, Nursery, Worker};
-use crate::decode::{Panicked, count_panic, decode_with_facts};
+use crate::decode::{counted, decode_with_facts};
 use crate::facts::MediaFacts;
 use crate::params::{DecodeLimits, ProcessParams};
 
@@ -94,10 +94,6 @@ impl Cause {
 }
 
 impl Engine {
-    pub(crate) fn here(limits: DecodeLimits) -> Self {
-        Engine::Here(limits)
-    }
-
     pub(crate) fn process(nursery: Arc<Nursery>) -> Self {
         Engine::Process { nursery, worker: None, served: 0, ended_at: None }
     }
@@ -140,15 +136,13 @@ impl Engine {
                 Ok(outcome) => {
                     *ready = Some(worker);
                     *served += 1;
-                    return Ok(outcome.unwrap_or_else(|Panicked| Err(count_panic())));
+                    return Ok(counted(outcome));
                 }
                 Err(no_reply) => no_reply,
             };
             *served = 0;
             *ended_at = Some(Instant::now());
-            let (ended, last_words) = nursery.end(worker);
-            let cause = Cause::of(no_reply, ended, &last_words);
-            note_end(cause, media, &last_words);
+            let (cause, _) = end(nursery, worker, no_reply, media);
             if let Some(reason) = cause.reason() {
                 return Ok(Err(reason));
             }
@@ -161,7 +155,10 @@ fn no_worker(error: &io::Error) -> StageError {
     StageError::retryable(Stage::Decode, "no_worker", format!("no decode worker could be started: {error}"))
 }
 
-fn note_end(cause: Cause, media: &FetchedMedia, last_words: &str) {
+/// Ends a worker that gave no reply; says why in metric and log.
+fn end(nursery: &Nursery, worker: Worker, no_reply: NoReply, media: &FetchedMedia) -> (Cause, Option<Ended>) {
+    let (ended, last_words) = nursery.end(worker);
+    let cause = Cause::of(no_reply, ended, &last_words);
     global().inc(Metric::DecodeWorkerEnds, &[cause.as_str()]);
     let hash: String = media.content_hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     tracing::warn!(
@@ -172,6 +169,7 @@ fn note_end(cause: Cause, media: &FetchedMedia, last_words: &str) {
         last_words,
         "a decode worker ended with the medium it had in hand; a new one takes over"
     );
+    (cause, ended)
 }
 
 impl Drop for Engine {
@@ -215,11 +213,9 @@ impl OneByOne {
         let outcome = worker.decode(media, &self.0);
         let elapsed = started.elapsed();
         let (verdict, ended) = match outcome {
-            Ok(outcome) => (outcome.unwrap_or_else(|Panicked| Err(count_panic())), self.0.dismiss(worker).0),
+            Ok(outcome) => (counted(outcome), self.0.dismiss(worker).0),
             Err(no_reply) => {
-                let (ended, last_words) = self.0.end(worker);
-                let cause = Cause::of(no_reply, ended, &last_words);
-                note_end(cause, media, &last_words);
+                let (cause, ended) = end(&self.0, worker, no_reply, media);
                 (Err(cause.reason().ok_or_else(|| io::Error::other("somebody killed the decode worker"))?), ended)
             }
         };
