@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jtav_schemas::AbsentReason;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use url::Url;
 
 use crate::failure::Failure;
@@ -19,6 +20,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
+
+/// What is written as it is in no part of a URL (RFC 3986 2.3 names the exceptions).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Which sources besides the web may be used, and how far they reach.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,13 +81,13 @@ impl S3Endpoint {
         if url.query().is_some() || url.port().is_some() || !url.username().is_empty() || url.password().is_some() {
             return Err(Denied::Source("more than bucket and key"));
         }
-        let key = percent_decode(url.path().strip_prefix('/').unwrap_or_default());
+        let key: Vec<u8> = percent_decode_str(url.path().strip_prefix('/').unwrap_or_default()).collect();
         let segments = key.split(|byte| *byte == b'/');
         // A dot segment would be resolved against the endpoint's own path, encoded or not.
         if key.is_empty() || segments.clone().any(|segment| matches!(segment, b"." | b"..")) {
             return Err(Denied::Source("no object's key"));
         }
-        let key: Vec<String> = segments.map(percent_encode).collect();
+        let key: Vec<String> = segments.map(|segment| percent_encode(segment, RESERVED).to_string()).collect();
         Ok(self.fill(bucket, &key.join("/"))?)
     }
 }
@@ -96,37 +100,6 @@ fn is_bucket(name: &str) -> bool {
         && !name.starts_with(['.', '-'])
         && !name.ends_with(['.', '-'])
         && !name.contains("..")
-}
-
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        // A sign that begins no pair of digits stands for itself (URL standard, percent-decode).
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
-}
-
-fn percent_encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(*byte)),
-            other => text += &format!("%{other:02X}"),
-        }
-    }
-    text
 }
 
 /// Bytes and media type of a `data:` URL (RFC 2397), at most `cap` bytes.
@@ -144,7 +117,7 @@ pub(crate) fn data(url: &Url, cap: usize) -> Result<(Vec<u8>, Option<String>), F
     let is_base64 = head.get(split..).is_some_and(|end| end.eq_ignore_ascii_case("base64"))
         && head[..split].trim_end().ends_with(';');
     let media_type = if is_base64 { head[..split].trim_end().trim_end_matches(';') } else { head };
-    let mut bytes = percent_decode(body);
+    let mut bytes: Vec<u8> = percent_decode_str(body).collect();
     if is_base64 {
         bytes.retain(|byte| !byte.is_ascii_whitespace());
         if bytes.len() / 4 * 3 > cap.saturating_add(3) {
