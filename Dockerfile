@@ -3,6 +3,7 @@
 # set-up script and the cargo command that every build uses, and the run-time layout was tried with ldd.
 #
 #   docker build -t jtav:0.1.0 .
+#   docker build -t jtav:0.1.0-gpu --target gpu .      # with libtorch's CUDA libraries, 4 GB more; see docs/gpu.md
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -19,7 +20,7 @@ RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
     && cp /usr/local/bin/jtav /opt/jtav/bin/jtav \
     && ! env -u LD_LIBRARY_PATH ldd /opt/jtav/bin/jtav | grep 'not found'
 
-FROM debian:12-slim
+FROM debian:12-slim AS run
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libssl3 libstdc++6 zlib1g \
     && rm -rf /var/lib/apt/lists/*
@@ -38,3 +39,16 @@ EXPOSE 9600
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["jtav"]
 CMD ["run", "--config", "config/production.toml"]
+
+FROM python:3.12-slim-bookworm AS cuda
+RUN pip install --no-cache-dir --target /opt/cuda torch==2.11.0
+
+FROM run AS gpu
+COPY --from=cuda /opt/cuda/torch/lib /opt/cuda/torch/lib
+COPY --from=cuda /opt/cuda/nvidia /opt/cuda/nvidia
+# Before the CPU's libtorch in /opt/jtav/lib: both halves must be of one build.
+ENV LD_LIBRARY_PATH=/opt/cuda/torch/lib:/opt/cuda/nvidia/cu13/lib \
+    TCH_CUDA_LIB=/opt/cuda/torch/lib/libtorch_cuda.so
+
+# The last stage is what a build without --target gives.
+FROM run

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds both overlays under k8s/ and holds every resource against the schema of its kind, and the numbers in them against
+# Builds every overlay under k8s/ and holds every resource against the schema of its kind, and the numbers in them against
 # each other and against config/default.toml. The Python packages it needs go into .cache/, nothing into the system.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -18,7 +18,7 @@ OWN_SCHEMAS = {
     ("monitoring.coreos.com/v1", "ServiceMonitor"): "servicemonitor-v1.json",
     ("keda.sh/v1alpha1", "ScaledObject"): "scaledobject-v1alpha1.json",
 }
-OVERLAYS = ["base", "overlays/dev", "overlays/prod"]
+OVERLAYS = ["base", "overlays/dev", "overlays/prod", "overlays/gpu"]
 # The drain is followed by the last commit, the producer's flush and leaving the group.
 GRACE_AFTER_DRAIN_S = 15
 # What the admin server of the worker answers.

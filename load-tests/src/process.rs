@@ -15,6 +15,32 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     parse_cpu_seconds(&stat).with_context(|| format!("{path} is not as proc(5) says"))
 }
 
+/// The same of a process with what it started and what that started, as far as it still runs: a worker decodes in
+/// processes of its own.
+pub fn cpu_seconds_of_tree(root: u32) -> Result<f64> {
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("/proc")? {
+        let pid: Option<u32> = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        // A process may end between the listing and the look.
+        let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        processes
+            .extend(pid.zip(stat.as_deref().and_then(parse_parent)).zip(stat.as_deref().and_then(parse_cpu_seconds)));
+    }
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(&parent) = tree.get(at) {
+        tree.extend(processes.iter().filter(|((_, of), _)| *of == parent).map(|((pid, _), _)| *pid));
+        at += 1;
+    }
+    let of_descendants =
+        processes.iter().filter(|((pid, _), _)| *pid != root && tree.contains(pid)).map(|(_, cpu)| cpu);
+    Ok(cpu_seconds(root)? + of_descendants.sum::<f64>())
+}
+
+fn parse_parent(stat: &str) -> Option<u32> {
+    stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     // The name in parentheses may itself hold spaces and parentheses; the fields begin after the last one.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
@@ -81,6 +107,7 @@ mod tests {
     fn cpu_time_is_found_behind_a_name_with_spaces_and_parentheses() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 9 0 0 0 150 50 7 7 20 0 1 0 100 0 0";
         assert_eq!(parse_cpu_seconds(stat), Some(2.0));
+        assert_eq!(parse_parent(stat), Some(1));
     }
 
     #[test]
@@ -91,6 +118,20 @@ mod tests {
     #[test]
     fn this_process_has_used_memory() {
         assert!(peak_rss_mib(std::process::id()).unwrap() > 0.5);
+    }
+
+    #[test]
+    fn the_work_of_a_child_counts_for_its_parent() {
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let start = std::time::Instant::now();
+        let grown = || cpu_seconds_of_tree(std::process::id()).unwrap() - cpu_seconds(std::process::id()).unwrap();
+        while grown() < 0.05 && start.elapsed().as_secs() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let grown = grown();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(grown >= 0.05, "{grown}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::collector::{Collector, Phase};
 use crate::ledger::Ledger;
 use crate::local::{self, Process};
 use crate::pacing::Schedule;
-use crate::process::{self, cpu_seconds, peak_rss_mib};
+use crate::process::{self, cpu_seconds_of_tree, peak_rss_mib};
 use crate::report::{self, Report, Usage};
 use crate::scenario::{CeilingKind, Posts, Scenario, ids, looped, records_of};
 use crate::sender::{SendReport, send_all};
@@ -239,7 +239,7 @@ impl Bench {
     }
 
     fn cpu_now(&self) -> Result<[f64; 3]> {
-        let of = |process: Option<&Process>| process.map_or(Ok(0.0), |process| cpu_seconds(process.pid()));
+        let of = |process: Option<&Process>| process.map_or(Ok(0.0), |process| cpu_seconds_of_tree(process.pid()));
         Ok([of(Some(&self.worker))?, of(self.kafka.as_ref())?, of(self.redis.as_ref())?])
     }
 

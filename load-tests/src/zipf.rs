@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::feed::ZipfFeed;
 use crate::local::{self, Process};
-use crate::process::{self, Machine, cpu_seconds};
+use crate::process::{self, Machine, cpu_seconds_of_tree};
 use crate::run::{Topics, worker_settings};
 use crate::soak::book::Book;
 use crate::soak::reader::Reader;
@@ -233,7 +233,7 @@ impl Variant {
             .collect();
         Ok(Counts {
             settled: lock(&self.book).settlements() as f64,
-            cpu_seconds: cpu_seconds(self.worker.pid())?,
+            cpu_seconds: cpu_seconds_of_tree(self.worker.pid())?,
             hits: total(&text, "jtav_cache_hits_total"),
             misses: total(&text, "jtav_cache_misses_total"),
             by_url: total(&unasked, "jtav_cache_urls_total"),

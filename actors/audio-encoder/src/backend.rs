@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{AudioInput, AudioNetwork, Checkpoint, DeviceChoice, ModelError};
+use jtav_model::{AudioNetwork, Checkpoint, DeviceChoice, ModelError, Waveform};
 use jtav_pipeline::{AttentionPart, Embedding, Encoded, Pcm, Stage, StageError};
 use jtav_schemas::{AudioSpan, DeadLetterReason};
-use jtav_signal::CqtFrontEnd;
 
 /// Stretches named in a published record.
 const TOP_SPANS: usize = 3;
@@ -14,7 +13,6 @@ type Output = Result<Encoded, StageError>;
 /// Constant-Q transform and the DCRNN of a checkpoint on one thread.
 pub struct AudioBackend {
     network: AudioNetwork,
-    front_end: CqtFrontEnd,
 }
 
 impl AudioBackend {
@@ -23,16 +21,13 @@ impl AudioBackend {
         jtav_model::device::single_threaded();
         let network = AudioNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
         network.warm_up().map_err(failure)?;
-        Ok(Box::new(Self { network, front_end: CqtFrontEnd::new() }))
+        Ok(Box::new(Self { network }))
     }
+}
 
-    fn transform(&self, pcm: &Pcm) -> Result<AudioInput, StageError> {
-        let refuse = |error: &dyn std::fmt::Display| {
-            StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error)
-        };
-        let spectrogram = self.front_end.decibels(&pcm.samples).map_err(|error| refuse(&error))?;
-        AudioInput::from_spectrogram(&spectrogram.values).map_err(|error| refuse(&error))
-    }
+fn waveform(pcm: &Pcm) -> Result<Waveform, StageError> {
+    Waveform::new(Arc::clone(&pcm.samples), pcm.sample_rate_hz)
+        .map_err(|error| StageError::permanent(Stage::AudioEncoder, DeadLetterReason::NonFiniteOutput, error))
 }
 
 impl Backend for AudioBackend {
@@ -45,12 +40,12 @@ impl Backend for AudioBackend {
     }
 
     fn forward(&mut self, items: &[Pcm]) -> Result<Vec<Output>, BackendError> {
-        let inputs: Vec<Result<AudioInput, StageError>> = items.iter().map(|pcm| self.transform(pcm)).collect();
-        let usable: Vec<AudioInput> = inputs.iter().filter_map(|input| input.as_ref().ok()).cloned().collect();
-        let mut encoded = self.network.encode(&usable).map_err(failure)?.into_iter();
-        inputs
+        let clips: Vec<Result<Waveform, StageError>> = items.iter().map(waveform).collect();
+        let usable: Vec<Waveform> = clips.iter().filter_map(|clip| clip.as_ref().ok()).cloned().collect();
+        let mut encoded = self.network.encode_sound(&usable).map_err(failure)?.into_iter();
+        clips
             .into_iter()
-            .map(|input| match input {
+            .map(|clip| match clip {
                 Ok(_) => encoded.next().map(finish).ok_or_else(|| BackendError::Batch("answer missing".into())),
                 Err(error) => Ok(Err(error)),
             })

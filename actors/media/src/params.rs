@@ -124,6 +124,9 @@ pub struct DecodeLimits {
     pub max_audio: Duration,
     /// Decoding stops after this much sound.
     pub analysed_audio: Duration,
+    /// Clips of these rates keep theirs, because who listens resamples: a GPU does it beside what it does anyway. Others
+    /// come at [`crate::SAMPLE_RATE_HZ`].
+    pub left_rates_hz: Vec<u32>,
     /// Lowest sample rate.
     pub min_sample_rate_hz: u32,
     /// Highest sample rate.
@@ -144,6 +147,7 @@ impl Default for DecodeLimits {
             crop_px: 224,
             max_audio: Duration::from_secs(600),
             analysed_audio: Duration::from_secs(60),
+            left_rates_hz: Vec::new(),
             min_sample_rate_hz: 8_000,
             max_sample_rate_hz: 192_000,
             max_channels: 8,

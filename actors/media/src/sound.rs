@@ -1,4 +1,4 @@
-//! MP3, AAC-LC (M4A, ADTS), FLAC, Ogg Vorbis, Opus (Ogg, M4A) and WAV to mono at 22,050 Hz.
+//! MP3, AAC-LC (M4A, ADTS), FLAC, Ogg Vorbis, Opus (Ogg, M4A) and WAV to mono, at 22,050 Hz unless it is to be left.
 //!
 //! The container is chosen by signature, so only one parser ever sees a file, and only the six wanted codecs are
 //! registered. MPEG encoder delay is trimmed where the file states it (LAME tag, Ogg positions); the priming of AAC,
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jtav_pipeline::Pcm;
 use jtav_schemas::AbsentReason;
+use jtav_signal::{SignalError, check_clip, resample};
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
@@ -46,12 +47,6 @@ pub(crate) fn decode(
     if gain != 1.0 {
         stream.mono.iter_mut().for_each(|sample| *sample *= gain);
     }
-    // Samples that are no numbers come out of float files; they are damage like any other.
-    let samples = jtav_signal::resample(&stream.mono, stream.rate_hz, SAMPLE_RATE_HZ);
-    let samples = samples.map_err(|_| AbsentReason::DecodeError)?;
-    if samples.is_empty() {
-        return Err(AbsentReason::DecodeError);
-    }
     let facts = SoundFacts {
         container: format.name().into(),
         codec: decoder.codec_info().short_name.into(),
@@ -65,7 +60,19 @@ pub(crate) fn decode(
     if was_cut_short(&facts, format) && facts.decoded_seconds < LEAST_OF_A_CUT_CLIP_SECONDS {
         return Err(AbsentReason::DecodeError);
     }
-    Ok((Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ }, facts))
+    // Samples that are no numbers come out of float files; they are damage like any other.
+    let pcm = at_wanted_rate(stream, limits).map_err(|_| AbsentReason::DecodeError)?;
+    Ok((pcm, facts))
+}
+
+fn at_wanted_rate(stream: Stream, limits: &DecodeLimits) -> Result<Pcm, SignalError> {
+    let Stream { mono, rate_hz, .. } = stream;
+    check_clip(&mono)?;
+    if rate_hz == SAMPLE_RATE_HZ || limits.left_rates_hz.contains(&rate_hz) {
+        return Ok(Pcm { samples: mono.into(), sample_rate_hz: rate_hz });
+    }
+    let samples = resample(&mono, rate_hz, SAMPLE_RATE_HZ)?;
+    Ok(Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ })
 }
 
 /// Whether the end of the clip is missing. A limit is not meant, nor is a damaged packet within, nor junk behind the last one,

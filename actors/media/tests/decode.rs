@@ -164,6 +164,19 @@ fn clips_sound_as_libsndfile_and_ffmpeg_hear_them() {
 }
 
 #[test]
+fn a_clip_of_a_rate_that_is_left_keeps_it_and_resampled_it_is_what_it_would_have_been() {
+    for (name, rate_hz) in [("pcm16.wav", 22_050), ("tone.flac", 44_100), ("tone.ogg", 44_100), ("tone.m4a", 44_100)] {
+        let left = DecodeLimits { left_rates_hz: vec![rate_hz], ..limits() };
+        let own = as_audio_within(&fixture(name), &left).unwrap();
+        assert_eq!(own.sample_rate_hz, rate_hz, "{name}");
+        let resampled = jtav_signal::resample(&own.samples, rate_hz, SAMPLE_RATE_HZ).unwrap();
+        assert_eq!(as_audio(&fixture(name)).unwrap().samples[..], resampled[..], "{name}");
+    }
+    let others = DecodeLimits { left_rates_hz: vec![8_000], ..limits() };
+    assert_eq!(as_audio_within(&fixture("tone.mp3"), &others).unwrap().sample_rate_hz, SAMPLE_RATE_HZ);
+}
+
+#[test]
 fn recognised_formats_that_are_not_decoded_are_unsupported() {
     for name in ["he_aac.m4a", "alac.m4a"] {
         assert_eq!(as_audio(&fixture(name)).err(), Some(AbsentReason::Unsupported), "{name}");

@@ -27,7 +27,8 @@ impl DeviceChoice {
             Self::Auto => Ok(tch::Device::Cpu),
             Self::Cuda(index) if index < cuda_devices() => Ok(tch::Device::Cuda(index)),
             Self::Cuda(index) => {
-                Err(ModelError::Device(format!("cuda:{index} was asked for, {} GPUs are visible", cuda_devices())))
+                let why = cuda_library().err().map_or_else(String::new, |why| format!(" ({why}; see docs/gpu.md)"));
+                Err(ModelError::Device(format!("cuda:{index} was asked for, {} GPUs are visible{why}", cuda_devices())))
             }
         }
     }
@@ -64,15 +65,34 @@ impl std::fmt::Display for DeviceChoice {
 /// built for the CPU can use a GPU. True when it was found. Call it first thing in `main`: libtorch registers its
 /// device hooks while the library loads, and a thread that has already asked for devices will not ask again.
 pub fn open_cuda_library() -> bool {
-    static OPENED: OnceLock<bool> = OnceLock::new();
-    *OPENED.get_or_init(|| {
-        let name = std::env::var("TCH_CUDA_LIB").unwrap_or_else(|_| "libtorch_cuda.so".to_owned());
-        let Ok(name) = CString::new(name) else { return false };
-        // SAFETY: `name` is a NUL-terminated string that outlives the call. RTLD_GLOBAL because libtorch_cpu looks
-        // the hooks up by symbol; the handle is never closed, so the code stays mapped.
-        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_GLOBAL) };
-        !handle.is_null()
-    })
+    OPENED.get_or_init(open).is_ok()
+}
+
+/// What came of [`open_cuda_library`].
+///
+/// # Errors
+/// What the loader said, or that nobody has asked it.
+pub fn cuda_library() -> Result<(), String> {
+    OPENED.get().cloned().unwrap_or_else(|| Err("libtorch_cuda.so was not opened".to_owned()))
+}
+
+static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
+
+fn open() -> Result<(), String> {
+    let name = std::env::var("TCH_CUDA_LIB").unwrap_or_else(|_| "libtorch_cuda.so".to_owned());
+    let name = CString::new(name).map_err(|error| format!("TCH_CUDA_LIB: {error}"))?;
+    // SAFETY: `name` is a NUL-terminated string that outlives the call. RTLD_GLOBAL because libtorch_cpu looks
+    // the hooks up by symbol; the handle is never closed, so the code stays mapped.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_GLOBAL) };
+    if !handle.is_null() {
+        return Ok(());
+    }
+    // SAFETY: after a call that failed, dlerror gives a string that is valid until this thread's next call of its kind.
+    let why = unsafe {
+        let why = libc::dlerror();
+        if why.is_null() { None } else { Some(std::ffi::CStr::from_ptr(why).to_string_lossy().into_owned()) }
+    };
+    Err(why.unwrap_or_else(|| "the loader does not say why".to_owned()))
 }
 
 /// Number of GPUs that libtorch can use; 0 without [`open_cuda_library`].
@@ -115,8 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_that_is_not_there_is_a_fatal_error() {
+    fn a_gpu_that_is_not_there_is_a_fatal_error_that_says_what_the_loader_said() {
+        open_cuda_library();
         let error = DeviceChoice::Cuda(4096).resolve().unwrap_err();
         assert!(error.is_fatal(), "{error}");
+        let text = error.to_string();
+        assert!(cuda_devices() > 0 || text.contains("docs/gpu.md") && text.contains("libtorch_cuda"), "{text}");
     }
 }

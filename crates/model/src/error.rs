@@ -116,6 +116,13 @@ impl From<tch::TchError> for ModelError {
     }
 }
 
+/// What the front end refuses is a property of the clip.
+impl From<jtav_signal::SignalError> for ModelError {
+    fn from(error: jtav_signal::SignalError) -> Self {
+        Self::Input(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

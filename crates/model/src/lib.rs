@@ -53,7 +53,7 @@ pub use device::DeviceChoice;
 pub use error::ModelError;
 pub use inference::{
     AudioInput, AudioNetwork, Contributions, Encoded, FusionInput, FusionNetwork, FusionOutput, IMAGE_CELLS,
-    IMAGE_SIDE, ImageNetwork, Rgb224, TextNetwork,
+    IMAGE_SIDE, ImageNetwork, Rgb224, TextNetwork, Waveform,
 };
 pub use modality::{Modality, ModalitySet};
 pub use probe::{ParityReport, parity_probe};

@@ -94,7 +94,7 @@ pub enum Revalidated {
 pub struct Pcm {
     /// `[n]`, −1 to 1.
     pub samples: Arc<[f32]>,
-    /// 22,050 after decoding.
+    /// 22,050, or the clip's own where a GPU resamples.
     pub sample_rate_hz: u32,
 }
 

@@ -1,6 +1,6 @@
 //! How much memory a worker may take: the sum of what the settings bound.
 
-use crate::Settings;
+use crate::{Device, Settings};
 
 /// Program, threads, clients, allocator; measured with stubs under load, rounded up.
 const PROGRAM_BYTES: u64 = 200_000_000;
@@ -8,6 +8,8 @@ const PROGRAM_BYTES: u64 = 200_000_000;
 const NETWORKS_BYTES: u64 = 350_000_000;
 /// Weights and activations of one image network more.
 const IMAGE_STREAM_BYTES: u64 = 100_000_000;
+/// CUDA's libraries, its context and what it stages; measured with an H200 after one post, less the three above, rounded up.
+const CUDA_BYTES: u64 = 1_000_000_000;
 /// What a decoder in a thread may take for one picture, its coefficients and planes included (the decoder refuses more).
 const DECODER_BYTES: u64 = 256 << 20;
 /// The process that decode processes are forked from, with the pages that they share; measured at 92 MB, rounded up.
@@ -18,6 +20,8 @@ const DECODE_PROCESS_BYTES: u64 = 10_000_000;
 const PICTURE_BYTES: u64 = 250_000;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
 const SOUND_BYTES_PER_SECOND: u64 = 22_050 * 4;
+/// The same where a GPU resamples: of the rates that are left to it, 48,000 is the highest.
+const SOUND_BYTES_PER_SECOND_FOR_GPU: u64 = 48_000 * 4;
 /// Partitions of one worker for which the prefetch is counted; each further one adds twice `ingest.prefetch_max_bytes`.
 const PARTITIONS: u64 = 16;
 
@@ -49,9 +53,15 @@ impl Settings {
     pub fn memory_ceiling(&self) -> MemoryCeiling {
         let Settings { ingest, media, model, cache, store, .. } = self;
         let posts = ingest.max_in_flight_posts as u64;
-        let streams = if model.image_streams == 0 { cores() } else { model.image_streams as u64 };
+        let on_gpu = matches!(model.device, Device::Cuda(_)) && !model.stub;
+        let streams = match model.image_streams {
+            0 if on_gpu => 1,
+            0 => cores(),
+            streams => streams as u64,
+        };
         let networks = if model.stub { 0 } else { NETWORKS_BYTES + IMAGE_STREAM_BYTES * streams };
-        let decoded = PICTURE_BYTES + SOUND_BYTES_PER_SECOND * u64::from(media.analysed_audio_seconds);
+        let sound = if on_gpu { SOUND_BYTES_PER_SECOND_FOR_GPU } else { SOUND_BYTES_PER_SECOND };
+        let decoded = PICTURE_BYTES + sound * u64::from(media.analysed_audio_seconds);
         let workers = media.decode_worker_count() as u64;
         let decoders = match media.decode_processes {
             true => {
@@ -63,6 +73,7 @@ impl Settings {
         let mut parts = vec![
             ("program", PROGRAM_BYTES),
             ("networks", networks),
+            ("CUDA", if on_gpu { CUDA_BYTES } else { 0 }),
             ("media.byte_budget_bytes", media.byte_budget_bytes),
             ("decoders", decoders),
             ("decoded media of all posts", posts.saturating_mul(decoded)),
@@ -105,6 +116,10 @@ mod tests {
         assert_eq!(threads("media.decode_workers=3") - threads("media.decode_workers=2"), DECODER_BYTES);
         assert_eq!(default - ceiling(&["model.stub=true"]), NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES);
         assert!(ceiling(&["ingest.max_in_flight_posts=128"]) > default + 64 * PICTURE_BYTES);
+        let for_gpu = |posts| ceiling(&["model.device=cuda:0", "media.analysed_audio_seconds=60", posts]);
+        assert!(for_gpu("ingest.max_in_flight_posts=64") > default + CUDA_BYTES);
+        let post = for_gpu("ingest.max_in_flight_posts=65") - for_gpu("ingest.max_in_flight_posts=64");
+        assert!(post > 60 * SOUND_BYTES_PER_SECOND_FOR_GPU, "{post}");
     }
 
     #[test]

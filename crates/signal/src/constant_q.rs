@@ -138,7 +138,7 @@ impl ConstantQ {
             inverse: FftPlanner::new().plan_fft_inverse(block.hops),
             half_sample: half_sample.map(|a| Complex::new(a.cos() as f32, a.sin() as f32)).collect(),
             kernels,
-            tones: Tones::new(&params, folded),
+            tones: Tones::new(&params, folded..params.n_bins),
         }
     }
 
@@ -247,7 +247,7 @@ fn multiply_add(weights: &[f32], re: &[f32], im: &[f32], sums_re: &mut [f32], su
 }
 
 impl CqtParams {
-    fn validate(&self) -> Result<(), SignalError> {
+    pub(crate) fn validate(&self) -> Result<(), SignalError> {
         if self.sample_rate_hz == 0 {
             return Err(SignalError::invalid("sample_rate_hz", "must be positive"));
         }

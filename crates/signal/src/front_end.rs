@@ -1,7 +1,16 @@
 use crate::SignalError;
 use crate::constant_q::{ConstantQ, CqtParams};
 use crate::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, SAMPLE_RATE_HZ};
+use crate::frames::FrameOperator;
 use crate::spectrogram::{Spectrogram, to_db};
+
+const PARAMS: CqtParams = CqtParams {
+    sample_rate_hz: SAMPLE_RATE_HZ,
+    hop_length: HOP_LENGTH,
+    f_min_hz: F_MIN_HZ,
+    bins_per_octave: BINS_PER_OCTAVE,
+    n_bins: BINS,
+};
 
 /// The audio front end of the model: constant-Q magnitudes of a whole clip, in decibels.
 ///
@@ -15,14 +24,13 @@ pub struct CqtFrontEnd {
 impl CqtFrontEnd {
     /// A front end with the parameters of [`crate::constants`].
     pub fn new() -> Self {
-        let params = CqtParams {
-            sample_rate_hz: SAMPLE_RATE_HZ,
-            hop_length: HOP_LENGTH,
-            f_min_hz: F_MIN_HZ,
-            bins_per_octave: BINS_PER_OCTAVE,
-            n_bins: BINS,
-        };
-        Self { constant_q: ConstantQ::build(params) }
+        Self { constant_q: ConstantQ::build(PARAMS) }
+    }
+
+    /// The same transform as products with matrices, the lowest octave first (see [`FrameOperator`]); 2 MB together.
+    /// Their squares, real plus imaginary, are the squares of the magnitudes.
+    pub fn operators() -> Vec<FrameOperator> {
+        FrameOperator::constant_q(&PARAMS)
     }
 
     /// Decibels relative to the loudest value of the clip, in [−80, 0], `[frames, 96]` with

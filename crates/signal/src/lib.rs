@@ -6,6 +6,8 @@
 //!                                                         └─► Mfcc
 //! ```
 //!
+//! On a GPU the same comes from products of matrices: [`FrameOperator`] holds them, `jtav-model` multiplies.
+//!
 //! Everything here is a pure function of its input: no threads, no clocks, no I/O. Two calls with
 //! the same samples give the same bits on the same machine; machines with different vector units
 //! may differ in the last places, because the FFT library picks its code path at run time.
@@ -25,6 +27,7 @@
 mod constant_q;
 pub mod constants;
 mod error;
+mod frames;
 mod front_end;
 mod mel;
 mod mfcc;
@@ -35,9 +38,10 @@ mod tones;
 
 pub use constant_q::{ConstantQ, CqtParams};
 pub use error::SignalError;
+pub use frames::{DEVICE_RATES_HZ, FrameOperator, Layout};
 pub use front_end::CqtFrontEnd;
 pub use mel::{MelParams, MelSpectrogram};
 pub use mfcc::Mfcc;
-pub use pcm::{MAX_ABS_SAMPLE, downmix};
-pub use resample::{MAX_RATE_HZ, MIN_RATE_HZ, resample};
+pub use pcm::{MAX_ABS_SAMPLE, check_clip, downmix};
+pub use resample::{MAX_RATE_HZ, MIN_RATE_HZ, resample, resampled_len};
 pub use spectrogram::{Segment, Spectrogram, power_to_db, segments, to_db};

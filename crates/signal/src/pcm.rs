@@ -49,8 +49,11 @@ pub(crate) fn check_samples(samples: &[f32]) -> Result<(), SignalError> {
     }
 }
 
-/// [`check_samples`] for transforms, which also need at least one sample.
-pub(crate) fn check_clip(samples: &[f32]) -> Result<(), SignalError> {
+/// Whether a clip can be transformed.
+///
+/// # Errors
+/// [`SignalError::EmptyClip`]; [`SignalError::BadSample`] for the first sample that would poison a spectrum.
+pub fn check_clip(samples: &[f32]) -> Result<(), SignalError> {
     if samples.is_empty() {
         return Err(SignalError::EmptyClip);
     }

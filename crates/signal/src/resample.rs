@@ -56,8 +56,12 @@ pub fn resample(samples: &[f32], from_hz: u32, to_hz: u32) -> Result<Vec<f32>, S
     if from_hz == to_hz || samples.is_empty() {
         return Ok(samples.to_vec());
     }
-    let output_len = (samples.len() as u128 * u128::from(to_hz)).div_ceil(u128::from(from_hz)) as usize;
-    plan(from_hz, to_hz)?.run(samples, output_len)
+    plan(from_hz, to_hz)?.run(samples, resampled_len(samples.len(), from_hz, to_hz))
+}
+
+/// Samples that [`resample`] makes of `len`; 0 for a rate of 0.
+pub fn resampled_len(len: usize, from_hz: u32, to_hz: u32) -> usize {
+    if from_hz == 0 { 0 } else { (len as u128 * u128::from(to_hz)).div_ceil(u128::from(from_hz)) as usize }
 }
 
 /// Plans that are kept, of the pairs of rates that came first; a feed has a handful.
@@ -105,9 +109,8 @@ struct Blocks {
 impl Blocks {
     fn plan(from_hz: u32, to_hz: u32) -> Result<Self, SignalError> {
         let (step_in, step_out) = ratio(u64::from(from_hz), u64::from(to_hz));
-        // The lower Nyquist frequency, as a share of the input's.
-        let lower_nyquist = (step_out as f64 / step_in as f64).min(1.0);
-        let half_filter = half_low_pass(lower_nyquist);
+        let lower_nyquist = lower_nyquist(step_in, step_out);
+        let half_filter = LowPass::new(lower_nyquist).half();
         let margin = half_filter.len().div_ceil(step_in);
         let steps = MIN_BLOCK_LEN.div_ceil(step_in.min(step_out)).max(8 * margin).next_power_of_two();
         let mut planner = RealFftPlanner::<f32>::new();
@@ -143,6 +146,11 @@ impl Blocks {
     }
 }
 
+/// The lower of the two Nyquist frequencies, as a share of the input's.
+pub(crate) fn lower_nyquist(step_in: usize, step_out: usize) -> f64 {
+    (step_out as f64 / step_in as f64).min(1.0)
+}
+
 /// Frequency response of a symmetric low-pass, given by one half with the middle first, divided by the length of the
 /// transform: `bins` of it. The Nyquist bin is left out: the inverse FFT wants it real.
 fn gains(half_filter: &[f64], forward: &dyn RealToComplex<f32>, bins: usize) -> Result<Vec<f32>, SignalError> {
@@ -157,23 +165,49 @@ fn gains(half_filter: &[f64], forward: &dyn RealToComplex<f32>, bins: usize) -> 
     Ok(spectrum[..bins].iter().map(|h| h.re / len_in as f32).collect())
 }
 
-/// Kaiser-windowed sinc with unit gain at 0 Hz; `lower_nyquist` in units of the input's Nyquist
-/// frequency. Window length after Kaiser (1974), as in Oppenheim and Schafer, section 7.6.
-fn half_low_pass(lower_nyquist: f64) -> Vec<f64> {
-    let transition = PI * lower_nyquist * (1.0 - PASS_BAND);
-    let half_len = ((STOP_BAND_DB - 8.0) / (2.285 * transition) / 2.0).ceil();
-    let beta = 0.1102 * (STOP_BAND_DB - 8.7);
-    let cutoff = lower_nyquist * (1.0 + PASS_BAND) / 2.0;
-    let tap = |i: usize| {
-        let x = PI * cutoff * i as f64;
-        let sinc = if i == 0 { 1.0 } else { x.sin() / x };
-        let position = i as f64 / half_len;
-        sinc * bessel_i0(beta * (1.0 - position * position).max(0.0).sqrt())
-    };
-    let mut taps: Vec<f64> = (0..=half_len as usize).map(tap).collect();
-    let sum = taps[0] + 2.0 * taps[1..].iter().sum::<f64>();
-    taps.iter_mut().for_each(|tap| *tap /= sum);
-    taps
+/// Kaiser-windowed sinc with unit gain at 0 Hz. Window length after Kaiser (1974), as in Oppenheim and Schafer,
+/// section 7.6.
+pub(crate) struct LowPass {
+    /// In units of the input's Nyquist frequency.
+    cutoff: f64,
+    /// In input samples, a whole number.
+    half_len: f64,
+    beta: f64,
+    scale: f64,
+}
+
+impl LowPass {
+    /// For the lower of two Nyquist frequencies, in units of the input's.
+    pub(crate) fn new(lower_nyquist: f64) -> Self {
+        let transition = PI * lower_nyquist * (1.0 - PASS_BAND);
+        let half_len = ((STOP_BAND_DB - 8.0) / (2.285 * transition) / 2.0).ceil();
+        let beta = 0.1102 * (STOP_BAND_DB - 8.7);
+        let cutoff = lower_nyquist * (1.0 + PASS_BAND) / 2.0;
+        let unscaled = Self { cutoff, half_len, beta, scale: 1.0 };
+        let half = unscaled.half();
+        Self { scale: 1.0 / (half[0] + 2.0 * half[1..].iter().sum::<f64>()), ..unscaled }
+    }
+
+    /// Input samples from the middle to either end.
+    pub(crate) fn half_len(&self) -> usize {
+        self.half_len as usize
+    }
+
+    /// The response this many input samples from its middle; fractions are fine.
+    pub(crate) fn at(&self, distance: f64) -> f64 {
+        let position = distance / self.half_len;
+        if position.abs() > 1.0 {
+            return 0.0;
+        }
+        let x = PI * self.cutoff * distance;
+        let sinc = if x == 0.0 { 1.0 } else { x.sin() / x };
+        self.scale * sinc * bessel_i0(self.beta * (1.0 - position * position).sqrt())
+    }
+
+    /// One half at whole samples, the middle first.
+    fn half(&self) -> Vec<f64> {
+        (0..=self.half_len()).map(|i| self.at(i as f64)).collect()
+    }
 }
 
 /// Modified Bessel function of the first kind, order 0, by its power series.
@@ -190,7 +224,7 @@ fn bessel_i0(x: f64) -> f64 {
 
 /// `from / to` in lowest terms, or, if a term is above [`MAX_TERM`], the last convergent of its
 /// continued fraction whose terms are not.
-fn ratio(from: u64, to: u64) -> (usize, usize) {
+pub(crate) fn ratio(from: u64, to: u64) -> (usize, usize) {
     let (mut a, mut b) = (from, to);
     let (mut previous, mut current) = ((0, 1), (1, 0));
     while b != 0 {

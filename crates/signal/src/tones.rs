@@ -1,11 +1,13 @@
 //! The inner products of a constant-Q transform as they stand: what [`crate::constant_q`] does where kernels are short.
 
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 use crate::constant_q::CqtParams;
+use crate::frames::FrameOperator;
 use crate::pcm::copy_zero_padded;
 
-/// Kernels as they stand, for the highest bins: windowed tones with their middles in the same place.
+/// Kernels as they stand, of neighbouring bins: windowed tones with their middles in the same place.
 pub(crate) struct Tones {
     /// The first bin that has one.
     first_bin: usize,
@@ -27,12 +29,25 @@ struct Tone {
 const LANES: usize = 8;
 
 impl Tones {
-    /// For the bins from `first_bin` on.
-    pub(crate) fn new(params: &CqtParams, first_bin: usize) -> Self {
-        let before = if first_bin < params.n_bins { params.half_length(first_bin) - 1 } else { 0 };
-        let tones: Vec<Tone> = (first_bin..params.n_bins).map(|bin| Tone::new(params, bin, before)).collect();
+    pub(crate) fn new(params: &CqtParams, bins: Range<usize>) -> Self {
+        let first_bin = bins.start;
+        let before = if bins.is_empty() { 0 } else { params.half_length(first_bin) - 1 };
+        let tones: Vec<Tone> = bins.map(|bin| Tone::new(params, bin, before)).collect();
         let reach = tones.iter().map(|tone| tone.start + tone.re.len()).max().unwrap_or(0);
         Self { first_bin, before, reach, tones }
+    }
+
+    /// The same as one matrix: the real parts of all bins, then the imaginary ones.
+    pub(crate) fn operator(&self, hop_length: usize) -> FrameOperator {
+        let outputs = 2 * self.tones.len();
+        let mut matrix = vec![0.0; self.reach * outputs];
+        for (bin, tone) in self.tones.iter().enumerate() {
+            let rows = matrix.chunks_mut(outputs).skip(tone.start);
+            for (row, (re, im)) in rows.zip(tone.re.iter().zip(&tone.im)) {
+                (row[bin], row[self.tones.len() + bin]) = (*re, *im);
+            }
+        }
+        FrameOperator { before: self.before, stride: hop_length, width: self.reach, outputs, matrix }
     }
 
     /// Writes the bins that are kept here into rows of `bins` values.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ};
 use jtav_signal::{
-    ConstantQ, CqtFrontEnd, CqtParams, MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db, resample,
+    ConstantQ, CqtFrontEnd, CqtParams, DEVICE_RATES_HZ, FrameOperator, MelParams, MelSpectrogram, Mfcc, Spectrogram,
+    power_to_db, resample,
 };
 use safetensors::SafeTensors;
 
@@ -93,6 +94,56 @@ fn constant_q_follows_librosa_cqt_as_closely_as_its_decimation_allows() {
     );
     assert!(r >= 0.9997, "{r}");
     assert!(median_db <= 0.3, "{median_db} dB");
+}
+
+/// What a device makes of a clip, in plain loops: `rows` rows, one after the other.
+fn products(operator: &FrameOperator, samples: &[f32], rows: usize) -> Vec<f32> {
+    let sample = |at: usize| at.checked_sub(operator.before).and_then(|at| samples.get(at)).copied().unwrap_or(0.0);
+    let mut values = vec![0.0_f64; rows * operator.outputs];
+    for (row, sums) in values.chunks_mut(operator.outputs).enumerate() {
+        for (at, weights) in operator.matrix.chunks(operator.outputs).enumerate() {
+            let x = sample(row * operator.stride + at);
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += f64::from(x * weight));
+        }
+    }
+    values.into_iter().map(|value| value as f32).collect()
+}
+
+#[test]
+fn the_matrices_of_the_octaves_equal_librosas_wavelets_applied_directly() {
+    let (want, clip) = (floats(&fixture("front_end.safetensors"), "cqt_direct"), clip());
+    let frames = 1 + clip.len() / HOP_LENGTH;
+    let mut got = vec![0.0; want.len()];
+    let mut first_bin = 0;
+    for operator in CqtFrontEnd::operators() {
+        let bins = operator.outputs / 2;
+        for (frame, row) in products(&operator, &clip, frames).chunks(operator.outputs).enumerate() {
+            let (re, im) = row.split_at(bins);
+            let magnitudes = re.iter().zip(im).map(|(re, im)| re.hypot(*im));
+            got[frame * BINS + first_bin..][..bins].iter_mut().zip(magnitudes).for_each(|(to, from)| *to = from);
+        }
+        first_bin += bins;
+    }
+    assert_eq!(first_bin, BINS);
+    let error = largest_difference(&got, &want) / peak(&want);
+    println!("constant-Q by matrices: largest difference {error:.2e} of the peak");
+    assert!(error <= 1e-4, "{error:e}");
+}
+
+#[test]
+fn resampling_by_matrix_agrees_with_resampling_by_spectrum_to_100_db() {
+    let clip = clip();
+    for from_hz in DEVICE_RATES_HZ {
+        // The same samples, played faster or slower.
+        let expected = resample(&clip, from_hz, SAMPLE_RATE_HZ).unwrap();
+        let operator = FrameOperator::resampling(from_hz).unwrap();
+        let got = products(&operator, &clip, operator.rows(clip.len()));
+        let energy: f64 = expected.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let error: f64 = expected.iter().zip(&got).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum();
+        let snr_db = 10.0 * (energy / error).log10();
+        println!("resampling from {from_hz} Hz by matrix and by spectrum: {snr_db:.1} dB");
+        assert!(snr_db > 100.0, "{from_hz} Hz: {snr_db:.1} dB");
+    }
 }
 
 #[test]

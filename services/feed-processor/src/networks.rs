@@ -182,6 +182,21 @@ const FUSION: ModelKind = ModelKind {
     max_items: |settings| settings.model.fusion_max_batch_items,
 };
 
+/// Replaces `auto` by the device that is there, so that memory, streams and decode workers are sized for the one that the
+/// networks get. A GPU that is named and missing is for [`Networks::load`] to refuse.
+pub fn name_device(settings: &mut Settings) {
+    let model = &mut settings.model;
+    if model.device != Device::Auto || model.stub {
+        return;
+    }
+    jtav_model::device::open_cuda_library();
+    model.device = if jtav_model::device::cuda_devices() > 0 { Device::Cuda(0) } else { Device::Cpu };
+    let has_driver = std::path::Path::new("/dev/nvidiactl").exists();
+    if let (Device::Cpu, true, Err(why)) = (model.device, has_driver, jtav_model::device::cuda_library()) {
+        tracing::warn!(%why, "this machine has a GPU that is not used: see docs/gpu.md, or set model.device = \"cpu\"");
+    }
+}
+
 /// The device that the settings name.
 pub fn device_choice(device: Device) -> DeviceChoice {
     match device {

@@ -20,7 +20,7 @@ use jtav_media::{
 use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
 use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
-use jtav_settings::{AssignmentStrategy as Strategy, Media as MediaSettings, MediaSource, Settings};
+use jtav_settings::{AssignmentStrategy as Strategy, Device, Media as MediaSettings, MediaSource, Settings};
 
 use jtav_store::Store;
 use jtav_telemetry::Conservation;
@@ -345,6 +345,13 @@ fn sources(media: &MediaSettings) -> anyhow::Result<MediaSources> {
     })
 }
 
+/// What the settings allow a decoder of the pipeline: where the networks run on a GPU, sound is resampled there.
+fn pipeline_limits(settings: &Settings) -> DecodeLimits {
+    let on_gpu = matches!(settings.model.device, Device::Cuda(_)) && !settings.model.stub;
+    let left_rates_hz = if on_gpu { jtav_signal::DEVICE_RATES_HZ.to_vec() } else { Vec::new() };
+    DecodeLimits { left_rates_hz, ..decode_limits(settings) }
+}
+
 /// What the settings allow a decoder.
 pub fn decode_limits(settings: &Settings) -> DecodeLimits {
     let media = &settings.media;
@@ -362,7 +369,7 @@ pub fn decode_limits(settings: &Settings) -> DecodeLimits {
 /// No thread, no process.
 pub fn decoders(settings: &Settings, program: ProcessParams) -> anyhow::Result<DecodePool> {
     let params = DecodeParams {
-        limits: decode_limits(settings),
+        limits: pipeline_limits(settings),
         workers: settings.media.decode_worker_count(),
         max_queued: settings.ingest.max_in_flight_posts * 2,
         isolation: match settings.media.decode_processes {

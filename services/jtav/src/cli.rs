@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jtav_settings::Device;
 use jtav_trainer::dataset::Split;
 use jtav_trainer::inspect::AudioFeatures;
 
@@ -121,6 +122,9 @@ pub struct DemoArgs {
     /// Posts a second; without it as fast as they are taken.
     #[arg(long, value_name = "N")]
     pub rate: Option<f64>,
+    /// `auto` (a GPU if there is one), `cpu` or `cuda:0`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Device,
 }
 
 /// `jtav run`.

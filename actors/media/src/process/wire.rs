@@ -29,7 +29,7 @@ pub(super) struct Job {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub(super) enum Reply {
-    Sound { samples: u32, facts: SoundFacts },
+    Sound { samples: u32, rate_hz: u32, facts: SoundFacts },
     Picture { width: u32, height: u32, facts: PictureFacts },
     Absent { reason: AbsentReason },
     Panicked,
@@ -38,7 +38,8 @@ pub(super) enum Reply {
 /// Largest payloads that a reply may announce.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReplyLimits {
-    samples: u32,
+    seconds: u64,
+    rate_hz: u32,
     side_px: u32,
 }
 
@@ -46,9 +47,9 @@ impl ReplyLimits {
     pub(super) fn of(limits: &DecodeLimits) -> Self {
         // One second more than is analysed: resampling rounds up.
         let seconds = limits.analysed_audio.as_secs().saturating_add(2);
-        let samples = seconds.saturating_mul(u64::from(SAMPLE_RATE_HZ)).min(u64::from(u32::MAX)) as u32;
+        let rate_hz = limits.left_rates_hz.iter().copied().fold(SAMPLE_RATE_HZ, u32::max);
         // A picture whose shorter side is less than the crop comes as it is, at most eight times as long.
-        Self { samples, side_px: limits.shorter_side_px.max(limits.crop_px).saturating_mul(8) }
+        Self { seconds, rate_hz, side_px: limits.shorter_side_px.max(limits.crop_px).saturating_mul(8) }
     }
 }
 
@@ -83,7 +84,7 @@ pub(super) fn read_header<T: DeserializeOwned>(from: &mut impl Read) -> io::Resu
 pub(super) fn write_reply(to: &mut impl Write, reply: Outcome) -> io::Result<()> {
     match reply {
         Ok(Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts)))) => {
-            write_header(to, &Reply::Sound { samples: pcm.samples.len() as u32, facts })?;
+            write_header(to, &Reply::Sound { samples: pcm.samples.len() as u32, rate_hz: pcm.sample_rate_hz, facts })?;
             to.write_all(bytemuck::cast_slice(&pcm.samples))
         }
         Ok(Ok((Decoded::Image(image), MediaFacts::Picture(facts)))) => {
@@ -106,8 +107,9 @@ pub(super) fn read_reply(from: &mut impl Read, limits: ReplyLimits) -> io::Resul
     Ok(match header {
         Reply::Panicked => Err(Panicked),
         Reply::Absent { reason } => Ok(Err(reason)),
-        Reply::Sound { samples, facts } => {
-            if samples == 0 || samples > limits.samples {
+        Reply::Sound { samples, rate_hz, facts } => {
+            let most = limits.seconds.saturating_mul(u64::from(rate_hz.min(limits.rate_hz)));
+            if samples == 0 || u64::from(samples) > most {
                 return Err(invalid("more samples than may be analysed"));
             }
             let mut values = vec![0_f32; samples as usize];
@@ -115,7 +117,7 @@ pub(super) fn read_reply(from: &mut impl Read, limits: ReplyLimits) -> io::Resul
             if values.iter().any(|value| !value.is_finite()) {
                 return Err(invalid("a sample that is no number"));
             }
-            let pcm = Pcm { samples: values.into(), sample_rate_hz: SAMPLE_RATE_HZ };
+            let pcm = Pcm { samples: values.into(), sample_rate_hz: rate_hz };
             Ok(Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts))))
         }
         Reply::Picture { width, height, facts } => {
@@ -153,6 +155,38 @@ mod tests {
         };
         let pixels: Vec<u8> = (0..width * height * 3).map(|at| at as u8).collect();
         Ok(Ok((Decoded::Image(RgbImage { width, height, pixels: pixels.into() }), MediaFacts::Picture(facts))))
+    }
+
+    fn sound(samples: usize, rate_hz: u32) -> Outcome {
+        let facts = SoundFacts {
+            container: "wav".into(),
+            codec: "pcm_s16le".into(),
+            sample_rate_hz: rate_hz,
+            channels: 1,
+            stated_seconds: None,
+            decoded_seconds: 1.0,
+            skipped_packets: 0,
+            end: crate::facts::SoundEnd::Whole,
+        };
+        let samples: Vec<f32> = (0..samples).map(|at| (at as f32).sin()).collect();
+        Ok(Ok((Decoded::Audio(Pcm { samples: samples.into(), sample_rate_hz: rate_hz }), MediaFacts::Sound(facts))))
+    }
+
+    #[test]
+    fn sound_of_a_rate_that_is_left_comes_back_with_it_and_no_longer_than_is_analysed() {
+        let limits = DecodeLimits { left_rates_hz: vec![48_000], ..DecodeLimits::default() };
+        let seconds = limits.analysed_audio.as_secs() as usize;
+        let returned = |sent: &Outcome, limits: &DecodeLimits| {
+            let mut frame = Vec::new();
+            write_reply(&mut frame, sent.clone()).unwrap();
+            read_reply(&mut frame.as_slice(), ReplyLimits::of(limits))
+        };
+        let sent = sound(seconds * 48_000, 48_000);
+        let received = returned(&sent, &limits).unwrap();
+        assert!(matches!(&received, Ok(Ok((Decoded::Audio(pcm), _))) if pcm.sample_rate_hz == 48_000));
+        assert!(returned(&sent, &DecodeLimits::default()).is_err(), "nobody asked for so many samples");
+        assert!(returned(&sound(100, 0), &limits).is_err(), "a rate of nothing");
+        assert!(returned(&sound((seconds + 2) * 48_000 + 1, 192_000), &limits).is_err());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use tch::{Device, Tensor};
 
-use super::{AudioInput, Encoded, FRAME_SECONDS, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB};
+use super::front_end::{FrontEnd, Levels};
+use super::{AudioInput, Encoded, FRAME_SECONDS, SEGMENT_BINS, SEGMENT_FRAMES, Waveform};
 use crate::networks::{Dcrnn, DcrnnConfig, steps_of_frames};
 use crate::parameters::{Builder, to_rows};
 use crate::{Checkpoint, DeviceChoice, ModelError, Standardisation};
@@ -28,11 +29,18 @@ impl AudioBatch {
         for (segment, _) in segments {
             levels.extend_from_slice(segment);
         }
-        let shape = [segments.len() as i64, 1, SEGMENT_FRAMES as i64, SEGMENT_BINS as i64];
-        let statistic = |values: &[f32]| Tensor::f_from_slice(values)?.f_to_device(device);
-        let x = Tensor::f_from_slice(&levels)?.f_view(shape)?.f_to_device(device)?;
+        let frames: Vec<usize> = segments.iter().map(|&(_, frames)| frames).collect();
+        let levels = Tensor::f_from_slice(&levels)?.f_to_device(device)?;
+        Self::of_levels(&levels, &frames, standardisation)
+    }
+
+    /// From decibels that are on the device already, `[segments, 215, 96]` in any form.
+    fn of_levels(levels: &Tensor, frames: &[usize], standardisation: &Standardisation) -> Result<Self, ModelError> {
+        let shape = [frames.len() as i64, 1, SEGMENT_FRAMES as i64, SEGMENT_BINS as i64];
+        let statistic = |values: &[f32]| Tensor::f_from_slice(values)?.f_to_device(levels.device());
+        let x = levels.f_view(shape)?;
         let x = x.f_sub(&statistic(&standardisation.mean)?)?.f_div(&statistic(&standardisation.std)?)?;
-        let steps = segments.iter().map(|&(_, frames)| steps_of_frames(frames) as i64).collect();
+        let steps = frames.iter().map(|&frames| steps_of_frames(frames) as i64).collect();
         Ok(Self { x, steps })
     }
 }
@@ -42,17 +50,33 @@ pub struct AudioNetwork {
     network: Dcrnn,
     standardisation: Standardisation,
     device: Device,
+    front_end: FrontEnd,
 }
 
 impl AudioNetwork {
-    /// Builds the network from the checkpoint's weights.
+    /// Builds the network from the checkpoint's weights, and what turns samples into its input.
     pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
         let device = device.resolve()?;
         let manifest = checkpoint.manifest();
         let stored = checkpoint.stored()?;
         let config = DcrnnConfig::modern(&manifest.dimensions);
         let network = Dcrnn::new(&Builder::stored(&stored, device).scope("audio"), &config, 0.0)?;
-        Ok(Self { network, standardisation: manifest.standardisation.clone(), device })
+        let front_end = FrontEnd::on(device)?;
+        Ok(Self { network, standardisation: manifest.standardisation.clone(), device, front_end })
+    }
+
+    /// [`encode`](Self::encode) for decoded sound: resampled, transformed, cut into segments. On a GPU all of it happens
+    /// there, the whole batch at once; on a CPU with the transforms of `jtav-signal`. Both give the same levels within
+    /// hundredths of a decibel.
+    pub fn encode_sound(&self, clips: &[Waveform]) -> Result<Vec<Encoded>, ModelError> {
+        match &self.front_end {
+            FrontEnd::Host(front_end) => self.encode(&front_end.inputs(clips)?),
+            FrontEnd::Device(front_end) => {
+                let _guard = tch::no_grad_guard();
+                let Levels { segments, frames } = front_end.levels(clips)?;
+                encode_levels(&self.network, &self.standardisation, &segments, &frames)
+            }
+        }
     }
 
     /// Vectors (100 values) and attention over time, in order. A clip's vector is the mean of its segments' vectors,
@@ -71,11 +95,9 @@ impl AudioNetwork {
         by_second(attention, Self::seconds_per_step())
     }
 
-    /// Runs one batch of silence.
+    /// Runs one batch of silence, 15 s of the commonest rate.
     pub fn warm_up(&self) -> Result<(), ModelError> {
-        let silence = vec![SILENCE_DB; SEGMENT_FRAMES * SEGMENT_BINS];
-        let clip = AudioInput { segments: vec![silence; 2], valid_frames: vec![SEGMENT_FRAMES, 100] };
-        self.encode(&[clip]).map(drop)
+        self.encode_sound(&[Waveform::new(vec![0.0; 15 * 44_100], 44_100)?]).map(drop)
     }
 }
 
@@ -113,6 +135,26 @@ pub(crate) fn encode_clips(
     }
     let mut of_segment = vectors.into_iter().zip(attention);
     Ok(inputs.iter().map(|input| mean_of_segments(&input.valid_frames, &mut of_segment)).collect())
+}
+
+/// The same for levels on the device: `[segments of all clips, 215, 96]`, and each clip's frame counts.
+fn encode_levels(
+    network: &Dcrnn,
+    standardisation: &Standardisation,
+    levels: &Tensor,
+    frames_of_clip: &[Vec<usize>],
+) -> Result<Vec<Encoded>, ModelError> {
+    let (mut vectors, mut attention) = (Vec::new(), Vec::new());
+    let frames: Vec<usize> = frames_of_clip.concat();
+    for (index, frames) in frames.chunks(MAX_SEGMENTS).enumerate() {
+        let chunk = levels.f_narrow(0, (index * MAX_SEGMENTS) as i64, frames.len() as i64)?;
+        let batch = AudioBatch::of_levels(&chunk, frames, standardisation)?;
+        let forward = network.forward(&batch.x, &batch.steps, false)?;
+        vectors.extend(to_rows(&forward.vector)?);
+        attention.extend(to_rows(&forward.attention)?);
+    }
+    let mut of_segment = vectors.into_iter().zip(attention);
+    Ok(frames_of_clip.iter().map(|frames| mean_of_segments(frames, &mut of_segment)).collect())
 }
 
 fn mean_of_segments(frames: &[usize], of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>) -> Encoded {

@@ -1,6 +1,7 @@
 //! The four networks as they serve: batches of plain vectors, no gradients, one owner thread each.
 
 mod audio;
+mod front_end;
 mod fusion;
 mod image;
 mod text;
@@ -13,7 +14,7 @@ pub use image::ImageNetwork;
 pub use text::TextNetwork;
 pub use types::{
     AudioInput, Contributions, Encoded, FRAME_SECONDS, FusionInput, FusionOutput, IMAGE_CELLS, IMAGE_SIDE, Rgb224,
-    SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB,
+    SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Waveform,
 };
 
 pub(crate) use audio::{AudioBatch, encode_clips};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jtav_signal::SignalError;
+
 use crate::networks::{DEVIATION, MEAN};
 use crate::{Modality, ModalitySet, ModelError};
 
@@ -38,18 +40,13 @@ impl AudioInput {
         if decibels.is_empty() || !decibels.len().is_multiple_of(SEGMENT_BINS) {
             return Err(ModelError::Input(format!("a spectrogram of {} values has no whole frame", decibels.len())));
         }
-        let mut segments = Vec::new();
-        let mut valid_frames = Vec::new();
-        for chunk in decibels.chunks(SEGMENT_FRAMES * SEGMENT_BINS) {
-            let frames = chunk.len() / SEGMENT_BINS;
-            if frames < MIN_REMAINDER_FRAMES && !segments.is_empty() {
-                break;
-            }
-            let mut segment = chunk.to_vec();
+        let valid_frames = segment_frames(decibels.len() / SEGMENT_BINS);
+        let padded = |frames: &[f32]| {
+            let mut segment = frames.to_vec();
             segment.resize(SEGMENT_FRAMES * SEGMENT_BINS, SILENCE_DB);
-            segments.push(segment);
-            valid_frames.push(frames);
-        }
+            segment
+        };
+        let segments = decibels.chunks(SEGMENT_FRAMES * SEGMENT_BINS).take(valid_frames.len()).map(padded).collect();
         Ok(Self { segments, valid_frames })
     }
 
@@ -73,6 +70,47 @@ impl AudioInput {
             }
         }
         Ok(())
+    }
+}
+
+/// Frames of each segment of a clip of `frames` frames; nothing for none.
+pub(crate) fn segment_frames(frames: usize) -> Vec<usize> {
+    let starts = (0..frames).step_by(SEGMENT_FRAMES);
+    let lengths = starts.map(|start| (frames - start).min(SEGMENT_FRAMES));
+    lengths
+        .enumerate()
+        .filter(|&(segment, frames)| segment == 0 || frames >= MIN_REMAINDER_FRAMES)
+        .map(|(_, n)| n)
+        .collect()
+}
+
+/// A clip as it was decoded: mono, at least one sample, all of them usable. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waveform {
+    samples: Arc<[f32]>,
+    sample_rate_hz: u32,
+}
+
+impl Waveform {
+    /// Takes the samples. [`ModelError::Input`] for none, for one that is no number or far out of range, and for a rate
+    /// that cannot be resampled.
+    pub fn new(samples: impl Into<Arc<[f32]>>, sample_rate_hz: u32) -> Result<Self, ModelError> {
+        let samples = samples.into();
+        jtav_signal::check_clip(&samples)?;
+        if !(jtav_signal::MIN_RATE_HZ..=jtav_signal::MAX_RATE_HZ).contains(&sample_rate_hz) {
+            return Err(SignalError::UnsupportedRate { rate_hz: sample_rate_hz }.into());
+        }
+        Ok(Self { samples, sample_rate_hz })
+    }
+
+    /// The samples.
+    pub fn samples(&self) -> &[f32] {
+        &self.samples
+    }
+
+    /// Samples a second.
+    pub fn sample_rate_hz(&self) -> u32 {
+        self.sample_rate_hz
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jtav_feed_processor::exit;
+use jtav_feed_processor::networks::name_device;
 use jtav_feed_processor::topology::client_settings;
 use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics};
 use jtav_model::Checkpoint;
@@ -28,8 +29,10 @@ pub fn config(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyh
             let loaded = setup::settings(settings)?;
             check_passthrough(&loaded.settings)?;
             println!("ok: settings");
-            println!("ok: memory: {}", loaded.settings.memory_ceiling());
-            if *connect { reach_out(loaded.settings) } else { Ok(exit::OK) }
+            let mut settings = loaded.settings;
+            name_device(&mut settings);
+            println!("ok: memory: {} on device {}", settings.memory_ceiling(), settings.model.device);
+            if *connect { reach_out(settings) } else { Ok(exit::OK) }
         }
     }
 }

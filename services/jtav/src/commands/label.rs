@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits};
+use jtav_feed_processor::networks::name_device;
 use jtav_feed_processor::topology::fetcher;
 use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
 use jtav_pipeline::{
@@ -30,6 +31,7 @@ pub fn label(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow:
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.media.allow.extend(&arguments.allow);
     setup::logs(log_format, Some(&settings), "error");
+    name_device(&mut settings);
     let (input, folder) = open(&arguments.input)?;
     let mut output = sink(arguments.output.as_deref())?;
     let failed = setup::in_system(label_lines(Arc::new(settings), input, folder, &mut output, arguments.embeddings))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jtav_feed_processor::admin::Admin;
+use jtav_feed_processor::networks::name_device;
 use jtav_feed_processor::topology::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
 use jtav_pipeline::{NoObserver, fail_point};
@@ -19,8 +20,10 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
         loader = loader.flag("--device", "model.device", device);
     }
     let loaded = loader.load()?;
-    let settings = Arc::new(loaded.settings.clone());
+    let mut settings = loaded.settings.clone();
     setup::logs(log_format, Some(&settings), &settings.log.filter);
+    name_device(&mut settings);
+    let settings = Arc::new(settings);
     super::config::check_passthrough(&settings)?;
     let armed = fail_point::arm_from_environment().map_err(anyhow::Error::from).map_err(coded(exit::CONFIG))?;
     if armed > 0 {
