@@ -64,7 +64,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct RunArguments {
-    /// Scenario: text, mixed, stub, or the path of a TOML file like those in load-tests/scenarios/
+    /// Scenario: text, mixed, stub, media, media-threads, or the path of a TOML file like those in load-tests/scenarios/
     #[arg(long, value_name = "NAME")]
     scenario: String,
     /// Posts a second [default: the scenario's]

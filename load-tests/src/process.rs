@@ -15,30 +15,33 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     parse_cpu_seconds(&stat).with_context(|| format!("{path} is not as proc(5) says"))
 }
 
-/// The same of a process with what it started and what that started, as far as it still runs: a worker decodes in
-/// processes of its own.
+/// The same of a process with what it started and what that started, as long as each waits for what ends: a worker decodes
+/// in processes of its own, and replaces them.
 pub fn cpu_seconds_of_tree(root: u32) -> Result<f64> {
     let mut processes = Vec::new();
     for entry in std::fs::read_dir("/proc").context("/proc")? {
         let pid: Option<u32> = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         // A process may end between the listing and the look.
         let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        processes
-            .extend(pid.zip(stat.as_deref().and_then(parse_parent)).zip(stat.as_deref().and_then(parse_cpu_seconds)));
+        processes.extend(pid.zip(stat.as_deref().and_then(parse_with_ended_children)));
     }
     let mut tree = vec![root];
     let mut at = 0;
     while let Some(&parent) = tree.get(at) {
-        tree.extend(processes.iter().filter(|((_, of), _)| *of == parent).map(|((pid, _), _)| *pid));
+        tree.extend(processes.iter().filter(|(_, (of, _))| *of == parent).map(|(pid, _)| *pid));
         at += 1;
     }
-    let of_descendants =
-        processes.iter().filter(|((pid, _), _)| *pid != root && tree.contains(pid)).map(|(_, cpu)| cpu);
-    Ok(cpu_seconds(root)? + of_descendants.sum::<f64>())
+    if !processes.iter().any(|(pid, _)| *pid == root) {
+        anyhow::bail!("process {root} has ended");
+    }
+    Ok(processes.iter().filter(|(pid, _)| tree.contains(pid)).map(|(_, (_, cpu))| cpu).sum())
 }
 
-fn parse_parent(stat: &str) -> Option<u32> {
-    stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
+/// The parent, and the CPU seconds with those of children that ended (fields 16 and 17).
+fn parse_with_ended_children(stat: &str) -> Option<(u32, f64)> {
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+    let ticks: Option<Vec<f64>> = fields.get(11..15)?.iter().map(|field| field.parse().ok()).collect();
+    Some((fields.get(1)?.parse().ok()?, ticks?.iter().sum::<f64>() / TICKS_PER_SECOND))
 }
 
 fn parse_cpu_seconds(stat: &str) -> Option<f64> {
@@ -107,7 +110,7 @@ mod tests {
     fn cpu_time_is_found_behind_a_name_with_spaces_and_parentheses() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 9 0 0 0 150 50 7 7 20 0 1 0 100 0 0";
         assert_eq!(parse_cpu_seconds(stat), Some(2.0));
-        assert_eq!(parse_parent(stat), Some(1));
+        assert_eq!(parse_with_ended_children(stat), Some((1, 2.14)));
     }
 
     #[test]
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_work_of_a_child_counts_for_its_parent() {
+    fn the_work_of_a_child_counts_for_its_parent_and_still_does_when_it_has_ended() {
         let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         let start = std::time::Instant::now();
         let grown = || cpu_seconds_of_tree(std::process::id()).unwrap() - cpu_seconds(std::process::id()).unwrap();
@@ -132,6 +135,8 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(grown >= 0.05, "{grown}");
+        let of_all = cpu_seconds_of_tree(std::process::id()).unwrap() - cpu_seconds(std::process::id()).unwrap();
+        assert!(of_all >= 0.05, "{of_all} after it has ended");
     }
 
     #[test]

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_scenario_in_the_folder_is_valid() {
-        for name in ["text", "mixed", "stub"] {
+        for name in ["text", "mixed", "stub", "media", "media-threads"] {
             let scenario = Scenario::load(&root().join("load-tests/scenarios"), name).unwrap();
             assert!(scenario.rate_per_second > 0.0 && scenario.seconds > 0.0, "{name}");
             assert_eq!(scenario.worker["cache"]["max_bytes"].as_integer(), Some(0), "{name}");

@@ -45,7 +45,7 @@ pub use params::{DecodeLimits, DecodeParams, FetchLimits, FetchParams, Isolation
 pub use picture::center_crop;
 pub use policy::{AddressPolicy, Denied};
 pub use pool::DecodePool;
-pub use process::{OneByOne, Usage, serve as serve_decode_workers};
+pub use process::{GiveBack, OneByOne, Usage, serve as serve_decode_workers};
 pub use resolver::{Lookup, SystemLookup};
 pub use sound::SAMPLE_RATE_HZ;
 pub use sources::{MediaSources, ParseS3EndpointError, S3Endpoint};

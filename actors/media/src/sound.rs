@@ -20,11 +20,15 @@ use symphonia::default::{codecs, formats};
 
 use crate::facts::{SoundEnd, SoundFacts};
 use crate::params::DecodeLimits;
+use crate::process;
 use crate::sniff::SoundFormat;
 use crate::{opus, sbr};
 
 /// What the audio encoder listens at.
 pub const SAMPLE_RATE_HZ: u32 = 22_050;
+
+/// Packets between two looks at the clock.
+const PACKETS_PER_LOOK: u64 = 8;
 
 /// Of a clip that was cut short, less than this is no clip.
 const LEAST_OF_A_CUT_CLIP_SECONDS: f64 = 1.0;
@@ -43,7 +47,8 @@ pub(crate) fn decode(
             return Err(AbsentReason::Unsupported);
         }
     }
-    let mut stream = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), limits)?;
+    let expected_seconds = stated_seconds.unwrap_or(0.0).min(limits.analysed_audio.as_secs_f64());
+    let mut stream = decode_packets(reader.as_mut(), track_id, decoder.as_mut(), expected_seconds, limits)?;
     if gain != 1.0 {
         stream.mono.iter_mut().for_each(|sample| *sample *= gain);
     }
@@ -222,6 +227,7 @@ fn decode_packets(
     reader: &mut dyn FormatReader,
     track_id: u32,
     decoder: &mut dyn AudioDecoder,
+    expected_seconds: f64,
     limits: &DecodeLimits,
 ) -> Result<Stream, AbsentReason> {
     let started = thread_cpu_time();
@@ -229,6 +235,7 @@ fn decode_packets(
     let mut planes: Vec<Vec<f32>> = Vec::new();
     let mut spec = None;
     let mut skipped_packets = 0;
+    let mut packets = 0_u64;
     let mut failure = AbsentReason::DecodeError;
     // An error of the container ends the clip: what came before it counts. So does a change of stream (chained Ogg).
     let end = loop {
@@ -237,7 +244,10 @@ fn decode_packets(
             Ok(None) => break SoundEnd::Whole,
             Err(_) => break SoundEnd::BrokeOff,
         };
-        if thread_cpu_time().saturating_sub(started) > limits.max_audio_cpu {
+        packets += 1;
+        // The clock is a system call, as dear as a small packet.
+        if packets.is_multiple_of(PACKETS_PER_LOOK) && thread_cpu_time().saturating_sub(started) > limits.max_audio_cpu
+        {
             return Err(AbsentReason::TooLarge);
         }
         if packet.track_id != track_id {
@@ -258,6 +268,10 @@ fn decode_packets(
         check_rate(rate_hz, limits)?;
         if channels == 0 || channels > limits.max_channels {
             return Err(AbsentReason::Unsupported);
+        }
+        if spec.is_none() {
+            process::make_for_sound(rate_hz);
+            mono.reserve_exact((expected_seconds * f64::from(rate_hz)).ceil() as usize);
         }
         if spec.get_or_insert((rate_hz, channels)).0 != rate_hz {
             break SoundEnd::BrokeOff;

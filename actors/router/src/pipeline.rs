@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_pipeline::{
     AttentionPart, ContentHash, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome,
-    PublishRequest, Receipt, Revalidated, Stage, StageError, Stages, fail_point,
+    PublishRequest, Receipt, Revalidated, Stage, StageError, Stages, fail_point, log_name,
 };
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
@@ -128,7 +128,19 @@ async fn encode_medium(
         Fetched::Known(_, known) => Ok(known),
         Fetched::New(medium) => {
             // The flight lasts until it is encoded: who waits for it then finds the encoding.
-            context.cache.get_or_compute(modality, hash, decode_and_encode(medium, context.stages.clone())).await
+            let part =
+                context.cache.get_or_compute(modality, hash, decode_and_encode(medium, context.stages.clone())).await?;
+            if let Err(reason) = &part {
+                let modality = modality.as_str();
+                tracing::debug!(
+                    post_id,
+                    modality,
+                    reason = reason.as_str(),
+                    blake3 = log_name(&hash),
+                    "a medium cannot be used"
+                );
+            }
+            Ok(part)
         }
     }
 }

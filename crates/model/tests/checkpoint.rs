@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use jtav_model::{Checkpoint, DeviceChoice, FusionNetwork, ModelError, parity_probe};
+use jtav_model::{Checkpoint, FusionNetwork, ModelError, parity_probe};
 
 #[test]
 fn a_checkpoint_reads_back_whole_and_answers_its_own_probe() {
@@ -15,7 +15,7 @@ fn a_checkpoint_reads_back_whole_and_answers_its_own_probe() {
     assert_eq!(read.vocabulary(), written.vocabulary());
     assert_eq!(read.model_version(), written.model_version());
     assert!(read.model_version().starts_with("jtav-modern-") && read.model_version().len() == 24);
-    let report = parity_probe(&read, DeviceChoice::Cpu).unwrap();
+    let report = parity_probe(&read, common::device()).unwrap();
     assert!(report.text_cosine > 0.9999 && report.audio_cosine > 0.9999, "{report:?}");
     assert!(report.image_cosine > 0.999 && report.probability_difference < 0.02, "{report:?}");
 }
@@ -154,7 +154,7 @@ fn a_wrong_probe_is_a_parity_error() {
     manifest["probe"]["probability"]["text+image"] = 2.0.into();
     std::fs::write(&path, manifest.to_string()).unwrap();
     let checkpoint = Checkpoint::load(folder.path()).unwrap();
-    assert!(matches!(parity_probe(&checkpoint, DeviceChoice::Cpu), Err(ModelError::Parity(_))));
+    assert!(matches!(parity_probe(&checkpoint, common::device()), Err(ModelError::Parity(_))));
 }
 
 #[test]

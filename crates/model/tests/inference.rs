@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use common::{assert_close, clip, picture, text};
 use jtav_model::{
-    AudioNetwork, Checkpoint, DeviceChoice, Encoded, FusionInput, FusionNetwork, ImageNetwork, Modality, ModalitySet,
-    ModelError, Ngrams, TextInput, TextNetwork,
+    AudioNetwork, Checkpoint, Encoded, FusionInput, FusionNetwork, ImageNetwork, Modality, ModalitySet, ModelError,
+    Ngrams, TextInput, TextNetwork,
 };
 
 fn checkpoint() -> &'static Checkpoint {
@@ -39,7 +39,7 @@ fn assert_distribution(encoded: &Encoded, length: usize) {
 
 #[test]
 fn text_rows_do_not_depend_on_their_batch_mates() {
-    let network = TextNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = TextNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let inputs = texts();
     let together = network.encode(&inputs).unwrap();
     for (input, of_batch) in inputs.iter().zip(&together) {
@@ -56,7 +56,7 @@ fn text_rows_do_not_depend_on_their_batch_mates() {
 
 #[test]
 fn the_bag_of_ngrams_fills_the_last_two_values_and_credits_the_words_it_knows() {
-    let network = TextNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = TextNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let [warm, cold] = ["we were warm here", "we were cold here"].map(|body| {
         let known = text(checkpoint().vocabulary(), &[("body", body)]);
         let silent = TextInput { ngrams: Ngrams::default(), ..known.clone() };
@@ -76,7 +76,7 @@ fn the_bag_of_ngrams_fills_the_last_two_values_and_credits_the_words_it_knows() 
 
 #[test]
 fn the_supporting_part_moves_the_text_vector() {
-    let network = TextNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = TextNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let mut inputs = vec![texts().remove(1)];
     inputs.push(TextInput { supporting: None, ..inputs[0].clone() });
     let encoded = network.encode(&inputs).unwrap();
@@ -85,7 +85,7 @@ fn the_supporting_part_moves_the_text_vector() {
 
 #[test]
 fn rows_of_another_vocabulary_and_empty_texts_are_input_errors() {
-    let network = TextNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = TextNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let mut foreign = texts().remove(0);
     foreign.protagonist.rows[1].push(u32::MAX);
     let mut empty = texts().remove(0);
@@ -100,7 +100,7 @@ fn rows_of_another_vocabulary_and_empty_texts_are_input_errors() {
 
 #[test]
 fn audio_rows_do_not_depend_on_their_batch_mates_and_cover_all_segments() {
-    let network = AudioNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = AudioNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let inputs = [clip(20, 216), clip(60, 40), clip(40, 500)];
     let together = network.encode(&inputs).unwrap();
     for (input, of_batch) in inputs.iter().zip(&together) {
@@ -115,7 +115,7 @@ fn audio_rows_do_not_depend_on_their_batch_mates_and_cover_all_segments() {
 
 #[test]
 fn silence_is_encoded_and_broken_clips_are_input_errors() {
-    let network = AudioNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = AudioNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     network.warm_up().unwrap();
     let mut short = clip(20, 215);
     short.segments[0].pop();
@@ -130,7 +130,7 @@ fn silence_is_encoded_and_broken_clips_are_input_errors() {
 
 #[test]
 fn image_rows_do_not_depend_on_their_batch_mates() {
-    let network = ImageNetwork::from_checkpoint_f32(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = ImageNetwork::from_checkpoint_f32(checkpoint(), common::device()).unwrap();
     let inputs = [picture(8, 200), picture(3, 20), picture(40, 120)];
     let together = network.encode(&inputs).unwrap();
     for (input, of_batch) in inputs.iter().zip(&together) {
@@ -143,8 +143,8 @@ fn image_rows_do_not_depend_on_their_batch_mates() {
 
 #[test]
 fn the_fast_image_path_points_the_same_way_as_f32() {
-    let fast = ImageNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
-    let exact = ImageNetwork::from_checkpoint_f32(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let fast = ImageNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
+    let exact = ImageNetwork::from_checkpoint_f32(checkpoint(), common::device()).unwrap();
     assert_eq!(exact.precision(), "f32");
     let inputs = [picture(8, 200), picture(3, 20)];
     for (a, b) in fast.encode(&inputs).unwrap().iter().zip(exact.encode(&inputs).unwrap()) {
@@ -161,7 +161,7 @@ fn full_post() -> FusionInput {
 
 #[test]
 fn all_seven_subsets_fuse_to_finite_and_different_answers() {
-    let network = FusionNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = FusionNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let subsets: Vec<ModalitySet> = ModalitySet::all_non_empty().collect();
     let posts: Vec<FusionInput> = subsets.iter().map(|&subset| full_post().masked(subset)).collect();
     let outputs = network.fuse(&posts).unwrap();
@@ -181,7 +181,7 @@ fn all_seven_subsets_fuse_to_finite_and_different_answers() {
 
 #[test]
 fn a_post_of_one_part_keeps_that_part_in_its_embedding() {
-    let network = FusionNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = FusionNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let one = FusionInput { text: full_post().text, ..FusionInput::default() };
     let other = FusionInput { text: full_post().audio, ..FusionInput::default() };
     let outputs = network.fuse(&[one, other]).unwrap();
@@ -190,7 +190,7 @@ fn a_post_of_one_part_keeps_that_part_in_its_embedding() {
 
 #[test]
 fn fused_rows_do_not_depend_on_their_batch_mates_or_on_a_vector_of_zeros() {
-    let network = FusionNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = FusionNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let zeros = FusionInput { image: Some(vec![0.0; 100]), ..full_post() };
     let posts = [full_post(), full_post().masked(ModalitySet::from_presence(true, false, false)), zeros];
     let together = network.fuse(&posts).unwrap();
@@ -203,7 +203,7 @@ fn fused_rows_do_not_depend_on_their_batch_mates_or_on_a_vector_of_zeros() {
 
 #[test]
 fn posts_without_parts_or_with_broken_vectors_are_input_errors() {
-    let network = FusionNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = FusionNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let short = FusionInput { text: Some(vec![0.0; 99]), ..FusionInput::default() };
     let endless = FusionInput { text: Some(vec![f32::NAN; 100]), ..FusionInput::default() };
     for input in [FusionInput::default(), short, endless] {
@@ -213,7 +213,7 @@ fn posts_without_parts_or_with_broken_vectors_are_input_errors() {
 
 #[test]
 fn contributions_and_bias_add_up_to_the_logit() {
-    let network = FusionNetwork::from_checkpoint(checkpoint(), DeviceChoice::Cpu).unwrap();
+    let network = FusionNetwork::from_checkpoint(checkpoint(), common::device()).unwrap();
     let post = full_post().masked(ModalitySet::from_presence(true, false, true));
     let output = network.fuse(&[post]).unwrap().remove(0);
     let parts = output.contributions;

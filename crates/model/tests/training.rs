@@ -10,8 +10,8 @@ use jtav_model::training::{
     ImageTrainer, Kept, LinearHead, Optimisation, TextConfig, TextExample, TextTrainer, UnimodalHeads,
 };
 use jtav_model::{
-    AudioNetwork, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError, Standardisation,
-    TextInput, TextNetwork,
+    AudioNetwork, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError, Standardisation, TextInput,
+    TextNetwork,
 };
 
 /// Dropout draws from libtorch's one generator per process, so a training is only repeatable while no other runs.
@@ -47,7 +47,7 @@ fn text_examples() -> (usize, Vec<TextExample>) {
 
 fn text_trainer(rows: usize, seed: u64) -> TextTrainer {
     let config = TextConfig {
-        device: DeviceChoice::Cpu,
+        device: common::device(),
         optimisation: optimisation(5e-3, 8),
         dropout: 0.1,
         word_dropout: 0.0,
@@ -174,7 +174,7 @@ fn kept_audio_and_image_networks_answer_as_they_served() {
     let served = common::trainers(6).assemble(Default::default(), folder.path());
     let kept = Kept::read(folder.path()).unwrap();
     assert_eq!(kept.version(), served.model_version());
-    let device = DeviceChoice::Cpu;
+    let device = common::device();
 
     let config = AudioConfig { device, ..AudioConfig::default() };
     let mut audio = AudioTrainer::new(config, kept.standardisation().clone(), 7).unwrap();
@@ -232,7 +232,7 @@ fn the_audio_network_learns_pitch_and_mood() {
         })
         .collect();
     let config = AudioConfig {
-        device: DeviceChoice::Cpu,
+        device: common::device(),
         optimisation: optimisation(5e-4, 8),
         dropout: 0.0,
         shift_bins: 1,
@@ -269,7 +269,7 @@ fn the_image_network_learns_a_colour() {
         })
         .collect();
     let config = ImageConfig {
-        device: DeviceChoice::Cpu,
+        device: common::device(),
         optimisation: optimisation(3e-4, 8),
         train_resolution: 64,
         serve_resolution: 64,
@@ -321,7 +321,7 @@ fn idle_heads() -> UnimodalHeads {
 fn cmf_ap_learns_agreement_which_no_sum_of_parts_can() {
     let _alone = alone();
     let config = FusionConfig {
-        device: DeviceChoice::Cpu,
+        device: common::device(),
         optimisation: optimisation(3e-3, 32),
         modality_dropout: 0.0,
         ..FusionConfig::default()
@@ -357,7 +357,7 @@ fn calibration_trusts_the_parts_that_hold_on_validation() {
     let head =
         |at: usize| LinearHead { weight: (0..100).map(|j| if j == at { 6.0 } else { 0.0 }).collect(), bias: 0.0 };
     let heads = UnimodalHeads { text: head(0), audio: head(1), image: head(2) };
-    let config = FusionConfig { device: DeviceChoice::Cpu, ..FusionConfig::default() };
+    let config = FusionConfig { device: common::device(), ..FusionConfig::default() };
     let mut trainer = FusionTrainer::new(config, &heads, 1).unwrap();
     let validation: Vec<FusionExample> = (0..300).map(example).collect();
     trainer.calibrate(&validation).unwrap();
@@ -390,7 +390,7 @@ fn a_checkpoint_says_what_its_trainers_said() {
     let checkpoint = trainers.assemble(Default::default(), folder.path());
     assert_eq!(checkpoint.manifest().dimensions.image_resolution, 64);
 
-    let device = DeviceChoice::Cpu;
+    let device = common::device();
     let served_text = TextNetwork::from_checkpoint(&checkpoint, device).unwrap().encode(&posts).unwrap();
     let served_audio = AudioNetwork::from_checkpoint(&checkpoint, device).unwrap().encode(&clips).unwrap();
     let served_image = ImageNetwork::from_checkpoint_f32(&checkpoint, device).unwrap().encode(&pictures).unwrap();

@@ -1,13 +1,15 @@
 //! The networks of the paper's table through their public face: they learn, do not care about their batch, live with
 //! what is missing, and can be stopped and taken up.
 
+mod common;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jtav_model::training::{Optimisation, UpdateRule};
 use jtav_model::zoo::{
     Architecture, Backbone, DcrnnForm, Example, Input, Profile, Settings, Trainer, Widths, WordVectors,
 };
-use jtav_model::{AudioInput, DeviceChoice, FusionInput, ModalitySet, ModelError};
+use jtav_model::{AudioInput, FusionInput, ModalitySet, ModelError};
 
 const DIMENSION: usize = 16;
 const PROFILES: [Profile; 2] = [Profile::Paper, Profile::AuthorsCode];
@@ -61,8 +63,7 @@ fn labelled(inputs: &[Input]) -> Vec<Example> {
 fn trainer(architecture: Architecture, learning_rate: f64, seed: u64) -> Trainer {
     let published = Settings::of(&architecture);
     let optimisation = Optimisation { learning_rate, batch_size: 32, ..published.optimisation };
-    let settings =
-        Settings { optimisation, device: DeviceChoice::Cpu, dropout: 0.0, caption_dropout: 0.0, ..published };
+    let settings = Settings { optimisation, device: common::device(), dropout: 0.0, caption_dropout: 0.0, ..published };
     Trainer::new(architecture, settings, seed).unwrap()
 }
 
@@ -129,7 +130,10 @@ fn every_fusion_learns_32_posts_by_heart() {
 fn assert_close(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     for (at, (x, y)) in a.iter().zip(b).enumerate() {
-        assert!((x - y).abs() <= 1e-5 * y.abs().max(1.0), "{what}: value {at} is {x}, alone {y}");
+        assert!(
+            (x - y).abs() <= common::least_tolerance().max(1e-5) * y.abs().max(1.0),
+            "{what}: value {at} is {x}, alone {y}"
+        );
     }
 }
 
@@ -159,7 +163,7 @@ fn all_seven_presence_masks_are_finite_in_training_and_after() {
     let _alone = alone();
     for architecture in fusions_of_three() {
         let published = Settings::of(&architecture);
-        let settings = Settings { device: DeviceChoice::Cpu, modality_dropout: 0.3, ..published };
+        let settings = Settings { device: common::device(), modality_dropout: 0.3, ..published };
         let mut trainer = Trainer::new(architecture, settings, 2).unwrap();
         let masked: Vec<Input> = ModalitySet::all_non_empty().map(|set| vectors(5).masked(set).into()).collect();
         for _ in 0..3 {
@@ -207,7 +211,7 @@ fn equal_seeds_train_equally_and_a_state_goes_on_where_it_stopped() {
     let examples = labelled(&inputs);
     let attended = Architecture::AttBiGru { profile: Profile::Paper, dimension: DIMENSION };
     for rule in [UpdateRule::Adam { epsilon: 1e-7 }, UpdateRule::RmsProp { epsilon: 1e-7 }] {
-        let settings = Settings { rule, device: DeviceChoice::Cpu, ..Settings::of(&attended) };
+        let settings = Settings { rule, device: common::device(), ..Settings::of(&attended) };
         let fresh = |seed| Trainer::new(attended, settings.clone(), seed).unwrap();
         let (mut straight, mut twin) = (fresh(5), fresh(5));
         for _ in 0..2 {

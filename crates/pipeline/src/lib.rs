@@ -17,7 +17,7 @@ mod traits;
 pub use encoded::{AttentionPart, Embedding, Encoded, FuseRequest, Fused};
 pub use error::{ErrorClass, StageError};
 pub use fail_point::FailPoint;
-pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, Receipt, Revalidated, RgbImage};
+pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, Receipt, Revalidated, RgbImage, log_name};
 pub use observer::{NoObserver, Observer, PostReport};
 pub use post::{Admitted, InboundRecord, PostEvent, Rejection, SourcePosition};
 pub use retry::RetryPolicy;

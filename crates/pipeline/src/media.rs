@@ -7,6 +7,11 @@ use jtav_schemas::{MediaRef, Modality};
 /// BLAKE3 of the bytes of a medium: its identity in every cache (design D9).
 pub type ContentHash = [u8; 32];
 
+/// The first eight bytes of a content hash in hexadecimal, as logs name a medium.
+pub fn log_name(hash: &ContentHash) -> String {
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A medium to download.
 #[derive(Debug, Clone)]
 pub struct FetchRequest {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jtav_pipeline::{Decoded, FetchedMedia, Stage, StageError};
+use jtav_pipeline::{Decoded, FetchedMedia, Stage, StageError, log_name};
 use jtav_schemas::AbsentReason;
 use jtav_telemetry::{Metric, global};
 
@@ -160,12 +160,11 @@ fn end(nursery: &Nursery, worker: Worker, no_reply: NoReply, media: &FetchedMedi
     let (ended, last_words) = nursery.end(worker);
     let cause = Cause::of(no_reply, ended, &last_words);
     global().inc(Metric::DecodeWorkerEnds, &[cause.as_str()]);
-    let hash: String = media.content_hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     tracing::warn!(
         cause = cause.as_str(),
         modality = media.modality.as_str(),
         bytes = media.bytes.len(),
-        blake3 = hash,
+        blake3 = log_name(&media.content_hash),
         last_words,
         "a decode worker ended with the medium it had in hand; a new one takes over"
     );

@@ -13,11 +13,14 @@ mod confine;
 mod engine;
 mod nursery;
 mod remote;
+mod room;
 mod wire;
 mod worker;
 
 pub use engine::{OneByOne, Usage};
 pub use nursery::serve;
+pub use room::GiveBack;
 
 pub(crate) use engine::Engine;
 pub(crate) use remote::Nursery;
+pub(crate) use room::{make_for_picture, make_for_sound};

@@ -12,6 +12,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::room::{self, GiveBack};
 use super::worker;
 use crate::params::DecodeLimits;
 
@@ -85,11 +86,13 @@ pub(super) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
     Ok(Some((serde_json::from_slice(&text[..received.bytes])?, fds)))
 }
 
-/// Serves as the nursery until whoever started it is gone: orders come over standard input, a socket.
+/// Serves as the nursery until whoever started it is gone: orders come over standard input, a socket. Workers hand pages
+/// back by `give_back`.
 ///
 /// # Errors
 /// Not started by `jtav`, or started with more than one thread.
-pub fn serve() -> io::Result<()> {
+pub fn serve(give_back: GiveBack) -> io::Result<()> {
+    room::set(give_back);
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {

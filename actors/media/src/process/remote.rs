@@ -24,9 +24,9 @@ const MAX_LAST_WORDS: usize = 4 << 10;
 
 /// What the nursery hands down of the environment: how the loader finds libraries, and the faults that tests inject.
 const ENVIRONMENT: [&str; 3] = ["LD_LIBRARY_PATH", "PATH", jtav_pipeline::fail_point::VARIABLE];
-/// Of the allocator of the nursery and its workers: no thread beside, and pages go back at once, so that a worker at
-/// rest holds next to nothing and its limit counts what a medium takes.
-const MALLOC_CONF: &str = "background_thread:false,retain:false,dirty_decay_ms:0,muzzy_decay_ms:0,narenas:1";
+/// Of the allocator of the nursery and its workers: no thread beside; unused pages stay until they are given back
+/// ([`super::room`]), and then as address space too, which the limit counts.
+const MALLOC_CONF: &str = "background_thread:false,retain:false,dirty_decay_ms:-1,muzzy_decay_ms:0,narenas:1";
 
 /// A running nursery, started anew when it is gone.
 pub(crate) struct Nursery {

@@ -3,6 +3,7 @@
 //! The reader trusts nobody: a worker that a medium has taken over can send anything.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use jtav_pipeline::{Decoded, Pcm, RgbImage};
 use jtav_schemas::{AbsentReason, Modality};
@@ -97,6 +98,11 @@ pub(super) fn write_reply(to: &mut impl Write, reply: Outcome) -> io::Result<()>
     }
 }
 
+/// To be read into where it will stay: from a `Vec` it would be copied once more.
+fn zeros<T: Default + Clone>(len: usize) -> Arc<[T]> {
+    std::iter::repeat_n(T::default(), len).collect()
+}
+
 /// What a worker made of a medium.
 pub(super) type Outcome = Guarded<(Decoded, MediaFacts)>;
 
@@ -112,21 +118,21 @@ pub(super) fn read_reply(from: &mut impl Read, limits: ReplyLimits) -> io::Resul
             if samples == 0 || u64::from(samples) > most {
                 return Err(invalid("more samples than may be analysed"));
             }
-            let mut values = vec![0_f32; samples as usize];
-            from.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+            let mut values = zeros::<f32>(samples as usize);
+            from.read_exact(bytemuck::cast_slice_mut(Arc::make_mut(&mut values)))?;
             if values.iter().any(|value| !value.is_finite()) {
                 return Err(invalid("a sample that is no number"));
             }
-            let pcm = Pcm { samples: values.into(), sample_rate_hz: rate_hz };
+            let pcm = Pcm { samples: values, sample_rate_hz: rate_hz };
             Ok(Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts))))
         }
         Reply::Picture { width, height, facts } => {
             if width == 0 || height == 0 || width > limits.side_px || height > limits.side_px {
                 return Err(invalid("a picture of a size that was not asked for"));
             }
-            let mut pixels = vec![0; width as usize * height as usize * 3];
-            from.read_exact(&mut pixels)?;
-            Ok(Ok((Decoded::Image(RgbImage { width, height, pixels: pixels.into() }), MediaFacts::Picture(facts))))
+            let mut pixels = zeros::<u8>(width as usize * height as usize * 3);
+            from.read_exact(Arc::make_mut(&mut pixels))?;
+            Ok(Ok((Decoded::Image(RgbImage { width, height, pixels }), MediaFacts::Picture(facts))))
         }
     })
 }

@@ -9,6 +9,7 @@ use jtav_pipeline::{FailPoint, fail_point};
 
 use super::confine::{confine, end_after_cpu_time};
 use super::nursery::Setup;
+use super::room;
 use super::wire::{Job, read_header, write_reply};
 use crate::decode::decode_guarded;
 
@@ -40,5 +41,6 @@ fn serve_one(socket: &mut UnixStream, setup: &Setup) -> io::Result<bool> {
     end_after_cpu_time(Duration::ZERO);
     drop(bytes);
     write_reply(socket, outcome)?;
+    room::rest();
     Ok(true)
 }

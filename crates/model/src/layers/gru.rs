@@ -32,8 +32,10 @@ impl BiGru {
     pub fn forward(&self, x: &Tensor, lengths: &[i64]) -> Result<Tensor, ModelError> {
         let (batch, time, _) = x.size3()?;
         let start = Tensor::f_zeros([2, batch, self.hidden], (x.kind(), x.device()))?;
+        // There is no dropout in here, so all that this changes is whether cuDNN keeps what its backward pass needs.
+        let train = self.weights.iter().any(Tensor::requires_grad);
         if lengths.iter().all(|&length| length == time) {
-            return Ok(x.f_gru(&start, &self.weights, true, 1, 0.0, false, true, true)?.0);
+            return Ok(x.f_gru(&start, &self.weights, true, 1, 0.0, train, true, true)?.0);
         }
         // Packing wants the longest row first.
         let mut order: Vec<i64> = (0..batch).collect();
@@ -48,7 +50,7 @@ impl BiGru {
         let (packed, steps) = x
             .f_index_select(0, &index(&order)?)?
             .f_internal_pack_padded_sequence(&Tensor::f_from_slice(&sorted)?, true)?;
-        let (packed, _) = Tensor::f_gru_data(&packed, &steps, &start, &self.weights, true, 1, 0.0, false, true)?;
+        let (packed, _) = Tensor::f_gru_data(&packed, &steps, &start, &self.weights, true, 1, 0.0, train, true)?;
         let (padded, _) = Tensor::f_internal_pad_packed_sequence(&packed, &steps, true, 0.0, time)?;
         Ok(padded.f_index_select(0, &index(&back)?)?)
     }
@@ -145,10 +147,16 @@ mod tests {
         }
     }
 
+    /// On a GPU where there is one: cuDNN's backward pass has rules of its own.
     #[test]
-    fn gradients_flow_through_the_packed_form() {
-        let (gru, x) = (layer(), wave(2, 4));
-        gru.forward(&x, &[2, 4]).unwrap().sum(Kind::Float).backward();
-        assert!(gru.weights.iter().all(|weight| weight.grad().defined()));
+    fn gradients_flow_through_the_packed_and_the_full_form() {
+        crate::device::open_cuda_library();
+        let device = Device::cuda_if_available();
+        for lengths in [[2, 4], [4, 4]] {
+            let gru = BiGru::new(&Builder::fresh(5, device).scope("gru"), 6, 4).unwrap();
+            gru.flatten(6).unwrap();
+            gru.forward(&wave(2, 4).to_device(device), &lengths).unwrap().sum(Kind::Float).backward();
+            assert!(gru.weights.iter().all(|weight| weight.grad().defined()), "{lengths:?}");
+        }
     }
 }

@@ -14,6 +14,16 @@ use jtav_model::{
 
 pub const BINS: usize = 96;
 
+/// Where the suites compute: the CPU, or what `JTAV_TEST_DEVICE` names (`JTAV_TEST_DEVICE=cuda:0 cargo test --release -p
+/// jtav-model`).
+pub fn device() -> DeviceChoice {
+    jtav_model::device::open_cuda_library();
+    match std::env::var("JTAV_TEST_DEVICE") {
+        Ok(name) => name.parse().expect("JTAV_TEST_DEVICE names a device"),
+        Err(_) => DeviceChoice::Cpu,
+    }
+}
+
 pub fn vocabulary() -> Vocabulary {
     let texts = ["the sea was warm and bright", "the night was cold and grey", "we sang and we laughed", "they cried"];
     let words = texts.map(|text| Tokenizer::new().words(text));
@@ -76,7 +86,7 @@ pub struct Trainers {
 
 pub fn trainers(seed: u64) -> Trainers {
     let vocabulary = vocabulary();
-    let device = DeviceChoice::Cpu;
+    let device = device();
     let config = TextConfig { device, ..TextConfig::default() };
     let mut text_trainer = TextTrainer::new(config, vocabulary.rows_total(), seed).unwrap();
     text_trainer.fit_bag(&bag_examples(&vocabulary)).unwrap();
@@ -111,8 +121,14 @@ pub fn checkpoint(folder: &Path) -> Checkpoint {
     trainers(1).assemble(Calibration::default(), folder)
 }
 
+/// A GPU's convolutions and recurrent layers multiply in TF32 (cuDNN), 11 bits.
+pub fn least_tolerance() -> f32 {
+    if device() == DeviceChoice::Cpu { 0.0 } else { 2e-3 }
+}
+
 pub fn assert_close(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
     assert_eq!(a.len(), b.len(), "{what}: lengths");
+    let tolerance = tolerance.max(least_tolerance());
     for (at, (x, y)) in a.iter().zip(b).enumerate() {
         assert!((x - y).abs() <= tolerance, "{what}: value {at} is {x}, expected {y}");
     }

@@ -47,6 +47,10 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
 fn decode_worker() -> anyhow::Result<u8> {
     // Points of the processes that decode; they come over the environment of whoever started this one.
     jtav_pipeline::fail_point::arm_from_environment()?;
-    jtav_media::serve_decode_workers()?;
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    let give_back = crate::allocator::give_back;
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let give_back = |_| {};
+    jtav_media::serve_decode_workers(give_back)?;
     Ok(exit::OK)
 }
