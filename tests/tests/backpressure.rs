@@ -126,7 +126,7 @@ async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no
     assert!(largest_bytes > 0.0 && largest_bytes < ceiling_bytes, "{largest_bytes} of {ceiling_bytes} bytes");
     // Expelled, it would have been assigned its partitions a second time.
     assert_eq!(worker.metric("jtav_ingest_rebalances_total")?, Some(1.0), "{}", worker.log_tail());
-    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+    assert_eq!(worker.gap_at_rest().await?, Some(0.0));
 
     let status = worker.terminate(Duration::from_secs(30))?;
     assert!(status.success(), "{status}:\n{}", worker.log_tail());

@@ -85,7 +85,7 @@ async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<
     worker.wait_until("no post inside", PATIENCE, |worker| {
         Ok(worker.metric("jtav_delivery_in_flight_posts")? == Some(0.0))
     })?;
-    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+    assert_eq!(worker.gap_at_rest().await?, Some(0.0));
     let status = worker.terminate(Duration::from_secs(30))?;
     assert!(status.success(), "{status}:\n{}", worker.log_tail());
     let [sentiment, dead_letters, erasures] =

@@ -217,8 +217,7 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
     assert!((at_the_kill as usize) < oracle.expected_labels(), "all was done before the kill");
     producing.await??;
     faulty.wait_for_the_end(&client, &mut second, Duration::from_secs(90))?;
-    let gap = second.metric("jtav_conservation_gap")?;
-    assert_eq!(gap, Some(0.0), "posts were lost or counted twice");
+    assert_eq!(second.gap_at_rest().await?, Some(0.0), "posts were lost or counted twice");
     let status = second.terminate(Duration::from_secs(30))?;
     assert!(status.success(), "the drained worker ended with {status}:\n{}", second.log_tail());
     let crashed = faulty.check(&kafka, &redis, &oracle).await?;

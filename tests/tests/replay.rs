@@ -149,7 +149,7 @@ async fn a_replayed_post_is_labelled_once_its_cause_is_mended_and_refused_when_i
         assert_eq!(header(letter, "trace")?, "t1");
     }
     assert!(store.read("erased", MODEL).await?.is_none() && store.is_erased("erased").await?);
-    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+    assert_eq!(worker.gap_at_rest().await?, Some(0.0));
     let status = worker.terminate(Duration::from_secs(30))?;
     assert!(status.success(), "{status}:\n{}", worker.log_tail());
     Ok(())

@@ -179,7 +179,7 @@ async fn a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own_
     assert_eq!(ends, 4, "{}", worker.log_tail());
     assert!(worker.metric("jtav_ingest_unclean_takeovers_total")?.is_some_and(|count| count >= 1.0));
     assert!(worker.log()?.contains("set aside unread"), "{}", worker.log_tail());
-    assert_eq!(worker.metric("jtav_conservation_gap")?, Some(0.0));
+    assert_eq!(worker.gap_at_rest().await?, Some(0.0));
     let seconds = started.elapsed().as_secs_f64();
     terminate(&mut worker)?;
     let labels = scene.check().await?;

@@ -120,6 +120,19 @@ impl Worker {
         Ok(sum_of(name, &self.get("/metrics")?.1))
     }
 
+    /// The conservation gap once it has come to rest, or after five seconds: it is exported once a second, and between the
+    /// settlement of a post and the return of its permit it is below 0.
+    pub async fn gap_at_rest(&self) -> Result<Option<f64>> {
+        let started = Instant::now();
+        loop {
+            let gap = self.metric("jtav_conservation_gap")?;
+            if gap == Some(0.0) || started.elapsed() > Duration::from_secs(5) {
+                return Ok(gap);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// All that it wrote.
     pub fn log(&self) -> Result<String> {
         self.process.log()

@@ -277,7 +277,7 @@ async fn drain(stage: &mut Stage<'_>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (slot, worker) in stage.slots.iter_mut().enumerate() {
         let Some(worker) = worker else { continue };
-        let gap = settled_gap(worker).await?;
+        let gap = worker.gap_at_rest().await?;
         if gap != Some(0.0) {
             findings.push(Finding { harm: Harm::Lost, text: format!("worker {slot}: conservation gap {gap:?}") });
         }
@@ -287,19 +287,6 @@ async fn drain(stage: &mut Stage<'_>) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
-}
-
-/// The conservation gap once it has come to rest: it is exported once a second, and between the settlement of a post and
-/// the return of its permit it shows -1.
-async fn settled_gap(worker: &Worker) -> Result<Option<f64>> {
-    let started = Instant::now();
-    loop {
-        let gap = worker.metric("jtav_conservation_gap")?;
-        if gap == Some(0.0) || started.elapsed() > Duration::from_secs(5) {
-            return Ok(gap);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 struct Reckoned {

@@ -115,7 +115,11 @@ pub fn serve(give_back: GiveBack) -> io::Result<()> {
                 Err(error) => Answer::Failed { message: error.to_string() },
             },
         };
-        send(control.as_fd(), &answer, &[])?;
+        match send(control.as_fd(), &answer, &[]) {
+            // Who asked is gone, and nobody else is to be told.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            sent => sent?,
+        }
     }
     Ok(())
 }

@@ -126,15 +126,8 @@ pub(crate) fn encode_clips(
         input.check()?;
         segments.extend(input.segments.iter().map(Vec::as_slice).zip(input.valid_frames.iter().copied()));
     }
-    let (mut vectors, mut attention) = (Vec::new(), Vec::new());
-    for chunk in segments.chunks(MAX_SEGMENTS) {
-        let batch = AudioBatch::new(chunk, standardisation, device)?;
-        let forward = network.forward(&batch.x, &batch.steps, false)?;
-        vectors.extend(to_rows(&forward.vector)?);
-        attention.extend(to_rows(&forward.attention)?);
-    }
-    let mut of_segment = vectors.into_iter().zip(attention);
-    Ok(inputs.iter().map(|input| mean_of_segments(&input.valid_frames, &mut of_segment)).collect())
+    let batches = segments.chunks(MAX_SEGMENTS).map(|chunk| AudioBatch::new(chunk, standardisation, device));
+    encode_batches(network, batches, inputs.iter().map(|input| input.valid_frames.as_slice()))
 }
 
 /// The same for levels on the device: `[segments of all clips, 215, 96]`, and each clip's frame counts.
@@ -144,17 +137,29 @@ fn encode_levels(
     levels: &Tensor,
     frames_of_clip: &[Vec<usize>],
 ) -> Result<Vec<Encoded>, ModelError> {
-    let (mut vectors, mut attention) = (Vec::new(), Vec::new());
-    let frames: Vec<usize> = frames_of_clip.concat();
-    for (index, frames) in frames.chunks(MAX_SEGMENTS).enumerate() {
+    let frames = frames_of_clip.concat();
+    let batches = frames.chunks(MAX_SEGMENTS).enumerate().map(|(index, frames)| {
         let chunk = levels.f_narrow(0, (index * MAX_SEGMENTS) as i64, frames.len() as i64)?;
-        let batch = AudioBatch::of_levels(&chunk, frames, standardisation)?;
+        AudioBatch::of_levels(&chunk, frames, standardisation)
+    });
+    encode_batches(network, batches, frames_of_clip.iter().map(Vec::as_slice))
+}
+
+/// Batches of the segments of all clips in a row.
+fn encode_batches<'a>(
+    network: &Dcrnn,
+    batches: impl Iterator<Item = Result<AudioBatch, ModelError>>,
+    frames_of_clip: impl Iterator<Item = &'a [usize]>,
+) -> Result<Vec<Encoded>, ModelError> {
+    let (mut vectors, mut attention) = (Vec::new(), Vec::new());
+    for batch in batches {
+        let batch = batch?;
         let forward = network.forward(&batch.x, &batch.steps, false)?;
         vectors.extend(to_rows(&forward.vector)?);
         attention.extend(to_rows(&forward.attention)?);
     }
     let mut of_segment = vectors.into_iter().zip(attention);
-    Ok(frames_of_clip.iter().map(|frames| mean_of_segments(frames, &mut of_segment)).collect())
+    Ok(frames_of_clip.map(|frames| mean_of_segments(frames, &mut of_segment)).collect())
 }
 
 fn mean_of_segments(frames: &[usize], of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>) -> Encoded {
