@@ -87,11 +87,12 @@ POM
   exec 9>&-
 }
 
-# A port that answers nobody. Another process may take it before the broker does; the start then fails and says so.
+# A port that answers nobody. Another process may take it before the broker does; the start then fails and says so. Below
+# the ports that Linux gives to outgoing connections (32768 on): one of those could have it already, or take it meanwhile.
 free_port() {
   local p
   for _ in $(seq 1 50); do
-    p=$((20000 + RANDOM % 20000))
+    p=$((20000 + RANDOM % 12000))
     (exec 3<> "/dev/tcp/127.0.0.1/$p") 2> /dev/null || { echo "$p"; return 0; }
   done
   die "no free port found"
@@ -213,7 +214,10 @@ wait_ready() { # seconds that a dead process is given
     else
       dead_since=""
     fi
-    [ $SECONDS -lt $deadline ] || die "not serving after $start_timeout_s s; its log is $dir/kafka.log"
+    if [ $SECONDS -ge $deadline ]; then
+      tail -n 40 "$dir/kafka.log" >&2
+      die "not serving after $start_timeout_s s; its log is $dir/kafka.log"
+    fi
     sleep 0.1
   done
   echo "127.0.0.1:$(setting port)"
