@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 /// Ticks a second in `/proc/PID/stat`: USER_HZ, 100 on every Linux that Rust's standard library supports as tier 1.
@@ -12,7 +12,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}: did the process end?"))?;
-    parse_cpu_seconds(&stat).with_context(|| format!("{path} is not as proc(5) says"))
+    Ok(Stat::parse(&stat).with_context(|| format!("{path} is not as proc(5) says"))?.own_seconds)
 }
 
 /// The same of a process with what it started and what that started, as long as each waits for what ends: a worker decodes
@@ -23,34 +23,41 @@ pub fn cpu_seconds_of_tree(root: u32) -> Result<f64> {
         let pid: Option<u32> = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         // A process may end between the listing and the look.
         let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        processes.extend(pid.zip(stat.as_deref().and_then(parse_with_ended_children)));
+        processes.extend(pid.zip(stat.as_deref().and_then(Stat::parse)));
     }
+    ensure!(processes.iter().any(|(pid, _)| *pid == root), "process {root} has ended");
     let mut tree = vec![root];
     let mut at = 0;
     while let Some(&parent) = tree.get(at) {
-        tree.extend(processes.iter().filter(|(_, (of, _))| *of == parent).map(|(pid, _)| *pid));
+        tree.extend(processes.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
         at += 1;
     }
-    if !processes.iter().any(|(pid, _)| *pid == root) {
-        anyhow::bail!("process {root} has ended");
+    let of_tree = processes.iter().filter(|(pid, _)| tree.contains(pid));
+    Ok(of_tree.map(|(_, stat)| stat.own_seconds + stat.ended_children_seconds).sum())
+}
+
+/// What is read of `/proc/PID/stat`: CPU times are user and system time together.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    parent: u32,
+    own_seconds: f64,
+    /// Of children that ended and were waited for.
+    ended_children_seconds: f64,
+}
+
+impl Stat {
+    fn parse(stat: &str) -> Option<Self> {
+        // The name in parentheses may itself hold spaces and parentheses; the fields begin after the last one.
+        let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+        // Counted from the state, which is field 3: the parent is field 4, the times are fields 14 to 17.
+        let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
+        let seconds = |user: usize, system: usize| Some((ticks(user)? + ticks(system)?) / TICKS_PER_SECOND);
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            own_seconds: seconds(14, 15)?,
+            ended_children_seconds: seconds(16, 17)?,
+        })
     }
-    Ok(processes.iter().filter(|(pid, _)| tree.contains(pid)).map(|(_, (_, cpu))| cpu).sum())
-}
-
-/// The parent, and the CPU seconds with those of children that ended (fields 16 and 17).
-fn parse_with_ended_children(stat: &str) -> Option<(u32, f64)> {
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
-    let ticks: Option<Vec<f64>> = fields.get(11..15)?.iter().map(|field| field.parse().ok()).collect();
-    Some((fields.get(1)?.parse().ok()?, ticks?.iter().sum::<f64>() / TICKS_PER_SECOND))
-}
-
-fn parse_cpu_seconds(stat: &str) -> Option<f64> {
-    // The name in parentheses may itself hold spaces and parentheses; the fields begin after the last one.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    // Counted from the state, which is field 3: utime is field 14, stime field 15.
-    let user: f64 = fields.nth(11)?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
-    Some((user + system) / TICKS_PER_SECOND)
 }
 
 /// Largest resident set of the process so far, MiB.
@@ -109,13 +116,12 @@ mod tests {
     #[test]
     fn cpu_time_is_found_behind_a_name_with_spaces_and_parentheses() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 9 0 0 0 150 50 7 7 20 0 1 0 100 0 0";
-        assert_eq!(parse_cpu_seconds(stat), Some(2.0));
-        assert_eq!(parse_with_ended_children(stat), Some((1, 2.14)));
+        assert_eq!(Stat::parse(stat), Some(Stat { parent: 1, own_seconds: 2.0, ended_children_seconds: 0.14 }));
     }
 
     #[test]
     fn a_stat_line_that_is_cut_off_gives_nothing() {
-        assert_eq!(parse_cpu_seconds("42 (a) S 1 42"), None);
+        assert_eq!(Stat::parse("42 (a) S 1 42"), None);
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::sniff::{Content, refusal, skip_tags, sniff};
 use crate::sound;
 
 /// Decodes one medium: a picture to upright RGB (shorter side resized, centre cropped), a clip to mono at
-/// [`crate::SAMPLE_RATE_HZ`] or at its own rate ([`DecodeLimits::left_rates_hz`]). The bytes decide what they are; `media_type` is what the post or the host claimed.
+/// [`crate::SAMPLE_RATE_HZ`] or at its own rate ([`DecodeLimits::left_rates_hz`]). The bytes decide what they are;
+/// `media_type` is what the post or the host claimed.
 ///
 /// Takes CPU time up to seconds and memory up to the limits: not for an async thread.
 ///

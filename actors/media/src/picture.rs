@@ -13,7 +13,7 @@ use jtav_schemas::AbsentReason;
 
 use crate::facts::PictureFacts;
 use crate::params::DecodeLimits;
-use crate::process;
+use crate::process::room;
 use crate::sniff::PictureFormat;
 
 mod jpeg;
@@ -103,7 +103,7 @@ fn check(decoder: &mut impl ImageDecoder, limits: &DecodeLimits, extra_per_pixel
     if pixels > limits.max_pixels || bytes > limits.max_image_bytes || working > limits.max_image_working_bytes {
         return Err(AbsentReason::TooLarge);
     }
-    process::make_for_picture(working);
+    room::make_for_picture(working);
     let mut own = Limits::no_limits();
     own.max_alloc = Some(limits.max_image_working_bytes);
     decoder.set_limits(own).map_err(reason)?;

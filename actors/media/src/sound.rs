@@ -20,7 +20,7 @@ use symphonia::default::{codecs, formats};
 
 use crate::facts::{SoundEnd, SoundFacts};
 use crate::params::DecodeLimits;
-use crate::process;
+use crate::process::room;
 use crate::sniff::SoundFormat;
 use crate::{opus, sbr};
 
@@ -72,8 +72,8 @@ pub(crate) fn decode(
 
 fn at_wanted_rate(stream: Stream, limits: &DecodeLimits) -> Result<Pcm, SignalError> {
     let Stream { mono, rate_hz, .. } = stream;
-    check_clip(&mono)?;
     if rate_hz == SAMPLE_RATE_HZ || limits.left_rates_hz.contains(&rate_hz) {
+        check_clip(&mono)?;
         return Ok(Pcm { samples: mono.into(), sample_rate_hz: rate_hz });
     }
     let samples = resample(&mono, rate_hz, SAMPLE_RATE_HZ)?;
@@ -270,8 +270,9 @@ fn decode_packets(
             return Err(AbsentReason::Unsupported);
         }
         if spec.is_none() {
-            process::make_for_sound(rate_hz);
-            mono.reserve_exact((expected_seconds * f64::from(rate_hz)).ceil() as usize);
+            room::make_for_sound(rate_hz);
+            // And for the packet with which the clip is longer than is analysed: growing would copy all of it.
+            mono.reserve_exact(((expected_seconds + 1.0) * f64::from(rate_hz)).ceil() as usize);
         }
         if spec.get_or_insert((rate_hz, channels)).0 != rate_hz {
             break SoundEnd::BrokeOff;

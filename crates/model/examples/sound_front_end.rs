@@ -25,7 +25,7 @@ fn main() -> Result<(), ModelError> {
     let on_cpu = AudioNetwork::from_checkpoint(&checkpoint, DeviceChoice::Cpu)?;
     let front_end = CqtFrontEnd::new();
     let gpus = device::cuda_devices();
-    println!("{} GPUs; ms a clip of {SECONDS} s, median of {REPETITIONS}", gpus);
+    println!("{gpus} GPUs; ms a clip of {SECONDS} s, median of {REPETITIONS}");
     println!("rate_hz  batch  CPU: ready  device: network alone  device: all of it  so ready there  least cosine");
     for rate_hz in [22_050, 44_100, 48_000] {
         for batch in [1, 8, 24] {

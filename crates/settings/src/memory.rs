@@ -1,6 +1,6 @@
 //! How much memory a worker may take: the sum of what the settings bound.
 
-use crate::{Device, Settings};
+use crate::Settings;
 
 /// Program, threads, clients, allocator; measured with stubs under load, rounded up.
 const PROGRAM_BYTES: u64 = 200_000_000;
@@ -53,13 +53,8 @@ impl Settings {
     pub fn memory_ceiling(&self) -> MemoryCeiling {
         let Settings { ingest, media, model, cache, store, .. } = self;
         let posts = ingest.max_in_flight_posts as u64;
-        let on_gpu = matches!(model.device, Device::Cuda(_)) && !model.stub;
-        let streams = match model.image_streams {
-            0 if on_gpu => 1,
-            0 => cores(),
-            streams => streams as u64,
-        };
-        let networks = if model.stub { 0 } else { NETWORKS_BYTES + IMAGE_STREAM_BYTES * streams };
+        let on_gpu = model.runs_on_gpu();
+        let networks = NETWORKS_BYTES + IMAGE_STREAM_BYTES * model.image_stream_count() as u64;
         let sound = if on_gpu { SOUND_BYTES_PER_SECOND_FOR_GPU } else { SOUND_BYTES_PER_SECOND };
         let decoded = PICTURE_BYTES + sound * u64::from(media.analysed_audio_seconds);
         let workers = media.decode_worker_count() as u64;
@@ -72,7 +67,7 @@ impl Settings {
         };
         let mut parts = vec![
             ("program", PROGRAM_BYTES),
-            ("networks", networks),
+            ("networks", if model.stub { 0 } else { networks }),
             ("CUDA", if on_gpu { CUDA_BYTES } else { 0 }),
             ("media.byte_budget_bytes", media.byte_budget_bytes),
             ("decoders", decoders),
@@ -89,10 +84,6 @@ impl Settings {
         parts.retain(|part| part.1 > 0);
         MemoryCeiling { parts }
     }
-}
-
-fn cores() -> u64 {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
 }
 
 #[cfg(test)]

@@ -247,7 +247,7 @@ fn multiply_add(weights: &[f32], re: &[f32], im: &[f32], sums_re: &mut [f32], su
 }
 
 impl CqtParams {
-    pub(crate) fn validate(&self) -> Result<(), SignalError> {
+    fn validate(&self) -> Result<(), SignalError> {
         if self.sample_rate_hz == 0 {
             return Err(SignalError::invalid("sample_rate_hz", "must be positive"));
         }

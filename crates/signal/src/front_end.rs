@@ -4,14 +4,6 @@ use crate::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, SAMPLE_RATE_
 use crate::frames::FrameOperator;
 use crate::spectrogram::{Spectrogram, to_db};
 
-const PARAMS: CqtParams = CqtParams {
-    sample_rate_hz: SAMPLE_RATE_HZ,
-    hop_length: HOP_LENGTH,
-    f_min_hz: F_MIN_HZ,
-    bins_per_octave: BINS_PER_OCTAVE,
-    n_bins: BINS,
-};
-
 /// The audio front end of the model: constant-Q magnitudes of a whole clip, in decibels.
 ///
 /// Used by the encoder and by the trainer, so that both see the same numbers. Building it takes a
@@ -22,15 +14,24 @@ pub struct CqtFrontEnd {
 }
 
 impl CqtFrontEnd {
-    /// A front end with the parameters of [`crate::constants`].
+    /// The transform that the model looks at.
+    pub const PARAMS: CqtParams = CqtParams {
+        sample_rate_hz: SAMPLE_RATE_HZ,
+        hop_length: HOP_LENGTH,
+        f_min_hz: F_MIN_HZ,
+        bins_per_octave: BINS_PER_OCTAVE,
+        n_bins: BINS,
+    };
+
+    /// A front end with [`Self::PARAMS`].
     pub fn new() -> Self {
-        Self { constant_q: ConstantQ::build(PARAMS) }
+        Self { constant_q: ConstantQ::build(Self::PARAMS) }
     }
 
     /// The same transform as products with matrices, the lowest octave first (see [`FrameOperator`]); 2 MB together.
     /// Their squares, real plus imaginary, are the squares of the magnitudes.
     pub fn operators() -> Vec<FrameOperator> {
-        FrameOperator::constant_q(&PARAMS)
+        FrameOperator::constant_q(&Self::PARAMS)
     }
 
     /// Decibels relative to the loudest value of the clip, in [−80, 0], `[frames, 96]` with

@@ -2,20 +2,12 @@
 
 use std::path::Path;
 
-use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ};
+use jtav_signal::constants::{BINS, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ};
 use jtav_signal::{
-    ConstantQ, CqtFrontEnd, CqtParams, DEVICE_RATES_HZ, FrameOperator, MelParams, MelSpectrogram, Mfcc, Spectrogram,
-    power_to_db, resample,
+    ConstantQ, CqtFrontEnd, DEVICE_RATES_HZ, FrameOperator, MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db,
+    resample,
 };
 use safetensors::SafeTensors;
-
-const PARAMS: CqtParams = CqtParams {
-    sample_rate_hz: SAMPLE_RATE_HZ,
-    hop_length: HOP_LENGTH,
-    f_min_hz: F_MIN_HZ,
-    bins_per_octave: BINS_PER_OCTAVE,
-    n_bins: BINS,
-};
 
 fn fixture(file: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file)).unwrap()
@@ -68,7 +60,7 @@ fn assert_shape(spectrogram: &Spectrogram, samples: usize) {
 #[test]
 fn constant_q_equals_librosas_wavelets_applied_directly() {
     let want = floats(&fixture("front_end.safetensors"), "cqt_direct");
-    let got = ConstantQ::new(PARAMS).unwrap().magnitude(&clip()).unwrap();
+    let got = ConstantQ::new(CqtFrontEnd::PARAMS).unwrap().magnitude(&clip()).unwrap();
     assert_shape(&got, clip().len());
     let error = largest_difference(&got.values, &want) / peak(&want);
     println!(
@@ -81,7 +73,7 @@ fn constant_q_equals_librosas_wavelets_applied_directly() {
 #[test]
 fn constant_q_follows_librosa_cqt_as_closely_as_its_decimation_allows() {
     let want = floats(&fixture("front_end.safetensors"), "cqt");
-    let got = ConstantQ::new(PARAMS).unwrap().magnitude(&clip()).unwrap().values;
+    let got = ConstantQ::new(CqtFrontEnd::PARAMS).unwrap().magnitude(&clip()).unwrap().values;
     let floor = peak(&want) * 1e-3;
     let audible = got.iter().zip(&want).filter(|&(_, &w)| w > floor);
     let mut differences_db: Vec<f32> = audible.map(|(g, w)| 20.0 * (g / w).log10().abs()).collect();

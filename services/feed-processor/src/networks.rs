@@ -39,7 +39,9 @@ impl Networks {
     /// # Errors
     /// A checkpoint that is missing or damaged, a device that is not there, limits that cannot work.
     pub fn load(settings: &Settings, on_fatal: FatalHook) -> anyhow::Result<Self> {
-        let loader = Loader { settings, on_fatal };
+        let mut settings = settings.clone();
+        name_device(&mut settings);
+        let loader = Loader { settings: &settings, on_fatal };
         let networks = if settings.model.stub { loader.stubs()? } else { loader.checkpoint()? };
         let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
         global().set(Metric::ModelInfo, &[&networks.model_version, &device], 1.0);
@@ -73,7 +75,6 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn checkpoint(&self) -> anyhow::Result<Networks> {
-        jtav_model::device::open_cuda_library();
         let model = &self.settings.model;
         let folder = existing_or_bundled(&model.path)
             .context("model.path: name a checkpoint folder, or train one with `jtav train`")?;
@@ -86,7 +87,8 @@ impl Loader<'_> {
         let networks = Networks {
             text: self.start(TEXT, 1, move || TextBackend::load(&text, device))?,
             audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, device))?,
-            image: self.start(IMAGE, self.image_streams(), move || ImageBackend::load(&image, device))?,
+            // A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
+            image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, device))?,
             fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, device))?,
             model_version: checkpoint.model_version().into(),
         };
@@ -129,16 +131,6 @@ impl Loader<'_> {
             on_fatal: Arc::clone(&self.on_fatal),
         };
         Ok(jtav_inference::spawn(params, build)?)
-    }
-
-    /// A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
-    fn image_streams(&self) -> usize {
-        match (self.settings.model.image_streams, self.settings.model.device) {
-            (0, Device::Cuda(_)) => 1,
-            (0, Device::Auto) if jtav_model::device::cuda_devices() > 0 => 1,
-            (0, _) => std::thread::available_parallelism().map_or(1, usize::from),
-            (streams, _) => streams,
-        }
     }
 }
 
@@ -183,13 +175,17 @@ const FUSION: ModelKind = ModelKind {
 };
 
 /// Replaces `auto` by the device that is there, so that memory, streams and decode workers are sized for the one that the
-/// networks get. A GPU that is named and missing is for [`Networks::load`] to refuse.
+/// networks get, and opens libtorch's CUDA half for a GPU. One that is named and missing is for [`Networks::load`] to
+/// refuse.
 pub fn name_device(settings: &mut Settings) {
     let model = &mut settings.model;
-    if model.device != Device::Auto || model.stub {
+    if model.device == Device::Cpu || model.stub {
         return;
     }
     jtav_model::device::open_cuda_library();
+    if model.device != Device::Auto {
+        return;
+    }
     model.device = if jtav_model::device::cuda_devices() > 0 { Device::Cuda(0) } else { Device::Cpu };
     let has_driver = std::path::Path::new("/dev/nvidiactl").exists();
     if let (Device::Cpu, true, Err(why)) = (model.device, has_driver, jtav_model::device::cuda_library()) {

@@ -20,7 +20,7 @@ use jtav_media::{
 use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
 use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
-use jtav_settings::{AssignmentStrategy as Strategy, Device, Media as MediaSettings, MediaSource, Settings};
+use jtav_settings::{AssignmentStrategy as Strategy, Media as MediaSettings, MediaSource, Settings};
 
 use jtav_store::Store;
 use jtav_telemetry::Conservation;
@@ -347,7 +347,7 @@ fn sources(media: &MediaSettings) -> anyhow::Result<MediaSources> {
 
 /// What the settings allow a decoder of the pipeline: where the networks run on a GPU, sound is resampled there.
 fn pipeline_limits(settings: &Settings) -> DecodeLimits {
-    let on_gpu = matches!(settings.model.device, Device::Cuda(_)) && !settings.model.stub;
+    let on_gpu = settings.model.runs_on_gpu();
     let left_rates_hz = if on_gpu { jtav_signal::DEVICE_RATES_HZ.to_vec() } else { Vec::new() };
     DecodeLimits { left_rates_hz, ..decode_limits(settings) }
 }

@@ -13,7 +13,7 @@ mod confine;
 mod engine;
 mod nursery;
 mod remote;
-mod room;
+pub(crate) mod room;
 mod wire;
 mod worker;
 
@@ -23,4 +23,3 @@ pub use room::GiveBack;
 
 pub(crate) use engine::Engine;
 pub(crate) use remote::Nursery;
-pub(crate) use room::{make_for_picture, make_for_sound};

@@ -184,7 +184,7 @@ impl Worker {
             size_bytes: u32::try_from(media.bytes.len()).map_err(|_| NoReply::Broken)?,
         };
         write_header(&mut socket, &job).map_err(|_| NoReply::Gone)?;
-        let result = socket.write_all(&media.bytes).and_then(|()| read_reply(&mut socket, nursery.reply_limits));
+        let result = socket.write_all(&media.bytes).and_then(|()| read_reply(&mut socket, &nursery.reply_limits));
         result.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => NoReply::Hung,
             io::ErrorKind::InvalidData => NoReply::Nonsense,

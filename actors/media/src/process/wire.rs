@@ -36,11 +36,11 @@ pub(super) enum Reply {
     Panicked,
 }
 
-/// Largest payloads that a reply may announce.
-#[derive(Debug, Clone, Copy)]
+/// What a reply may announce.
+#[derive(Debug, Clone)]
 pub(super) struct ReplyLimits {
     seconds: u64,
-    rate_hz: u32,
+    rates_hz: Vec<u32>,
     side_px: u32,
 }
 
@@ -48,9 +48,9 @@ impl ReplyLimits {
     pub(super) fn of(limits: &DecodeLimits) -> Self {
         // One second more than is analysed: resampling rounds up.
         let seconds = limits.analysed_audio.as_secs().saturating_add(2);
-        let rate_hz = limits.left_rates_hz.iter().copied().fold(SAMPLE_RATE_HZ, u32::max);
+        let rates_hz = std::iter::once(SAMPLE_RATE_HZ).chain(limits.left_rates_hz.iter().copied()).collect();
         // A picture whose shorter side is less than the crop comes as it is, at most eight times as long.
-        Self { seconds, rate_hz, side_px: limits.shorter_side_px.max(limits.crop_px).saturating_mul(8) }
+        Self { seconds, rates_hz, side_px: limits.shorter_side_px.max(limits.crop_px).saturating_mul(8) }
     }
 }
 
@@ -108,14 +108,16 @@ pub(super) type Outcome = Guarded<(Decoded, MediaFacts)>;
 
 /// # Errors
 /// Of the socket; `InvalidData` for what no honest worker sends.
-pub(super) fn read_reply(from: &mut impl Read, limits: ReplyLimits) -> io::Result<Outcome> {
+pub(super) fn read_reply(from: &mut impl Read, limits: &ReplyLimits) -> io::Result<Outcome> {
     let header = read_header(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(match header {
         Reply::Panicked => Err(Panicked),
         Reply::Absent { reason } => Ok(Err(reason)),
         Reply::Sound { samples, rate_hz, facts } => {
-            let most = limits.seconds.saturating_mul(u64::from(rate_hz.min(limits.rate_hz)));
-            if samples == 0 || u64::from(samples) > most {
+            if !limits.rates_hz.contains(&rate_hz) {
+                return Err(invalid("sound of a rate that was not asked for"));
+            }
+            if samples == 0 || u64::from(samples) > limits.seconds.saturating_mul(u64::from(rate_hz)) {
                 return Err(invalid("more samples than may be analysed"));
             }
             let mut values = zeros::<f32>(samples as usize);
@@ -185,14 +187,16 @@ mod tests {
         let returned = |sent: &Outcome, limits: &DecodeLimits| {
             let mut frame = Vec::new();
             write_reply(&mut frame, sent.clone()).unwrap();
-            read_reply(&mut frame.as_slice(), ReplyLimits::of(limits))
+            read_reply(&mut frame.as_slice(), &ReplyLimits::of(limits))
         };
         let sent = sound(seconds * 48_000, 48_000);
         let received = returned(&sent, &limits).unwrap();
         assert!(matches!(&received, Ok(Ok((Decoded::Audio(pcm), _))) if pcm.sample_rate_hz == 48_000));
         assert!(returned(&sent, &DecodeLimits::default()).is_err(), "nobody asked for so many samples");
-        assert!(returned(&sound(100, 0), &limits).is_err(), "a rate of nothing");
-        assert!(returned(&sound((seconds + 2) * 48_000 + 1, 192_000), &limits).is_err());
+        assert!(returned(&sound((seconds + 2) * 48_000 + 1, 48_000), &limits).is_err(), "more than is analysed");
+        for rate_hz in [0, 44_100, 192_000] {
+            assert!(returned(&sound(100, rate_hz), &limits).is_err(), "nobody asked for {rate_hz} Hz");
+        }
     }
 
     #[test]
@@ -200,7 +204,7 @@ mod tests {
         for sent in [picture(4, 5), Ok(Err(AbsentReason::TooLarge)), Err(Panicked)] {
             let mut frame = Vec::new();
             write_reply(&mut frame, sent.clone()).unwrap();
-            let received = read_reply(&mut frame.as_slice(), limits()).unwrap();
+            let received = read_reply(&mut frame.as_slice(), &limits()).unwrap();
             assert_eq!(format!("{received:?}"), format!("{sent:?}"));
         }
     }
@@ -213,9 +217,9 @@ mod tests {
             _ => unreachable!("made above"),
         };
         write_header(&mut frame, &Reply::Picture { width: 1 << 20, height: 1 << 20, facts }).unwrap();
-        assert_eq!(read_reply(&mut frame.as_slice(), limits()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_reply(&mut frame.as_slice(), &limits()).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let long = (MAX_HEADER_BYTES + 1).to_le_bytes();
-        assert_eq!(read_reply(&mut long.as_slice(), limits()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_reply(&mut long.as_slice(), &limits()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_of_a_worker_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read_reply(&mut bytes.as_slice(), limits());
+            let _ = read_reply(&mut bytes.as_slice(), &limits());
         }
     }
 }

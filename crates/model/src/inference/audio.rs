@@ -67,7 +67,7 @@ impl AudioNetwork {
 
     /// [`encode`](Self::encode) for decoded sound: resampled, transformed, cut into segments. On a GPU all of it happens
     /// there, the whole batch at once; on a CPU with the transforms of `jtav-signal`. Both give the same levels within
-    /// hundredths of a decibel.
+    /// 2e-4 of a clip's loudest.
     pub fn encode_sound(&self, clips: &[Waveform]) -> Result<Vec<Encoded>, ModelError> {
         match &self.front_end {
             FrontEnd::Host(front_end) => self.encode(&front_end.inputs(clips)?),

@@ -121,6 +121,18 @@ pub struct Model {
 
 durations!(Model { max_wait: from_millis(max_wait_ms) });
 
+impl Model {
+    /// Whether the networks run on a GPU that is named; `auto` is none until somebody has looked.
+    pub fn runs_on_gpu(&self) -> bool {
+        matches!(self.device, Device::Cuda(_)) && !self.stub
+    }
+
+    /// `image_streams`, with 0 resolved: one on a GPU, else one for each CPU core.
+    pub fn image_stream_count(&self) -> usize {
+        if self.image_streams == 0 && self.runs_on_gpu() { 1 } else { or_cores(self.image_streams) }
+    }
+}
+
 /// Encoder outputs by content hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

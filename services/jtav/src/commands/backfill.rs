@@ -40,9 +40,9 @@ pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> a
     let mut next = live.clone();
     next.model.stub = false;
     setup::with_model(&mut next, Some(&arguments.model));
-    name_device(&mut next);
     let version = model_version(&next).context("--model").map_err(coded(exit::CONFIG))?;
     refuse_the_live_model(arguments, &live, &version).map_err(coded(exit::CONFIG))?;
+    name_device(&mut next);
 
     let (account, end) = setup::in_system(async {
         let decoders = setup::decoders(&next);
