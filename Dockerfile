@@ -41,7 +41,8 @@ ENTRYPOINT ["jtav"]
 CMD ["run", "--config", "config/production.toml"]
 
 FROM python:3.12-slim-bookworm AS cuda
-RUN pip install --no-cache-dir --target /opt/cuda torch==2.11.0
+COPY scripts/cuda.requirements.txt .
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: --target /opt/cuda -r cuda.requirements.txt
 
 FROM run AS gpu
 COPY --from=cuda /opt/cuda/torch/lib /opt/cuda/torch/lib

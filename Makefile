@@ -46,7 +46,12 @@ demo: setup-demo ## the sample feed, labelled in front of you
 
 .PHONY: test
 test: setup-test ## all tests
-	@cargo test --release --workspace $(ARGS)
+	@log="$${JTAV_SKIP_LOG:-}"; \
+	if [ -z "$$log" ]; then log="$$(mktemp)"; trap 'rm -f "$$log"' EXIT; fi; \
+	status=0; JTAV_SKIP_LOG="$$log" cargo test --release --workspace $(ARGS) || status=$$?; \
+	if [ -s "$$log" ]; then echo "real parts that were missing, and the tests that were skipped for it:"; sort -u "$$log"; \
+	elif [ $$status -eq 0 ]; then echo "no test was skipped for want of a real broker or store"; fi; \
+	exit $$status
 
 .PHONY: setup-test
 setup-test:

@@ -43,9 +43,11 @@ ROWS = [
         ("Published", "ops", 4, [(f'sum(rate(jtav_posts_total{{instance=~"$instance", outcome="published"}}[$__rate_interval]))', "")], {"kind": "stat"}),
         ("Dead-lettered", "percentunit", 4, [("jtav:dead_lettered:ratio_rate5m", "")], {"kind": "stat", "steps": [(None, "green"), (0.05, "orange"), (0.2, "red")]}),
         ("Posts by outcome", "ops", 12, [(rate("jtav_posts_total", "outcome"), "{{outcome}}"), (rate("jtav_ingest_records_total", "job"), "read")], {}),
-        ("Dead letters by reason", "ops", 8, [(rate("jtav_dead_letters_total", "stage, reason"), "{{stage}} {{reason}}"), (rate("jtav_ingest_invalid_records_total", "reason"), "invalid: {{reason}}")], {}),
+        ("Dead letters by reason", "ops", 8, [(rate("jtav_dead_letters_total", "stage, reason"), "{{stage}} {{reason}}"), (rate("jtav_ingest_invalid_records_total", "reason"), "invalid: {{reason}}"), (rate("jtav_dead_letters_truncated_total", "job"), "truncated"), (rate("jtav_dead_letters_refused_total", "job"), "refused by the topic")], {}),
         ("In flight", "none", 8, [(f"sum by (instance) (jtav_delivery_in_flight_posts{W})", "{{instance}}")], {}),
         ("Degraded, abandoned, read again", "ops", 8, [(rate("jtav_posts_degraded_total", "job"), "degraded"), (rate("jtav_delivery_abandoned_total", "job"), "abandoned"), (rate("jtav_ingest_rewinds_total", "job"), "rewinds")], {}),
+        ("Deadlines and trials", "ops", 12, [(rate("jtav_post_deadlines_total", "stage"), "deadline in {{stage}}"), (rate("jtav_ingest_post_trials_total", "kind, result"), "tried {{kind}}: {{result}}"), (f"sum(jtav_ingest_overdue_posts{W})", "to be tried again")], {"right_axis": "to be tried again", "help": "Posts whose deadline passed, by the stage they were in, and what came of trying them again."}),
+        ("Records that expired unread (1 h)", "none", 12, [(f"sum by (partition) (increase(jtav_ingest_expired_records_total{W}[1h]))", "{{partition}}")], {"help": "Offsets that the topic had dropped before they were read. They get no label."}),
         ("Why a modality was not there", "ops", 24, [(rate("jtav_modalities_total", "modality, status", ', status!="present"'), "{{modality}} {{status}}")], {}),
     ]),
     ("Stages, encoders, cache", [
@@ -70,6 +72,8 @@ ROWS = [
         ("Rebalances and commits", "ops", 8, [(rate("jtav_ingest_rebalances_total", "kind"), "{{kind}}"), (rate("jtav_ingest_commits_total", "result"), "commit {{result}}"), (rate("jtav_kafka_errors_total", "code"), "error {{code}}")], {}),
         ("Consumer lag", "none", 8, [(f"max by (partition) (jtav_consumer_lag_records{W})", "{{partition}}")], {}),
         ("Restarts of the pipeline", "none", 12, [(f"max by (instance) (jtav_pipeline_generation{W})", "{{instance}} generation"), (f"sum by (reason) (increase(jtav_pipeline_restarts_total{W}[$__rate_interval]))", "{{reason}}")], {}),
+        ("Boxes without progress", "s", 12, [(f"max by (instance, box) (jtav_box_progress_age_seconds{W})", "{{instance}} {{box}}")], {"help": "Time since a thread of actors last answered, or at the batch that a device runs."}),
+        ("Erasures after a change of the store's server", "ops", 24, [(rate("jtav_erasures_restored_total", "result"), "{{result}}"), (rate("jtav_erasures_unreplicated_total", "instance"), "{{instance}}: too few replicas"), (f"sum(jtav_erasure_repair_due{W})", "workers that look after them")], {"right_axis": "workers that look after them", "help": "restored: it was lost in a failover or restart and is carried out again; standing: it was not lost."}),
         ("Drain time, p99", "s", 12, [(p99("jtav_drain_duration_seconds", "cause"), "{{cause}}")], {}),
     ]),
 ]

@@ -53,7 +53,9 @@ java_is_new_enough() {
 find_missing_build_packages() {
   have g++ || need g++ "compiles libtorch's bridge"
   have make || need make "builds librdkafka"
-  have cmake || need cmake "builds libopus"
+  have cmake || need cmake "builds libopus and libjpeg-turbo"
+  # Without it libjpeg-turbo would be built without vector code, at a third of its speed; the build refuses that.
+  have nasm || need nasm "assembles the vector code of libjpeg-turbo"
   have perl || need perl "runs librdkafka's configure"
   have pkg-config || need pkg-config "finds libraries"
   # pkg-config may be about to be installed: the header files themselves are asked for.

@@ -3,6 +3,7 @@
 mod bad_host;
 pub mod book;
 pub mod feed;
+pub mod hostile;
 pub mod isolation;
 mod outage;
 pub mod reader;
@@ -62,7 +63,7 @@ pub fn lock(book: &SharedBook) -> MutexGuard<'_, Book> {
 }
 
 /// What the command line decides.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Length.
     pub minutes: f64,
@@ -86,6 +87,8 @@ pub struct Options {
     pub circuit_breaker: bool,
     /// Whether the cache of encodings is too small for the feed, so that the networks work.
     pub small_cache: bool,
+    /// Hosts that the worker may fetch from besides those of the rig.
+    pub further_hosts: Vec<SocketAddr>,
     /// The worker's program.
     pub worker: Option<PathBuf>,
     /// The repository.
@@ -112,6 +115,7 @@ struct Rig {
     book: SharedBook,
     start: Instant,
     victims: Victims,
+    brokers: String,
     redis_url: String,
     _kafka: Process,
     _redis: Process,
@@ -141,7 +145,8 @@ impl Rig {
         eprintln!("starting the worker ...");
         let admin = local::free_address()?;
         let config = folder.path().join("worker.toml");
-        let hosts = [media.address(), bad_media.address(), bad_hosts[0].address(), bad_hosts[1].address()];
+        let mut hosts = vec![media.address(), bad_media.address(), bad_hosts[0].address(), bad_hosts[1].address()];
+        hosts.extend(&options.further_hosts);
         let settings = worker_settings(&own_settings(options), &brokers, &redis_url, &topics, admin, &hosts);
         std::fs::write(&config, toml::to_string(&settings)?)?;
         let worker = local::start_worker(&program, &options.root, &config, admin, folder.path())?;
@@ -172,6 +177,7 @@ impl Rig {
             producer,
             book,
             start,
+            brokers,
             redis_url,
             _kafka: kafka,
             _redis: redis,

@@ -23,11 +23,13 @@ pub enum DeadLetterReason {
     PublishRejected,
     /// The worker's process ended several times while this record was inside by itself.
     CrashedWorker,
+    /// The post was not done with in time again and again, alone too, while others passed where it hung.
+    DeadlineExceeded,
 }
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [DeadLetterReason; 9] = [
+    pub const ALL: [DeadLetterReason; 10] = [
         DeadLetterReason::InvalidJson,
         DeadLetterReason::InvalidPost,
         DeadLetterReason::KeyMismatch,
@@ -37,6 +39,7 @@ impl DeadLetterReason {
         DeadLetterReason::PoisonPill,
         DeadLetterReason::PublishRejected,
         DeadLetterReason::CrashedWorker,
+        DeadLetterReason::DeadlineExceeded,
     ];
 
     /// The wire and metric name.
@@ -51,6 +54,7 @@ impl DeadLetterReason {
             DeadLetterReason::PoisonPill => "poison_pill",
             DeadLetterReason::PublishRejected => "publish_rejected",
             DeadLetterReason::CrashedWorker => "crashed_worker",
+            DeadLetterReason::DeadlineExceeded => "deadline_exceeded",
         }
     }
 }
@@ -62,7 +66,7 @@ impl std::fmt::Display for DeadLetterReason {
 }
 
 /// Where a record came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveredFrom {
     /// Input topic.
     pub topic: String,
@@ -75,8 +79,42 @@ pub struct DeliveredFrom {
     pub timestamp_ms: Option<i64>,
 }
 
+/// Bytes of which perhaps only the first are at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Whole {
+    /// How many there are.
+    pub bytes: u64,
+    /// BLAKE3 of all of them, 64 hexadecimal digits.
+    pub blake3: String,
+}
+
+impl Whole {
+    /// Length and hash of bytes that are all at hand.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() }
+    }
+}
+
+/// A record of which a part was left out, because whatever takes it does not take all of it. Key and value are then
+/// their first bytes, and of the headers some are missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Truncation {
+    /// The whole key; more bytes than are at hand, where it was cut. None where the record has no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Whole>,
+    /// The whole value; more bytes than are at hand, where it was cut. None for a null value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Whole>,
+    /// Headers that are missing.
+    #[serde(default)]
+    pub headers_left_out: u64,
+    /// Bytes of their names and values.
+    #[serde(default)]
+    pub header_bytes_left_out: u64,
+}
+
 /// `dead-letter.v1`: how a dead letter reads once decoded. On the topic the key, value and headers of the original
-/// record are untouched; everything here but `original_*` travels in added headers named [`DeadLetterHeaders`].
+/// record are untouched, as far as they fit ([`Truncation`]); everything here but `original_*` travels in added headers named [`DeadLetterHeaders`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "dead-letter.v1")]
 pub struct DeadLetterV1 {
@@ -100,6 +138,9 @@ pub struct DeadLetterV1 {
     pub model_version: Option<String>,
     /// Version of the program.
     pub pipeline_version: String,
+    /// What is missing of the original record, where it did not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<Truncation>,
     /// Key of the original record, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_key_base64: Option<String>,
@@ -143,6 +184,8 @@ impl DeadLetterHeaders {
     /// Where the first record of a chain of replays lay, `<topic>:<partition>:<offset>`. A replay adds it to what it sends
     /// back, before the headers that the worker adds.
     pub const ORIGIN: &'static str = "jtav-dl-origin";
+    /// [`Truncation`] as JSON, where the original record did not fit.
+    pub const TRUNCATED: &'static str = "jtav-dl-truncated";
     /// Milliseconds since 1970, decimal.
     pub const FAILED_AT_MS: &'static str = "jtav-dl-failed-at-ms";
     /// Model version.

@@ -10,17 +10,22 @@ pub mod encoding;
 mod erasure;
 mod modality;
 mod post;
+pub mod reading;
 pub mod redis_key;
 mod sentiment;
+mod stage;
 
 pub mod document;
 
-pub use dead_letter::{DeadLetterHeaders, DeadLetterReason, DeadLetterV1, DeliveredFrom, RecordHeaders};
+pub use dead_letter::{
+    DeadLetterHeaders, DeadLetterReason, DeadLetterV1, DeliveredFrom, RecordHeaders, Truncation, Whole,
+};
 pub use embedding::{EmbeddingV1, Vector, VectorError};
 pub use erasure::ErasureV1;
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};
-pub use post::{DatasetGroups, DatasetLabels, DatasetMedia, DatasetPostV1, MediaRef, PostV1, TextPart};
+pub use post::{DatasetGroups, DatasetLabels, DatasetMedia, DatasetPostV1, MAX_TEXT_PARTS, MediaRef, PostV1, TextPart};
 pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, Label, MoodTag, SentimentV1, WordWeight};
+pub use stage::Stage;
 
 /// Deterministic id of one visible effect: the same post, revision and model give the same id on every attempt,
 /// so a consumer that has seen it may drop the record (design D6).

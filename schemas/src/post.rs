@@ -3,12 +3,21 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::reading::{null_is_default, objects, optional_object};
+
+/// Text parts of a post that are read; of more, this many and one are kept, so that it is known that there were more.
+pub const MAX_TEXT_PARTS: usize = 64;
+
 /// One text of a post.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TextPart {
     /// What the text is to the post: `caption`, `body`, `lyrics`, … Free, and kept as it came.
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schemars(!default)]
     pub role: String,
-    /// The words, any script, at most 20,000 characters are read.
+    /// The words, any script. Of all texts of a post together the worker reads its `router.max_text_chars`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schemars(!default)]
     pub text: String,
 }
 
@@ -23,12 +32,13 @@ pub struct MediaRef {
     /// Declared SHA-256 of the bytes, 64 hexadecimal digits; a different one is `hash_mismatch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Declared size in bytes; used to reserve memory, capped all the same.
+    /// Declared size in bytes; a claim on which nothing depends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 
-/// `post.v1`: the input record. The Kafka key is the post id; a null value, or `deleted`, erases the post.
+/// `post.v1`: the input record. The Kafka key is the post id; a null value, or `deleted`, erases the post. How a worker
+/// reads what is not quite this stands in `schemas/reading-posts.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "post.v1")]
 pub struct PostV1 {
@@ -36,7 +46,7 @@ pub struct PostV1 {
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[^}]"))]
     pub id: String,
     /// Rises with every edit; of two revisions the higher one wins whatever the order of arrival.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub revision: u64,
     /// Who wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,17 +57,17 @@ pub struct PostV1 {
     /// BCP 47 language tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lang: Option<String>,
-    /// Its texts, possibly none.
-    #[serde(default)]
+    /// Its texts, possibly none; the first 64 are read.
+    #[serde(default, deserialize_with = "objects::<MAX_TEXT_PARTS, _, _>")]
     pub texts: Vec<TextPart>,
     /// Its audio clip, if any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     pub audio: Option<MediaRef>,
     /// Its image, if any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     pub image: Option<MediaRef>,
     /// Tombstone: erase this post everywhere, for every model, for good.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
 }
 
@@ -101,7 +111,7 @@ pub struct DatasetPostV1 {
     /// Identity of the post.
     pub id: String,
     /// As in `post.v1`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub revision: u64,
     /// As in `post.v1`.
     #[serde(default)]
@@ -113,13 +123,13 @@ pub struct DatasetPostV1 {
     #[serde(default)]
     pub lang: Option<String>,
     /// As in `post.v1`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects::<MAX_TEXT_PARTS, _, _>")]
     pub texts: Vec<TextPart>,
     /// Its audio file, if any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     pub audio: Option<DatasetMedia>,
     /// Its image file, if any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     pub image: Option<DatasetMedia>,
     /// The truth, for training and evaluation only.
     #[serde(default)]

@@ -30,6 +30,10 @@ pub fn encoding_key(model_version: &str, modality: Modality, content_hash: &[u8;
 /// Sorted set of all encoding keys by the time they were written, milliseconds since 1970.
 pub const ENCODINGS_KEY: &str = "jtav-cache:{encodings}";
 
+/// The server, by replication id and run id, on which the erasures that a failover or restart may have lost were last
+/// looked after. No key of a post: theirs have a brace behind the colon.
+pub const RESTORED_KEY: &str = "jtav:erasures-restored-on";
+
 /// Whether a model version may be part of a key. `erased` and `models` name other keys of the post, and with a `}` in
 /// it the keys of two posts could be one: (`a`, `b}:c`) and (`a}:b`, `c`).
 pub fn is_valid_model_version(model_version: &str) -> bool {

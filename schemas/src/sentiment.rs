@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ModalityStatus, PerModality};
+use crate::{Modality, ModalityStatus, PerModality};
 
 /// The decision: `positive` when the probability reaches the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -129,6 +129,9 @@ pub struct SentimentV1 {
     pub moods: Vec<MoodTag>,
     /// Which modalities took part, and why the others did not.
     pub modalities: PerModality<ModalityStatus>,
+    /// Modalities of which only a part was read: the post carries more than the network or the worker's caps take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub truncated: Vec<Modality>,
     /// What the networks looked at.
     #[serde(default)]
     pub attention: AttentionSummary,

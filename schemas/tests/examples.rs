@@ -62,7 +62,8 @@ fn schema_and_program_accept_and_refuse_the_same_examples() {
                     assert!(by_schema.is_err(), "{stem}/{name}: the schema accepts it");
                     assert!(by_program.is_err(), "{stem}/{name}: the program accepts it");
                 }
-                // Ranges: the type has none, and the program checks them where the record enters or leaves.
+                // Ranges: the type has none, and the program checks them where the record enters or leaves. `null` for
+                // what is not there: nobody should write it, and it costs nobody a label.
                 Some("schema") => {
                     assert!(by_schema.is_err(), "{stem}/{name}: the schema accepts it");
                     assert!(by_program.is_ok(), "{stem}/{name}: an ordinary `invalid-` example");

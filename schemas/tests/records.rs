@@ -98,6 +98,7 @@ prop_compose! {
         (probability, confidence, threshold) in (share(), share(), share()),
         moods in vec((text(), share()).prop_map(|(tag, probability)| MoodTag { tag, probability }), 0..4),
         modalities in (status(), status(), status()).prop_map(|(text, audio, image)| PerModality { text, audio, image }),
+        truncated in vec(prop::sample::select(Modality::ALL.to_vec()), 0..3),
         attention in attention(),
         contributions in of((-9f32..9.0, -9f32..9.0, -9f32..9.0, -9f32..9.0)
             .prop_map(|(text, audio, image, interaction)| Contributions { text, audio, image, interaction })),
@@ -105,9 +106,19 @@ prop_compose! {
         (received_at_ms, labelled_at_ms) in any::<(i64, i64)>(),
     ) -> SentimentV1 {
         SentimentV1 {
-            event_id, post_id, revision, label, probability, confidence, threshold, moods, modalities, attention,
+            event_id, post_id, revision, label, probability, confidence, threshold, moods, modalities, truncated, attention,
             contributions, model_version, event_time_ms, received_at_ms, labelled_at_ms,
         }
+    }
+}
+
+prop_compose! {
+    fn truncation()(
+        key in of(any::<Vec<u8>>()), value in of(any::<Vec<u8>>()),
+        (headers_left_out, header_bytes_left_out) in any::<(u64, u64)>(),
+    ) -> Truncation {
+        let whole = |bytes: Option<Vec<u8>>| bytes.as_deref().map(Whole::of);
+        Truncation { key: whole(key), value: whole(value), headers_left_out, header_bytes_left_out }
     }
 }
 
@@ -119,10 +130,12 @@ prop_compose! {
         timestamp_ms in of(any::<i64>()),
         (attempts, replay_count, failed_at_ms) in any::<(u32, u32, i64)>(),
         (model_version, original_key_base64, original_value_base64) in (of(text()), of(text()), of(text())),
+        truncated in of(truncation()),
     ) -> DeadLetterV1 {
         DeadLetterV1 {
             reason, stage, message, source: DeliveredFrom { topic, partition, offset, timestamp_ms }, attempts,
             replay_count, failed_at_ms, model_version, pipeline_version, original_key_base64, original_value_base64,
+            truncated,
         }
     }
 }

@@ -39,7 +39,7 @@ fn packages() -> Result<Vec<Package>> {
 
 #[test]
 fn each_heavy_dependency_has_one_home() -> Result<()> {
-    let homes: [(&str, &[&str]); 7] = [
+    let homes: [(&str, &[&str]); 9] = [
         ("tch", &["jtav-model"]),
         ("torch-sys", &["jtav-model"]),
         ("rdkafka", &["jtav-kafka"]),
@@ -47,6 +47,8 @@ fn each_heavy_dependency_has_one_home() -> Result<()> {
         ("symphonia", &["jtav-media"]),
         ("reqwest", &["jtav-media"]),
         ("image", &["jtav-media", "jtav-picture"]),
+        ("turbojpeg-sys", &["jtav-media"]),
+        ("libwebp-sys", &["jtav-media"]),
     ];
     let packages = packages()?;
     for (dependency, homes) in homes {

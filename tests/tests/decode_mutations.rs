@@ -67,6 +67,7 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
             media_type: None,
             reservation: None,
             receipt: None,
+            account: None,
         }
     };
     let verdicts = stream::iter(0..count).map(|seed| {

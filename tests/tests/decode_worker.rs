@@ -31,6 +31,7 @@ fn medium(modality: Modality, bytes: Vec<u8>) -> FetchedMedia {
         media_type: None,
         reservation: None,
         receipt: None,
+        account: None,
     }
 }
 
@@ -286,6 +287,84 @@ async fn a_worker_runs_under_a_filter_of_system_calls_and_with_limits() -> Resul
     assert_eq!(limit("Max file size"), Some(0));
     let data = limit("Max data size").context("the limit on memory is not set")?;
     assert!(data > 128 << 20 && data < 1 << 30, "{data}");
+    Ok(())
+}
+
+/// The one worker and what it was forked from.
+fn worker_and_parent() -> Result<(u32, u32)> {
+    let (_, workers) = descendants()?;
+    let [worker] = workers[..] else { anyhow::bail!("{} workers instead of one", workers.len()) };
+    let stat = std::fs::read_to_string(format!("/proc/{worker}/stat"))?;
+    let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+    Ok((worker, parent.context("no parent")?))
+}
+
+#[tokio::test]
+async fn a_worker_has_no_descriptor_but_its_socket_and_its_last_words() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    // As librdkafka has them in the program that ships: pipes that go down to every program that is started.
+    let mut pipes = [[0; 2]; 5];
+    for pipe in &mut pipes {
+        // SAFETY: there is room for both ends.
+        ensure!(unsafe { libc::pipe(pipe.as_mut_ptr()) } == 0);
+    }
+    let pool = pool(1, process()?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let (worker, parent) = worker_and_parent()?;
+    let open = |pid: u32| -> Result<Vec<String>> {
+        let mut links = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+            links.push(std::fs::read_link(entry?.path())?.display().to_string());
+        }
+        Ok(links)
+    };
+    let (words, sockets): (Vec<_>, Vec<_>) = open(worker)?.into_iter().partition(|link| link.starts_with("pipe:"));
+    assert!(words.len() == 3 && words.iter().all(|link| *link == words[0]), "{words:?}");
+    assert!(sockets.len() == 1 && sockets[0].starts_with("socket:"), "{sockets:?}");
+    // What it was forked from has orders, and where to complain.
+    let there = open(parent)?;
+    for end in pipes.as_flattened() {
+        let link = std::fs::read_link(format!("/proc/self/fd/{end}"))?;
+        assert!(!there.contains(&link.display().to_string()), "{link:?} went down");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_serves_few_media() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let pool = pool(1, process()?)?;
+    let mut served = std::collections::BTreeMap::new();
+    for _ in 0..100 {
+        assert!(within(pool.decode(picture()?)).await??.is_ok());
+        // One that has just served its last may be gone already, and then the next one is there.
+        if let Ok((worker, _)) = worker_and_parent() {
+            *served.entry(worker).or_insert(0) += 1;
+        }
+    }
+    assert!(served.len() >= 3, "{served:?}");
+    assert!(served.values().all(|media| *media <= 33), "{served:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_a_crash_the_next_worker_comes_from_a_process_that_was_started_anew() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let starts = || jtav_telemetry::global().value(Metric::DecodeNurseryStarts, &["crash"]);
+    let before = starts();
+    let pool = pool(1, breaking("abort")?)?;
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let (_, first) = worker_and_parent()?;
+    // One that has lived in peace is replaced before anything else is decoded; a young one serves on meanwhile.
+    tokio::time::sleep(Duration::from_millis(5_500)).await;
+    assert_eq!(within(pool.decode(picture()?)).await??.err(), Some(AbsentReason::DecodeError));
+    assert!(within(pool.decode(picture()?)).await??.is_ok());
+    let (_, second) = worker_and_parent()?;
+    assert_ne!(first, second);
+    assert_eq!(starts() - before, 1.0);
+    let (nurseries, _) = descendants()?;
+    assert!(!nurseries.contains(&first), "what was given up has ended");
+    println!("{}", replacements());
     Ok(())
 }
 

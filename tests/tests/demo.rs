@@ -54,6 +54,12 @@ fn the_demo_accounts_for_every_post_of_its_feed() -> Result<()> {
     // 64 posts and three records that go wrong.
     assert_eq!(posts, 67, "{summary:#}");
     assert_eq!(published + skipped + dead + erased, posts, "{summary:#}");
+    assert_eq!(
+        ["/records/produced", "/records/settled"].map(|pointer| count(&summary, pointer)),
+        [67, 67],
+        "{summary:#}"
+    );
+    assert_eq!(summary["records"]["without_outcome"], serde_json::json!([]), "{summary:#}");
     assert_eq!(summary["conservation_gap"].as_i64(), Some(0), "{summary:#}");
     assert_eq!(dead, 1, "the record that is not JSON and nothing else: {summary:#}");
     assert_eq!((skipped, erased), (0, 0), "{summary:#}");

@@ -61,6 +61,28 @@ fn probes_ask_the_admin_server() -> Result<()> {
     Ok(())
 }
 
+/// A selector of all namespaces lets anybody who may label a pod somewhere be a broker or a store.
+#[test]
+fn the_network_policies_name_every_namespace_that_they_let_in_or_out() -> Result<()> {
+    let policy = manifest("network-policy.yaml")?;
+    let text = std::fs::read_to_string(workspace_root().join("k8s/backfill/job.yaml"))?;
+    let documents = serde_yaml_ng::Deserializer::from_str(&text).map(<Value as serde::Deserialize>::deserialize);
+    let backfill = documents.collect::<Result<Vec<_>, _>>()?;
+    let backfill = backfill.into_iter().find(|document| document["kind"] == "NetworkPolicy").context("a policy")?;
+    for policy in [policy, backfill] {
+        let rules = ["ingress", "egress"].into_iter().filter_map(|way| policy["spec"][way].as_sequence()).flatten();
+        let peers: Vec<&Value> =
+            rules.flat_map(|rule| [&rule["from"], &rule["to"]]).filter_map(Value::as_sequence).flatten().collect();
+        let selectors: Vec<&Value> = peers.iter().filter_map(|peer| peer.get("namespaceSelector")).collect();
+        assert!(selectors.len() >= 3, "{policy:?}");
+        for selector in selectors {
+            let name = selector["matchLabels"]["kubernetes.io/metadata.name"].as_str();
+            assert!(name.is_some_and(|name| !name.is_empty()), "{selector:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn the_file_that_is_mounted_is_the_file_that_is_read() -> Result<()> {
     let pod = pod()?;

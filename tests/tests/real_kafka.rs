@@ -18,6 +18,8 @@ const TEXT_POSTS: usize = 2_000;
 const MEDIA_POSTS: usize = 6;
 const EDITS: usize = 20;
 const ERASURES: usize = 5;
+/// Posts with nothing to label.
+const NOTHING: usize = 3;
 const PER_SECOND: usize = 400;
 const KILL_AFTER: i64 = 800;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -139,7 +141,11 @@ fn make_feed(oracle: &mut Oracle, base_url: &str) -> Result<Vec<OutboundRecord>>
     let mut poison = [
         ("poison-not-json", r#"{"id": "poison-not-json", "texts": ["#, DeadLetterReason::InvalidJson),
         ("poison-key", r#"{"id": "some-other-id"}"#, DeadLetterReason::KeyMismatch),
-        ("poison-empty", r#"{"id": "poison-empty", "texts": []}"#, DeadLetterReason::NoModality),
+        (
+            "poison-unusable",
+            r#"{"id": "poison-unusable", "image": {"url": "http://10.1.2.3/x.jpg"}}"#,
+            DeadLetterReason::NoModality,
+        ),
     ]
     .into_iter();
 
@@ -157,6 +163,9 @@ fn make_feed(oracle: &mut Oracle, base_url: &str) -> Result<Vec<OutboundRecord>>
             && let Some(post) = media.next()
         {
             records.push(oracle.post(&post)?);
+        }
+        if number % 600 == 400 {
+            records.push(oracle.post(&text_post(format!("nothing-{number}"), 0, "@somebody ...".to_owned()))?);
         }
         if number % 600 == 300
             && let Some((key, value, reason)) = poison.next()
@@ -187,7 +196,7 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
 
     let mut oracle = Oracle::new("posts");
     let records = make_feed(&mut oracle, &media.base_url())?;
-    assert_eq!(records.len(), TEXT_POSTS + MEDIA_POSTS + EDITS + ERASURES + 3);
+    assert_eq!(records.len(), TEXT_POSTS + MEDIA_POSTS + EDITS + ERASURES + 3 + NOTHING);
     let produced = records.len();
 
     let config = faulty.config(&kafka, &redis, media.address());

@@ -283,6 +283,109 @@ fn until_nothing_is_inside(worker: &mut Worker) -> Result<()> {
     Ok(())
 }
 
+/// A part that neither ends nor goes on, what is said of it, and whether new boxes do without its thread.
+struct Hang {
+    name: &'static str,
+    points: &'static str,
+    said_of: &'static str,
+    is_cured_by_restart: bool,
+}
+
+const HANGS: [Hang; 10] = [
+    Hang { name: "hung-router", points: "router:handle=hang(600000)@5", said_of: "router", is_cured_by_restart: false },
+    Hang { name: "hung-fetch", points: "fetch:before=hang(600000)@2", said_of: "fetch", is_cured_by_restart: true },
+    Hang { name: "hung-decode", points: "decode:after=hang(600000)@1", said_of: "decode", is_cured_by_restart: false },
+    Hang {
+        name: "hung-actor",
+        points: "text_encoder:handle=hang(600000)@5",
+        said_of: "actors",
+        is_cured_by_restart: false,
+    },
+    Hang {
+        name: "hung-publisher",
+        points: "publisher:before_store=hang(600000)@5",
+        said_of: "actors",
+        is_cured_by_restart: false,
+    },
+    Hang {
+        name: "hung-text",
+        points: "encoder:mid_batch=hang(600000)#text",
+        said_of: "text_encoder",
+        is_cured_by_restart: false,
+    },
+    Hang {
+        name: "hung-audio",
+        points: "encoder:mid_batch=hang(600000)#audio",
+        said_of: "audio_encoder",
+        is_cured_by_restart: false,
+    },
+    Hang {
+        name: "hung-image",
+        points: "encoder:mid_batch=hang(600000)#image",
+        said_of: "image_encoder",
+        is_cured_by_restart: false,
+    },
+    Hang {
+        name: "hung-fusion",
+        points: "encoder:mid_batch=hang(600000)#fusion",
+        said_of: "fusion",
+        is_cured_by_restart: false,
+    },
+    Hang { name: "hung-poll", points: "ingest:poll=hang(600000)@200", said_of: "ingest", is_cured_by_restart: false },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_hangs_is_named_by_healthz_and_is_made_anew_or_ends_the_process() -> Result<()> {
+    if !require_real("a_part_that_hangs_is_named_by_healthz_and_is_made_anew_or_ends_the_process") {
+        return Ok(());
+    }
+    jtav_binary()?;
+    let (kafka, redis, media) = (RealKafka::start()?, RealRedis::start()?, media_server()?);
+    for (database, hang) in (0..).zip(&HANGS) {
+        let mut scene = Scene::new(&kafka, &redis, media.address(), hang.name, database).await?;
+        let mut records = Vec::new();
+        for post in media_posts(&media.base_url())? {
+            records.extend(scene.text_posts(&format!("with-{}", post.id), 8)?);
+            records.push(scene.oracle.post(&post)?);
+        }
+        scene.produce(records).await?;
+        let variables = [
+            ("JTAV_FAIL_POINTS", hang.points),
+            ("JTAV__ADMIN__HUNG_AFTER_MS", "3000"),
+            ("JTAV__MEDIA__DECODE_WALL_MS", "1000"),
+            ("JTAV__MEDIA__DECODE_CPU_MS", "900"),
+        ];
+        let mut worker = Worker::spawn_with(hang.name, &scene.config(), &variables)?;
+        worker.wait_until("a sick bill of health", PATIENCE, |worker| {
+            let (status, body) = worker.get("/healthz").unwrap_or_default();
+            Ok(status == 503 && body.contains(&format!("{} hangs", hang.said_of)))
+        })?;
+        let age = worker.metric("jtav_box_progress_age_seconds")?;
+        assert!(age.is_some_and(|age| age >= 3.0), "{}: {age:?}", hang.name);
+        if hang.is_cured_by_restart {
+            scene.wait_until_through(&mut worker)?;
+            assert_eq!(worker.metric("jtav_pipeline_restarts_total")?, Some(1.0), "{}", worker.log_tail());
+            assert_eq!(worker.get("/healthz")?.0, 200);
+        } else {
+            let started = Instant::now();
+            let status = loop {
+                if let Some(status) = worker.ended()? {
+                    break status;
+                }
+                ensure!(started.elapsed() < PATIENCE, "{}: it hangs on:\n{}", hang.name, worker.log_tail());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            };
+            assert_eq!(status.code(), Some(DEVICE), "{}:\n{}", hang.name, worker.log_tail());
+            worker = scene.worker("")?;
+            scene.wait_until_through(&mut worker)?;
+        }
+        until_nothing_is_inside(&mut worker)?;
+        terminate(&mut worker)?;
+        scene.check().await.context(hang.name)?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poll_thread_that_panics_again_and_again_is_started_anew_each_time() -> Result<()> {
     if !require_real("a_poll_thread_that_panics_again_and_again_is_started_anew_each_time") {

@@ -157,7 +157,7 @@ impl Handler<Describe> for IngestActor {
                     "partition": p.partition, "epoch": p.epoch, "pending": p.pending, "window": p.window,
                     "committed": p.committed, "lag_records": p.lag_records,
                     "event_lag_seconds": p.event_lag_seconds, "paused": p.paused, "revoking": p.revoking,
-                    "rewinds": p.rewinds, "careful_until": p.careful_until,
+                    "rewinds": p.rewinds, "held": p.held, "careful_until": p.careful_until,
                     "suspect": p.suspect.map(|(offset, ends)| json!({ "offset": offset, "ends": ends })),
                 })
             })

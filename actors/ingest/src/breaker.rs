@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::Outcome;
 use jtav_schemas::DeadLetterReason;
 
+use crate::overdue::Place;
 use crate::params::IngestSettings;
 
 /// Posts that are let in to try; all of them must go through.
@@ -51,6 +52,14 @@ enum State {
     },
 }
 
+/// A post that was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Recent {
+    place: Place,
+    /// For a reason of ours.
+    failed: bool,
+}
+
 /// A ratio over the last posts with three states. It knows no clock: every call is told the time.
 #[derive(Debug)]
 pub(crate) struct Breaker {
@@ -59,8 +68,8 @@ pub(crate) struct Breaker {
     first_wait: Duration,
     longest_wait: Duration,
     state: State,
-    /// The last outcomes, true for a failure of ours.
-    recent: VecDeque<bool>,
+    /// The last outcomes.
+    recent: VecDeque<Recent>,
     failed: usize,
     /// Times that it opened without closing in between.
     openings: u32,
@@ -102,7 +111,7 @@ impl Breaker {
     }
 
     /// A post was settled. While the breaker is open, those that were inside before say nothing new.
-    pub(crate) fn settled(&mut self, outcome: Outcome, now: Instant) -> Option<Change> {
+    pub(crate) fn settled(&mut self, place: Place, outcome: Outcome, now: Instant) -> Option<Change> {
         let failed = is_our_failure(outcome);
         match &mut self.state {
             State::Open { .. } => None,
@@ -112,7 +121,7 @@ impl Breaker {
                 (*to_go_through == 0).then(|| self.close())
             }
             State::Closed => {
-                self.remember(failed);
+                self.remember(Recent { place, failed });
                 let (failed, of) = (self.failed, self.recent.len());
                 let too_many = self.failed_percent > 0 && failed * 100 >= self.failed_percent * of;
                 (of >= self.window && too_many).then(|| self.open(failed, of, now))
@@ -131,10 +140,16 @@ impl Breaker {
         }
     }
 
-    fn remember(&mut self, failed: bool) {
-        self.recent.push_back(failed);
-        self.failed += usize::from(failed);
-        if self.recent.len() > self.window && self.recent.pop_front() == Some(true) {
+    /// A post failed for what it holds: its failures were none of ours.
+    pub(crate) fn acquit(&mut self, place: Place) {
+        self.recent.retain(|recent| recent.place != place || !recent.failed);
+        self.failed = self.recent.iter().filter(|recent| recent.failed).count();
+    }
+
+    fn remember(&mut self, recent: Recent) {
+        self.recent.push_back(recent);
+        self.failed += usize::from(recent.failed);
+        if self.recent.len() > self.window && self.recent.pop_front().is_some_and(|recent| recent.failed) {
             self.failed -= 1;
         }
     }
@@ -163,6 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     const FAILED: Outcome = Outcome::Abandoned;
+    const PLACE: Place = (0, 7);
 
     fn breaker() -> Breaker {
         Breaker::new(&IngestSettings {
@@ -175,7 +191,7 @@ mod tests {
     }
 
     fn settle(breaker: &mut Breaker, outcome: Outcome, times: usize, now: Instant) -> Vec<Change> {
-        (0..times).filter_map(|_| breaker.settled(outcome, now)).collect()
+        (0..times).filter_map(|_| breaker.settled(PLACE, outcome, now)).collect()
     }
 
     #[test]
@@ -196,6 +212,7 @@ mod tests {
             DeadLetterReason::KeyMismatch,
             DeadLetterReason::RecordTooLarge,
             DeadLetterReason::NoModality,
+            DeadLetterReason::DeadlineExceeded,
         ] {
             assert!(settle(&mut breaker, Outcome::DeadLettered(reason), 200, now).is_empty());
         }
@@ -230,8 +247,25 @@ mod tests {
             now += Duration::from_secs(10);
             assert_eq!(breaker.turn(now), Some(Change::Trying));
             let wait = Duration::from_secs(expected);
-            assert_eq!(breaker.settled(FAILED, now), Some(Change::Opened { failed: 1, of: 1, wait }));
+            assert_eq!(breaker.settled(PLACE, FAILED, now), Some(Change::Opened { failed: 1, of: 1, wait }));
         }
+    }
+
+    #[test]
+    fn the_failures_of_a_post_that_was_found_guilty_are_taken_out_of_the_count() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        let (guilty, other) = ((1, 1), (1, 2));
+        for _ in 0..25 {
+            assert_eq!(breaker.settled(guilty, FAILED, now), None);
+        }
+        assert!(settle(&mut breaker, Outcome::Published, 24, now).is_empty());
+        breaker.acquit(guilty);
+        assert_eq!((breaker.failed, breaker.recent.len()), (0, 24));
+        for _ in 0..23 {
+            assert_eq!(breaker.settled(other, FAILED, now), None, "23 of 47");
+        }
+        assert_eq!(settle(&mut breaker, Outcome::Published, 2, now), []);
+        assert!(breaker.settled(other, FAILED, now).is_none() && breaker.settled(other, FAILED, now).is_some());
     }
 
     #[test]
@@ -250,8 +284,8 @@ mod tests {
             for (failed, wait_ms) in outcomes {
                 now += Duration::from_millis(wait_ms);
                 breaker.turn(now);
-                breaker.settled(if failed { FAILED } else { Outcome::Published }, now);
-                prop_assert_eq!(breaker.failed, breaker.recent.iter().filter(|&&failed| failed).count());
+                breaker.settled(PLACE, if failed { FAILED } else { Outcome::Published }, now);
+                prop_assert_eq!(breaker.failed, breaker.recent.iter().filter(|recent| recent.failed).count());
                 prop_assert!(breaker.recent.len() <= 50);
             }
             breaker.turn(now + Duration::from_secs(3));

@@ -25,13 +25,22 @@ pub(crate) struct CommitSent {
 }
 
 /// What was sent for one partition.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Position {
     partition: i32,
     offset: i64,
     note: Note,
+    /// Records that ran into their deadline.
+    words: String,
     /// The period it was made in.
     epoch: AssignmentEpoch,
+}
+
+impl Position {
+    /// What stands beside the offset.
+    fn text(&self) -> String {
+        if self.words.is_empty() { self.note.to_string() } else { format!("{} {}", self.note, self.words) }
+    }
 }
 
 /// How the last commit of something stands.
@@ -65,10 +74,8 @@ impl PollLoop {
         if positions.is_empty() {
             return false;
         }
-        let with_text: Vec<PositionToCommit> = positions
-            .iter()
-            .map(|sent| PositionToCommit::new(sent.partition, sent.offset, sent.note.to_string()))
-            .collect();
+        let with_text: Vec<PositionToCommit> =
+            positions.iter().map(|sent| PositionToCommit::new(sent.partition, sent.offset, sent.text())).collect();
         fail_point::hit(FailPoint::IngestBeforeCommit, "");
         match self.consumer.commit(&with_text, CommitMode::Async) {
             Ok(()) => {
@@ -88,8 +95,12 @@ impl PollLoop {
     fn position_to_commit(&self, number: i32) -> Option<Position> {
         let ledger = &self.partitions.get(&number)?.ledger;
         let is_leaving = self.saying_goodbye.contains(&number);
-        let (offset, note) = self.suspects.due(number, ledger.commit_position(), is_leaving)?;
-        Some(Position { partition: number, offset, note, epoch: ledger.epoch() })
+        let position = ledger.commit_position();
+        let (offset, note) = self.suspects.standing(number, position, is_leaving)?;
+        let words = self.overdue.words(number, offset);
+        let is_due = self.suspects.due(number, position, is_leaving).is_some();
+        let sent = Position { partition: number, offset, note, words, epoch: ledger.epoch() };
+        (is_due || self.overdue.is_news(number, &sent.words)).then_some(sent)
     }
 
     /// librdkafka answers every commit, also with a failure; this is for the day it does not.
@@ -104,7 +115,7 @@ impl PollLoop {
     pub(crate) fn commit_answered(&mut self, answer: &CommitResult) {
         let Some(sent) = self.commit_sent.take() else { return };
         let mut worst: Option<&'static str> = None;
-        for Position { partition: number, offset: position, note, epoch } in sent.positions {
+        for Position { partition: number, offset: position, note, words, epoch } in sent.positions {
             let result = answer
                 .partitions
                 .iter()
@@ -118,6 +129,7 @@ impl PollLoop {
                         owned.ledger.committed(position);
                         owned.committed = Some(position);
                         self.suspects.acknowledged(number, position, note);
+                        self.overdue.acknowledged(number, words);
                     }
                 }
                 // Normal while partitions change hands: whoever owns them now reads the records again.

@@ -84,6 +84,7 @@ impl PollLoop {
                 paused: held_back,
                 revoking: self.revocation.as_ref().is_some_and(|revocation| revocation.contains(*number)),
                 rewinds: owned.rewinds,
+                held: owned.held.len(),
                 careful_until: careful.map(|careful| careful.until),
                 suspect: careful.and_then(|careful| careful.suspect),
             });
@@ -91,6 +92,7 @@ impl PollLoop {
         telemetry.set(Metric::PausedPartitions, &[], paused as f64);
         telemetry.set(Metric::CarefulPartitions, &[], gone_over as f64);
         telemetry.set(Metric::AssignedPartitions, &[], snapshots.len() as f64);
+        telemetry.set(Metric::OverduePosts, &[], self.overdue.len() as f64);
         self.params.conservation.export(telemetry, self.params.permits.in_flight());
         self.status.publish(IngestSnapshot {
             partitions: snapshots,
@@ -116,6 +118,7 @@ impl PollLoop {
         }
         global().set(Metric::PausedPartitions, &[], 0.0);
         global().set(Metric::CarefulPartitions, &[], 0.0);
+        global().set(Metric::OverduePosts, &[], 0.0);
         global().set(Metric::AssignedPartitions, &[], 0.0);
     }
 }

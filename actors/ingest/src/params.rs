@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jtav_delivery::PostPermits;
 use jtav_kafka::{ClientSettings, ConsumerSettings, KafkaError, PartitionRange};
-use jtav_pipeline::RouterIntake;
+use jtav_pipeline::{RouterIntake, Stage, StageFlow};
 use jtav_telemetry::Conservation;
 
 /// Everything that ingest needs from outside.
@@ -22,6 +22,27 @@ pub struct IngestParams {
     pub permits: PostPermits,
     /// Counts what goes in and what is settled.
     pub conservation: Arc<Conservation>,
+    /// Tells a post that hangs from a stage that does.
+    pub stages: StageWatch,
+}
+
+/// What ingest can see of the stages behind it.
+#[derive(Clone)]
+pub struct StageWatch {
+    /// What passes them.
+    pub flow: StageFlow,
+    /// Whether no device works, for whomever.
+    pub is_quiet: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Sends something through a stage that is known to pass a stage that is well; [`Self::flow`] tells if it did. Called
+    /// from the poll thread: it must not block.
+    pub try_out: Arc<dyn Fn(Stage) + Send + Sync>,
+}
+
+impl Default for StageWatch {
+    /// Nothing is seen but what others report to the flow.
+    fn default() -> Self {
+        Self { flow: StageFlow::default(), is_quiet: Arc::new(|| true), try_out: Arc::new(|_| {}) }
+    }
 }
 
 /// Bounds and patience of ingest.
@@ -47,6 +68,10 @@ pub struct IngestSettings {
     /// Seeks back without progress of the partition, after which the thread gives up and the supervisor restarts the
     /// whole pipeline.
     pub max_rewinds: u32,
+    /// Deadlines of a post, in stages whose work depends on what it holds, after which it is tried; 0 tries none.
+    pub max_deadlines: u32,
+    /// Time of such a trial.
+    pub trial_deadline: Duration,
     /// Time between updates of the gauges.
     pub export_interval_ms: u64,
     /// Intake stops when so many per cent of the last posts failed for reasons of our own; 0 never stops it.
@@ -101,6 +126,8 @@ impl Default for IngestSettings {
             rewind_backoff_ms: 200,
             rewind_backoff_max_ms: 10_000,
             max_rewinds: 5,
+            max_deadlines: 2,
+            trial_deadline: Duration::from_secs(10),
             export_interval_ms: 1_000,
             breaker_failed_percent: 50,
             breaker_records: 50,

@@ -1,9 +1,13 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use jtav_delivery::{AssignmentEpoch, PartitionLedger};
 use jtav_kafka::{PartitionRange, Record};
+use jtav_pipeline::InboundRecord;
 
+use crate::expired::Gaps;
 use crate::params::IngestSettings;
 
 /// A seek back that is due.
@@ -13,6 +17,25 @@ pub(crate) struct Rewind {
     pub(crate) at: Instant,
     /// Where to; none means the oldest unsettled record at that time.
     pub(crate) target: Option<i64>,
+}
+
+/// A record that may be let in again without reading its partition again.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) record: Arc<InboundRecord>,
+    /// Let in not before this.
+    pub(crate) at: Instant,
+    /// Times that it was held.
+    pub(crate) times: u32,
+}
+
+impl Held {
+    /// Bytes of key, value and headers.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.record.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
+        length(&self.record.key) + length(&self.record.value) + headers
+    }
 }
 
 /// One owned partition in one ownership period.
@@ -25,6 +48,10 @@ pub(crate) struct Partition {
     pub(crate) timestamps: VecDeque<(i64, i64)>,
     /// Records of this period whose guard was dropped.
     pub(crate) abandoned: usize,
+    /// Records that were let in and are not settled, by offset.
+    pub(crate) inside: BTreeMap<i64, Held>,
+    /// Records that are to be let in again, by offset.
+    pub(crate) held: BTreeMap<i64, Held>,
     pub(crate) rewind: Option<Rewind>,
     /// Seeks back since the partition last made progress, and the position of the last one.
     pub(crate) rewinds: u32,
@@ -37,6 +64,8 @@ pub(crate) struct Partition {
     pub(crate) asked_high: Option<i64>,
     /// Since when records wait on the broker while nothing of the partition is in flight.
     pub(crate) behind_since: Option<Instant>,
+    /// Offsets that were expected and not read.
+    pub(crate) gaps: Gaps,
     /// Nothing from this offset on is read; none reads for ever.
     pub(crate) end: Option<i64>,
     /// Everything before `end` was received.
@@ -45,16 +74,21 @@ pub(crate) struct Partition {
 
 impl Partition {
     pub(crate) fn new(ledger: PartitionLedger, committed: Option<i64>) -> Self {
+        let mut gaps = Gaps::default();
+        gaps.start(committed);
         Self {
             ledger,
             in_hand: None,
             timestamps: VecDeque::new(),
             abandoned: 0,
+            inside: BTreeMap::new(),
+            held: BTreeMap::new(),
             rewind: None,
             rewinds: 0,
             rewound_to: -1,
             committed,
             position: committed,
+            gaps,
             asked_high: None,
             behind_since: None,
             end: None,
@@ -67,6 +101,7 @@ impl Partition {
         self.end = Some(range.end);
         self.at_end = range.is_empty();
         self.position = Some(range.start);
+        self.gaps.start(None);
     }
 
     /// Takes a record that was read, unless it lies past the end.
@@ -77,6 +112,7 @@ impl Partition {
         }
         self.at_end = self.end.is_some_and(|end| record.offset + 1 >= end);
         self.position = Some(record.offset + 1);
+        self.gaps.read(record.offset);
         self.in_hand = Some(record);
     }
 
@@ -91,9 +127,12 @@ impl Partition {
         self.in_hand = None;
         self.timestamps.clear();
         self.abandoned = 0;
+        self.inside.clear();
+        self.held.clear();
         self.rewind = None;
         self.rewound_to = position;
         self.position = Some(position);
+        self.gaps.start(Some(position));
         self.at_end = false;
     }
 
@@ -122,7 +161,8 @@ impl Partition {
         let held = self.in_hand.as_ref().and_then(|record| record.timestamp_ms);
         if let Some(oldest) = received.into_iter().chain(held).min() {
             self.behind_since = None;
-            return (now_ms - oldest).max(0) as f64 / 1e3;
+            // Strangers set timestamps, up to the ends of the range.
+            return now_ms.saturating_sub(oldest).max(0) as f64 / 1e3;
         }
         let waiting = marks.is_some_and(|(low, high)| high > self.position.unwrap_or(low));
         if !waiting {
@@ -176,6 +216,7 @@ mod tests {
             key: None,
             value: None,
             headers: Vec::new(),
+            cut: None,
         }
     }
 

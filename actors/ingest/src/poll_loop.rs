@@ -18,6 +18,7 @@ use crate::admission::Intake;
 use crate::breaker::{Breaker, Change};
 use crate::commits::CommitSent;
 use crate::note::Owner;
+use crate::overdue::{Overdue, Terms};
 use crate::pace::Pace;
 use crate::params::{IngestError, IngestExit, IngestParams};
 use crate::partition::Partition;
@@ -136,6 +137,10 @@ pub(crate) struct PollLoop {
     pub(crate) pace: Pace,
     /// Finds the record that ends the process.
     pub(crate) suspects: Suspects,
+    /// Finds the record that hangs by its own content.
+    pub(crate) overdue: Overdue,
+    /// When stages were last tried out for it.
+    pub(crate) stages_tried_out: Option<Instant>,
     /// A record waits until its note is committed.
     pub(crate) note_awaited: bool,
     /// Partitions whose next commit is the last one of this ownership.
@@ -172,6 +177,7 @@ impl PollLoop {
     ) -> Self {
         let sink = Arc::new(Sink { inputs: sender, conservation: Arc::clone(&params.conservation) });
         let breaker = Breaker::new(&params.settings);
+        let terms = Terms { max_deadlines: params.settings.max_deadlines, trial: params.settings.trial_deadline };
         let pace = Pace::new(params.settings.min_admission_gap);
         // An earlier generation may have ended with it open.
         global().set(Metric::IntakePaused, &[BREAKER], 0.0);
@@ -188,6 +194,8 @@ impl PollLoop {
             breaker,
             pace,
             suspects: Suspects::new(Owner::this_process()),
+            overdue: Overdue::new(terms),
+            stages_tried_out: None,
             note_awaited: false,
             saying_goodbye: BTreeSet::new(),
             starved: false,
@@ -221,6 +229,7 @@ impl PollLoop {
             // Before the look, so that what comes during it wakes the thread again.
             self.records_waiting.store(false, Ordering::Release);
             let intake = self.take_records();
+            self.try_stages_out();
             self.commit_if_due();
             self.export_if_due();
             self.drain_at_the_end_of_the_stretch();

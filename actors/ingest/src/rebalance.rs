@@ -94,15 +94,18 @@ impl PollLoop {
             return;
         }
         self.look_for_suspects(&positions);
-        for position in positions {
+        for position in &positions {
             let epoch = self.next_epoch();
             let limit = self.params.settings.max_in_flight_per_partition;
             let ledger = PartitionLedger::new(position.partition, epoch, limit);
             let mut owned = Partition::new(ledger, position.offset);
-            if let Some(range) = left(&position) {
+            if let Some(range) = left(position) {
                 owned.read_only(range);
             }
             self.partitions.insert(position.partition, owned);
+        }
+        if self.params.settings.stretch.is_none() {
+            self.look_for_expired(&positions);
         }
         tracing::info!(?starts, owned = self.partitions.len(), "partitions taken over");
         self.export();
@@ -115,6 +118,9 @@ impl PollLoop {
         for position in positions {
             let number = position.partition;
             let found = position.offset.map(|offset| (offset, Note::read(&position.metadata)));
+            let from = position.offset.unwrap_or(0);
+            let around = self.around(number);
+            self.overdue.take_over(number, from, &position.metadata, &around);
             let is_unclean = found.is_some_and(|(_, note)| self.suspects.is_unclean(note));
             let left = deadline.saturating_duration_since(Instant::now());
             let end = if is_unclean && !left.is_zero() { self.consumer.watermarks(number, left).ok() } else { None };
@@ -198,6 +204,7 @@ impl PollLoop {
         for number in numbers {
             self.partitions.remove(number);
             self.suspects.give_up(*number);
+            self.overdue.give_up(*number);
             self.saying_goodbye.remove(number);
             Self::remove_partition_series(*number);
         }

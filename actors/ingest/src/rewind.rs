@@ -9,8 +9,9 @@ use crate::partition::Rewind;
 use crate::poll_loop::PollLoop;
 
 impl PollLoop {
-    /// Plans a seek back. Several abandonments of one period make one; too many without progress end the thread.
-    pub(crate) fn schedule_rewind(&mut self, number: i32, target: Option<i64>) {
+    /// Plans a seek back. Several abandonments of one period make one; too many without progress end the thread, unless
+    /// the record is to blame (`by_content`): new boxes would hang as well.
+    pub(crate) fn schedule_rewind(&mut self, number: i32, target: Option<i64>, by_content: bool) {
         let settings = &self.params.settings;
         let Some(owned) = self.partitions.get_mut(&number) else { return };
         if let Some(rewind) = &mut owned.rewind {
@@ -20,7 +21,7 @@ impl PollLoop {
             };
             return;
         }
-        owned.rewinds += 1;
+        owned.rewinds += u32::from(!by_content);
         let attempt = owned.rewinds;
         if attempt > settings.max_rewinds {
             let reason = format!(

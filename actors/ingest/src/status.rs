@@ -32,6 +32,8 @@ pub struct PartitionSnapshot {
     pub revoking: bool,
     /// Seeks back without progress.
     pub rewinds: u32,
+    /// Records that ran into their deadline and wait to be let in again.
+    pub held: usize,
     /// Records below this offset go in one by one, because the last owner ended without a goodbye.
     pub careful_until: Option<i64>,
     /// Offset of the record that is tried alone, and the number that an end of the process would have.

@@ -260,8 +260,19 @@ impl Suspects {
 
     /// Position and note that the broker should have and has not, where `position` is the ledger's.
     pub(crate) fn due(&self, partition: i32, position: Option<i64>, goodbye: bool) -> Option<(i64, Note)> {
+        let state = self.partitions.get(&partition)?;
+        self.standing(partition, position, goodbye).filter(|wanted| state.acknowledged != Some(*wanted))
+    }
+
+    /// The same whether the broker has it or not; none while the note is not ours to write.
+    pub(crate) fn standing(&self, partition: i32, position: Option<i64>, goodbye: bool) -> Option<(i64, Note)> {
         let state = self.partitions.get(&partition).filter(|state| state.ours)?;
-        state.wanted(self.owner, position, goodbye).filter(|wanted| state.acknowledged != Some(*wanted))
+        state.wanted(self.owner, position, goodbye)
+    }
+
+    /// Whether a record of another partition is about to get the worker to itself, or has it.
+    pub(crate) fn needs_the_worker(&self, partition: i32) -> bool {
+        self.is_claimed_by_other(partition, true) || self.tried.is_some_and(|tried| tried.alone)
     }
 
     /// The broker took it.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use futures::future::join_all;
 use jtav_delivery::{Outcome, PostPermits};
-use jtav_ingest::{Describe, Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, Resume};
+use jtav_ingest::{Describe, Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, Resume, StageWatch};
 use jtav_kafka::{
     ConsumerSettings, InProcessCluster, InjectedError, OutboundRecord, Producer, ProducerSettings, Request,
 };
@@ -377,6 +377,7 @@ async fn a_bounded_prefetch_does_not_let_the_reader_run_dry() {
         intake: Arc::new(PublishAtOnce),
         permits: PostPermits::new(64),
         conservation: Arc::default(),
+        stages: StageWatch::default(),
     })
     .unwrap();
     until_committed(&cluster, 0, 12_000).await;

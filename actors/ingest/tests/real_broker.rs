@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common::*;
 use jtav_ingest::{Drain, IngestExit, IngestSettings};
-use jtav_kafka::{ConsumerSettings, group_positions};
+use jtav_kafka::{ConsumerSettings, delete_records_before, group_positions};
+use jtav_telemetry::{Metric, global};
 use jtav_testkit::{RealKafka, require_real};
 
 #[actix::test]
@@ -46,4 +47,61 @@ async fn a_partition_that_changes_hands_is_committed_to_the_last_post_and_nothin
     assert_eq!((one.unwrap(), two.unwrap()), (IngestExit::Drained, IngestExit::Drained));
     let positions = group_positions(&client, GROUP, TOPIC, PATIENCE).unwrap();
     assert_eq!(positions.values().sum::<i64>(), 12);
+}
+
+/// Records that expired unread so far.
+fn expired(partition: &str) -> f64 {
+    global().value(Metric::ExpiredRecords, &[partition])
+}
+
+#[actix::test]
+async fn records_that_the_topic_dropped_before_they_were_read_are_counted_at_the_start_and_while_reading() {
+    if !require_real("records_that_the_topic_dropped_before_they_were_read_are_counted") {
+        return;
+    }
+    let kafka = RealKafka::start().unwrap();
+    let client = kafka.client();
+    kafka.create_topics(&[(TOPIC, 1)]).await.unwrap();
+    produce_to(&client, ids("a", 10)).await;
+    let session = ConsumerSettings { session_timeout_ms: 9_000, heartbeat_interval_ms: 500, ..consumer_settings() };
+    let settings = || IngestSettings { drain_timeout_ms: 4_000, ..settings() };
+    let drain = || Drain { timeout: Duration::from_secs(5) };
+    let mut worker = start_with(client.clone(), 64, settings(), session.clone());
+    for _ in 0..10 {
+        publish(worker.next().await);
+    }
+    assert_eq!(worker.ingest.addr.send(drain()).await.unwrap(), IngestExit::Drained);
+    assert_eq!(expired("0"), 0.0);
+
+    // Nobody reads 10 to 16.
+    produce_to(&client, ids("b", 10)).await;
+    delete_records_before(&client, TOPIC, 0, 17, PATIENCE).await.unwrap();
+    // Few bytes are fetched ahead, so that the end of the log is not among them.
+    let session = ConsumerSettings { queued_max_messages_kbytes: 1, ..session };
+    let mut worker = start_with(client.clone(), 1, settings(), session);
+    for offset in 17..20 {
+        let post = worker.next().await;
+        assert_eq!(position(&post), (0, offset));
+        publish(post);
+    }
+    assert_eq!(expired("0"), 7.0, "found when the partition was taken over");
+
+    // It holds one post while the log goes on behind it and loses its middle.
+    produce_to(&client, ids("held", 1)).await;
+    let held = worker.next().await;
+    produce_to(&client, (0..800).map(|number| format!("c{number}-{}", "x".repeat(2_000)))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    delete_records_before(&client, TOPIC, 0, 801, PATIENCE).await.unwrap();
+    publish(held);
+    let mut last = 20;
+    let mut missing = 0;
+    while last < 820 {
+        let post = worker.next().await;
+        missing += position(&post).1 - last - 1;
+        last = position(&post).1;
+        publish(post);
+    }
+    assert!(missing > 0, "all had been fetched ahead");
+    assert_eq!(expired("0"), 7.0 + missing as f64, "found by the gap");
+    assert_eq!(worker.ingest.addr.send(drain()).await.unwrap(), IngestExit::Drained);
 }

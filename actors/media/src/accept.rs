@@ -30,7 +30,7 @@ pub async fn accept(
         hashing.await.map_err(|_| AbsentReason::FetchFailed)??
     };
     let media_type = media.media_type.clone().or(served_type);
-    Ok(FetchedMedia { modality, bytes, content_hash, media_type, reservation: None, receipt: None })
+    Ok(FetchedMedia { modality, bytes, content_hash, media_type, reservation: None, receipt: None, account: None })
 }
 
 fn hashes(bytes: &[u8], declared_sha256: Option<&str>) -> Result<ContentHash, AbsentReason> {

@@ -58,6 +58,8 @@ struct Circuit {
     openings: u32,
     reason: AbsentReason,
     on_wire: usize,
+    /// One of them is a probe. It may outlast the rest that it ended: an answer to an older request closes the circuit too.
+    has_probe: bool,
     /// The last sign of life, or when the first of those on the wire began.
     alive_at: Instant,
     touched_at: Instant,
@@ -92,7 +94,7 @@ impl Circuits {
                 Err(circuit.reason)
             }
             // With its slots still held by requests that hang there is no room for a probe, and nobody waits for one.
-            Phase::Open { until } if now >= until && circuit.on_wire < params.slots => Ok(()),
+            Phase::Open { until } if now >= until && circuit.on_wire < params.slots && !circuit.has_probe => Ok(()),
             Phase::Open { .. } | Phase::Probing => Err(circuit.reason),
         }
     }
@@ -112,6 +114,7 @@ impl Circuits {
             openings: 0,
             reason: AbsentReason::Timeout,
             on_wire: 0,
+            has_probe: false,
             alive_at: now,
             touched_at: now,
         });
@@ -123,6 +126,7 @@ impl Circuits {
         let is_probe = matches!(circuit.phase, Phase::Open { .. });
         if is_probe {
             circuit.phase = Phase::Probing;
+            circuit.has_probe = true;
         }
         Ok(is_probe)
     }
@@ -141,6 +145,7 @@ impl Circuits {
         let Some(circuit) = self.hosts.get_mut(host) else { return };
         circuit.on_wire = circuit.on_wire.saturating_sub(1);
         circuit.touched_at = now;
+        circuit.has_probe &= !was_probe;
         match answer {
             Answer::Alive => {
                 (circuit.phase, circuit.failures, circuit.openings) = (Phase::Closed, 0, 0);

@@ -138,6 +138,21 @@ fn names_without_end_take_bounded_memory_and_a_host_in_use_is_kept() {
     assert!(!hosts.circuits.hosts.contains_key("busy:80"), "a healthy host is forgotten at once");
 }
 
+#[test]
+fn a_probe_that_outlasts_its_rest_is_waited_for_before_the_next_one() {
+    let mut hosts = Clocked::new();
+    let older = hosts.begin("h:80").unwrap();
+    hosts.fail("h:80", PARAMS.failures);
+    hosts.wait(60);
+    assert!(hosts.begin("h:80").unwrap(), "the probe");
+    hosts.end("h:80", older, Answer::Alive);
+    hosts.fail("h:80", PARAMS.failures);
+    hosts.wait(60);
+    assert!(hosts.begin("h:80").is_err(), "the first probe is on the wire");
+    hosts.end("h:80", true, Answer::Unknown);
+    assert!(hosts.begin("h:80").unwrap());
+}
+
 proptest! {
     /// Whatever happens: at most one probe at a time, none that is lost for ever, and a host that answers is let in.
     #[test]

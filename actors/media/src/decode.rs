@@ -10,7 +10,7 @@ use jtav_telemetry::Metric;
 use crate::facts::MediaFacts;
 use crate::params::DecodeLimits;
 use crate::picture::{self, center_crop};
-use crate::sniff::{Content, refusal, skip_tags, sniff};
+use crate::sniff::{Content, recognise, refusal, sniff};
 use crate::sound;
 
 /// Decodes one medium: a picture to upright RGB (shorter side resized, centre cropped), a clip to mono at
@@ -52,8 +52,8 @@ pub(crate) fn decode_guarded(
     limits: &DecodeLimits,
 ) -> Guarded<(Decoded, MediaFacts)> {
     guarded(|| {
-        let bytes = skip_tags(bytes);
-        match (sniff(bytes), modality) {
+        let (content, bytes) = recognise(bytes);
+        match (content, modality) {
             (Content::Picture(format), Modality::Image) => {
                 let (view, mut facts) = picture::decode(bytes, format, limits, limits.shorter_side_px)?;
                 picture::place_crop(&mut facts, limits.crop_px);

@@ -24,7 +24,7 @@ pub struct SoundFacts {
     pub sample_rate_hz: u32,
     /// Channels in the file, before they became one.
     pub channels: usize,
-    /// Length that the container states, in seconds; not every container does.
+    /// Length that the container states or that a walk over it counted, in seconds; `None` where it is not known, or wrong.
     pub stated_seconds: Option<f64>,
     /// Length that was decoded, in seconds.
     pub decoded_seconds: f64,
@@ -35,15 +35,9 @@ pub struct SoundFacts {
 }
 
 impl SoundFacts {
-    /// Whether some of the clip is missing from what was decoded: a limit, damage, or a file that is shorter than its
-    /// header says by more than the twentieth by which headers of variable bit rate may err.
+    /// Whether some of the clip is missing from what was decoded: a limit, damage, or a file that was cut off.
     pub fn is_partial(&self) -> bool {
-        self.skipped_packets > 0 || self.end != SoundEnd::Whole || self.is_short()
-    }
-
-    /// Whether less was decoded than the container states.
-    pub(crate) fn is_short(&self) -> bool {
-        self.stated_seconds.is_some_and(|stated| self.decoded_seconds < 0.95 * stated - 0.1)
+        self.skipped_packets > 0 || self.end != SoundEnd::Whole
     }
 }
 
@@ -54,7 +48,7 @@ pub enum SoundEnd {
     Whole,
     /// At the length that is analysed, `DecodeLimits::analysed_audio`.
     AnalysedLength,
-    /// The container or the stream broke off, or became another stream; what came before counts.
+    /// The file was cut off, or goes on as a stream that is not decoded; what came before counts.
     BrokeOff,
 }
 

@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use jtav_schemas::AbsentReason;
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Response, StatusCode};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::circuit::Answer;
 use crate::policy::Denied;
@@ -34,6 +33,15 @@ impl Failure {
         Self { reason, retry: Retry::Backoff }
     }
 
+    /// The host cannot answer now; it may have said when it can.
+    pub(crate) fn overloaded(headers: &HeaderMap) -> Self {
+        let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        match asked.and_then(|value| retry_after(value, SystemTime::now())) {
+            Some(wait) => Self { reason: AbsentReason::FetchFailed, retry: Retry::After(wait) },
+            None => Self::transient(AbsentReason::FetchFailed),
+        }
+    }
+
     /// What it says of the host: a 404 is a healthy answer, a time-out is none.
     pub(crate) fn answer(&self) -> Answer {
         if self.reason == AbsentReason::Timeout || self.retry != Retry::Never {
@@ -48,21 +56,6 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         tracing::debug!(%denied, "media address refused");
         Self::last(AbsentReason::FetchDenied)
-    }
-}
-
-pub(crate) fn check_status(response: &Response) -> Result<(), Failure> {
-    match response.status() {
-        StatusCode::OK => Ok(()),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Failure::last(AbsentReason::NotFound)),
-        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            Err(match asked.and_then(|value| retry_after(value, SystemTime::now())) {
-                Some(wait) => Failure { reason: AbsentReason::FetchFailed, retry: Retry::After(wait) },
-                None => Failure::transient(AbsentReason::FetchFailed),
-            })
-        }
-        _ => Err(Failure::last(AbsentReason::FetchFailed)),
     }
 }
 

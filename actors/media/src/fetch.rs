@@ -1,15 +1,14 @@
 //! URL to bytes, from hosts that are not trusted.
 //!
 //! ```text
-//! attempt (≤ 3) ─► hop (≤ 5 redirects) ─► policy ─► host: circuit, slot ─► reservation ─► request ─► body ─► hashes
-//!       ▲             a body that outgrows its reservation goes through the oversize lane │
+//! attempt (≤ 3) ─► hop (≤ 5 redirects) ─► policy ─► circuit ─► network ─► slot ─► request ─► body: bytes ─► hashes
+//!       ▲                                                                                 │
 //!       └────────────── 429, 5xx, broken connection: random wait, inside the deadline ────┘
 //! ```
 //!
-//! Slots and reservations are taken anew for every hop and held for no wait: only a request on the wire holds them,
-//! and a finished body its bytes.
+//! A slot is taken anew for every hop. It is of the host, and of all downloads, which are shared out by site and by
+//! network. Bytes of the budget are taken as they come, whatever post or server declare; a finished body keeps its own.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,29 +16,34 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use jtav_pipeline::{
-    FailPoint, FetchRequest, FetchedMedia, MediaFetcher, Receipt, RetryPolicy, Revalidated, fail_point,
+    FailPoint, FetchRequest, FetchedMedia, MediaFetcher, Receipt, RetryPolicy, Revalidated, fail_point, network_of,
 };
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::accept::accept;
+use crate::answer::{check_encoding, check_status, redirect};
 use crate::budget::{ByteBudget, Reservation};
 use crate::circuit::{Answer, CircuitParams};
-use crate::client::client;
-use crate::failure::{Failure, Retry, broken, check_status};
-use crate::hosts::{HostGates, OnWire};
+use crate::client::Clients;
+use crate::dns::Dns;
+use crate::failure::{Failure, Retry, broken};
+use crate::hosts::{HostGates, OnWire, Peer};
 use crate::params::{FetchLimits, FetchParams};
-use crate::policy::{AddressPolicy, Denied};
+use crate::peers::Peers;
+use crate::policy::{AddressPolicy, Denied, Endpoint};
 use crate::receipt::{Course, Stamp, conditions};
-use crate::resolver::{GuardedResolver, Lookup, SystemLookup};
+use crate::resolver::Lookup;
 use crate::sources::{self, MediaSources};
 
 /// So many bytes of a body are a sign of life; a byte a second is none.
 const LIVELY_BYTES: usize = 16 << 10;
+/// So many bytes of a body tell what it is.
+const TELLING_BYTES: usize = 4 << 10;
 
 /// Why a fetcher cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum FetchSetupError {
     /// The HTTP client refused its settings.
     #[error("HTTP client: {0}")]
     Client(#[from] reqwest::Error),
+    /// An authority that is none, or no TLS at all.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// Settings that contradict each other.
     #[error("fetch settings: {0}")]
     Params(&'static str),
@@ -67,8 +74,8 @@ struct Inner {
     policy: Arc<AddressPolicy>,
     limits: FetchLimits,
     sources: MediaSources,
-    /// One for each open port, see [`GuardedResolver`].
-    clients: HashMap<u16, Client>,
+    clients: Clients,
+    peers: Arc<Peers>,
     hosts: HostGates,
     budget: ByteBudget,
 }
@@ -78,8 +85,6 @@ enum Hop {
     Body(Body),
     /// Where to, and what the answer allows to be remembered.
     Redirect(Url, HeaderMap),
-    /// Larger than its reservation and not larger than the cap.
-    Oversize,
     /// Not modified since the earlier receipt.
     Unchanged(Stamp, HeaderMap),
 }
@@ -111,36 +116,35 @@ struct Wanted<'a> {
 impl Fetcher {
     /// With the system's DNS.
     pub fn new(params: FetchParams) -> Result<Self, FetchSetupError> {
-        Self::with_lookup(params, Arc::new(SystemLookup))
+        let dns = Dns::system(params.limits.connect_timeout);
+        Self::with_lookup(params, Arc::new(dns))
     }
 
     /// With a DNS of the caller's; the policy stands all the same.
     pub fn with_lookup(params: FetchParams, lookup: Arc<dyn Lookup>) -> Result<Self, FetchSetupError> {
         let limits = params.limits.clone();
-        if limits.budget_bytes < limits.max_image_bytes.max(limits.max_audio_bytes) {
-            // The oversize lane would wait for more than there is.
+        let largest = limits.max_image_bytes.max(limits.max_audio_bytes);
+        if limits.budget_bytes < largest {
+            // It would wait for more than there is.
             return Err(FetchSetupError::Params("budget_bytes is less than the largest file"));
         }
-        if limits.max_per_host == 0 || limits.max_attempts == 0 || limits.unknown_size_bytes == 0 {
-            return Err(FetchSetupError::Params(
-                "max_per_host, max_attempts and unknown_size_bytes must be at least 1",
-            ));
+        if limits.max_per_host == 0 || limits.max_attempts == 0 || limits.max_downloads == 0 {
+            return Err(FetchSetupError::Params("max_downloads, max_per_host and max_attempts must be at least 1"));
         }
         let policy = Arc::new(params.policy.clone());
-        let mut clients = HashMap::new();
-        for port in policy.open_ports() {
-            let resolver = Arc::new(GuardedResolver { policy: policy.clone(), lookup: lookup.clone(), port });
-            clients.insert(port, client(&params, resolver)?);
-        }
-        let hosts = HostGates::new(CircuitParams {
+        let sources = params.sources.clone();
+        let peers = Arc::new(Peers::new(lookup.clone(), limits.connect_timeout));
+        let clients = Clients::new(params, policy.clone(), lookup, peers.clone())?;
+        let circuits = CircuitParams {
             failures: limits.host_failures,
             slots: limits.max_per_host,
             stall: limits.host_stall,
             rest: limits.host_rest,
             max_rest: limits.max_host_rest,
-        });
-        let budget = ByteBudget::new(limits.budget_bytes);
-        Ok(Self(Arc::new(Inner { policy, limits, sources: params.sources, clients, hosts, budget })))
+        };
+        let hosts = HostGates::new(circuits, limits.max_downloads);
+        let budget = ByteBudget::new(limits.budget_bytes, largest, limits.max_downloads);
+        Ok(Self(Arc::new(Inner { policy, limits, sources, clients, peers, hosts, budget })))
     }
 
     /// Downloads one medium. Dropping the future closes the connection and gives every share back.
@@ -255,7 +259,7 @@ impl Inner {
 
     async fn data(&self, url: &Url, wanted: Wanted<'_>) -> Result<Body, Failure> {
         let (bytes, media_type) = sources::data(url, wanted.cap as usize)?;
-        let reservation = self.budget.reserve(bytes.len().max(1) as u32).await;
+        let reservation = self.budget.reserve(bytes.len()).await;
         Ok(Body { bytes: bytes.into(), media_type, reservation, stamp: None })
     }
 
@@ -267,7 +271,7 @@ impl Inner {
         if size > u64::from(wanted.cap) {
             return Err(Failure::last(AbsentReason::TooLarge));
         }
-        let reservation = self.budget.reserve((size as u32).max(1)).await;
+        let reservation = self.budget.reserve(size as usize).await;
         let reading = tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::with_capacity(size as usize);
             // It may grow while it is read, and is then cut off where it ended.
@@ -281,12 +285,10 @@ impl Inner {
     async fn attempt(&self, mut url: Url, mut wanted: Wanted<'_>) -> Result<Arrived, Failure> {
         let mut course = Course::new();
         let mut redirects = 0;
-        let mut oversize = false;
         loop {
             let asked_at = std::time::Instant::now();
-            match self.hop(&url, wanted, oversize).await? {
+            match self.hop(&url, wanted).await? {
                 Hop::Body(body) => return Ok(Arrived::Body(body, course)),
-                Hop::Oversize => oversize = true,
                 Hop::Unchanged(stamp, headers) => match wanted.earlier {
                     Some(earlier) if stamp.confirms(earlier) => {
                         return Ok(Arrived::Unchanged(course.renewed(earlier, &stamp, &headers)));
@@ -306,45 +308,34 @@ impl Inner {
         }
     }
 
-    async fn hop(&self, url: &Url, wanted: Wanted<'_>, oversize: bool) -> Result<Hop, Failure> {
+    async fn hop(&self, url: &Url, wanted: Wanted<'_>) -> Result<Hop, Failure> {
         let endpoint = self.policy.check_url(url)?;
         let port = endpoint.port();
-        let client = self.clients.get(&port).ok_or(Denied::Port(port))?;
-        // The host's slot first: posts that wait for a hanging host must not hold bytes meanwhile. A slot is a request,
-        // whether it has a connection of its own or is one of many on one (HTTP/2).
-        let host = format!("{}:{port}", url.host_str().unwrap_or_default());
-        let _slot = self.hosts.enter(&host).await.map_err(Failure::last)?;
-        let cap = wanted.cap;
-        let reservation = match (oversize, wanted.request.media.bytes) {
-            (true, _) => self.budget.reserve_oversize(cap).await,
-            // A declared size above the cap may be wrong; the body decides.
-            (false, Some(declared)) => self.budget.reserve(declared.clamp(1, u64::from(cap)) as u32).await,
-            (false, None) => self.budget.reserve(self.limits.unknown_size_bytes.min(cap)).await,
+        let name = url.host_str().unwrap_or_default();
+        let mut peer = Peer::new(name, port);
+        // One that is not to be asked costs no question to DNS either.
+        self.hosts.check(&peer.host).map_err(Failure::last)?;
+        peer.network = match endpoint {
+            Endpoint::Address(address) => Some(network_of(address.ip())),
+            Endpoint::Name { .. } => self.peers.network(name, port).await,
         };
-        // The host's time begins now: waiting for bytes of the budget is not its fault.
-        let on_wire = self.hosts.begin(&host).map_err(Failure::last)?;
-        let exchange = self.exchange(client, url, wanted, reservation, &on_wire);
-        let result = match timeout(self.limits.total_timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::last(AbsentReason::Timeout)),
-        };
+        // The slot first: posts that wait for a hanging host must not hold bytes meanwhile. A slot is a request, whether
+        // it has a connection of its own or is one of many on one (HTTP/2).
+        let _slot = self.hosts.enter(&peer).await.map_err(Failure::last)?;
+        let client = self.clients.of_port(port).ok_or(Denied::Port(port))?.map_err(|error| broken(&error))?;
+        let on_wire = self.hosts.begin(&peer.host).map_err(Failure::last)?;
+        let result = self.exchange(&client, url, wanted, &on_wire).await;
         on_wire.end(result.as_ref().map_or_else(Failure::answer, |_| Answer::Alive));
         result
     }
 
-    async fn exchange(
-        &self,
-        client: &Client,
-        url: &Url,
-        wanted: Wanted<'_>,
-        reservation: Reservation,
-        on_wire: &OnWire,
-    ) -> Result<Hop, Failure> {
+    async fn exchange(&self, client: &Client, url: &Url, wanted: Wanted<'_>, on_wire: &OnWire) -> Result<Hop, Failure> {
         let asked_at = std::time::Instant::now();
         let conditions = wanted.earlier.map_or_else(HeaderMap::new, |earlier| conditions(earlier, url));
         let is_conditional = !conditions.is_empty();
         let sent = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").headers(conditions).send();
-        let response = match timeout(self.limits.first_byte_timeout, sent).await {
+        let patience = on_wire.time_left(self.limits.total_timeout, self.limits.first_byte_timeout);
+        let response = match timeout(patience, sent).await {
             Ok(response) => response.map_err(|error| broken(&error))?,
             Err(_) => return Err(Failure::last(AbsentReason::Timeout)),
         };
@@ -352,68 +343,65 @@ impl Inner {
         if let Some(next) = redirect(&response, url)? {
             return Ok(Hop::Redirect(next, response.headers().clone()));
         }
-        let stamp = Stamp::of(response.headers(), url, asked_at);
+        let stamp = Stamp::of(&response, url, asked_at);
         if is_conditional && response.status() == StatusCode::NOT_MODIFIED {
             return Ok(Hop::Unchanged(stamp, response.headers().clone()));
         }
         check_status(&response)?;
-        let encoding = response.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes());
-        if encoding.is_some_and(|name| !name.eq_ignore_ascii_case(b"identity")) {
-            return Err(Failure::last(AbsentReason::Unsupported));
+        if response.content_length().is_some_and(|length| length > u64::from(wanted.cap)) {
+            return Err(Failure::last(AbsentReason::TooLarge));
         }
-        match response.content_length() {
-            Some(length) if length > u64::from(wanted.cap) => Err(Failure::last(AbsentReason::TooLarge)),
-            Some(length) if length > reservation.bytes() as u64 => Ok(Hop::Oversize),
-            _ => self.body(response, stamp, wanted, reservation, on_wire).await,
-        }
+        self.body(response, stamp, wanted, on_wire).await
     }
 
-    /// Reads the body into memory that was reserved, and not a byte more.
+    /// Reads the body. Its bytes of the budget are taken as they come: what a server says of the length only lowers what
+    /// may come, and its memory is touched by nothing else.
     async fn body(
         &self,
         mut response: Response,
         stamp: Stamp,
         wanted: Wanted<'_>,
-        mut reservation: Reservation,
         on_wire: &OnWire,
     ) -> Result<Hop, Failure> {
-        let (modality, cap) = (wanted.request.modality, wanted.cap);
+        let (modality, cap) = (wanted.request.modality, wanted.cap as usize);
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let expected = response.content_length().unwrap_or(reservation.bytes() as u64);
-        let mut bytes = Vec::with_capacity((expected as usize).min(reservation.bytes()));
+        let expected = response.content_length().map(|length| (length as usize).min(cap));
+        let mut reservation = self.budget.open(cap);
+        if let Some(length) = expected {
+            reservation.expect(length);
+        }
+        let mut bytes = Vec::with_capacity(expected.unwrap_or(0));
+        let headers = response.headers().clone();
         loop {
-            let chunk = match timeout(self.limits.idle_timeout, response.chunk()).await {
+            let patience = on_wire.time_left(self.limits.total_timeout, self.limits.idle_timeout);
+            let chunk = match timeout(patience, response.chunk()).await {
                 Ok(chunk) => chunk.map_err(|error| broken(&error))?,
                 Err(_) => return Err(Failure::last(AbsentReason::Timeout)),
             };
             let Some(chunk) = chunk else { break };
             fail_point::hit(FailPoint::FetchMid, modality.as_str());
             jtav_telemetry::global().add(Metric::MediaBytes, &[modality.as_str()], chunk.len() as f64);
-            if bytes.len() + chunk.len() > cap as usize {
+            if bytes.len() + chunk.len() > cap {
                 return Err(Failure::last(AbsentReason::TooLarge));
             }
-            if bytes.len() + chunk.len() > reservation.bytes() {
-                return Ok(Hop::Oversize);
+            let held = bytes.len() + chunk.len();
+            if reservation.bytes() < held as u64 {
+                on_wire.excused(reservation.grow_to(held)).await;
             }
             if (bytes.len() + chunk.len()) / LIVELY_BYTES > bytes.len() / LIVELY_BYTES {
                 on_wire.sign_of_life();
             }
+            let was_short = bytes.len() < TELLING_BYTES;
             bytes.extend_from_slice(&chunk);
+            if was_short && bytes.len() >= TELLING_BYTES {
+                check_encoding(&headers, &bytes)?;
+            }
         }
+        check_encoding(&headers, &bytes)?;
         bytes.shrink_to_fit();
-        reservation.shrink_to(bytes.len());
+        reservation.finish(bytes.len());
         Ok(Hop::Body(Body { bytes: bytes.into(), media_type, reservation, stamp: Some(Box::new(stamp)) }))
     }
-}
-
-/// Where a redirect leads. It is checked like the first address when its turn comes.
-fn redirect(response: &Response, from: &Url) -> Result<Option<Url>, Failure> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Ok(None);
-    }
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let location = location.ok_or_else(|| Failure::last(AbsentReason::FetchFailed))?;
-    Ok(Some(from.join(location).map_err(Denied::from)?))
 }
 
 /// A body that was read to its end as the medium that the post wanted.

@@ -43,12 +43,15 @@ pub struct FetchLimits {
     pub max_image_bytes: u32,
     /// Largest audio file.
     pub max_audio_bytes: u32,
-    /// Reserved for a download whose post declares no size.
-    pub unknown_size_bytes: u32,
     /// Bytes of all media that are downloaded and not yet decoded (design D3); at least the largest file.
     pub budget_bytes: u32,
+    /// Concurrent downloads, all hosts together. While others wait, they are shared out by site and by network; one of
+    /// these never has the last quarter.
+    pub max_downloads: usize,
     /// Concurrent downloads from one host and port, so that a hanging host cannot hold every slot.
     pub max_per_host: usize,
+    /// Connections that are kept for the next request, all hosts together.
+    pub max_idle_connections: usize,
     /// Redirects that are followed.
     pub max_redirects: u32,
     /// Tries of one download, the first included.
@@ -78,9 +81,10 @@ impl Default for FetchLimits {
         Self {
             max_image_bytes: 20_000_000,
             max_audio_bytes: 30_000_000,
-            unknown_size_bytes: 1 << 20,
             budget_bytes: 256 << 20,
+            max_downloads: 96,
             max_per_host: 8,
+            max_idle_connections: 64,
             max_redirects: 5,
             max_attempts: 3,
             connect_timeout: Duration::from_secs(3),
@@ -116,13 +120,15 @@ pub struct DecodeLimits {
     pub max_image_bytes: u64,
     /// The same with what the decoder needs beside it (coefficients of a progressive JPEG, planes of a WebP).
     pub max_image_working_bytes: u64,
+    /// What decoding a picture may cost in CPU time, by what its header says (`picture/price.rs`).
+    pub max_picture_price: Duration,
     /// Shorter side after resizing, in pixels.
     pub shorter_side_px: u32,
     /// Side of the central square that is encoded, in pixels; at most `shorter_side_px`.
     pub crop_px: u32,
-    /// Longest clip, by what its container says.
+    /// Longest sound that is decoded, whatever is listened to: a longer clip is cut off.
     pub max_audio: Duration,
-    /// Decoding stops after this much sound.
+    /// Decoding stops after this much sound, so that what a clip costs does not grow with its length.
     pub analysed_audio: Duration,
     /// Clips of these rates keep theirs, because who listens resamples: a GPU does it beside what it does anyway. Others
     /// come at [`crate::SAMPLE_RATE_HZ`].
@@ -133,7 +139,8 @@ pub struct DecodeLimits {
     pub max_sample_rate_hz: u32,
     /// Most channels.
     pub max_channels: usize,
-    /// CPU time that the audio of one file may take; a clip of one-sample packets ends here.
+    /// CPU time that the audio of one file may take, looked at between packets and between reads of the file: a clip that is
+    /// made to be searched through ends here. An honest one of a minute takes a tenth.
     pub max_audio_cpu: Duration,
 }
 
@@ -143,6 +150,7 @@ impl Default for DecodeLimits {
             max_pixels: 40_000_000,
             max_image_bytes: 128 << 20,
             max_image_working_bytes: 256 << 20,
+            max_picture_price: Duration::from_secs(1),
             shorter_side_px: 256,
             crop_px: 224,
             max_audio: Duration::from_secs(600),
@@ -151,7 +159,7 @@ impl Default for DecodeLimits {
             min_sample_rate_hz: 8_000,
             max_sample_rate_hz: 192_000,
             max_channels: 8,
-            max_audio_cpu: Duration::from_secs(3),
+            max_audio_cpu: Duration::from_secs(1),
         }
     }
 }
@@ -208,8 +216,8 @@ impl ProcessParams {
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec!["decode-worker".to_owned()],
             max_memory_bytes: 128 << 20,
-            max_cpu: Duration::from_secs(5),
-            max_wall: Duration::from_secs(20),
+            max_cpu: Duration::from_secs(2),
+            max_wall: Duration::from_secs(10),
         }
     }
 }

@@ -10,6 +10,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
 use crate::host_rules::HostRules;
+use crate::nat64::Nat64Prefix;
 
 /// What may be fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +21,13 @@ pub struct AddressPolicy {
     pub ports: Vec<u16>,
     /// Hosts by name; they narrow the exceptions too.
     pub hosts: HostRules,
+    /// Where this network leads on to IPv4: of an address below one of these, the IPv4 address in it is judged.
+    pub nat64_prefixes: Vec<Nat64Prefix>,
 }
 
 impl Default for AddressPolicy {
     fn default() -> Self {
-        Self { allow: Vec::new(), ports: vec![80, 443], hosts: HostRules::default() }
+        Self { allow: Vec::new(), ports: vec![80, 443], hosts: HostRules::default(), nat64_prefixes: Vec::new() }
     }
 }
 
@@ -106,18 +109,25 @@ const fn v6(a: u16, b: u16, c: u16, d: u16, e: u16, f: u16, bits: u8) -> Ipv6Net
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), bits)
 }
 
-/// IANA IPv4 Special-Purpose Address Registry (RFC 6890 and updates), multicast and reserved space.
-const CLOSED_V4: [(Ipv4Net, &str); 15] = [
+/// IANA IPv4 Special-Purpose Address Registry (RFC 6890 and updates), multicast and reserved space; and what clouds serve
+/// their own machines from addresses that look public.
+const CLOSED_V4: [(Ipv4Net, &str); 20] = [
     (v4(0, 0, 0, 0, 8), "this network"),
     (v4(10, 0, 0, 0, 8), "private"),
     (v4(100, 64, 0, 0, 10), "shared by carriers"),
     (v4(127, 0, 0, 0, 8), "loopback"),
+    (v4(161, 26, 0, 0, 16), "services of IBM Cloud"),
+    (v4(166, 8, 0, 0, 14), "services of IBM Cloud"),
+    // The wire server: certificates and settings of a virtual machine, for whoever asks from it.
+    (v4(168, 63, 129, 16, 32), "platform of Azure"),
     (v4(169, 254, 0, 0, 16), "link-local"),
     (v4(172, 16, 0, 0, 12), "private"),
     (v4(192, 0, 0, 0, 24), "protocol assignments"),
     (v4(192, 0, 2, 0, 24), "documentation"),
+    (v4(192, 52, 193, 0, 24), "multicast relays"),
     (v4(192, 88, 99, 0, 24), "6to4 relay"),
     (v4(192, 168, 0, 0, 16), "private"),
+    (v4(192, 175, 48, 0, 24), "sink of DNS"),
     (v4(198, 18, 0, 0, 15), "benchmarks"),
     (v4(198, 51, 100, 0, 24), "documentation"),
     (v4(203, 0, 113, 0, 24), "documentation"),
@@ -127,7 +137,8 @@ const CLOSED_V4: [(Ipv4Net, &str); 15] = [
 
 /// First match names the range. Outside 2000::/3 nothing is public; inside, what carries an IPv4 address or is set
 /// aside. Every form with an IPv4 address inside is refused whatever that address is: a gateway would take the
-/// connection on to it, and no media host is reachable in no other way.
+/// connection on to it, and no media host is reachable in no other way. NAT64 alone is a network's only way to IPv4 where an
+/// operator says so ([`AddressPolicy::nat64_prefixes`]).
 const CLOSED_V6: [(Ipv6Net, &str); 16] = [
     (v6(0, 0, 0, 0, 0, 0xffff, 96), "IPv4-mapped"),
     (v6(0, 0, 0, 0, 0xffff, 0, 96), "IPv4-translated"),
@@ -174,13 +185,21 @@ fn closed_v6(ip: Ipv6Addr) -> Option<&'static str> {
 }
 
 impl AddressPolicy {
+    /// Refuses every address that does not lead to the public internet.
+    fn check_reach(&self, ip: IpAddr) -> Result<(), Denied> {
+        match self.nat64_prefixes.iter().find_map(|prefix| prefix.carried(ip)) {
+            Some(carried) => check_public(carried.into()),
+            None => check_public(ip),
+        }
+    }
+
     /// May this address be connected to?
     pub fn check_addr(&self, address: SocketAddr) -> Result<(), Denied> {
         // Scope and flow label are no part of the identity of an exception.
         if self.allow.iter().any(|open| open.ip() == address.ip() && open.port() == address.port()) {
             return Ok(());
         }
-        check_public(address.ip())?;
+        self.check_reach(address.ip())?;
         if !self.ports.contains(&address.port()) {
             return Err(Denied::Port(address.port()));
         }

@@ -21,7 +21,13 @@ const CLOSED: &[&str] = &[
     "127.0.0.0",
     "127.1.2.3",
     "127.255.255.255",
+    "161.26.0.1",
+    "161.26.255.255",
+    "166.8.0.0",
+    "166.11.255.255",
+    "168.63.129.16",
     "169.254.0.0",
+    "169.254.42.42",
     "169.254.169.254",
     "169.254.170.2",
     "169.254.255.255",
@@ -33,7 +39,9 @@ const CLOSED: &[&str] = &[
     "192.0.0.192",
     "192.0.0.255",
     "192.0.2.1",
+    "192.52.193.1",
     "192.88.99.1",
+    "192.175.48.42",
     "192.168.0.0",
     "192.168.1.1",
     "192.168.255.255",
@@ -75,6 +83,7 @@ const CLOSED: &[&str] = &[
     "3fff::1",
     "fc00::1",
     "fd00:ec2::254",
+    "fd20:ce::254",
     "fdff:ffff::1",
     "fe80::1",
     "fe80::a9fe:a9fe",
@@ -99,6 +108,12 @@ const OPEN: &[&str] = &[
     "100.128.0.0",
     "126.255.255.255",
     "128.0.0.0",
+    "161.25.255.255",
+    "161.27.0.0",
+    "166.7.255.255",
+    "166.12.0.0",
+    "168.63.129.15",
+    "168.63.129.17",
     "169.253.255.255",
     "169.255.0.0",
     "172.15.255.255",
@@ -139,6 +154,26 @@ fn public_neighbours_of_closed_ranges_stay_open() {
         assert_eq!(policy.check_addr(SocketAddr::new(ip, 443)), Ok(()), "{text}");
         assert_eq!(policy.check_addr(SocketAddr::new(ip, 22)), Err(Denied::Port(22)), "{text}");
     }
+}
+
+#[test]
+fn below_an_operators_nat64_prefix_the_address_inside_is_judged() {
+    let prefixes = ["2a01:4f8:64::/96", "2620:fe:64::/48", "64:ff9b::/96"].map(|prefix| prefix.parse().unwrap());
+    let policy = AddressPolicy { nat64_prefixes: prefixes.to_vec(), ..AddressPolicy::default() };
+    let verdict = |policy: &AddressPolicy, ip: &str| policy.check_addr(SocketAddr::new(ip.parse().unwrap(), 443));
+    for inside in ["2a01:4f8:64::", "64:ff9b::"] {
+        for closed in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "168.63.129.16", "192.168.1.1", "100.100.100.200"] {
+            let refused = verdict(&policy, &format!("{inside}{closed}"));
+            assert!(matches!(refused, Err(Denied::NotPublic { .. })), "{inside}{closed}: {refused:?}");
+        }
+        assert_eq!(verdict(&policy, &format!("{inside}8.8.8.8")), Ok(()), "{inside}");
+    }
+    // 10.0.0.1 and 8.8.8.8 around the ninth octet.
+    assert!(verdict(&policy, "2620:fe:64:a00:0:100::").is_err());
+    assert_eq!(verdict(&policy, "2620:fe:64:808:8:800::"), Ok(()));
+    // What is not below one stays as it was; nobody has said that the well-known prefix leads anywhere.
+    assert!(verdict(&policy, "64:ff9b:1::8.8.8.8").is_err() && verdict(&policy, "::ffff:8.8.8.8").is_err());
+    assert!(verdict(&AddressPolicy::default(), "64:ff9b::8.8.8.8").is_err());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jtav_pipeline::{ContentHash, Receipt};
 use jtav_schemas::MediaRef;
+use reqwest::Response;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use url::Url;
 
@@ -81,9 +82,13 @@ impl Course {
 
 impl Stamp {
     /// Of an answer from `location` that was asked for at `asked_at` and has just come.
-    pub(crate) fn of(headers: &HeaderMap, location: &Url, asked_at: Instant) -> Self {
+    pub(crate) fn of(response: &Response, location: &Url, asked_at: Instant) -> Self {
+        let headers = response.headers();
+        // Other statuses that carry a medium are oddities: it is taken, and asked for again.
+        let may_store = matches!(response.status().as_u16(), 200 | 203 | 304);
+        let freshness = Freshness::of(headers, Answered::Content, SystemTime::now(), asked_at.elapsed());
         Self {
-            freshness: Freshness::of(headers, Answered::Content, SystemTime::now(), asked_at.elapsed()),
+            freshness: freshness.filter(|_| may_store),
             location: location.clone(),
             etag: validator(headers, &ETAG),
             last_modified: validator(headers, &LAST_MODIFIED),

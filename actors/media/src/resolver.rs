@@ -7,22 +7,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::peers::Peers;
 use crate::policy::AddressPolicy;
 
-/// Turns a name into addresses. A test puts its own in place of the system's.
+/// Turns a name into addresses. [`Dns`](crate::Dns) does; a test puts its own in its place.
 pub trait Lookup: Send + Sync {
     /// Every address of `host`, each with `port`.
     fn lookup(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
-}
-
-/// `getaddrinfo`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemLookup;
-
-impl Lookup for SystemLookup {
-    fn lookup(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
-    }
 }
 
 /// The resolver of one client, and so of one port. The HTTP client asks for a name without its port, and the policy
@@ -32,6 +23,8 @@ impl Lookup for SystemLookup {
 pub(crate) struct GuardedResolver {
     pub(crate) policy: Arc<AddressPolicy>,
     pub(crate) lookup: Arc<dyn Lookup>,
+    /// May have asked already.
+    pub(crate) peers: Arc<Peers>,
     pub(crate) port: u16,
 }
 
@@ -39,7 +32,10 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.policy.clone();
         let port = self.port;
-        let answer = self.lookup.lookup(name.as_str().to_owned(), port);
+        let answer = match self.peers.take_answer(name.as_str(), port) {
+            Some(answer) => Box::pin(async move { answer }),
+            None => self.lookup.lookup(name.as_str().to_owned(), port),
+        };
         Box::pin(async move {
             let addresses = answer.await?;
             policy.check_answer(&addresses)?;

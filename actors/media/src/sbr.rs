@@ -5,38 +5,19 @@
 //! old one: it refuses object type 5 and would take the other two for whole. A clip without its upper half is wrong, so
 //! this finds them, and they are `unsupported`.
 
-use symphonia::core::codecs::CodecParameters;
-use symphonia::core::formats::FormatReader;
-
 /// Packets that are looked at.
 const PACKETS: usize = 24;
-/// Packets of any track that are read to find them.
-const MAX_PACKETS_READ: usize = 400;
 /// Object type of SBR.
 const SBR: u32 = 5;
 /// `syncExtensionType` that announces SBR behind an AAC-LC configuration.
 const SYNC_EXTENSION: u32 = 0x2b7;
 
-/// Is there spectral band replication in this track of AAC, announced or not? Reads packets: for a reader of its own.
-pub(crate) fn is_present(reader: &mut dyn FormatReader, track_id: u32) -> bool {
-    let track = reader.tracks().iter().find(|track| track.id == track_id);
-    let config = match track.and_then(|track| track.codec_params.as_ref()) {
-        Some(CodecParameters::Audio(params)) => params.extra_data.as_deref(),
-        _ => None,
-    };
-    if config.is_some_and(is_announced) {
-        return true;
-    }
+/// Is there spectral band replication in these packets of AAC-LC? Looks at the first ones.
+pub(crate) fn is_in_packets<P: AsRef<[u8]>>(packets: impl Iterator<Item = P>) -> bool {
     let (mut seen, mut carrying) = (0, 0);
-    for _ in 0..MAX_PACKETS_READ {
-        let Ok(Some(packet)) = reader.next_packet() else { break };
-        if packet.track_id == track_id {
-            seen += 1;
-            carrying += usize::from(ends_in_sbr(&packet.data));
-        }
-        if seen == PACKETS {
-            break;
-        }
+    for packet in packets.take(PACKETS) {
+        seen += 1;
+        carrying += usize::from(ends_in_sbr(packet.as_ref()));
     }
     // Every frame of HE-AAC carries it, the first ones of some encoders excepted; in the bits of other AAC it is seen by
     // chance in one frame of fifty.
@@ -44,7 +25,7 @@ pub(crate) fn is_present(reader: &mut dyn FormatReader, track_id: u32) -> bool {
 }
 
 /// Does an AudioSpecificConfig of AAC-LC go on with the backward compatible announcement?
-fn is_announced(config: &[u8]) -> bool {
+pub(crate) fn is_announced(config: &[u8]) -> bool {
     let mut bits = Bits { bytes: config, at: 0 };
     let mut read = || -> Option<bool> {
         let object_type = bits.object_type()?;

@@ -3,8 +3,10 @@
 
 use jtav_schemas::{AbsentReason, Modality};
 
-/// Bytes searched for the first MPEG frame when no signature stands at the start.
-const MP3_SEARCH_BYTES: usize = 4096;
+use crate::sound::{adts, mpeg};
+
+/// Bytes searched for the first frame of MPEG audio or AAC, or the first page of Ogg, when no signature stands at the start.
+const SEARCH_BYTES: usize = 1 << 20;
 /// Bytes searched for the root element of an XML document.
 const MARKUP_BYTES: usize = 4096;
 
@@ -66,7 +68,7 @@ pub(crate) enum Content {
     Unknown,
 }
 
-/// Names what `bytes` are. A tag before the sound (see [`skip_tags`]) has to be skipped first.
+/// Names what `bytes` are. A tag before the sound has to be skipped first: see [`recognise`].
 pub(crate) fn sniff(bytes: &[u8]) -> Content {
     use Content::*;
     let at = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
@@ -89,6 +91,10 @@ pub(crate) fn sniff(bytes: &[u8]) -> Content {
             None => Unknown,
         };
     }
+    // The same with sizes of 64 bits.
+    if (starts(b"RF64") || starts(b"BW64")) && at(8, b"WAVE") {
+        return Sound(SoundFormat::Wav);
+    }
     if starts(b"fLaC") {
         return Sound(SoundFormat::Flac);
     }
@@ -106,8 +112,14 @@ pub(crate) fn sniff(bytes: &[u8]) -> Content {
     if is_other_picture(bytes) {
         return OtherPicture;
     }
-    const OTHER_SOUND: [&[u8]; 13] = [
+    // Files of QuickTime begin with any of its boxes.
+    const BOXES: [&[u8]; 7] = [b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof"];
+    if BOXES.iter().any(|name| at(4, name)) {
+        return Sound(SoundFormat::Mp4);
+    }
+    const OTHER_SOUND: [&[u8]; 24] = [
         b"FORM",
+        b"FRM8",
         b"caff",
         b"#!AMR",
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
@@ -115,15 +127,30 @@ pub(crate) fn sniff(bytes: &[u8]) -> Content {
         b"wvpk",
         b"MAC ",
         b"TTA1",
-        b"RF64",
-        b"BW64",
         b"DSD ",
         b"MPCK",
-        // Matroska and WebM. A film is as little served as a voice message in it, and the message is the more likely one
-        // where a post announces sound.
+        b"MP+",
+        b"OFR ",
+        b".snd",
+        b"RIFX",
+        b"riff\x2e\x91\xcf\x11",
+        b"ADIF",
+        b"#!SILK",
+        b"\x02#!SILK",
+        b"ajkg",
+        b"\x7f\xfe\x80\x01",
+        // Matroska and WebM, Flash, program streams. A film is as little served as a voice message in it, and the message is
+        // the more likely one where a post announces sound.
         b"\x1a\x45\xdf\xa3",
+        b"FLV\x01",
+        b"\x00\x00\x01\xba",
     ];
-    if OTHER_SOUND.iter().any(|magic| starts(magic)) || is_ac3(bytes) {
+    if OTHER_SOUND.iter().any(|magic| starts(magic))
+        || is_ac3(bytes)
+        || at(4, b"\xf8\x72\x6f")
+        || is_latm(bytes)
+        || is_transport_stream(bytes)
+    {
         return OtherSound;
     }
     const FOREIGN: [&[u8]; 5] = [b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"\x7fELF"];
@@ -133,13 +160,56 @@ pub(crate) fn sniff(bytes: &[u8]) -> Content {
     if let Some(content) = markup(bytes) {
         return content;
     }
-    if first_adts_frame(bytes) {
+    stream_within(bytes)
+}
+
+/// A stream that begins here or, behind padding or junk, a little later.
+fn stream_within(bytes: &[u8]) -> Content {
+    use Content::*;
+    let of_layer = |layer| if layer == 3 { Sound(SoundFormat::Mp3) } else { OtherSound };
+    if adts::is_cut_frame(bytes) {
         return Sound(SoundFormat::Adts);
     }
-    if first_mp3_frame(bytes).is_some() {
-        return Sound(SoundFormat::Mp3);
+    if let Some(header) = mpeg::Header::read(bytes) {
+        // One length for all frames, which the decoder does not look for.
+        if header.bytes.is_none() && mpeg::layer_of_stream(bytes).is_some() {
+            return OtherSound;
+        }
+        // A single frame, cut short: its length only fits at the very start.
+        if header.bytes.is_some_and(|len| len > bytes.len()) {
+            return of_layer(header.layer);
+        }
+    }
+    let head = &bytes[..bytes.len().min(SEARCH_BYTES)];
+    for (at, first) in head.iter().enumerate() {
+        let rest = &bytes[at..];
+        match first {
+            0xff if adts::is_stream(rest) => return Sound(SoundFormat::Adts),
+            0xff if mpeg::Header::read(rest).is_some_and(|header| header.bytes.is_some()) => {
+                if let Some(layer) = mpeg::layer_of_stream(rest) {
+                    return of_layer(layer);
+                }
+            }
+            // The first page of a stream, which has one packet.
+            b'O' if rest.starts_with(b"OggS\0\x02") => return Sound(SoundFormat::Ogg),
+            _ => {}
+        }
     }
     Unknown
+}
+
+/// LOAS, in which LATM is sent (ISO 14496-3 1.7): two sync words of eleven bits, as far apart as the first says.
+fn is_latm(bytes: &[u8]) -> bool {
+    let len = |at: usize| match bytes.get(at..)? {
+        [0x56, high, low, ..] if high & 0xe0 == 0xe0 => Some(3 + ((usize::from(high & 0x1f) << 8) | usize::from(*low))),
+        _ => None,
+    };
+    len(0).is_some_and(|first| len(first).is_some())
+}
+
+/// MPEG transport streams: a sync byte every 188 bytes.
+fn is_transport_stream(bytes: &[u8]) -> bool {
+    (0..4).all(|packet| bytes.get(188 * packet) == Some(&0x47))
 }
 
 fn is_other_picture(bytes: &[u8]) -> bool {
@@ -203,64 +273,49 @@ fn names_unsupported(media_type: &str) -> bool {
     )
 }
 
-/// Bytes without the ID3v2 tags before them. Their pictures and comments are of no use here, and skipping them keeps
-/// a whole parser away from hostile input.
+/// What bytes are, and the bytes without the tags before them. Their pictures and comments are of no use here, and skipping
+/// them keeps a whole parser away from hostile input.
+pub(crate) fn recognise(bytes: &[u8]) -> (Content, &[u8]) {
+    let bytes = skip_tags(bytes);
+    let content = sniff(bytes);
+    // Zeros before the first frame, or before another tag. No picture may begin so.
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    if content == Content::Unknown && zeros > 0 {
+        let padded = skip_tags(&bytes[zeros..]);
+        if let found @ (Content::Sound(_) | Content::OtherSound) = sniff(padded) {
+            return (found, padded);
+        }
+    }
+    (content, bytes)
+}
+
+/// Bytes without the tags of ID3v2 and APE before them.
 pub(crate) fn skip_tags(mut bytes: &[u8]) -> &[u8] {
     // Writers stack at most two or three; the bound keeps a file of nothing but tags cheap.
     for _ in 0..16 {
-        let [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] = *bytes else { return bytes };
-        let size = [a, b, c, d].iter().fold(0, |size, byte| (size << 7) | usize::from(byte & 0x7f));
-        let footer = if flags & 0x10 != 0 { 10 } else { 0 };
-        bytes = bytes.get(10 + size + footer..).unwrap_or_default();
+        let Some(len) = id3v2_len(bytes).or_else(|| ape_len(bytes)) else { return bytes };
+        bytes = &bytes[len..];
     }
     bytes
 }
 
-/// Offset of the first MPEG Layer III frame that another one follows.
-pub(crate) fn first_mp3_frame(bytes: &[u8]) -> Option<usize> {
-    (0..bytes.len().min(MP3_SEARCH_BYTES)).find(|&offset| {
-        let Some((len, signature)) = mp3_frame(&bytes[offset..]) else { return false };
-        match bytes.get(offset + len..) {
-            Some(next) if next.len() >= 4 => mp3_frame(next).is_some_and(|(_, other)| other == signature),
-            // Four bytes look like a frame once in some hundred places: without a second one only at the very start.
-            _ => offset == 0,
-        }
-    })
+/// Length of the tag of ID3v2 (any version) that stands here; of its header alone where the tag would be longer than the
+/// file, since then the sound begins somewhere within.
+pub(crate) fn id3v2_len(bytes: &[u8]) -> Option<usize> {
+    let [b'I', b'D', b'3', 0..=4, _, flags, size @ ..] = *bytes.first_chunk::<10>()? else { return None };
+    // Seven bits a byte, of which careless writers know nothing.
+    let bits = if size.iter().all(|byte| byte & 0x80 == 0) { 7 } else { 8 };
+    let size = size.iter().fold(0, |size, byte| (size << bits) | usize::from(*byte));
+    let footer = if flags & 0x10 != 0 { 10 } else { 0 };
+    let len = 10 + size + footer;
+    Some(if len <= bytes.len() { len } else { 10 })
 }
 
-/// Length of the frame that starts here, and the part of its header that stays the same through a stream
-/// (ISO 11172-3 2.4.1.3; MPEG 2.5 as in the field).
-fn mp3_frame(bytes: &[u8]) -> Option<(usize, (u8, u8))> {
-    const KBIT_MPEG1: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
-    const KBIT_MPEG2: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
-    let [0xff, b1, b2, _, ..] = *bytes else { return None };
-    let (version, layer, rate) = ((b1 >> 3) & 3, (b1 >> 1) & 3, (b2 >> 2) & 3);
-    if b1 & 0xe0 != 0xe0 || version == 1 || layer != 1 || rate == 3 {
-        return None;
-    }
-    let index = usize::from(b2 >> 4).checked_sub(1)?;
-    let base = [44_100, 48_000, 32_000][usize::from(rate)];
-    let (hz, bits, samples_over_8) = match version {
-        3 => (base, *KBIT_MPEG1.get(index)?, 144),
-        2 => (base / 2, *KBIT_MPEG2.get(index)?, 72),
-        _ => (base / 4, *KBIT_MPEG2.get(index)?, 72),
-    };
-    let padding = u32::from((b2 >> 1) & 1);
-    Some(((samples_over_8 * bits * 1000 / hz + padding) as usize, (b1 & 0xfe, rate)))
-}
-
-/// Does an ADTS frame start here that another one, or the end, follows (ISO 13818-7 6.2)?
-fn first_adts_frame(bytes: &[u8]) -> bool {
-    let frame = |bytes: &[u8]| {
-        let [0xff, b1, b2, b3, b4, b5, _, ..] = *bytes else { return None };
-        let len = (usize::from(b3 & 3) << 11) | (usize::from(b4) << 3) | usize::from(b5 >> 5);
-        (b1 & 0xf6 == 0xf0 && (b2 >> 2) & 15 < 13 && len >= 7).then_some(len)
-    };
-    let Some(len) = frame(bytes) else { return false };
-    match bytes.get(len..) {
-        Some(next) if next.len() >= 7 => frame(next).is_some(),
-        _ => true,
-    }
+/// A tag of APEv2 with a header: mostly it stands behind the sound, and has none.
+fn ape_len(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<32>().filter(|header| header.starts_with(b"APETAGEX"))?;
+    let size = u32::from_le_bytes(*header[12..].first_chunk()?) as usize;
+    Some(32 + size).filter(|len| *len <= bytes.len())
 }
 
 #[cfg(test)]
@@ -285,6 +340,11 @@ mod tests {
             (b"\xff\xfb\x90\x64 a frame cut short", Content::Sound(SoundFormat::Mp3)),
             (b"\xff\xf1\x50\x80\x02\x1f\xfc\xde", Content::Sound(SoundFormat::Adts)),
             (b"FORM\0\0\0\0AIFF", Content::OtherSound),
+            (b"RF64\xff\xff\xff\xffWAVEds64", Content::Sound(SoundFormat::Wav)),
+            (b"\0\0\x02\x6cmoov\0\0\0\x6cmvhd", Content::Sound(SoundFormat::Mp4)),
+            (b"junk\0OggS\0\x02", Content::Sound(SoundFormat::Ogg)),
+            (b"\x56\xe0\x01x\x56\xe0\x01x", Content::OtherSound),
+            (b"\x56\xe0 is no sync word here", Content::Unknown),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", Content::OtherPicture),
             (b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- a --><svg/>", Content::OtherPicture),
             (b"<!DOCTYPE html><html><svg></svg></html>", Content::Foreign),
@@ -307,12 +367,29 @@ mod tests {
         let footed = b"ID3\x04\0\x10\0\0\0\x01x3DI\x04\0\x10\0\0\0\x01";
         let file = [tag.as_slice(), footed, b"fLaC"].concat();
         assert_eq!(skip_tags(&file), b"fLaC");
-        assert_eq!(skip_tags(b"ID3\x03\0\0\x7f\x7f\x7f\x7fx"), b"");
+        let ape = [b"APETAGEX\xd0\x07\0\0\x03\0\0\0".as_slice(), &[0; 16], b"abcfLaC"].concat();
+        assert_eq!(skip_tags(&ape), b"fLaC");
+        assert_eq!(skip_tags(b"ID3\x03\0\0\x7f\x7f\x7f\x7fx"), b"x");
+        assert_eq!(skip_tags(b"ID3\x03\0\0\0\0\0\x80"), b"", "a size that is no seven bits a byte");
         assert_eq!(skip_tags(b"ID3"), b"ID3");
     }
 
     #[test]
-    fn random_bytes_are_no_mp3() {
+    fn zeros_before_sound_are_skipped_and_before_pictures_they_are_not() {
+        for (behind, expected) in [
+            (b"fLaC".as_slice(), Content::Sound(SoundFormat::Flac)),
+            (b"\xff\xfb\x90\x64 a frame cut short", Content::Sound(SoundFormat::Mp3)),
+            (b"ID3\x03\0\0\0\0\0\x02xxfLaC", Content::Sound(SoundFormat::Flac)),
+            (b"\x89PNG\r\n\x1a\n", Content::Unknown),
+            (b"", Content::Unknown),
+        ] {
+            let file = [&[0; 5000], behind].concat();
+            assert_eq!(recognise(&file).0, expected, "{:?}", String::from_utf8_lossy(behind));
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_no_stream() {
         // A linear congruential generator, so that the test says the same every time.
         let mut state = 1_u32;
         let mut hits = 0;
@@ -323,9 +400,9 @@ mod tests {
             })
             .take(8192)
             .collect();
-            hits += usize::from(first_mp3_frame(&noise).is_some());
+            hits += usize::from(stream_within(&noise) != Content::Unknown);
         }
-        assert!(hits <= 4, "{hits} of 200");
+        assert!(hits == 0, "{hits} of 200");
     }
 
     #[test]

@@ -132,7 +132,6 @@ fn quick_limits() -> FetchLimits {
     FetchLimits {
         max_image_bytes: 100_000,
         max_audio_bytes: 100_000,
-        unknown_size_bytes: 30_000,
         budget_bytes: 400_000,
         connect_timeout: Duration::from_millis(500),
         first_byte_timeout: Duration::from_millis(400),
@@ -434,7 +433,7 @@ async fn an_endless_body_ends_at_the_cap() {
     .await;
     let verdict = get(&fetcher(&[server]), format!("http://{server}/")).await;
     assert_eq!(verdict.err(), Some(AbsentReason::TooLarge));
-    assert_eq!(connections.load(SeqCst), 2, "once within the reservation, once in the oversize lane");
+    assert_eq!(connections.load(SeqCst), 1);
     // What was written beyond the cap lies in socket buffers.
     assert!(sent.load(SeqCst) < 30_000_000, "{}", sent.load(SeqCst));
 }
@@ -479,10 +478,10 @@ async fn slow_hosts_time_out() {
 }
 
 #[tokio::test]
-async fn a_body_that_outgrows_its_reservation_comes_through_the_oversize_lane() {
+async fn a_body_may_be_larger_or_smaller_than_the_post_says() {
     let (server, _) = serve();
     let fetcher = fetcher(&[server]);
-    // 30,000 bytes are reserved where nothing is declared; with a length the server says so, chunked it shows later.
+    // With a length the server says so, chunked it shows in the end.
     for path in ["bytes/61440", "chunked/61440"] {
         let media = get(&fetcher, format!("http://{server}/{path}")).await.unwrap();
         assert_eq!(media.bytes.len(), 61_440, "{path}");
@@ -505,7 +504,7 @@ async fn a_body_that_outgrows_its_reservation_comes_through_the_oversize_lane() 
 #[tokio::test]
 async fn media_that_are_held_keep_their_bytes_of_the_budget() {
     let (server, _) = serve();
-    let limits = FetchLimits { budget_bytes: 100_000, unknown_size_bytes: 30_000, ..quick_limits() };
+    let limits = FetchLimits { budget_bytes: 100_000, ..quick_limits() };
     let fetcher = Fetcher::new(params(&[server], limits)).unwrap();
     let url = format!("http://{server}/bytes/90112");
     let held = get(&fetcher, url.clone()).await.unwrap();
@@ -544,7 +543,7 @@ async fn a_hanging_host_does_not_hold_up_the_others() {
         })
     })
     .await;
-    // Posts of the hanging host in number; the budget would hold 13 reservations. None of them ends within the test.
+    // Posts of the hanging host in number. None of them ends within the test.
     let minute = Duration::from_secs(60);
     let limits =
         FetchLimits { first_byte_timeout: minute, idle_timeout: minute, total_timeout: minute, ..quick_limits() };

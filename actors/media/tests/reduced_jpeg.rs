@@ -1,6 +1,6 @@
 //! JPEGs that are decoded to a fraction of their size, held against the same files decoded whole. The two differ where a
 //! picture has more detail than the smaller one can hold: the wide filter lets some of it through, the fraction none. How
-//! close they are to Pillow's fractions is held in `decode.rs`, what the encoder makes of them in the trainer's tests.
+//! close they are to Pillow's fractions is held in `formats.rs`, what the encoder makes of them in the trainer's tests.
 
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,9 @@ fn every_kind_of_sampling_scan_and_size_looks_as_it_does_decoded_whole() {
                 });
                 let (mean, largest) = difference(&view(&bytes, SIDE).unwrap(), &whole(&bytes));
                 worst = (worst.0.max(mean), worst.1.max(largest));
-                if mean > 1.2 || largest > 40 {
+                // At full size libjpeg repeats the colours of 4:1:1 where it interpolates those of other samplings.
+                let most = if matches!(sampling, SamplingFactor::F_4_1) { (1.6, 80) } else { (1.2, 40) };
+                if mean > most.0 || largest > most.1 {
                     wrong.push(format!("{sampling:?} {size:?} progressive {progressive}: {mean:.3} {largest}"));
                 }
             }
@@ -150,41 +152,6 @@ fn the_photos_of_the_feed_look_as_they_do_decoded_whole() {
     println!("{count} photos: mean {:.3} and largest difference {} at most", worst.0, worst.1);
     assert!(count > 20 && worst.0 > 0.0, "{count}");
     assert!(worst.0 <= 2.0 && worst.1 <= 20, "{worst:?}");
-}
-
-#[test]
-fn a_file_that_was_cut_is_a_decode_error_at_every_length() {
-    for name in ["photo.jpg", "progressive.jpg", "grey.jpg"] {
-        let bytes = fixture(name);
-        assert!(view(&bytes, SIDE).is_ok());
-        for cut in (2..bytes.len() - 1).step_by(97).chain(bytes.len() - 40..bytes.len()) {
-            let verdict = view(&bytes[..cut], SIDE).map(|_| ());
-            assert_eq!(verdict, Err(AbsentReason::DecodeError), "{name} cut to {cut}");
-        }
-    }
-}
-
-/// The end marker alone does not make a picture: what is missing would be grey.
-#[test]
-fn a_file_whose_middle_is_missing_is_a_decode_error() {
-    for name in ["photo.jpg", "grey.jpg"] {
-        let bytes = fixture(name);
-        let cut = [&bytes[..bytes.len() / 2], &[0xff, 0xd9]].concat();
-        assert_eq!(view(&cut, SIDE).map(|_| ()), Err(AbsentReason::DecodeError), "{name}");
-    }
-}
-
-#[test]
-fn a_picture_of_very_many_scans_is_refused() {
-    let bytes = fixture("progressive.jpg");
-    // The first scan, which can be repeated without changing anything: each costs a walk over all blocks.
-    let start = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
-    let next =
-        bytes[start + 12..].windows(2).position(|pair| matches!(pair, [0xff, 0xc0..=0xcf | 0xda..=0xdd])).unwrap();
-    let end = start + 12 + next;
-    let repeated = |times: usize| [&bytes[..end], &bytes[start..end].repeat(times), &bytes[end..]].concat();
-    assert_eq!(view(&repeated(3), SIDE).unwrap().pixels, view(&bytes, SIDE).unwrap().pixels);
-    assert_eq!(view(&repeated(200), SIDE).map(|_| ()), Err(AbsentReason::DecodeError));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use jtav_schemas::ErasureV1;
 use jtav_store::Store;
 use jtav_telemetry::Telemetry;
 
-use crate::RecordSink;
 use crate::publishing::Publishing;
+use crate::{RecordSink, WayOut};
 
 /// Names of the topics that are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct PublisherParams {
     pub model_version: String,
     /// Version of the program; for the dead letters.
     pub pipeline_version: String,
+    /// Is told whether the dead-letter topic takes what it is given.
+    pub way_out: Arc<WayOut>,
 }
 
 /// The publisher. It holds no state of a post: each message is a task of its own, and they run side by side.

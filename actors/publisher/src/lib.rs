@@ -8,6 +8,7 @@
 mod actor;
 mod dead_letter;
 mod publishing;
+mod setting_aside;
 mod sink;
 mod validate;
 
@@ -15,5 +16,6 @@ mod validate;
 mod interleavings;
 
 pub use actor::{OutputTopics, PublisherActor, PublisherParams, Reach};
-pub use dead_letter::dead_letter_record;
+pub use dead_letter::{LetterParams, dead_letter_record};
+pub use setting_aside::WayOut;
 pub use sink::RecordSink;

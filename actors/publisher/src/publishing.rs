@@ -4,9 +4,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::TryFutureExt as _;
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
-use jtav_pipeline::{
-    DeadLetterRequest, EraseRequest, FailPoint, PublishOutcome, PublishRequest, Stage, StageError, fail_point, now_ms,
-};
+use jtav_pipeline::{EraseRequest, FailPoint, PublishOutcome, PublishRequest, Stage, StageError, fail_point, now_ms};
 use jtav_schemas::{
     DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError,
 };
@@ -14,17 +12,19 @@ use jtav_store::{Applied, LabelWrite, Source, StoreError, StoredLabel};
 use jtav_telemetry::{Metric, Telemetry};
 
 use crate::actor::{PublisherParams, Reach};
-use crate::dead_letter::dead_letter_record;
 use crate::validate::{json, prepare};
 
 /// Metric names of what is written to.
-mod sink {
+pub(crate) mod sink {
     pub const REDIS: &str = "redis";
     pub const SENTIMENT: &str = "sentiment";
     pub const EMBEDDINGS: &str = "embeddings";
     pub const ERASURES: &str = "erasures";
     pub const DEAD_LETTERS: &str = "dead_letters";
 }
+
+/// A record that should fit was refused for the size of its batch.
+const BATCH_TOO_LARGE: &str = "batch_too_large";
 
 /// What the actor's messages do. Dropping a future at any point is safe: the post comes again, and every step
 /// recognises what is done.
@@ -154,7 +154,14 @@ impl Publishing {
     pub(crate) async fn erase(&self, request: EraseRequest) -> Result<ErasureV1, StageError> {
         let started = Instant::now();
         let EraseRequest { post_id, revision, .. } = request;
-        let erase = || self.params.store.erase(&post_id, revision, self.params.erased_ttl).map_err(store_failure);
+        let erase = || {
+            self.params.store.erase(&post_id, revision, self.params.erased_ttl).map_err(|error| {
+                if error.code() == StoreError::TOO_FEW_REPLICAS {
+                    self.telemetry.inc(Metric::ErasuresUnreplicated, &[]);
+                }
+                store_failure(error)
+            })
+        };
         let erased_keys = self.persist(started, sink::REDIS, erase).await?;
         self.count(sink::REDIS, "ok");
         fail_point::hit(FailPoint::PublisherAfterErase, &post_id);
@@ -165,33 +172,6 @@ impl Publishing {
             futures::join!(self.produce_null_values(started, &post_id), self.send(started, sink::ERASURES, receipt));
         nulls.and(receipt)?;
         Ok(erasure)
-    }
-
-    pub(crate) async fn dead_letter(&self, request: DeadLetterRequest) -> Result<(), StageError> {
-        let PublisherParams { topics, model_version, pipeline_version, .. } = &self.params;
-        let record = dead_letter_record(&topics.dead_letters, &request, now_ms(), model_version, pipeline_version);
-        let sent = self
-            .persist(Instant::now(), sink::DEAD_LETTERS, || {
-                self.params.sink.send(record.clone()).map_err(kafka_failure)
-            })
-            .await;
-        match sent {
-            Ok(()) => {
-                fail_point::hit(FailPoint::PublisherAfterDeadLetter, "");
-                self.telemetry.inc(Metric::DeadLetters, &[request.stage.as_str(), request.reason.as_str()]);
-                Ok(())
-            }
-            // There is no further place to put it. Letting the offset pass would lose the post, so a person must act.
-            Err(error) if matches!(error.class, jtav_pipeline::ErrorClass::Permanent(_)) => Err(StageError::fatal(
-                Stage::Publisher,
-                "dead_letter_refused",
-                format!(
-                    "{}: the dead-letter topic must take records 16 KiB larger than the input topic does",
-                    error.message
-                ),
-            )),
-            Err(error) => Err(error),
-        }
     }
 
     /// Tells readers of the output topics, and their compaction, that the post is gone.
@@ -205,13 +185,26 @@ impl Publishing {
     }
 
     async fn send(&self, started: Instant, name: &'static str, record: OutboundRecord) -> Result<(), StageError> {
-        self.persist(started, name, || self.params.sink.send(record.clone()).map_err(kafka_failure)).await?;
+        let may_fit = record.size() <= self.params.sink.max_record_bytes(&record.topic);
+        let failure = |error: KafkaError| match error.is_too_large() {
+            // The topic refuses a batch as a whole, and next time the record has other neighbours.
+            true if may_fit => StageError::retryable(Stage::Publisher, BATCH_TOO_LARGE, error),
+            _ => kafka_failure(error),
+        };
+        let sent = self.persist(started, name, || self.params.sink.send(record.clone()).map_err(failure)).await;
+        sent.map_err(|error| match error.code {
+            // So often in so many batches: it is the record.
+            BATCH_TOO_LARGE => {
+                StageError::permanent(Stage::Publisher, DeadLetterReason::PublishRejected, error.message)
+            }
+            _ => error,
+        })?;
         self.count(name, "ok");
         Ok(())
     }
 
     /// Tries until it is done, the fault is not one that passes, or attempts or time run out.
-    async fn persist<T, F>(
+    pub(crate) async fn persist<T, F>(
         &self,
         started: Instant,
         name: &'static str,
@@ -292,7 +285,7 @@ fn store_failure(error: StoreError) -> StageError {
     }
 }
 
-fn kafka_failure(error: KafkaError) -> StageError {
+pub(crate) fn kafka_failure(error: KafkaError) -> StageError {
     match error.fault() {
         Fault::Retryable => StageError::retryable(Stage::Publisher, "kafka_unavailable", error),
         Fault::RecordRefused => StageError::permanent(Stage::Publisher, DeadLetterReason::PublishRejected, error),

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use jtav_pipeline::messages::RoutePost;
-use jtav_pipeline::{Admitted, Description, FailPoint, Observer, Stages, fail_point};
+use jtav_pipeline::{Admitted, Description, FailPoint, Observer, StageFlow, Stages, fail_point};
 
 use crate::cache::EncodingCache;
 use crate::lanes::Parking;
 use crate::task::{self, TaskContext};
+use crate::turn;
 
 /// How to make a lane.
 #[derive(Clone)]
@@ -20,12 +21,20 @@ pub struct RouterParams {
     pub model_version: Arc<str>,
     /// Watches outcomes.
     pub observer: Arc<dyn Observer>,
+    /// Counts what passes the stages.
+    pub flow: StageFlow,
     /// A post that takes longer is abandoned and comes again.
     pub post_deadline: Duration,
-    /// Media that take longer are absent with reason `timeout`.
+    /// The same for one that is tried because it was too late before; what its media may take to come is added.
+    pub trial_deadline: Duration,
+    /// Media that take longer, from when their post's work begins, are absent with reason `timeout`.
     pub fetch_timeout: Duration,
+    /// A post that waits longer for a place among those whose media are fetched is labelled without them.
+    pub parked_patience: Duration,
     /// Attempts at a post before it is given up.
     pub attempts: u32,
+    /// Characters that are read of all texts of a post together.
+    pub max_text_chars: usize,
 }
 
 /// One lane: owns the keys whose hash falls to it. Its mailbox holds at most the admitted posts (permits) and one
@@ -42,9 +51,13 @@ impl RouterActor {
             stages: params.stages,
             cache: params.cache,
             model_version: params.model_version,
+            max_text_chars: params.max_text_chars,
             observer: params.observer,
+            flow: params.flow,
             post_deadline: params.post_deadline,
+            trial_deadline: params.trial_deadline,
             fetch_timeout: params.fetch_timeout,
+            parked_patience: params.parked_patience,
             attempts: params.attempts.max(1),
         };
         Self { context, parking: Parking::default() }
@@ -95,11 +108,17 @@ pub struct StopLane;
 impl Handler<RoutePost> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, RoutePost(post): RoutePost, context: &mut Self::Context) {
+    fn handle(&mut self, RoutePost(mut post): RoutePost, context: &mut Self::Context) {
         let key = post.event.as_ref().ok().map(|event| event.post_id().to_owned());
         fail_point::hit(FailPoint::RouterHandle, key.as_deref().unwrap_or_default());
         let post = match &key {
-            Some(key) => self.parking.enter(key, post),
+            Some(key) => {
+                if self.parking.is_active(key) {
+                    post.permit.park(post.record.bytes());
+                    turn::export(&post.permit);
+                }
+                self.parking.enter(key, post)
+            }
             None => Some(post),
         };
         if let Some(post) = post {

@@ -10,6 +10,7 @@ use moka::future::Cache;
 use moka::notification::RemovalCause;
 
 use crate::shared::SharedEncodings;
+use crate::sites::KnownSites;
 use crate::urls::{Flight, TakeOff, UrlMap, is_remembered};
 
 /// What is known of a medium: its encoding, or why the same bytes can never be encoded.
@@ -37,6 +38,7 @@ pub struct EncodingCache {
     /// What each post had encoded, so that an erasure finds it.
     by_post: Cache<String, Arc<Vec<Used>>>,
     urls: UrlMap,
+    sites: KnownSites,
     /// Encodings that other workers have made.
     shared: Option<SharedEncodings>,
     /// False: nothing is kept and nobody waits for another post.
@@ -99,13 +101,33 @@ impl EncodingCache {
             .build();
         let urls = UrlMap::new(lists_max_bytes);
         let (is_on, stats) = (max_bytes > 0, Arc::default());
-        Self { entries, by_post, urls, shared: None, is_on, model_version: model_version.into(), stats }
+        Self {
+            entries,
+            by_post,
+            urls,
+            sites: KnownSites::default(),
+            shared: None,
+            is_on,
+            model_version: model_version.into(),
+            stats,
+        }
     }
 
     /// Looks for encodings at other workers' too, and leaves its own there.
     pub fn sharing(mut self, shared: SharedEncodings) -> Self {
         self.shared = Some(shared);
         self
+    }
+
+    /// Which sites have answered lately.
+    pub(crate) fn sites(&self) -> &KnownSites {
+        &self.sites
+    }
+
+    /// Whether the encoding of a medium is held and its server need not be asked.
+    pub(crate) async fn is_at_hand(&self, modality: Modality, media: &MediaRef) -> bool {
+        let receipt = self.urls.get(modality, media).await.filter(|receipt| receipt.is_fresh(Instant::now()));
+        receipt.is_some_and(|receipt| self.entries.contains_key(&self.key(modality, receipt.content_hash)))
     }
 
     fn key(&self, modality: Modality, hash: ContentHash) -> Key {

@@ -67,6 +67,11 @@ impl<T> Parking<T> {
         }
     }
 
+    /// Whether an item of this key would have to wait.
+    pub fn is_active(&self, key: &str) -> bool {
+        self.active.contains_key(key)
+    }
+
     /// The key's item is done; gives the next one to start, if any waits.
     pub fn leave(&mut self, key: &str) -> Option<T> {
         let next = self.active.get_mut(key)?.pop_front();

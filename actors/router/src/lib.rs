@@ -2,7 +2,8 @@
 //!
 //! [`pipeline::label_post`] is the diagram as code. A lane is an actix actor on its own arbiter; it owns its keys:
 //! while a post is being worked on, later records of the same post are parked behind it (design D2, `style-anchors`
-//! 4.4). Parked posts hold their permits, so the parking lot is bounded.
+//! 4.4). Before its work begins a post waits for its turn; whoever is parked gives his to another, as far as the bounded
+//! lot has room (ADR 24).
 
 mod actor;
 mod cache;
@@ -10,7 +11,10 @@ mod lanes;
 pub mod pipeline;
 mod record;
 mod shared;
+mod sites;
 mod task;
+mod texts;
+mod turn;
 mod urls;
 
 pub use actor::{DescribeLane, RouterActor, RouterParams, StopLane};

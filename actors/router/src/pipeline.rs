@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jtav_delivery::MediaPlace;
 use jtav_pipeline::{
     AttentionPart, ContentHash, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome,
-    PublishRequest, Receipt, Revalidated, Stage, StageError, Stages, fail_point, log_name,
+    PublishRequest, Receipt, Revalidated, Stage, StageError, StageTracker, Stages, fail_point, log_name,
 };
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
@@ -16,6 +17,7 @@ use jtav_telemetry::{Metric, global};
 
 use crate::cache::{Asked, EncodingCache, Known};
 use crate::record::{self, Provenance};
+use crate::texts::read_texts;
 use crate::urls::Flight;
 
 /// What the pipeline of one post works with, besides the post.
@@ -27,10 +29,16 @@ pub struct PostContext {
     pub cache: EncodingCache,
     /// Name and weights of the model.
     pub model_version: Arc<str>,
+    /// Characters that are read of all texts of the post together.
+    pub max_text_chars: usize,
     /// Media must be here by then.
     pub fetch_deadline: Instant,
+    /// On whose account media are decoded.
+    pub account: Arc<str>,
     /// Where the post came from.
     pub provenance: Provenance,
+    /// Knows which stages the post is in.
+    pub tracker: StageTracker,
 }
 
 /// How labelling a post ended, short of a system failure.
@@ -43,9 +51,14 @@ pub enum Labelled {
         /// The label.
         sentiment: Arc<SentimentV1>,
     },
-    /// Nothing of the post could be used.
+    /// Nothing of the post could be used: it has media, and each has failed.
     NoModality {
         /// Why, for each part.
+        modalities: PerModality<ModalityStatus>,
+    },
+    /// The post has no media, and texts without a word, emoji or emoticon, if any.
+    NothingToLabel {
+        /// Each of them absent.
         modalities: PerModality<ModalityStatus>,
     },
 }
@@ -53,29 +66,43 @@ pub enum Labelled {
 /// One modality on its way: encoded, or why not.
 type Part = Result<Arc<Encoded>, AbsentReason>;
 
-/// Labels one post: fetch → decode → encode (joined) → fuse → publish.
+/// Labels one post: fetch → decode → encode (joined) → fuse → publish. `place` is given back when all media are fetched.
 ///
 /// # Errors
 /// Only failures that are not the post's own missing or broken parts: those degrade it. Cancellation safe: effects are
 /// idempotent, and the offset hangs on the guard that the caller holds.
-pub async fn label_post(post: &PostV1, context: &PostContext) -> Result<Labelled, StageError> {
+pub async fn label_post(
+    post: &PostV1,
+    context: &PostContext,
+    place: Option<MediaPlace>,
+) -> Result<Labelled, StageError> {
     fail_point::hit(FailPoint::RouterBeforeEncode, &post.id);
+    let place = place.map(Arc::new);
+    let (of_audio, of_image) = (place.clone(), place);
+    let gathering = context.tracker.gather();
     let (text, audio, image) = futures::join!(
         encode_text(post, context),
-        encode_medium(&post.id, Modality::Audio, post.audio.as_ref(), context),
-        encode_medium(&post.id, Modality::Image, post.image.as_ref(), context),
+        encode_medium(&post.id, Modality::Audio, post.audio.as_ref(), of_audio, context),
+        encode_medium(&post.id, Modality::Image, post.image.as_ref(), of_image, context),
     );
-    let parts = PerModality { text: text?, audio: audio?, image: image? };
+    drop(gathering);
+    let (text, truncated) = text?;
+    let parts = PerModality { text, audio: audio?, image: image? };
     let modalities = statuses(&parts);
     if Modality::ALL.into_iter().all(|modality| parts.get(modality).is_err()) {
-        return Ok(Labelled::NoModality { modalities });
+        let has_failed =
+            |(_, status): (Modality, &ModalityStatus)| *status != ModalityStatus::Absent(AbsentReason::Absent);
+        return Ok(match modalities.iter().any(has_failed) {
+            true => Labelled::NoModality { modalities },
+            false => Labelled::NothingToLabel { modalities },
+        });
     }
 
     let request = FuseRequest { vectors: vectors(&parts) };
-    let fused = timed(Stage::Fusion, context.stages.fusion.fuse(request.clone())).await?;
+    let fused = timed(&context.tracker, Stage::Fusion, context.stages.fusion.fuse(request.clone())).await?;
 
     let attention = parts.map(|part| part.ok().map(|encoded| encoded.attention.clone()));
-    let sentiment = Arc::new(record::sentiment(post, &fused, modalities, attention, context));
+    let sentiment = Arc::new(record::sentiment(post, &fused, modalities, truncated, attention, context));
     let embedding = record::embedding(&sentiment, &fused, &request.vectors)
         .map_err(|error| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, error))?;
 
@@ -85,18 +112,23 @@ pub async fn label_post(post: &PostV1, context: &PostContext) -> Result<Labelled
         source: context.provenance.record.position(),
         record: Arc::clone(&context.provenance.record),
     };
-    let outcome = timed(Stage::Publisher, context.stages.publisher.publish(request)).await?;
+    let outcome = timed(&context.tracker, Stage::Publisher, context.stages.publisher.publish(request)).await?;
     Ok(Labelled::Done { outcome, sentiment })
 }
 
-async fn encode_text(post: &PostV1, context: &PostContext) -> Result<Part, StageError> {
-    if post.texts.iter().all(|part| part.text.trim().is_empty()) {
-        return Ok(Err(AbsentReason::Absent));
+/// The encoded text, and the modalities of which only a part was read: the text or none.
+async fn encode_text(post: &PostV1, context: &PostContext) -> Result<(Part, Vec<Modality>), StageError> {
+    let read = read_texts(&post.texts, context.max_text_chars);
+    if read.parts.iter().all(|part| part.text.trim().is_empty()) {
+        return Ok((Err(AbsentReason::Absent), Vec::new()));
     }
     let encoder = Arc::clone(&context.stages.text_encoder);
-    let encoded = timed(Stage::TextEncoder, encoder.encode(post.texts.clone())).await?;
     // Texts without one token (only links, say) carry nothing that the network could read.
-    Ok(encoded.map(Arc::new).ok_or(AbsentReason::Absent))
+    let Some(text) = timed(&context.tracker, Stage::TextEncoder, encoder.encode(read.parts)).await? else {
+        return Ok((Err(AbsentReason::Absent), Vec::new()));
+    };
+    let truncated = if read.is_truncated || text.is_truncated { vec![Modality::Text] } else { Vec::new() };
+    Ok((Ok(Arc::new(text.encoded)), truncated))
 }
 
 /// fetch → decode → encode of one medium. Where its bytes are known, decoding and encoding are skipped; where it is known
@@ -105,6 +137,7 @@ async fn encode_medium(
     post_id: &str,
     modality: Modality,
     media: Option<&MediaRef>,
+    place: Option<Arc<MediaPlace>>,
     context: &PostContext,
 ) -> Result<Part, StageError> {
     let Some(media) = media else { return Ok(Err(AbsentReason::Absent)) };
@@ -115,7 +148,11 @@ async fn encode_medium(
         }
         Asked::Fetch { earlier, flight } => (earlier, flight),
     };
-    let fetched = match timed(Stage::Fetch, fetch_medium(modality, media, earlier, flight.as_ref(), context)).await {
+    let fetching = fetch_medium(modality, media, earlier, flight.as_ref(), context);
+    let fetched = timed(&context.tracker, Stage::Fetch, fetching).await;
+    context.cache.sites().asked(media, &fetched).await;
+    drop(place);
+    let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -128,8 +165,8 @@ async fn encode_medium(
         Fetched::Known(_, known) => Ok(known),
         Fetched::New(medium) => {
             // The flight lasts until it is encoded: who waits for it then finds the encoding.
-            let part =
-                context.cache.get_or_compute(modality, hash, decode_and_encode(medium, context.stages.clone())).await?;
+            let encoding = decode_and_encode(medium, context.stages.clone(), context.tracker.clone());
+            let part = context.cache.get_or_compute(modality, hash, encoding).await?;
             if let Err(reason) = &part {
                 let modality = modality.as_str();
                 tracing::debug!(
@@ -162,6 +199,9 @@ async fn fetch_medium(
     context: &PostContext,
 ) -> Result<Fetched, AbsentReason> {
     let (fetch, cache) = (&context.stages.fetch, &context.cache);
+    if Instant::now() >= context.fetch_deadline {
+        return Err(AbsentReason::Timeout);
+    }
     let request = FetchRequest { modality, media: media.clone(), deadline: context.fetch_deadline };
     let mut medium = None;
     if let Some(earlier) = earlier {
@@ -184,22 +224,26 @@ async fn fetch_medium(
         None => fetch.fetch(request).await?,
     };
     cache.fetched(modality, &media.url, medium.receipt.clone(), flight).await;
-    Ok(Fetched::New(medium))
+    Ok(Fetched::New(FetchedMedia { account: Some(Arc::clone(&context.account)), ..medium }))
 }
 
-fn decode_and_encode(fetched: FetchedMedia, stages: Stages) -> BoxFuture<'static, Result<Known, StageError>> {
+fn decode_and_encode(
+    fetched: FetchedMedia,
+    stages: Stages,
+    tracker: StageTracker,
+) -> BoxFuture<'static, Result<Known, StageError>> {
     async move {
         let modality = fetched.modality;
-        let decoded = match timed(Stage::Decode, stages.decode.decode(fetched)).await? {
+        let decoded = match timed(&tracker, Stage::Decode, stages.decode.decode(fetched)).await? {
             Ok(decoded) => decoded,
             Err(reason) => return Ok(Err(reason)),
         };
         let encoded = match (modality, decoded) {
             (Modality::Audio, Decoded::Audio(pcm)) => {
-                timed(Stage::AudioEncoder, stages.audio_encoder.encode(pcm)).await?
+                timed(&tracker, Stage::AudioEncoder, stages.audio_encoder.encode(pcm)).await?
             }
             (Modality::Image, Decoded::Image(image)) => {
-                timed(Stage::ImageEncoder, stages.image_encoder.encode(image)).await?
+                timed(&tracker, Stage::ImageEncoder, stages.image_encoder.encode(image)).await?
             }
             _ => return Ok(Err(AbsentReason::TypeMismatch)),
         };
@@ -225,11 +269,15 @@ fn statuses(parts: &PerModality<Part>) -> PerModality<ModalityStatus> {
     PerModality { text: status(Modality::Text), audio: status(Modality::Audio), image: status(Modality::Image) }
 }
 
-/// Adds the time of a stage to its histogram.
-async fn timed<T>(stage: Stage, work: impl Future<Output = T>) -> T {
+/// Runs a stage's work: the tracker knows that the post is in it, and its time is added to its histogram.
+async fn timed<T, E>(tracker: &StageTracker, stage: Stage, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let visit = tracker.enter(stage);
     let started = Instant::now();
     let result = work.await;
     observe_stage(stage, started.elapsed());
+    if result.is_ok() {
+        visit.passed();
+    }
     result
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jtav_pipeline::{AttentionPart, Embedding, Fused, InboundRecord, now_ms};
 use jtav_schemas::{
-    AttentionSummary, EmbeddingV1, Label, ModalityStatus, PerModality, PostV1, SentimentV1, Vector, VectorError,
-    event_id,
+    AttentionSummary, EmbeddingV1, Label, Modality, ModalityStatus, PerModality, PostV1, SentimentV1, Vector,
+    VectorError, event_id,
 };
 
 use crate::pipeline::{Attention, PostContext};
@@ -23,6 +23,7 @@ pub(crate) fn sentiment(
     post: &PostV1,
     fused: &Fused,
     modalities: PerModality<ModalityStatus>,
+    truncated: Vec<Modality>,
     attention: Attention,
     context: &PostContext,
 ) -> SentimentV1 {
@@ -38,6 +39,7 @@ pub(crate) fn sentiment(
         // Moods are learned from music alone; without a clip they would be the prior dressed up as a finding.
         moods: if modalities.audio.is_present() { fused.moods.clone() } else { Vec::new() },
         modalities,
+        truncated,
         attention: summary(attention),
         contributions: fused.contributions,
         model_version: context.model_version.to_string(),

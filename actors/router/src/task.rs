@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use jtav_delivery::{Outcome, SkipReason};
+use jtav_delivery::{AbandonCause, Hang, Outcome, SkipReason};
 use jtav_pipeline::{
     Admitted, DeadLetterRequest, EraseRequest, ErrorClass, FailPoint, InboundRecord, Observer, PostEvent, PostReport,
-    PublishOutcome, RetryPolicy, Stage, StageError, Stages, fail_point,
+    PublishOutcome, RetryPolicy, Run, Stage, StageError, StageFlow, StageTracker, Stages, account_of, fail_point,
 };
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
 use jtav_telemetry::{Metric, global};
@@ -16,6 +16,7 @@ use jtav_telemetry::{Metric, global};
 use crate::cache::EncodingCache;
 use crate::pipeline::{Labelled, PostContext, label_post};
 use crate::record::Provenance;
+use crate::turn::{self, MediaTurn};
 
 /// What every task of a lane shares.
 #[derive(Clone)]
@@ -23,10 +24,24 @@ pub(crate) struct TaskContext {
     pub stages: Stages,
     pub cache: EncodingCache,
     pub model_version: Arc<str>,
+    pub max_text_chars: usize,
     pub observer: Arc<dyn Observer>,
+    pub flow: StageFlow,
     pub post_deadline: Duration,
+    pub trial_deadline: Duration,
     pub fetch_timeout: Duration,
+    pub parked_patience: Duration,
     pub attempts: u32,
+}
+
+impl TaskContext {
+    /// Time for one run. A trial is short, but its media may take as long as ever to come: a slow server is no guilt.
+    fn deadline(&self, run: Run) -> Duration {
+        match run {
+            Run::Trial => self.post_deadline.min(self.fetch_timeout + self.trial_deadline),
+            Run::Ordinary | Run::SetAside { .. } => self.post_deadline,
+        }
+    }
 }
 
 /// What became of a record, and what there is to say about it.
@@ -36,6 +51,8 @@ struct Verdict {
     sentiment: Option<Arc<SentimentV1>>,
     modalities: Option<PerModality<ModalityStatus>>,
     message: Option<String>,
+    /// Where it hung, if it was abandoned for that.
+    cause: AbandonCause,
 }
 
 impl Verdict {
@@ -46,14 +63,22 @@ impl Verdict {
 
 /// Runs one record to its outcome and settles it. Never panics, never ends without telling the ledger.
 pub(crate) async fn run(post: Admitted, context: TaskContext) {
-    let Admitted { record, event, guard, permit, received_at, received_at_ms } = post;
+    let Admitted { record, event, run, guard, mut permit, received_at, received_at_ms } = post;
     let post_id = event.as_ref().ok().map(|event| event.post_id().to_owned());
     let provenance = Provenance { record: Arc::clone(&record), received_at_ms };
-    let work = decide(event, provenance, received_at, &context);
-    let verdict = match tokio::time::timeout(context.post_deadline, work).await {
-        Ok(verdict) => verdict,
-        // A part of the system is slower than the deadline: hold the offset, the record comes again.
-        Err(_) => abandoned(&StageError::retryable(Stage::Router, "post_deadline", "the post's deadline passed")),
+    let (bytes, patience) = (record.bytes(), context.parked_patience);
+    // The post's deadlines begin when its work does: behind others it waits for them and not for itself.
+    let media = turn::wait(&mut permit, event.as_ref().ok(), bytes, &context.cache, patience).await;
+    let tracker = context.flow.tracker();
+    let deadline = context.deadline(run);
+    let verdict = {
+        let work = decide(event, run, provenance, media, &tracker, &context);
+        tokio::pin!(work);
+        match tokio::time::timeout(deadline, &mut work).await {
+            Ok(verdict) => verdict,
+            // The record is held and comes again. Asked while the work still is where it hangs.
+            Err(_) => too_late(tracker.cause(deadline)),
+        }
     };
     let outcome = verdict.outcome.unwrap_or(Outcome::Abandoned);
     count(outcome, &verdict, &record, received_at.elapsed());
@@ -67,21 +92,32 @@ pub(crate) async fn run(post: Admitted, context: TaskContext) {
         message: verdict.message,
         latency: received_at.elapsed(),
     });
-    guard.settle(outcome);
+    match outcome {
+        Outcome::Abandoned => guard.abandon(verdict.cause),
+        outcome => guard.settle(outcome),
+    }
     drop(permit);
 }
 
 async fn decide(
     event: Result<PostEvent, jtav_pipeline::Rejection>,
+    run: Run,
     provenance: Provenance,
-    received_at: Instant,
+    media: MediaTurn,
+    tracker: &StageTracker,
     context: &TaskContext,
 ) -> Verdict {
     let record = Arc::clone(&provenance.record);
     match event {
-        Err(rejection) => set_aside(context, record, rejection.reason, Stage::Ingest, rejection.message, 1, None).await,
+        Err(rejection) => {
+            let (stage, attempts) = match run {
+                Run::SetAside { stage, deadlines } => (stage, deadlines),
+                Run::Ordinary | Run::Trial => (Stage::Ingest, 1),
+            };
+            set_aside(context, record, rejection.reason, stage, rejection.message, attempts, None).await
+        }
         Ok(PostEvent::Tombstone { post_id, revision }) => erase(context, record, post_id, revision).await,
-        Ok(PostEvent::Upsert(post)) => label(context, &post, provenance, received_at).await,
+        Ok(PostEvent::Upsert(post)) => label(context, &post, provenance, media, tracker).await,
     }
 }
 
@@ -95,21 +131,34 @@ async fn erase(context: &TaskContext, record: Arc<InboundRecord>, post_id: Strin
 }
 
 /// Labels, and tries again what a retry may heal; a second panic or failure of the same kind sets the post aside.
-async fn label(context: &TaskContext, post: &PostV1, provenance: Provenance, received_at: Instant) -> Verdict {
+async fn label(
+    context: &TaskContext,
+    post: &PostV1,
+    provenance: Provenance,
+    media: MediaTurn,
+    tracker: &StageTracker,
+) -> Verdict {
     let record = Arc::clone(&provenance.record);
+    let (fetch_timeout, mut place) = match media {
+        MediaTurn::Now(place) => (context.fetch_timeout, place),
+        MediaTurn::Missed => (Duration::ZERO, None),
+    };
     let post_context = PostContext {
         stages: context.stages.clone(),
         cache: context.cache.clone(),
         model_version: Arc::clone(&context.model_version),
-        fetch_deadline: received_at + context.fetch_timeout,
+        max_text_chars: context.max_text_chars,
+        fetch_deadline: Instant::now() + fetch_timeout,
+        account: account_of(post),
         provenance,
+        tracker: tracker.clone(),
     };
     let started = Instant::now();
     let policy =
         RetryPolicy { max_attempts: context.attempts, deadline: context.post_deadline, ..RetryPolicy::default() };
     let mut attempt = 1;
     loop {
-        let result = AssertUnwindSafe(label_post(post, &post_context)).catch_unwind().await;
+        let result = AssertUnwindSafe(label_post(post, &post_context, place.take())).catch_unwind().await;
         let error = match result {
             Ok(Ok(labelled)) => return published(context, record, labelled).await,
             Ok(Err(error)) => error,
@@ -145,7 +194,12 @@ async fn published(context: &TaskContext, record: Arc<InboundRecord>, labelled: 
             }),
             modalities: Some(sentiment.modalities),
             sentiment: Some(sentiment),
-            message: None,
+            ..Verdict::default()
+        },
+        Labelled::NothingToLabel { modalities } => Verdict {
+            modalities: Some(modalities),
+            message: Some("the post has no media and no text with a word, emoji or emoticon".to_owned()),
+            ..Verdict::of(Outcome::Skipped(SkipReason::NothingToLabel))
         },
         Labelled::NoModality { modalities } => {
             let reason = DeadLetterReason::NoModality;
@@ -164,6 +218,21 @@ async fn give_up(context: &TaskContext, record: Arc<InboundRecord>, error: Stage
         }
         ErrorClass::Retryable | ErrorClass::Fatal => abandoned(&error),
     }
+}
+
+/// What the deadline cut off. Where it hung is for ingest to judge: it sees the others too.
+fn too_late(cause: AbandonCause) -> Verdict {
+    let (stage, message) = match cause {
+        AbandonCause::Hung(Hang { stage, was_overtaken }) => {
+            (stage, format!("the post's deadline passed in {stage}; overtaken by later ones: {was_overtaken}"))
+        }
+        AbandonCause::Waited => {
+            (Stage::Router, "the post's deadline passed while it waited for another post".to_owned())
+        }
+        AbandonCause::NotTheRecord => (Stage::Publisher, "the post's deadline passed at a sink".to_owned()),
+    };
+    global().inc(Metric::PostDeadlines, &[stage.as_str()]);
+    Verdict { cause, ..abandoned(&StageError::retryable(stage, "post_deadline", message)) }
 }
 
 fn abandoned(error: &StageError) -> Verdict {
@@ -205,8 +274,11 @@ fn count(outcome: Outcome, verdict: &Verdict, record: &InboundRecord, latency: D
         if verdict.modalities.is_some_and(is_degraded) {
             telemetry.inc(Metric::Degraded, &[]);
         }
+        for modality in verdict.sentiment.iter().flat_map(|sentiment| &sentiment.truncated) {
+            telemetry.inc(Metric::Truncated, &[modality.as_str()]);
+        }
         if let Some(event_time_ms) = record.source.timestamp_ms {
-            let seconds = (jtav_pipeline::now_ms() - event_time_ms) as f64 / 1000.0;
+            let seconds = jtav_pipeline::now_ms().saturating_sub(event_time_ms) as f64 / 1000.0;
             // A producer's clock may be ahead of ours.
             telemetry.observe(Metric::EventToLabelSeconds, &[], seconds.max(0.0));
         }

@@ -8,7 +8,9 @@ use actix::Actor as _;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits, Settlement, SkipReason};
+use jtav_delivery::{
+    AbandonCause, AssignmentEpoch, DeliveryGuard, DeliveryTag, Hang, Outcome, PostPermits, Settlement, SkipReason,
+};
 use jtav_pipeline::*;
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
 use jtav_schemas::*;
@@ -23,6 +25,7 @@ struct Fakes {
     decodes: AtomicUsize,
     running: Mutex<Vec<String>>,
     overlapped: AtomicUsize,
+    read_chars: Mutex<Vec<usize>>,
 }
 
 fn vector() -> Embedding {
@@ -43,6 +46,7 @@ impl MediaFetcher for Stage1 {
                 media_type: None,
                 reservation: None,
                 receipt: None,
+                account: None,
             }),
         };
         async move { result }.boxed()
@@ -57,6 +61,7 @@ impl MediaDecoder for Stage1 {
             _ if media.modality == Modality::Audio => {
                 Ok(Decoded::Audio(Pcm { samples: vec![0.0; 10].into(), sample_rate_hz: 22_050 }))
             }
+            b"stuck" => Ok(Decoded::Image(RgbImage { width: 2, height: 1, pixels: vec![0; 6].into() })),
             _ => Ok(Decoded::Image(RgbImage { width: 1, height: 1, pixels: vec![0; 3].into() })),
         };
         async move { Ok(decoded) }.boxed()
@@ -64,10 +69,11 @@ impl MediaDecoder for Stage1 {
 }
 
 impl TextEncoder for Stage1 {
-    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<Encoded>, StageError>> {
+    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<EncodedText>, StageError>> {
         let fakes = Arc::clone(&self.0);
         async move {
             let text = texts[0].text.clone();
+            fakes.read_chars.lock().unwrap().push(texts.iter().map(|part| part.text.chars().count()).sum());
             let count = fakes.encodes.fetch_add(1, Ordering::SeqCst);
             match text.as_str() {
                 "panic" => panic!("encoder"),
@@ -92,7 +98,13 @@ impl TextEncoder for Stage1 {
                 }
                 _ => {}
             }
-            Ok(Some(Encoded { vector: vector(), attention: AttentionPart::Words(Vec::new()) }))
+            // As long as the text encoder's words can be.
+            let word = || WordWeight { word: "字".repeat(80), position: 99, weight: 0.123_456_78 };
+            let words = if text == "longest words" { (0..5).map(|_| word()).collect() } else { Vec::new() };
+            Ok(Some(EncodedText {
+                encoded: Encoded { vector: vector(), attention: AttentionPart::Words(words) },
+                is_truncated: text.starts_with("more words"),
+            }))
         }
         .boxed()
     }
@@ -105,8 +117,14 @@ impl AudioEncoder for Stage1 {
 }
 
 impl ImageEncoder for Stage1 {
-    fn encode(&self, _: RgbImage) -> BoxFuture<'static, Result<Encoded, StageError>> {
-        async { Ok(Encoded { vector: vector(), attention: AttentionPart::Cells(Vec::new()) }) }.boxed()
+    fn encode(&self, image: RgbImage) -> BoxFuture<'static, Result<Encoded, StageError>> {
+        async move {
+            if image.width == 2 {
+                std::future::pending::<()>().await;
+            }
+            Ok(Encoded { vector: vector(), attention: AttentionPart::Cells(Vec::new()) })
+        }
+        .boxed()
     }
 }
 
@@ -121,8 +139,10 @@ impl Publisher for Stage1 {
     fn publish(&self, request: PublishRequest) -> BoxFuture<'static, Result<PublishOutcome, StageError>> {
         let fakes = Arc::clone(&self.0);
         async move {
-            if request.sentiment.post_id == "stale" {
-                return Ok(PublishOutcome::Stale);
+            match request.sentiment.post_id.as_str() {
+                "stale" => return Ok(PublishOutcome::Stale),
+                "stuck sink" => tokio::time::sleep(Duration::from_secs(60)).await,
+                _ => {}
             }
             fakes.published.lock().unwrap().push((*request.sentiment).clone());
             Ok(PublishOutcome::Published)
@@ -175,9 +195,13 @@ fn lane() -> Lane {
         model_version: "model-1".into(),
         observer: Arc::new(NoObserver),
         // Long enough for a panic that prints its backtrace on a busy machine.
+        flow: StageFlow::default(),
         post_deadline: Duration::from_secs(3),
+        trial_deadline: Duration::from_millis(1_500),
         fetch_timeout: Duration::from_millis(500),
+        parked_patience: Duration::from_secs(10),
         attempts: 3,
+        max_text_chars: 1_000,
     };
     let lanes = RouterLanes::new(vec![RouterActor::new(params).start()]).unwrap();
     let (sender, settlements) = mpsc::channel();
@@ -186,12 +210,23 @@ fn lane() -> Lane {
 
 impl Lane {
     async fn admit(&self, offset: i64, event: Result<PostEvent, Rejection>) {
+        self.admit_as(offset, event, Run::Ordinary).await;
+    }
+
+    async fn admit_as(&self, offset: i64, event: Result<PostEvent, Rejection>, run: Run) {
         let source = DeliveredFrom { topic: "posts".into(), partition: 0, offset, timestamp_ms: Some(1) };
-        let record = InboundRecord { source, key: None, value: Some(Bytes::from_static(b"raw")), headers: Vec::new() };
+        let record = InboundRecord {
+            source,
+            key: None,
+            value: Some(Bytes::from_static(b"raw")),
+            headers: Vec::new(),
+            cut: None,
+        };
         let tag = DeliveryTag { partition: 0, offset, epoch: AssignmentEpoch(1) };
         self.lanes.admit(Admitted {
             record: Arc::new(record),
             event,
+            run,
             guard: DeliveryGuard::new(tag, self.sender.clone()),
             permit: self.permits.acquire().await,
             received_at: Instant::now(),
@@ -250,6 +285,59 @@ async fn a_post_with_a_part_that_cannot_be_used_is_published_with_the_reason() {
 }
 
 #[actix_rt::test]
+async fn a_post_with_nothing_to_label_is_skipped_and_one_whose_media_failed_is_not() {
+    for texts in [None, Some("  "), Some("links only")] {
+        let lane = lane();
+        let outcome = lane.outcome_of(post("a", texts, None, None)).await;
+        assert_eq!(outcome, Outcome::Skipped(SkipReason::NothingToLabel), "{texts:?}");
+        assert!(lane.fakes.dead_letters.lock().unwrap().is_empty() && lane.fakes.published.lock().unwrap().is_empty());
+    }
+    for media in ["gone", "denied", "broken"] {
+        let outcome = lane().outcome_of(post("a", Some("links only"), None, Some(media))).await;
+        assert_eq!(outcome, Outcome::DeadLettered(DeadLetterReason::NoModality), "{media}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_text_beyond_the_caps_is_cut_labelled_and_marked() {
+    let part = |text: String| TextPart { role: "body".into(), text };
+    let of = |texts: Vec<TextPart>| PostV1 { texts, ..post("a", None, None, None) };
+    let lane = lane();
+    for (texts, expected) in [
+        (vec![part("字".repeat(1_000))], vec![]),
+        (vec![part("字".repeat(1_001))], vec![Modality::Text]),
+        (vec![part("字".repeat(500)); 3], vec![Modality::Text]),
+        (vec![part("hi".into()); MAX_TEXT_PARTS], vec![]),
+        (vec![part("hi".into()); MAX_TEXT_PARTS + 1], vec![Modality::Text]),
+        (vec![part("more words than the network reads".into())], vec![Modality::Text]),
+    ] {
+        assert_eq!(lane.outcome_of(of(texts)).await, Outcome::Published);
+        let label = lane.fakes.published.lock().unwrap().pop().unwrap();
+        assert_eq!((label.truncated, label.modalities.text), (expected, ModalityStatus::Present));
+    }
+    let read = lane.fakes.read_chars.lock().unwrap();
+    assert_eq!(read[..3], [1_000, 1_000, 999], "characters that reach the encoder");
+}
+
+/// The topics' limits are far above it: no post can make a label that is refused.
+#[actix_rt::test]
+async fn a_label_is_small_whatever_the_post() {
+    let lane = lane();
+    let part = |role: &str, text: String| TextPart { role: role.repeat(100_000), text };
+    let hostile = PostV1 {
+        // The longest that an id can be in JSON: each character is an escape of six bytes.
+        id: "\u{1}".repeat(256),
+        author_id: Some("a".repeat(500_000)),
+        lang: Some("l".repeat(500_000)),
+        texts: vec![part("r", "longest words".into()), part("r", "x".repeat(500_000))],
+        ..post("a", None, None, None)
+    };
+    assert_eq!(lane.outcome_of(hostile).await, Outcome::Published);
+    let label = serde_json::to_vec(&lane.fakes.published.lock().unwrap()[0]).unwrap();
+    assert!((3_000..6_000).contains(&label.len()), "{} bytes", label.len());
+}
+
+#[actix_rt::test]
 async fn a_post_of_which_nothing_can_be_used_is_set_aside_with_the_original_record() {
     let lane = lane();
     let outcome = lane.outcome_of(post("a", Some("links only"), Some("gone"), None)).await;
@@ -293,6 +381,56 @@ async fn a_fault_of_the_system_abandons_the_post_and_never_dead_letters_it() {
         assert_eq!(outcome, Outcome::Abandoned, "{text}");
         assert!(lane.fakes.dead_letters.lock().unwrap().is_empty());
     }
+}
+
+#[actix_rt::test]
+async fn a_deadline_tells_the_encoder_in_which_it_passed_and_whether_later_posts_got_through_there() {
+    let lane = lane();
+    let slow = post("slow", Some("slow"), None, Some("picture"));
+    lane.admit_as(1, Ok(PostEvent::Upsert(Arc::new(slow.clone()))), Run::Trial).await;
+    let settlement = lane.next().await;
+    assert_eq!(settlement.outcome, Outcome::Abandoned);
+    let alone = Hang { stage: Stage::TextEncoder, was_overtaken: false };
+    assert_eq!(settlement.cause, AbandonCause::Hung(alone));
+
+    lane.admit_as(2, Ok(PostEvent::Upsert(Arc::new(slow))), Run::Trial).await;
+    // Beyond half of the trial's time, so that it counts as later.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    lane.admit(3, Ok(PostEvent::Upsert(Arc::new(post("quick", Some("fine"), None, None))))).await;
+    assert_eq!(lane.next().await.outcome, Outcome::Published);
+    assert_eq!(lane.next().await.cause, AbandonCause::Hung(Hang { was_overtaken: true, ..alone }));
+}
+
+#[actix_rt::test]
+async fn a_deadline_while_another_post_has_the_medium_in_hand_is_that_ones_fault() {
+    let lane = lane();
+    for (offset, id) in [(1, "first"), (2, "second")] {
+        let post = post(id, Some("fine"), None, Some("stuck"));
+        lane.admit_as(offset, Ok(PostEvent::Upsert(Arc::new(post))), Run::Trial).await;
+    }
+    let mut causes = [lane.next().await, lane.next().await].map(|settlement| (settlement.tag.offset, settlement.cause));
+    causes.sort_by_key(|(offset, _)| *offset);
+    let hang = Hang { stage: Stage::ImageEncoder, was_overtaken: false };
+    assert_eq!(causes, [(1, AbandonCause::Hung(hang)), (2, AbandonCause::Waited)]);
+}
+
+#[actix_rt::test]
+async fn a_deadline_at_a_sink_is_nobodys_fault() {
+    let lane = lane();
+    lane.admit_as(1, Ok(PostEvent::Upsert(Arc::new(post("stuck sink", Some("fine"), None, None)))), Run::Trial).await;
+    let settlement = lane.next().await;
+    assert_eq!((settlement.outcome, settlement.cause), (Outcome::Abandoned, AbandonCause::NotTheRecord));
+}
+
+#[actix_rt::test]
+async fn a_record_found_guilty_is_set_aside_with_the_stage_that_it_hung_in_and_not_run() {
+    let lane = lane();
+    let rejection = Rejection { reason: DeadLetterReason::DeadlineExceeded, message: "hung".into() };
+    let run = Run::SetAside { stage: Stage::ImageEncoder, deadlines: 3 };
+    lane.admit_as(1, Err(rejection), run).await;
+    assert_eq!(lane.next().await.outcome, Outcome::DeadLettered(DeadLetterReason::DeadlineExceeded));
+    let letters = lane.fakes.dead_letters.lock().unwrap();
+    assert_eq!((letters[0].stage, letters[0].attempts), (Stage::ImageEncoder, 3));
 }
 
 #[actix_rt::test]

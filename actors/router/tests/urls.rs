@@ -82,6 +82,7 @@ impl MediaFetcher for Stage0 {
                 media_type: None,
                 reservation: None,
                 receipt: world.receipt(&request),
+                account: None,
             })
         }
         .boxed()
@@ -105,7 +106,15 @@ impl MediaFetcher for Stage0 {
             let bytes = world.content(&request.media.url);
             let receipt = world.receipt(&request);
             let (content_hash, modality) = (hash(&bytes), request.modality);
-            let media = FetchedMedia { modality, content_hash, bytes, media_type: None, reservation: None, receipt };
+            let media = FetchedMedia {
+                modality,
+                content_hash,
+                bytes,
+                media_type: None,
+                reservation: None,
+                receipt,
+                account: None,
+            };
             Ok(Revalidated::Changed(media))
         }
         .boxed()
@@ -123,8 +132,14 @@ fn vector() -> Embedding {
 }
 
 impl TextEncoder for Stage0 {
-    fn encode(&self, _: Vec<TextPart>) -> BoxFuture<'static, Result<Option<Encoded>, StageError>> {
-        async { Ok(Some(Encoded { vector: vector(), attention: AttentionPart::Words(Vec::new()) })) }.boxed()
+    fn encode(&self, _: Vec<TextPart>) -> BoxFuture<'static, Result<Option<EncodedText>, StageError>> {
+        async {
+            Ok(Some(EncodedText {
+                encoded: Encoded { vector: vector(), attention: AttentionPart::Words(Vec::new()) },
+                is_truncated: false,
+            }))
+        }
+        .boxed()
     }
 }
 
@@ -204,9 +219,13 @@ fn lane(cache_bytes: u64) -> Lane {
         cache,
         model_version: "model-1".into(),
         observer: Arc::new(NoObserver),
+        flow: StageFlow::default(),
         post_deadline: Duration::from_secs(5),
+        trial_deadline: Duration::from_millis(1_500),
         fetch_timeout: Duration::from_secs(2),
+        parked_patience: Duration::from_secs(10),
         attempts: 1,
+        max_text_chars: 1_000,
     };
     let lanes = RouterLanes::new(vec![RouterActor::new(params).start()]).unwrap();
     let (sender, settlements) = mpsc::channel();
@@ -216,11 +235,18 @@ fn lane(cache_bytes: u64) -> Lane {
 impl Lane {
     async fn admit(&self, event: PostEvent) {
         let source = DeliveredFrom { topic: "posts".into(), partition: 0, offset: 1, timestamp_ms: Some(1) };
-        let record = InboundRecord { source, key: None, value: Some(Bytes::from_static(b"raw")), headers: Vec::new() };
+        let record = InboundRecord {
+            source,
+            key: None,
+            value: Some(Bytes::from_static(b"raw")),
+            headers: Vec::new(),
+            cut: None,
+        };
         let tag = DeliveryTag { partition: 0, offset: 1, epoch: AssignmentEpoch(1) };
         self.lanes.admit(Admitted {
             record: Arc::new(record),
             event: Ok(event),
+            run: Run::Ordinary,
             guard: DeliveryGuard::new(tag, self.sender.clone()),
             permit: self.permits.acquire().await,
             received_at: Instant::now(),

@@ -1,21 +1,25 @@
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::{Actor, Context, Handler};
 use jtav_inference::{BoxedBackend, InferenceHandle};
-use jtav_pipeline::messages::EncodeText;
-use jtav_pipeline::{Encoded, FailPoint, StageError, fail_point};
-use jtav_schemas::TextPart;
+use jtav_model::TextInput;
+use jtav_pipeline::messages::{EncodeText, WhileWanted};
+use jtav_pipeline::{Encoded, EncodedText, FailPoint, StageError, fail_point};
+
+use crate::TextPreparer;
 
 /// What the device threads take and give.
-pub type Handle = InferenceHandle<BoxedBackend<Vec<TextPart>, Result<Option<Encoded>, StageError>>>;
+pub type Handle = InferenceHandle<BoxedBackend<TextInput, Result<Encoded, StageError>>>;
 
-/// Answers [`EncodeText`] through the device threads. Its mailbox holds at most one message a post.
+/// Answers [`EncodeText`]: makes the text ready, then hands it to the device threads. Its mailbox holds at most one
+/// message a post.
 pub struct TextEncoderActor {
+    preparer: TextPreparer,
     handle: Handle,
 }
 
 impl TextEncoderActor {
     /// A shell around running device threads.
-    pub fn new(handle: Handle) -> Self {
-        Self { handle }
+    pub fn new(preparer: TextPreparer, handle: Handle) -> Self {
+        Self { preparer, handle }
     }
 }
 
@@ -24,11 +28,15 @@ impl Actor for TextEncoderActor {
 }
 
 impl Handler<EncodeText> for TextEncoderActor {
-    type Result = ResponseFuture<Result<Option<Encoded>, StageError>>;
+    type Result = WhileWanted<Result<Option<EncodedText>, StageError>>;
 
     fn handle(&mut self, EncodeText(texts): EncodeText, _: &mut Self::Context) -> Self::Result {
         fail_point::hit(FailPoint::TextEncoderHandle, "");
-        let answer = self.handle.submit(texts);
-        Box::pin(async move { answer.await? })
+        let (preparer, handle) = (self.preparer.clone(), self.handle.clone());
+        WhileWanted::new(async move {
+            let Some(prepared) = preparer.prepare(texts).await? else { return Ok(None) };
+            let encoded = handle.submit(prepared.input).await??;
+            Ok(Some(EncodedText { encoded, is_truncated: prepared.is_truncated }))
+        })
     }
 }

@@ -1,22 +1,20 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{Checkpoint, DeviceChoice, ModelError, TextInput, TextNetwork, Tokenizer};
+use jtav_model::{Checkpoint, DeviceChoice, ModelError, TextInput, TextNetwork};
 use jtav_pipeline::{AttentionPart, Embedding, Encoded, Stage, StageError};
-use jtav_schemas::{DeadLetterReason, TextPart, WordWeight};
+use jtav_schemas::{DeadLetterReason, WordWeight};
 
 /// Words named in a published record.
 const TOP_WORDS: usize = 5;
-/// Characters of one text that are read; the encoder keeps 100 tokens, so more could not count.
-const MAX_TEXT_CHARS: usize = 20_000;
+/// Rows of an ordinary word: itself and the n-grams of eight characters, `<` and `>` included.
+const ROWS_A_WORD: u64 = 19;
 
-type Output = Result<Option<Encoded>, StageError>;
+type Output = Result<Encoded, StageError>;
 
 /// The attBiGRU of a checkpoint on one thread.
 pub struct TextBackend {
     network: TextNetwork,
-    checkpoint: Arc<Checkpoint>,
-    tokenizer: Tokenizer,
 }
 
 impl TextBackend {
@@ -24,42 +22,32 @@ impl TextBackend {
     pub fn load(
         checkpoint: &Arc<Checkpoint>,
         device: DeviceChoice,
-    ) -> Result<BoxedBackend<Vec<TextPart>, Output>, BackendError> {
+    ) -> Result<BoxedBackend<TextInput, Output>, BackendError> {
         jtav_model::device::single_threaded();
         let network = TextNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
         network.warm_up().map_err(failure)?;
-        Ok(Box::new(Self { network, checkpoint: Arc::clone(checkpoint), tokenizer: Tokenizer::new() }))
-    }
-
-    fn tokenise(&self, texts: &[TextPart]) -> Option<TextInput> {
-        let parts: Vec<(&str, String)> =
-            texts.iter().map(|part| (part.role.as_str(), part.text.chars().take(MAX_TEXT_CHARS).collect())).collect();
-        TextInput::from_parts(&self.tokenizer, self.checkpoint.vocabulary(), &parts)
+        Ok(Box::new(Self { network }))
     }
 }
 
 impl Backend for TextBackend {
-    type Item = Vec<TextPart>;
+    type Item = TextInput;
     type Output = Output;
 
-    /// Tokens, near enough: a token is about four bytes, and at most 100 are kept.
-    fn cost(&self, item: &Vec<TextPart>) -> u64 {
-        let bytes: usize = item.iter().map(|part| part.text.len()).sum();
-        (bytes as u64 / 4).clamp(1, 100)
+    fn cost(&self, item: &TextInput) -> u64 {
+        cost(item)
     }
 
-    fn forward(&mut self, items: &[Vec<TextPart>]) -> Result<Vec<Output>, BackendError> {
-        let inputs: Vec<Option<TextInput>> = items.iter().map(|texts| self.tokenise(texts)).collect();
-        let readable: Vec<TextInput> = inputs.iter().flatten().cloned().collect();
-        let mut encoded = self.network.encode(&readable).map_err(failure)?.into_iter();
-        Ok(inputs
-            .iter()
-            .map(|input| match (input, input.as_ref().and_then(|_| encoded.next())) {
-                (Some(input), Some(encoded)) => finish(input, encoded).map(Some),
-                _ => Ok(None),
-            })
-            .collect())
+    fn forward(&mut self, items: &[TextInput]) -> Result<Vec<Output>, BackendError> {
+        let encoded = self.network.encode(items).map_err(failure)?;
+        Ok(items.iter().zip(encoded).map(|(input, encoded)| finish(input, encoded)).collect())
     }
+}
+
+/// Words. Long ones count for as many as their rows would be of ordinary ones: a post of a hundred words of forty letters
+/// each reads eight times the rows of another.
+fn cost(item: &TextInput) -> u64 {
+    (item.word_count() as u64).max(item.row_count() as u64 / ROWS_A_WORD)
 }
 
 fn finish(input: &TextInput, encoded: jtav_model::Encoded) -> Result<Encoded, StageError> {
@@ -83,10 +71,41 @@ fn failure(error: ModelError) -> BackendError {
 }
 
 /// Answers at once with a fixed vector; for load tests of everything else.
-pub fn stub() -> BoxedBackend<Vec<TextPart>, Output> {
-    Box::new(StubBackend::new(|_: &Vec<TextPart>| {
+pub fn stub() -> BoxedBackend<TextInput, Output> {
+    Box::new(StubBackend::new(|_: &TextInput| {
         let vector = Embedding::new(vec![1.0; 100])
             .map_err(|error| StageError::permanent(Stage::TextEncoder, DeadLetterReason::NonFiniteOutput, error))?;
-        Ok(Some(Encoded { vector, attention: AttentionPart::Words(Vec::new()) }))
+        Ok(Encoded { vector, attention: AttentionPart::Words(Vec::new()) })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jtav_model::{Tokenizer, Vocabulary, VocabularyConfig};
+
+    fn input(text: &str) -> TextInput {
+        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
+        TextInput::from_parts(&Tokenizer::new(), &vocabulary, &[("body", text)]).unwrap()
+    }
+
+    #[test]
+    fn a_post_costs_its_words_and_long_words_cost_more() {
+        assert_eq!(cost(&input("so good")), 2);
+        assert_eq!(cost(&input(&"word ".repeat(500))), 100);
+        let long = format!("{} ", "abcdefghij".repeat(4)).repeat(500);
+        assert!((700..1_000).contains(&cost(&input(&long))), "{}", cost(&input(&long)));
+    }
+
+    /// The record of a post has a bound of its own, whatever its texts.
+    #[test]
+    fn words_of_a_record_are_few_and_short() {
+        for text in ["x", "字", "İ", "👨\u{200D}", "\u{10FFFF}a", "#aB"] {
+            let input = input(&format!("a {}", text.repeat(100_000)));
+            let attention = vec![0.5; input.protagonist.words.len()];
+            let encoded = finish(&input, jtav_model::Encoded { vector: vec![1.0], attention }).unwrap();
+            let AttentionPart::Words(words) = encoded.attention else { panic!("not words") };
+            assert!(words.len() <= TOP_WORDS && words.iter().all(|word| word.word.len() <= 4 * 80), "{text}");
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! Box 5a: text to its vector by attBiGRU.
 //!
-//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+//! The actor is a typed shell; text is made ready on the runtime's blocking threads, and the network lives on the device
+//! threads of `jtav-inference` (design D10).
 
 mod actor;
 mod backend;
+mod preparer;
 
 pub use actor::{Handle, TextEncoderActor};
 pub use backend::{TextBackend, stub};
+pub use preparer::{PreparedText, TextPreparer};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{DeliveryTag, Outcome};
+use crate::{AbandonCause, DeliveryTag, Outcome};
 
 /// What a guard reports to the owner of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Settlement {
     pub tag: DeliveryTag,
     /// What became of it.
     pub outcome: Outcome,
+    /// Why it was abandoned, where it was.
+    pub cause: AbandonCause,
 }
 
 /// Receives settlements. Called from any thread, also while unwinding: it must neither block nor panic.
@@ -45,17 +47,24 @@ impl DeliveryGuard {
 
     /// Says what became of the record, once.
     pub fn settle(mut self, outcome: Outcome) {
+        self.report(outcome, AbandonCause::NotTheRecord);
+    }
+
+    /// Abandons the record and says why.
+    pub fn abandon(mut self, cause: AbandonCause) {
+        self.report(Outcome::Abandoned, cause);
+    }
+
+    fn report(&mut self, outcome: Outcome, cause: AbandonCause) {
         if let Some(sink) = self.sink.take() {
-            sink.settled(Settlement { tag: self.tag, outcome });
+            sink.settled(Settlement { tag: self.tag, outcome, cause });
         }
     }
 }
 
 impl Drop for DeliveryGuard {
     fn drop(&mut self) {
-        if let Some(sink) = self.sink.take() {
-            sink.settled(Settlement { tag: self.tag, outcome: Outcome::Abandoned });
-        }
+        self.report(Outcome::Abandoned, AbandonCause::NotTheRecord);
     }
 }
 

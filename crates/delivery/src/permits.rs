@@ -1,50 +1,227 @@
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::{Demand, FairQueue, Share, Shares};
+
+/// How many posts may be inside, and in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PostBounds {
+    /// Posts that are worked on at once; at least 1.
+    pub posts: usize,
+    /// Of these, posts whose media are being fetched: the rest is for posts that wait for nobody outside.
+    pub media_posts: usize,
+    /// Posts besides that are inside and only wait: for a place among those, or behind another record of theirs.
+    pub parked_posts: usize,
+    /// Bytes of the records of parked posts.
+    pub parked_bytes: usize,
+}
 
 /// The bound on posts inside the system. Mailboxes are bounded by it (permits × messages a post), which their own
 /// capacity does not do: every clone of an actix address adds a slot.
 #[derive(Debug, Clone)]
-pub struct PostPermits {
-    semaphore: Arc<Semaphore>,
-    capacity: usize,
+pub struct PostPermits(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    bounds: PostBounds,
+    shares: Shares<Group>,
+    /// Posts with a permit, parked ones included.
+    inside: AtomicUsize,
+    lot: Mutex<Lot>,
+}
+
+/// On whose account a post waits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Group {
+    /// Every post whose media are being fetched.
+    Media,
+    /// Those that name an account which nothing is known of.
+    Strangers,
+    One(Arc<str>),
+}
+
+/// On whose account media are fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaAccounts {
+    /// One by one.
+    pub names: Vec<Arc<str>>,
+    /// Something of it has not proved itself: with all others of which that is true it is one more account, which never has
+    /// the last quarter of the places.
+    pub is_stranger: bool,
+}
+
+/// Where posts wait that hold nothing but their records.
+#[derive(Debug, Default)]
+struct Lot {
+    posts: usize,
+    bytes: usize,
 }
 
 /// Leave for one post to be inside; given back when dropped. It lives in the post's task and is released by settling,
-/// never by a queue.
+/// never by a queue. A parked post keeps its leave to be inside, and gives its turn to another.
 #[derive(Debug)]
 pub struct PostPermit {
-    _permit: OwnedSemaphorePermit,
+    inner: Arc<Inner>,
+    /// One of the posts that are worked on.
+    turn: Option<Share<Group>>,
+    /// Bytes in the lot.
+    parked_bytes: Option<usize>,
+}
+
+/// A place among the posts whose media are being fetched; given back when dropped.
+#[derive(Debug)]
+pub struct MediaPlace {
+    _share: Option<Share<Group>>,
 }
 
 impl PostPermits {
-    /// `capacity` posts may be inside at once; at least 1.
+    /// `capacity` posts may be inside at once, at least 1, all of them with media if need be; none is parked.
     pub fn new(capacity: usize) -> Self {
-        let capacity = capacity.max(1);
-        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity }
+        let posts = capacity.max(1);
+        Self::with_bounds(PostBounds { posts, media_posts: posts, parked_posts: 0, parked_bytes: 0 })
     }
 
-    /// A permit if one is free, without waiting: the poll thread may not block.
+    /// Within `bounds`.
+    pub fn with_bounds(bounds: PostBounds) -> Self {
+        let bounds = PostBounds { posts: bounds.posts.max(1), media_posts: bounds.media_posts.max(1), ..bounds };
+        let mut queue = FairQueue::new(bounds.posts);
+        if bounds.media_posts < bounds.posts {
+            // A download lasts for seconds: the last quarter is left for who comes next.
+            queue = queue.keeping_room(bounds.media_posts - bounds.media_posts / 4);
+        }
+        let (shares, inside, lot) = (Shares::new(queue), AtomicUsize::new(0), Mutex::default());
+        Self(Arc::new(Inner { bounds, shares, inside, lot }))
+    }
+
+    /// A permit if one is free, without waiting: the poll thread may not block. Parked posts come first.
     pub fn try_acquire(&self) -> Option<PostPermit> {
-        let permit = Arc::clone(&self.semaphore).try_acquire_owned().ok()?;
-        Some(PostPermit { _permit: permit })
+        let turn = self.0.shares.try_take(Demand::place_of(Vec::new()))?;
+        Some(self.permit(turn))
     }
 
     /// A permit, waiting for one. Cancellation safe.
     pub async fn acquire(&self) -> PostPermit {
-        match Arc::clone(&self.semaphore).acquire_owned().await {
-            Ok(permit) => PostPermit { _permit: permit },
-            Err(_) => unreachable!("Invariant: the semaphore is never closed"),
+        let turn = self.0.shares.take(Demand::place_of(Vec::new())).await;
+        self.permit(turn)
+    }
+
+    fn permit(&self, turn: Share<Group>) -> PostPermit {
+        self.0.inside.fetch_add(1, Ordering::SeqCst);
+        PostPermit { inner: Arc::clone(&self.0), turn: Some(turn), parked_bytes: None }
+    }
+
+    /// Posts inside now, parked ones included.
+    pub fn in_flight(&self) -> usize {
+        self.0.inside.load(Ordering::SeqCst)
+    }
+
+    /// Posts that are inside and only wait.
+    pub fn parked(&self) -> usize {
+        self.0.lot().posts
+    }
+
+    /// The bound on posts that are worked on.
+    pub fn capacity(&self) -> usize {
+        self.0.bounds.posts
+    }
+
+    /// The bounds.
+    pub fn bounds(&self) -> PostBounds {
+        self.0.bounds
+    }
+}
+
+impl Inner {
+    fn lot(&self) -> MutexGuard<'_, Lot> {
+        // Nothing can panic while it is held.
+        self.lot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PostPermit {
+    /// Lets another post be worked on while this one, whose record has `record_bytes`, only waits; true if there was room
+    /// in the lot. Where there is none it keeps its turn. [`Self::resume`] gets it a turn again.
+    pub fn park(&mut self, record_bytes: usize) -> bool {
+        if self.parked_bytes.is_some() {
+            return true;
+        }
+        let bounds = self.inner.bounds;
+        {
+            let mut lot = self.inner.lot();
+            if lot.posts >= bounds.parked_posts || lot.bytes.saturating_add(record_bytes) > bounds.parked_bytes {
+                return false;
+            }
+            lot.posts += 1;
+            lot.bytes += record_bytes;
+        }
+        self.parked_bytes = Some(record_bytes);
+        self.turn = None;
+        true
+    }
+
+    /// Waits for a turn if the post has none. Cancellation safe: it stays as it was.
+    pub async fn resume(&mut self) {
+        if self.turn.is_none() {
+            let turn = self.inner.shares.take(Demand::place_of(Vec::new())).await;
+            self.turn = Some(turn);
+            self.leave_lot();
         }
     }
 
-    /// Posts inside now.
-    pub fn in_flight(&self) -> usize {
-        self.capacity - self.semaphore.available_permits()
+    /// Waits for a place among the posts whose media are being fetched, on account of `accounts`, parked if the lot has
+    /// room, and for the post's turn. Turn and place come together: a post that holds one does not wait for the other,
+    /// but where the lot is full; and there it waits only for a place, which those who have one give back without
+    /// waiting for a turn. Cancellation safe: dropped, the post stays parked or keeps its turn.
+    pub async fn begin_media(&mut self, accounts: MediaAccounts, record_bytes: usize) -> MediaPlace {
+        let places = self.inner.bounds.media_posts;
+        let mut shares: Vec<Group> = accounts.names.into_iter().map(Group::One).collect();
+        let mut limits = vec![(Group::Media, places)];
+        if accounts.is_stranger {
+            shares.push(Group::Strangers);
+            limits.push((Group::Strangers, (places - places / 4).max(1)));
+        }
+        if self.turn.is_some() {
+            let demand = Demand { places: 0, shares: shares.clone(), limits: limits.clone() };
+            if let Some(place) = self.inner.shares.try_take(demand.clone()) {
+                return MediaPlace { _share: Some(place) };
+            }
+            if !self.park(record_bytes) {
+                return MediaPlace { _share: Some(self.inner.shares.take(demand).await) };
+            }
+        }
+        let turn = self.inner.shares.take(Demand { places: 1, shares, limits }).await;
+        let place = MediaPlace { _share: turn.split() };
+        self.turn = Some(turn);
+        self.leave_lot();
+        place
     }
 
-    /// The bound.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// True while the post is inside and only waits.
+    pub fn is_parked(&self) -> bool {
+        self.parked_bytes.is_some()
+    }
+
+    /// Posts that are inside and only wait, this one or others.
+    pub fn parked_posts(&self) -> usize {
+        self.inner.lot().posts
+    }
+
+    fn leave_lot(&mut self) {
+        if let Some(bytes) = self.parked_bytes.take() {
+            let mut lot = self.inner.lot();
+            lot.posts -= 1;
+            lot.bytes -= bytes;
+        }
     }
 }
+
+impl Drop for PostPermit {
+    fn drop(&mut self) {
+        self.leave_lot();
+        self.inner.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+#[path = "permits_tests.rs"]
+mod tests;

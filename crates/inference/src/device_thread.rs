@@ -2,10 +2,10 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use jtav_pipeline::{FailPoint, Stage, StageError, fail_point};
+use jtav_pipeline::{FailPoint, Progress, Stage, StageError, fail_point};
 use jtav_schemas::DeadLetterReason;
 use jtav_telemetry::{Metric, global};
 use tokio::sync::oneshot;
@@ -39,6 +39,8 @@ struct Shared {
     waiting: AtomicUsize,
     live_threads: AtomicUsize,
     failed: AtomicBool,
+    /// The batch that each thread runs.
+    progress: Progress,
 }
 
 /// Hands items to the threads of one model. Cheap to clone; when the last clone is gone the threads end.
@@ -84,6 +86,16 @@ impl<B: Backend> InferenceHandle<B> {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
+    /// Time since a thread took the batch, or the half of one, that it still runs; of several the longest.
+    pub fn progress_age(&self) -> Duration {
+        self.shared.progress.age()
+    }
+
+    /// No thread runs a batch and none waits to be run.
+    pub fn is_idle(&self) -> bool {
+        self.queue_len() == 0 && self.shared.progress.is_idle()
+    }
+
     /// True while every thread of the model runs and its device works.
     pub fn is_healthy(&self) -> bool {
         !self.shared.failed.load(Ordering::Relaxed) && self.shared.live_threads.load(Ordering::Relaxed) > 0
@@ -106,11 +118,12 @@ pub fn spawn<B: Backend>(
         waiting: AtomicUsize::new(0),
         live_threads: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
+        progress: Progress::new(params.streams.max(1)),
     });
     let build = Arc::new(build);
     let (ready_sender, ready) = crossbeam_channel::bounded(params.streams.max(1));
     for stream in 0..params.streams.max(1) {
-        let worker = Worker { params: params.clone(), receiver: receiver.clone(), shared: Arc::clone(&shared) };
+        let worker = Worker { stream, params: params.clone(), receiver: receiver.clone(), shared: Arc::clone(&shared) };
         let (build, ready_sender) = (Arc::clone(&build), ready_sender.clone());
         std::thread::Builder::new()
             .name(format!("{}-{stream}", params.model))
@@ -129,6 +142,7 @@ pub fn spawn<B: Backend>(
 }
 
 struct Worker<B: Backend> {
+    stream: usize,
     params: InferenceParams,
     receiver: Receiver<Entry<B>>,
     shared: Arc<Shared>,
@@ -157,6 +171,7 @@ impl<B: Backend> Worker<B> {
         let worked = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut waiting = VecDeque::new();
             while self.gather(&backend, &mut waiting) {
+                let _work = self.shared.progress.begin(self.stream);
                 let batch = self.next_batch(&backend, &mut waiting);
                 self.forward_batch(&mut backend, batch);
             }
@@ -253,6 +268,7 @@ impl<B: Backend> Worker<B> {
     /// One forward pass. A panic is a failure of the batch; a device that is gone says so itself.
     fn forward(&self, backend: &mut B, items: &[B::Item]) -> Result<Vec<B::Output>, BackendError> {
         let started = Instant::now();
+        let _work = self.shared.progress.begin(self.stream);
         let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
             match fail_point::error(FailPoint::EncoderMidBatch, self.params.model) {
                 Some(injected) => Err(BackendError::Device(injected)),

@@ -185,3 +185,20 @@ fn a_network_that_cannot_be_built_is_reported_by_spawn() {
     let result = spawn::<Doubler>(params, || Err(BackendError::Device("no weights".into())));
     assert!(result.err().unwrap().message.contains("no weights"));
 }
+
+#[tokio::test]
+async fn a_batch_that_runs_has_an_age_and_an_idle_thread_has_none() {
+    let fixture = fixture(1, true);
+    assert!(fixture.handle.is_idle() && fixture.handle.progress_age().is_zero());
+    let answer = fixture.handle.submit(1);
+    assert!(!fixture.handle.is_idle(), "it waits, or runs");
+    while fixture.handle.progress_age() < Duration::from_millis(50) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fixture.gate.send(()).unwrap();
+    assert_eq!(answer.await.unwrap(), 2);
+    while !fixture.handle.is_idle() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(fixture.handle.progress_age().is_zero());
+}

@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
 use crate::{ClientSettings, KafkaError};
@@ -90,6 +91,25 @@ pub async fn ensure_topics(client: &ClientSettings, topics: &[TopicSpec], timeou
     }
 }
 
+/// Has the records of a partition dropped that lie before an offset, as retention does in time.
+///
+/// # Errors
+/// The broker refuses it: no such topic, an offset beyond the end, no right to delete.
+pub async fn delete_records_before(
+    client: &ClientSettings,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    let failed = |error| KafkaError::broker("delete records", error);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;
+    let options = AdminOptions::new().operation_timeout(Some(timeout)).request_timeout(Some(timeout));
+    let answers = admin(client)?.delete_records(&list, &options).await.map_err(failed)?;
+    answers.elements().iter().try_for_each(|answer| answer.error().map_err(failed))
+}
+
 /// Looks topics up without creating any; blocks up to `timeout`.
 pub fn describe_topics(
     client: &ClientSettings,
@@ -118,7 +138,7 @@ pub fn describe_topics(
         .collect()
 }
 
-fn admin(client: &ClientSettings) -> Result<AdminClient<LogContext>, KafkaError> {
+pub(crate) fn admin(client: &ClientSettings) -> Result<AdminClient<LogContext>, KafkaError> {
     AdminClient::from_config_and_context(&client.config()?, LogContext)
         .map_err(|error| KafkaError::broker("create admin client", error))
 }

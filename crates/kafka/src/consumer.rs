@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::{PendingRebalance, RebalanceContext, answer};
+use crate::record::Keep;
 use crate::{ClientSettings, ConsumerSettings, KafkaError, Record, ffi};
 
 /// Where reading a partition starts.
@@ -113,6 +114,7 @@ pub struct Consumer {
     queues: BTreeMap<i32, PartitionQueue<RebalanceContext>>,
     native: Arc<BaseConsumer<RebalanceContext>>,
     wake: Wake,
+    keep: Keep,
     topic: String,
     max_unanswered_ms: u32,
     unanswered: Option<PendingRebalance>,
@@ -129,6 +131,7 @@ impl Consumer {
             queues: BTreeMap::new(),
             native: Arc::new(native),
             wake,
+            keep: Keep { bytes: settings.max_kept_bytes, headers: settings.max_kept_headers },
             topic: settings.topic.clone(),
             max_unanswered_ms: settings.max_poll_interval_ms,
             unanswered: None,
@@ -163,7 +166,11 @@ impl Consumer {
     /// The next record that was fetched ahead of an accepted partition; does not wait.
     pub fn next_record(&self, partition: i32) -> Option<Result<Record, KafkaError>> {
         let message = self.queues.get(&partition)?.poll(Duration::ZERO)?;
-        Some(message.map(|message| Record::from_native(&message)).map_err(|error| KafkaError::broker("poll", error)))
+        Some(
+            message
+                .map(|message| Record::from_native(&message, self.keep))
+                .map_err(|error| KafkaError::broker("poll", error)),
+        )
     }
 
     /// What the context took note of. A second rebalance stays queued until the first is answered.

@@ -98,6 +98,21 @@ impl KafkaError {
         Self::Broker { operation, code: format!("{code:?}"), message: code.to_string(), fault }
     }
 
+    /// Names the topic in the message.
+    pub(crate) fn about_topic(self, topic: &str) -> Self {
+        match self {
+            Self::Broker { operation, code, message, fault } => {
+                Self::Broker { operation, code, message: format!("topic `{topic}`: {message}"), fault }
+            }
+            other => other,
+        }
+    }
+
+    /// True if the broker refuses the record, or the batch it came in, for its size.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.code(), "MessageSizeTooLarge" | "MessageBatchTooLarge")
+    }
+
     /// What the failure means for the caller.
     pub fn fault(&self) -> Fault {
         match self {

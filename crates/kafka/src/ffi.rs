@@ -1,11 +1,13 @@
 //! The few calls of librdkafka that the safe bindings lack.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{IsError as _, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message as _};
 
 /// Commits without waiting; the result comes as an event of the consumer's queue and thus to `commit_callback`.
 ///
@@ -61,6 +63,42 @@ pub(crate) fn metadata_of(list: &TopicPartitionList, index: usize) -> String {
         }
         let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
         String::from_utf8_lossy(bytes).into_owned()
+    }
+}
+
+/// The headers of a message, whatever bytes their names hold; the binding panics on one that is not UTF-8.
+pub(crate) struct NativeHeaders<'a> {
+    native: *const sys::rd_kafka_headers_t,
+    count: usize,
+    _message: PhantomData<&'a ()>,
+}
+
+impl<'a> NativeHeaders<'a> {
+    /// None where there are none.
+    pub(crate) fn of(message: &'a BorrowedMessage<'_>) -> Option<Self> {
+        // The binding's reference *is* the native pointer, which lives as long as the message.
+        let native = std::ptr::from_ref(message.headers()?).cast::<sys::rd_kafka_headers_t>();
+        // SAFETY: the list is alive as long as the message, which `'a` borrows.
+        let count = unsafe { sys::rd_kafka_header_cnt(native) };
+        Some(Self { native, count, _message: PhantomData })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Name and value of a header; none behind the last one. A name ends at its first NUL.
+    pub(crate) fn get(&self, index: usize) -> Option<(&'a CStr, Option<&'a [u8]>)> {
+        let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+        // SAFETY: the list is alive; name and value point into it or are null, and `size` bytes of the value are there.
+        unsafe {
+            let code = sys::rd_kafka_header_get_all(self.native, index, &mut name, &mut value, &mut size);
+            if code.is_error() || name.is_null() {
+                return None;
+            }
+            let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+            Some((CStr::from_ptr(name), value))
+        }
     }
 }
 

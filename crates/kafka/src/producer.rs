@@ -1,12 +1,14 @@
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
 use crate::context::LogContext;
+use crate::limits::{PRODUCER_MAX_BYTES, TopicLimits};
 use crate::meter::{self, Meter};
 use crate::{ClientSettings, KafkaError, OutboundRecord};
 
@@ -22,8 +24,9 @@ pub struct ProducerSettings {
     pub queue_max_messages: u32,
     /// KiB that may wait in the client.
     pub queue_max_kbytes: u32,
-    /// Largest record the client takes; the topic's `max.message.bytes` must allow as much.
-    pub max_record_bytes: u32,
+    /// Bytes of a batch, from the second record on: a batch that the topic refuses for its size is refused as a whole, so
+    /// it stays far below what any topic takes. A record that is larger goes alone.
+    pub batch_max_bytes: u32,
 }
 
 impl Default for ProducerSettings {
@@ -33,8 +36,7 @@ impl Default for ProducerSettings {
             linger_ms: 5,
             queue_max_messages: 20_000,
             queue_max_kbytes: 65_536,
-            // A dead letter is the original record (up to 1 MiB) with headers; the broker's own default is 1,048,588.
-            max_record_bytes: 1_048_588,
+            batch_max_bytes: 262_144,
         }
     }
 }
@@ -52,7 +54,11 @@ pub struct Delivered {
 #[derive(Clone)]
 pub struct Producer {
     native: FutureProducer<LogContext>,
+    /// For records that may not share a batch; made when the first one comes.
+    alone: Arc<OnceLock<Result<FutureProducer<LogContext>, KafkaError>>>,
+    config: ClientConfig,
     delivery_timeout: Duration,
+    limits: Arc<TopicLimits>,
     meter: Option<Arc<Meter>>,
 }
 
@@ -76,17 +82,21 @@ impl Producer {
             ("linger.ms", settings.linger_ms.to_string()),
             ("queue.buffering.max.messages", settings.queue_max_messages.to_string()),
             ("queue.buffering.max.kbytes", settings.queue_max_kbytes.to_string()),
-            ("message.max.bytes", settings.max_record_bytes.to_string()),
+            ("batch.size", settings.batch_max_bytes.to_string()),
+            // The topic's limit counts; the client's own would only refuse what the topic takes.
+            ("message.max.bytes", PRODUCER_MAX_BYTES.to_string()),
         ] {
             if config.get(key).is_none() {
                 config.set(key, value);
             }
         }
-        let native = FutureProducer::from_config_and_context(&config, LogContext)
-            .map_err(|error| KafkaError::broker("create producer", error))?;
+        let cap = config.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(PRODUCER_MAX_BYTES);
         Ok(Self {
-            native,
+            native: create(&config)?,
+            alone: Arc::default(),
+            config,
             delivery_timeout: Duration::from_millis(settings.delivery_timeout_ms.into()),
+            limits: Arc::new(TopicLimits::new(client, cap.min(PRODUCER_MAX_BYTES))),
             meter: meter::find(&client.brokers),
         })
     }
@@ -96,6 +106,27 @@ impl Producer {
     ///
     /// Dropping the future does not take the record back: it may still be delivered.
     pub async fn send(&self, record: OutboundRecord) -> Result<Delivered, KafkaError> {
+        self.send_with(&self.native, record).await
+    }
+
+    /// As [`Self::send`], in a batch of its own: a topic refuses a batch as a whole, so whether it takes this record does not
+    /// hang on its neighbours. Order holds only among records that are sent in this way.
+    pub async fn send_alone(&self, record: OutboundRecord) -> Result<Delivered, KafkaError> {
+        let alone = self.alone.get_or_init(|| {
+            let mut config = self.config.clone();
+            create(config.set("batch.num.messages", "1").set("linger.ms", "0"))
+        });
+        match alone {
+            Ok(native) => self.send_with(native, record).await,
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    async fn send_with(
+        &self,
+        native: &FutureProducer<LogContext>,
+        record: OutboundRecord,
+    ) -> Result<Delivered, KafkaError> {
         let reserved = match &self.meter {
             Some(meter) => Some(meter.reserve(&record.topic, record.size())?),
             None => None,
@@ -112,24 +143,64 @@ impl Producer {
             }
             outgoing.headers = Some(headers);
         }
-        let delivery = self
-            .native
+        let delivery = native
             .send(outgoing, self.delivery_timeout)
             .await
-            .map_err(|(error, _)| KafkaError::broker("produce", error))?;
+            .map_err(|(error, _)| KafkaError::broker("produce", error).about_topic(&record.topic))?;
         if let Some(reserved) = reserved {
             reserved.delivered(delivery.partition);
         }
         Ok(Delivered { partition: delivery.partition, offset: delivery.offset })
     }
 
+    /// Bytes of the largest record, as [`OutboundRecord::size`] counts them, that the topic takes as far as is known, or
+    /// that it takes by the brokers' default.
+    pub fn max_record_bytes(&self, topic: &str) -> u64 {
+        self.limits.max_record_bytes(topic)
+    }
+
+    /// Asks the brokers what the topics take, unless that was done within the last minute. Needs a tokio runtime, whose
+    /// thread it does not block.
+    ///
+    /// Dropping the future does not take the question back.
+    ///
+    /// # Errors
+    /// No answer within 5 s, no right to it, a topic that is not there; of the other topics it is known then.
+    pub async fn ask_limits(&self, topics: Vec<String>) -> Result<(), KafkaError> {
+        // The in-process cluster does not know the question.
+        if self.meter.is_some() {
+            return Ok(());
+        }
+        let limits = Arc::clone(&self.limits);
+        let runtime = tokio::runtime::Handle::current();
+        // Making the client, and above all giving it up, block for a moment.
+        let asking = tokio::task::spawn_blocking(move || {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            runtime.block_on(limits.ask(&topics))
+        });
+        asking.await.unwrap_or(Ok(()))
+    }
+
     /// Waits until everything that was sent is acknowledged or has failed; blocks the thread for up to `deadline`.
     pub fn flush(&self, deadline: Duration) -> Result<(), KafkaError> {
-        self.native.flush(deadline).map_err(|error| KafkaError::broker("flush", error))
+        let started = Instant::now();
+        let alone = self.alone.get().and_then(|alone| alone.as_ref().ok());
+        for native in alone.into_iter().chain([&self.native]) {
+            let left = deadline.saturating_sub(started.elapsed());
+            native.flush(left).map_err(|error| KafkaError::broker("flush", error))?;
+        }
+        Ok(())
     }
 
     /// Records that wait for their acknowledgement.
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.native.in_flight_count()).unwrap_or(0)
+        let alone = self.alone.get().and_then(|alone| alone.as_ref().ok());
+        let natives = alone.into_iter().chain([&self.native]);
+        natives.map(|native| usize::try_from(native.in_flight_count()).unwrap_or(0)).sum()
     }
+}
+
+fn create(config: &ClientConfig) -> Result<FutureProducer<LogContext>, KafkaError> {
+    FutureProducer::from_config_and_context(config, LogContext)
+        .map_err(|error| KafkaError::broker("create producer", error))
 }

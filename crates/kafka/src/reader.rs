@@ -9,7 +9,8 @@ use rdkafka::error::KafkaError as Native;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
-use crate::{ClientSettings, KafkaError, Record};
+use crate::record::Keep;
+use crate::{ClientSettings, KafkaError, PartitionRange, Record, TopicScan};
 
 impl ConsumerContext for LogContext {}
 
@@ -41,7 +42,7 @@ pub fn read_all(client: &ClientSettings, topic: &str, timeout: Duration) -> Resu
         match reader.poll(left.min(Duration::from_millis(200))) {
             None => {}
             Some(Ok(message)) => {
-                let record = Record::from_native(&message);
+                let record = Record::from_native(&message, Keep::ALL);
                 let Some(end) = ends.get(&record.partition).copied() else { continue };
                 if record.offset + 1 >= end {
                     ends.remove(&record.partition);
@@ -64,6 +65,23 @@ pub fn read_all(client: &ClientSettings, topic: &str, timeout: Duration) -> Resu
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
+}
+
+/// The record at one place; none where there is none (any more). Blocks up to `timeout` for each request.
+pub fn read_one(
+    client: &ClientSettings,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    timeout: Duration,
+) -> Result<Option<Record>, KafkaError> {
+    let Some((low, high)) = watermarks(client, topic, timeout)?.remove(&partition) else { return Ok(None) };
+    if !(low..high).contains(&offset) {
+        return Ok(None);
+    }
+    let range = PartitionRange { partition, start: offset, end: offset + 1 };
+    let found = TopicScan::new(client, topic, &[range], timeout)?.next_record()?;
+    Ok(found.filter(|record| record.offset == offset))
 }
 
 /// Low and high watermark of every partition of a topic; blocks up to `timeout` for each.

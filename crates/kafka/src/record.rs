@@ -1,8 +1,16 @@
 use bytes::Bytes;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use jtav_schemas::{Truncation, Whole};
+use rdkafka::message::{BorrowedMessage, Message};
 
-/// A record as it was read, untouched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::ffi::NativeHeaders;
+use crate::fit::{HeaderRoom, Shares, header_bytes};
+
+/// Bytes that a record takes beside key, value and headers when it is alone in its batch, at most: 61 of the batch, 36 of
+/// the record.
+pub const RECORD_FRAME_BYTES: u64 = 97;
+
+/// A record as it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// Topic.
     pub topic: String,
@@ -16,25 +24,83 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// Value; none is a tombstone.
     pub value: Option<Bytes>,
-    /// Headers in order, repeated names included.
+    /// Headers in order, repeated names included. Names that are not UTF-8 are read with U+FFFD.
     pub headers: Vec<(String, Option<Bytes>)>,
+    /// What is missing above, where the record is larger than its reader keeps.
+    pub cut: Option<Box<Truncation>>,
+}
+
+/// How much of a record is kept in memory when it is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// Bytes of key, headers and value together.
+    pub bytes: u64,
+    /// Headers: an empty one takes two bytes on the wire and sixty here.
+    pub headers: usize,
+}
+
+impl Keep {
+    pub(crate) const ALL: Self = Self { bytes: u64::MAX, headers: usize::MAX };
 }
 
 impl Record {
-    pub(crate) fn from_native(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))).collect()
-        });
-        Self {
+    pub(crate) fn from_native(message: &BorrowedMessage<'_>, keep: Keep) -> Self {
+        let headers = NativeHeaders::of(message);
+        let (key, value) = (message.key(), message.payload());
+        let shares = Shares::of(
+            keep.bytes,
+            key.map_or(0, <[u8]>::len) as u64,
+            headers.as_ref().map_or(0, all_bytes),
+            value.map_or(0, <[u8]>::len) as u64,
+        );
+        let mut cut = Truncation::default();
+        let record = Self {
             topic: message.topic().to_owned(),
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis(),
-            key: message.key().map(Bytes::copy_from_slice),
-            value: message.payload().map(Bytes::copy_from_slice),
-            headers,
+            key: key.map(|key| first(key, shares.key, &mut cut.key)),
+            value: value.map(|value| first(value, shares.value, &mut cut.value)),
+            headers: match headers {
+                Some(headers) => last_of(&headers, shares.headers, keep.headers, &mut cut),
+                None => Vec::new(),
+            },
+            cut: None,
+        };
+        let is_cut = cut.key.is_some() || cut.value.is_some() || cut.headers_left_out > 0;
+        Self { cut: is_cut.then(|| Box::new(cut)), ..record }
+    }
+}
+
+fn first(bytes: &[u8], most: u64, whole: &mut Option<Whole>) -> Bytes {
+    let kept = bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    if kept < bytes.len() {
+        *whole = Some(Whole::of(bytes));
+    }
+    Bytes::copy_from_slice(&bytes[..kept])
+}
+
+fn all_bytes(headers: &NativeHeaders<'_>) -> u64 {
+    let sizes = (0..headers.count()).filter_map(|index| headers.get(index));
+    sizes.map(|(name, value)| header_bytes(name.count_bytes(), value.map(<[u8]>::len))).sum()
+}
+
+fn last_of(
+    headers: &NativeHeaders<'_>,
+    bytes: u64,
+    count: usize,
+    cut: &mut Truncation,
+) -> Vec<(String, Option<Bytes>)> {
+    let mut room = HeaderRoom::new(bytes, count);
+    let mut kept = Vec::new();
+    for (name, value) in (0..headers.count()).rev().filter_map(|index| headers.get(index)) {
+        if room.takes(name.count_bytes(), value.map(<[u8]>::len)) {
+            kept.push((name.to_string_lossy().into_owned(), value.map(Bytes::copy_from_slice)));
         }
     }
+    kept.reverse();
+    (cut.headers_left_out, cut.header_bytes_left_out) = (room.left_out, room.left_out_bytes);
+    kept
 }
 
 /// A record to produce.
@@ -71,11 +137,11 @@ impl OutboundRecord {
         self
     }
 
-    /// Bytes of key, value and headers, with the 70 bytes that a record costs at most beside them.
-    pub(crate) fn size(&self) -> u64 {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len) + 10).sum();
+    /// Bytes of key, value and headers, with what a record costs at most beside them.
+    pub fn size(&self) -> u64 {
+        let headers: u64 =
+            self.headers.iter().map(|(name, value)| header_bytes(name.len(), value.as_ref().map(Bytes::len))).sum();
         let body = self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len);
-        (body + headers + 70) as u64
+        body as u64 + headers + RECORD_FRAME_BYTES
     }
 }

@@ -10,6 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
 use crate::reader::{partition_watermarks, reader};
+use crate::record::Keep;
 use crate::{ClientSettings, KafkaError, Record};
 
 /// Longest stay in one poll.
@@ -165,7 +166,7 @@ impl TopicScan {
             }
             match self.reader.poll(left.min(POLL)) {
                 Some(Ok(message)) => {
-                    let record = Record::from_native(&message);
+                    let record = Record::from_native(&message, Keep::ALL);
                     if record.partition == range.partition && record.offset >= range.start {
                         return Ok(Some(record));
                     }

@@ -99,6 +99,11 @@ pub struct ConsumerSettings {
     /// KiB that librdkafka may keep fetched ahead of each partition, and as much again for the fetch under way; its own
     /// default of 64 MiB is what fills the memory of a worker that starts on a backlog.
     pub queued_max_messages_kbytes: u32,
+    /// Bytes of one record that are kept: of a larger one the first bytes, the length and the hash. It bounds the memory
+    /// that a record takes, whatever the topic lets in.
+    pub max_kept_bytes: u64,
+    /// Headers of one record that are kept, the last ones.
+    pub max_kept_headers: usize,
     /// Tell the end of a partition as [`KafkaError::EndOfPartition`], for a reader that stops there.
     pub tell_end_of_partition: bool,
 }
@@ -115,6 +120,8 @@ impl Default for ConsumerSettings {
             max_poll_interval_ms: 300_000,
             queued_min_messages: 1_000,
             queued_max_messages_kbytes: 1_024,
+            max_kept_bytes: 2 << 20,
+            max_kept_headers: 1_000,
             tell_end_of_partition: false,
         }
     }

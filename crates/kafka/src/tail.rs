@@ -9,6 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
 use crate::reader::{partition_watermarks, partitions, reader};
+use crate::record::Keep;
 use crate::{ClientSettings, KafkaError, Record};
 
 /// A reader of every partition of one topic that keeps its place. No group, no commits.
@@ -54,7 +55,7 @@ impl TopicTail {
             match self.reader.poll(left.min(Duration::from_millis(100))) {
                 None => {}
                 Some(Ok(message)) => {
-                    let record = Record::from_native(&message);
+                    let record = Record::from_native(&message, Keep::ALL);
                     self.next.insert(record.partition, record.offset + 1);
                     take(record);
                 }

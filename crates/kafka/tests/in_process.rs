@@ -9,6 +9,7 @@ use jtav_kafka::{
     KafkaError, OutboundRecord, PositionToCommit, Producer, ProducerSettings, Request, StartOffset, describe_topics,
     read_all, watermarks,
 };
+use jtav_schemas::Whole;
 
 const SECONDS_10: Duration = Duration::from_secs(10);
 
@@ -82,6 +83,36 @@ async fn what_is_produced_is_read_back_byte_for_byte() {
     assert_eq!(read[0].headers[0], ("name".to_owned(), Some("first".into())));
     assert_eq!(read[0].headers[1], ("name".to_owned(), None));
     assert_eq!(read[1].value, None);
+}
+
+#[tokio::test]
+async fn of_a_record_larger_than_is_kept_the_consumer_gives_the_first_bytes_and_says_what_is_missing() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let producer = Producer::new(&cluster.client("t"), &ProducerSettings::default()).unwrap();
+    let value: Vec<u8> = (0..50_000u32).map(|at| (at % 251) as u8).collect();
+    producer.send(OutboundRecord::keyed("posts", "k", value.clone()).header("trace", "t1")).await.unwrap();
+    let many = (0..50).fold(OutboundRecord::keyed("posts", "", ""), |record, at| record.header(format!("h{at}"), "v"));
+    producer.send(many.clone()).await.unwrap();
+
+    let settings = ConsumerSettings { max_kept_bytes: 10_000, max_kept_headers: 20, ..consumer_settings("g") };
+    let mut consumer = Consumer::new(&cluster.client("c"), &settings, Arc::new(|| {})).unwrap();
+    let mut next = || poll_until(&mut consumer, |consumer, _| consumer.next_record(0).map(Result::unwrap));
+    let (large, decorated) = (next(), next());
+    let kept = large.value.as_deref().unwrap();
+    assert!((9_900..=10_000).contains(&kept.len()) && *kept == value[..kept.len()], "{}", kept.len());
+    let cut = large.cut.unwrap();
+    assert_eq!((cut.value, cut.key, cut.headers_left_out), (Some(Whole::of(&value)), None, 0));
+    assert_eq!((large.key.as_deref(), large.headers.len()), (Some(&b"k"[..]), 1), "the small parts are whole");
+
+    assert_eq!(decorated.headers, many.headers[30..], "the last ones");
+    let cut = decorated.cut.unwrap();
+    assert_eq!((cut.headers_left_out, cut.header_bytes_left_out), (30, 30 + 10 * 2 + 20 * 3));
+    assert_eq!(
+        (decorated.key.as_deref(), decorated.value.as_deref()),
+        (Some(&b""[..]), Some(&b""[..])),
+        "empty is not null"
+    );
 }
 
 #[tokio::test]
@@ -179,9 +210,10 @@ async fn delivery_survives_replicas_that_are_behind_and_reports_a_refused_record
     producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap();
     assert_eq!(watermarks(&cluster.client("t"), "posts", SECONDS_10).unwrap()[&0], (0, 1), "delivered once");
 
-    let large = vec![b'x'; 1_200_000];
-    let error = producer.send(OutboundRecord::keyed("posts", "k", large)).await.unwrap_err();
-    assert_eq!(error.fault(), Fault::RecordRefused, "{error}");
+    cluster.inject(Request::Produce, &[InjectedError::MessageTooLarge]).unwrap();
+    let error = producer.send(OutboundRecord::keyed("posts", "k", "x")).await.unwrap_err();
+    assert_eq!((error.fault(), error.is_too_large()), (Fault::RecordRefused, true), "{error}");
+    assert!(error.to_string().contains("topic `posts`"), "{error}");
 }
 
 #[tokio::test]

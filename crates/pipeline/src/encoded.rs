@@ -44,6 +44,15 @@ pub struct Encoded {
     pub attention: AttentionPart,
 }
 
+/// The encoded texts of a post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedText {
+    /// Of what was read.
+    pub encoded: Encoded,
+    /// Whether the texts have more words than the network reads.
+    pub is_truncated: bool,
+}
+
 /// The vectors to fuse; at least one is there.
 #[derive(Debug, Clone, Default)]
 pub struct FuseRequest {

@@ -10,18 +10,25 @@ mod media;
 pub mod messages;
 mod observer;
 mod post;
+mod progress;
+mod reader;
 mod retry;
-mod stage;
+mod site;
+mod stage_flow;
 mod traits;
 
-pub use encoded::{AttentionPart, Embedding, Encoded, FuseRequest, Fused};
+pub use encoded::{AttentionPart, Embedding, Encoded, EncodedText, FuseRequest, Fused};
 pub use error::{ErrorClass, StageError};
 pub use fail_point::FailPoint;
+pub use jtav_schemas::Stage;
 pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, Receipt, Revalidated, RgbImage, log_name};
 pub use observer::{NoObserver, Observer, PostReport};
-pub use post::{Admitted, InboundRecord, PostEvent, Rejection, SourcePosition};
+pub use post::{Admitted, InboundRecord, PostEvent, Rejection, Run, SourcePosition};
+pub use progress::{Heartbeat, Progress, Work};
+pub use reader::{ReadRules, check_post_id, read_post};
 pub use retry::RetryPolicy;
-pub use stage::Stage;
+pub use site::{account_of, network_of, site_of_host, site_of_url};
+pub use stage_flow::{StageFlow, StagePasses, StageTracker, StageVisit};
 pub use traits::{
     AudioEncoder, DeadLetterRequest, Description, EraseRequest, Fusion, ImageEncoder, MediaDecoder, MediaFetcher,
     PublishOutcome, PublishRequest, Publisher, RouterIntake, Stages, TextEncoder,

@@ -38,6 +38,8 @@ pub struct FetchedMedia {
     pub reservation: Option<Arc<dyn Send + Sync>>,
     /// What the server allows to be remembered of its answer; `None`: nothing.
     pub receipt: Option<Arc<Receipt>>,
+    /// On whose account it is decoded: the author, or the site that it came from; `None`: on nobody's.
+    pub account: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for FetchedMedia {

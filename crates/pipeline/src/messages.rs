@@ -7,16 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
+use actix::dev::{MessageResponse, OneshotSender, ToEnvelope};
 use actix::{Actor, Addr, Handler, MailboxError, Message};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, pending};
 use jtav_schemas::{AbsentReason, ErasureV1, TextPart};
 
 use crate::{
-    Admitted, AudioEncoder, DeadLetterRequest, Decoded, Encoded, EraseRequest, FetchRequest, FetchedMedia, FuseRequest,
-    Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest, Publisher, Receipt,
-    Revalidated, RgbImage, RouterIntake, Stage, StageError, TextEncoder,
+    Admitted, AudioEncoder, DeadLetterRequest, Decoded, Encoded, EncodedText, EraseRequest, FetchRequest, FetchedMedia,
+    FuseRequest, Fused, Fusion, ImageEncoder, MediaDecoder, MediaFetcher, Pcm, PublishOutcome, PublishRequest,
+    Publisher, Receipt, Revalidated, RgbImage, RouterIntake, Stage, StageError, TextEncoder,
 };
 
 /// Longest time from a panic of an actor until its mailbox is closed.
@@ -43,7 +43,7 @@ messages! {
     /// Router to media.
     DecodeMedia(FetchedMedia) -> Result<Result<Decoded, AbsentReason>, StageError>;
     /// Router to text encoder.
-    EncodeText(Vec<TextPart>) -> Result<Option<Encoded>, StageError>;
+    EncodeText(Vec<TextPart>) -> Result<Option<EncodedText>, StageError>;
     /// Router to audio encoder.
     EncodeAudio(Pcm) -> Result<Encoded, StageError>;
     /// Router to image encoder.
@@ -56,6 +56,35 @@ messages! {
     ErasePost(EraseRequest) -> Result<ErasureV1, StageError>;
     /// Router to publisher.
     SetAside(DeadLetterRequest) -> Result<(), StageError>;
+}
+
+/// An answer that is worked on only as long as whoever asked waits for it: a post that gave up leaves no work behind.
+/// actix's own futures run to their end.
+pub struct WhileWanted<T>(BoxFuture<'static, T>);
+
+impl<T> WhileWanted<T> {
+    /// `work` must be cancellation safe.
+    pub fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(work.boxed())
+    }
+}
+
+impl<A, M, T> MessageResponse<A, M> for WhileWanted<T>
+where
+    A: Actor,
+    M: Message<Result = T>,
+    T: Send + 'static,
+{
+    fn handle(self, _: &mut A::Context, reply: Option<OneshotSender<T>>) {
+        actix::spawn(async move {
+            let Some(mut reply) = reply else { return drop(self.0.await) };
+            tokio::select! {
+                // Fails where nobody waits any more.
+                answer = self.0 => drop(reply.send(answer)),
+                () = reply.closed() => {}
+            }
+        });
+    }
 }
 
 /// What a closed mailbox or a dropped reply means.
@@ -133,7 +162,7 @@ macro_rules! stage_for_addr {
     };
 }
 
-stage_for_addr!(TextEncoder::encode(Vec<TextPart>) -> Option<Encoded>, EncodeText, Stage::TextEncoder);
+stage_for_addr!(TextEncoder::encode(Vec<TextPart>) -> Option<EncodedText>, EncodeText, Stage::TextEncoder);
 stage_for_addr!(AudioEncoder::encode(Pcm) -> Encoded, EncodeAudio, Stage::AudioEncoder);
 stage_for_addr!(ImageEncoder::encode(RgbImage) -> Encoded, EncodeImage, Stage::ImageEncoder);
 stage_for_addr!(Fusion::fuse(FuseRequest) -> Fused, FusePost, Stage::Fusion);
@@ -153,5 +182,63 @@ where
 
     fn dead_letter(&self, request: DeadLetterRequest) -> BoxFuture<'static, Result<(), StageError>> {
         self.send(SetAside(request)).map(|reply| flatten(Stage::Publisher, reply)).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix::Context;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts work that was begun and work that was dropped or done.
+    #[derive(Clone, Default)]
+    struct Slow {
+        begun: Arc<AtomicUsize>,
+        over: Arc<AtomicUsize>,
+    }
+
+    impl Actor for Slow {
+        type Context = Context<Self>;
+    }
+
+    struct Over(Arc<AtomicUsize>);
+
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Handler<EncodeText> for Slow {
+        type Result = WhileWanted<Result<Option<EncodedText>, StageError>>;
+
+        fn handle(&mut self, EncodeText(texts): EncodeText, _: &mut Self::Context) -> Self::Result {
+            let (begun, over) = (Arc::clone(&self.begun), Over(Arc::clone(&self.over)));
+            WhileWanted::new(async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let _over = over;
+                if texts.is_empty() { Ok(None) } else { pending().await }
+            })
+        }
+    }
+
+    #[actix::test]
+    async fn work_that_nobody_waits_for_any_more_is_dropped() {
+        let slow = Slow::default();
+        let address = slow.clone().start();
+        assert!(matches!(TextEncoder::encode(&address, Vec::new()).await, Ok(None)));
+        assert_eq!(slow.over.load(Ordering::SeqCst), 1);
+        let endless = TextEncoder::encode(&address, vec![TextPart::default()]);
+        let given_up = actix::clock::timeout(Duration::from_millis(20), endless).await;
+        assert!(given_up.is_err());
+        for _ in 0..1_000 {
+            if slow.over.load(Ordering::SeqCst) == 2 {
+                break;
+            }
+            actix::clock::sleep(Duration::from_millis(5)).await;
+        }
+        let counts = (slow.begun.load(Ordering::SeqCst), slow.over.load(Ordering::SeqCst));
+        assert_eq!(counts, (2, 2), "begun and over");
     }
 }

@@ -3,10 +3,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use jtav_delivery::{DeliveryGuard, PostPermit};
-use jtav_schemas::{DeadLetterReason, DeliveredFrom, PostV1};
+use jtav_schemas::{DeadLetterReason, DeliveredFrom, PostV1, Stage, Truncation};
 
 /// A record of the input topic as it came.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct InboundRecord {
     /// Where it came from.
     pub source: DeliveredFrom,
@@ -16,6 +16,16 @@ pub struct InboundRecord {
     pub value: Option<Bytes>,
     /// Kafka headers, in order, repeated names included.
     pub headers: Vec<(String, Option<Bytes>)>,
+    /// What is missing above, where the record is larger than is kept of one.
+    pub cut: Option<Box<Truncation>>,
+}
+
+impl InboundRecord {
+    /// Bytes of the value, those that were not kept included.
+    pub fn value_bytes(&self) -> u64 {
+        let whole = self.cut.as_ref().and_then(|cut| cut.value.as_ref());
+        whole.map_or(self.value.as_ref().map_or(0, Bytes::len) as u64, |whole| whole.bytes)
+    }
 }
 
 /// Position of a record in the input log; the tie-break between equal revisions of a post, whose records share a
@@ -61,6 +71,23 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// How a record is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Run {
+    /// As all others.
+    #[default]
+    Ordinary,
+    /// It ran into its deadline before: it gets less time now, and what comes of it is judged.
+    Trial,
+    /// Not at all: it hung by its own content. The event is the rejection that says so.
+    SetAside {
+        /// Where it hung.
+        stage: Stage,
+        /// Deadlines that it ran into.
+        deadlines: u32,
+    },
+}
+
 /// A record that was let in: what it says, and the responsibility for it.
 #[derive(Debug)]
 pub struct Admitted {
@@ -68,6 +95,8 @@ pub struct Admitted {
     pub record: Arc<InboundRecord>,
     /// What it asks for, or why it cannot be read.
     pub event: Result<PostEvent, Rejection>,
+    /// How it is to be run.
+    pub run: Run,
     /// Settles the offset.
     pub guard: DeliveryGuard,
     /// Leave to be inside.
@@ -79,6 +108,13 @@ pub struct Admitted {
 }
 
 impl InboundRecord {
+    /// Bytes of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + of(value)).sum();
+        of(&self.key) + of(&self.value) + headers
+    }
+
     /// Position in the log.
     pub fn position(&self) -> SourcePosition {
         SourcePosition { partition: self.source.partition, offset: self.source.offset }

@@ -11,8 +11,8 @@ use jtav_schemas::{
 };
 
 use crate::{
-    Admitted, Decoded, Encoded, FetchRequest, FetchedMedia, FuseRequest, Fused, InboundRecord, Pcm, Receipt,
-    Revalidated, RgbImage, SourcePosition, Stage, StageError,
+    Admitted, Decoded, Encoded, EncodedText, FetchRequest, FetchedMedia, FuseRequest, Fused, InboundRecord, Pcm,
+    Receipt, Revalidated, RgbImage, SourcePosition, Stage, StageError,
 };
 
 /// Takes posts that hold a permit; the number of permits bounds what it can be handed.
@@ -46,7 +46,7 @@ pub trait MediaDecoder: Send + Sync {
 /// attBiGRU.
 pub trait TextEncoder: Send + Sync {
     /// Encodes the texts of a post; `None` where no token remains.
-    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<Encoded>, StageError>>;
+    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<EncodedText>, StageError>>;
 }
 
 /// CQT and DCRNN.

@@ -16,6 +16,7 @@
 
 mod bundled;
 mod defaults;
+mod descriptors;
 mod error;
 mod layer;
 mod load;

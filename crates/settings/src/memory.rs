@@ -16,12 +16,22 @@ const DECODER_BYTES: u64 = 256 << 20;
 const DECODE_NURSERY_BYTES: u64 = 100_000_000;
 /// What each of them has beside its limit: pages that it changed since the fork, 0.2 MB before its first medium; with room.
 const DECODE_PROCESS_BYTES: u64 = 10_000_000;
+/// Such processes at once: one gives way to the next when media crash or it has served long.
+const DECODE_NURSERIES: u64 = 2;
+/// A connection with a download on it: what HTTP/2 lets a server send ahead, TLS and buffers.
+const DOWNLOAD_BYTES: u64 = 1_200_000;
+/// A connection that is kept: TLS and buffers.
+const IDLE_CONNECTION_BYTES: u64 = 60_000;
 /// A picture that waits for its network: 224 × 224 RGB with what resizing leaves, rounded up.
 const PICTURE_BYTES: u64 = 250_000;
+/// A text that waits for its network: 120 words of at most 80 characters, with rows and n-grams, rounded up.
+const PREPARED_TEXT_BYTES: u64 = 600_000;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
 const SOUND_BYTES_PER_SECOND: u64 = 22_050 * 4;
 /// The same where a GPU resamples: of the rates that are left to it, 48,000 is the highest.
 const SOUND_BYTES_PER_SECOND_FOR_GPU: u64 = 48_000 * 4;
+/// Records that ran into their deadline and wait to be let in again; what does not fit is read again.
+const HELD_RECORDS_BYTES: u64 = 8 << 20;
 /// Partitions of one worker for which the prefetch is counted; each further one adds twice `ingest.prefetch_max_bytes`.
 const PARTITIONS: u64 = 16;
 
@@ -48,8 +58,8 @@ impl std::fmt::Display for MemoryCeiling {
 }
 
 impl Settings {
-    /// What the worker takes at most, however large the backlog, however slow store and media hosts: every post inside
-    /// has a permit, every medium its bytes of the budget, every decoder its limit. Up to 16 partitions.
+    /// What the worker takes at most, however large the backlog, however slow store and media hosts: every post that is
+    /// worked on has a permit, every parked one its bytes of the lot, every medium its bytes of the budget, every decoder its limit. Up to 16 partitions.
     pub fn memory_ceiling(&self) -> MemoryCeiling {
         let Settings { ingest, media, model, cache, store, .. } = self;
         let posts = ingest.max_in_flight_posts as u64;
@@ -60,20 +70,28 @@ impl Settings {
         let workers = media.decode_worker_count() as u64;
         let decoders = match media.decode_processes {
             true => {
-                DECODE_NURSERY_BYTES
+                DECODE_NURSERIES * DECODE_NURSERY_BYTES
                     + workers.saturating_mul(media.decode_memory_bytes.saturating_add(DECODE_PROCESS_BYTES))
             }
             false => DECODER_BYTES * workers,
         };
+        // Two media of a post can be on their way.
+        let connections = posts
+            .saturating_mul(2 * DOWNLOAD_BYTES)
+            .saturating_add((media.max_idle_connections as u64).saturating_mul(IDLE_CONNECTION_BYTES));
         let mut parts = vec![
             ("program", PROGRAM_BYTES),
             ("networks", if model.stub { 0 } else { networks }),
             ("CUDA", if on_gpu { CUDA_BYTES } else { 0 }),
             ("media.byte_budget_bytes", media.byte_budget_bytes),
+            ("media connections", connections),
             ("decoders", decoders),
             ("decoded media of all posts", posts.saturating_mul(decoded)),
             // As it came, and parsed.
             ("records of all posts", posts.saturating_mul(2 * ingest.max_record_bytes as u64)),
+            ("texts of all posts", posts.saturating_mul(PREPARED_TEXT_BYTES)),
+            ("records of parked posts", (ingest.max_parked_bytes as u64).saturating_mul(2)),
+            ("records to be tried again", HELD_RECORDS_BYTES),
             ("prefetch of 16 partitions", (ingest.prefetch_max_bytes as u64).saturating_mul(2 * PARTITIONS)),
             ("cache.max_bytes", cache.max_bytes),
         ];
@@ -101,8 +119,10 @@ mod tests {
     fn every_bound_moves_the_ceiling_by_what_it_bounds() {
         let default = ceiling(&[]);
         assert_eq!(ceiling(&["media.byte_budget_bytes=234217728"]) - default, 100_000_000);
+        assert_eq!(ceiling(&["ingest.max_parked_bytes=43554432"]) - default, 20_000_000);
         assert_eq!(ceiling(&["cache.max_bytes=77108864"]) - default, 10_000_000);
         assert_eq!(ceiling(&["media.decode_workers=3"]) - default, (128 << 20) + DECODE_PROCESS_BYTES);
+        assert_eq!(ceiling(&["media.max_idle_connections=164"]) - default, 100 * IDLE_CONNECTION_BYTES);
         let threads = |workers| ceiling(&["media.decode_processes=false", workers]);
         assert_eq!(threads("media.decode_workers=3") - threads("media.decode_workers=2"), DECODER_BYTES);
         assert_eq!(default - ceiling(&["model.stub=true"]), NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES);

@@ -35,8 +35,8 @@ impl Settings {
 
     /// Bounds of zero would let nothing through, and a period of zero would spin.
     fn positive(&self, rules: &mut Rules) {
-        let Settings { ingest, router, media, model, cache, store, publish, shutdown, .. } = self;
-        let at_least_one: [(&str, u64); 34] = [
+        let Settings { ingest, router, media, model, cache, store, publish, admin, shutdown, .. } = self;
+        let at_least_one: [(&str, u64); 41] = [
             ("ingest.max_in_flight_posts", ingest.max_in_flight_posts as u64),
             ("ingest.max_in_flight_per_partition", ingest.max_in_flight_per_partition as u64),
             ("ingest.commit_interval_ms", ingest.commit_interval_ms),
@@ -45,7 +45,10 @@ impl Settings {
             ("ingest.session_timeout_ms", ingest.session_timeout_ms),
             ("ingest.max_poll_interval_ms", ingest.max_poll_interval_ms),
             ("router.post_deadline_ms", router.post_deadline_ms),
+            ("router.parked_deadline_ms", router.parked_deadline_ms),
+            ("router.trial_deadline_ms", router.trial_deadline_ms),
             ("router.attempts", router.attempts.into()),
+            ("router.max_text_chars", router.max_text_chars as u64),
             ("media.max_image_bytes", media.max_image_bytes),
             ("media.max_audio_bytes", media.max_audio_bytes),
             ("media.max_pixels", media.max_pixels),
@@ -54,7 +57,9 @@ impl Settings {
             ("media.connect_timeout_ms", media.connect_timeout_ms),
             ("media.total_timeout_ms", media.total_timeout_ms),
             ("media.attempts", media.attempts.into()),
+            ("media.max_downloads", media.max_downloads as u64),
             ("media.per_host_concurrency", media.per_host_concurrency as u64),
+            ("media.max_idle_connections", media.max_idle_connections as u64),
             ("media.circuit_max_open_ms", media.circuit_max_open_ms),
             ("media.decode_memory_bytes", media.decode_memory_bytes),
             ("media.decode_cpu_ms", media.decode_cpu_ms),
@@ -67,9 +72,11 @@ impl Settings {
             ("cache.shared_max_items", cache.shared_max_items),
             ("store.ttl_seconds", store.ttl_seconds),
             ("store.command_timeout_ms", store.command_timeout_ms),
+            ("store.erasure_wait_ms", store.erasure_wait_ms),
             ("publish.attempts", publish.attempts.into()),
             ("publish.base_delay_ms", publish.base_delay_ms),
             ("publish.deadline_ms", publish.deadline_ms),
+            ("admin.hung_after_ms", admin.hung_after_ms),
             ("shutdown.shutdown_timeout_ms", shutdown.shutdown_timeout_ms),
         ];
         for (key, value) in at_least_one {
@@ -108,12 +115,21 @@ impl Settings {
                      leaving the group drains every partition"
             )
         });
-        let (partition, all) = (ingest.max_in_flight_per_partition, ingest.max_in_flight_posts);
-        rules.require(partition <= all, &["ingest.max_in_flight_per_partition", "ingest.max_in_flight_posts"], || {
-            format!(
-                "ingest.max_in_flight_per_partition ({partition}) must not be more than \
-                     ingest.max_in_flight_posts ({all})"
-            )
+        let (posts, parked) = (ingest.max_in_flight_posts, ingest.max_parked_posts);
+        let partition = ingest.max_in_flight_per_partition;
+        rules.require(
+            partition <= posts.saturating_add(parked),
+            &["ingest.max_in_flight_per_partition", "ingest.max_in_flight_posts", "ingest.max_parked_posts"],
+            || {
+                format!(
+                    "ingest.max_in_flight_per_partition ({partition}) must not be more than ingest.max_in_flight_posts \
+                     ({posts}) and ingest.max_parked_posts ({parked}) together"
+                )
+            },
+        );
+        let media = ingest.max_media_posts;
+        rules.require(media <= posts, &["ingest.max_media_posts", "ingest.max_in_flight_posts"], || {
+            format!("ingest.max_media_posts ({media}) must not be more than ingest.max_in_flight_posts ({posts})")
         });
     }
 
@@ -139,6 +155,12 @@ impl Settings {
                 self.store.command_timeout_ms,
                 "publish.deadline_ms",
                 self.publish.deadline_ms,
+            ),
+            (
+                "router.trial_deadline_ms",
+                self.router.trial_deadline_ms,
+                "router.post_deadline_ms",
+                self.router.post_deadline_ms,
             ),
             ("model.max_wait_ms", self.model.max_wait_ms, "router.post_deadline_ms", self.router.post_deadline_ms),
         ];
@@ -212,6 +234,14 @@ impl Settings {
                 format!("kafka.brokers: `{broker}` is not host:port with a port from 1 to 65535")
             });
         }
+        for prefix in &self.media.nat64_prefixes {
+            rules.require(is_nat64_prefix(prefix), &["media.nat64_prefixes"], || {
+                format!(
+                    "media.nat64_prefixes: `{prefix}` is no prefix: an IPv6 network of 32, 40, 48, 56, 64 or 96 bits, such as \
+                     64:ff9b::/96"
+                )
+            });
+        }
         for address in &self.media.allow {
             rules.require(address.port() != 0 && !address.ip().is_unspecified(), &["media.allow"], || {
                 format!("media.allow: `{address}` is not one exact address: no port 0, no 0.0.0.0 or [::]")
@@ -260,6 +290,22 @@ impl Settings {
                  an erased post must stay blocked for longer than anything of it is kept"
             )
         });
+        let (wait, command, deadline) = (store.erasure_wait_ms, store.command_timeout_ms, self.publish.deadline_ms);
+        rules.require(
+            store.erasure_replicas == 0 || wait.saturating_add(command) < deadline,
+            &["store.erasure_wait_ms", "store.command_timeout_ms", "publish.deadline_ms"],
+            || {
+                format!(
+                    "store.erasure_wait_ms ({wait}) and store.command_timeout_ms ({command}) together must be less than \
+                     publish.deadline_ms ({deadline}), or an erasure has no second try"
+                )
+            },
+        );
+        rules.require(
+            store.erasure_replicas == 0 || store.kind == StoreKind::Redis,
+            &["store.erasure_replicas", "store.kind"],
+            || "store.erasure_replicas needs store.kind = \"redis\": an embedded store has no replicas".to_owned(),
+        );
         let url = store.url.expose();
         let known = ["redis://", "rediss://", "redis+unix://", "unix://"]
             .iter()
@@ -278,6 +324,15 @@ fn is_host_rule(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
     let forbidden = |c: char| c.is_whitespace() || c.is_control() || "*/\\?#@:[]<>^|%".contains(c);
     !name.is_empty() && !name.ends_with('.') && !name.contains(forbidden)
+}
+
+/// Whether it could be one; the fetch box reads it (RFC 6052 2.2).
+fn is_nat64_prefix(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(ip, bits)| {
+        let bits = bits.parse::<u32>().ok().filter(|bits| matches!(bits, 32 | 40 | 48 | 56 | 64 | 96));
+        let ip = ip.parse::<std::net::Ipv6Addr>();
+        ip.is_ok_and(|ip| bits.is_some_and(|bits| u128::from(ip) << bits == 0))
+    })
 }
 
 /// As the broker checks it (`org.apache.kafka.common.internals.Topic`).

@@ -37,6 +37,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// [`code`](Self::code) of an erasure that the server has and too few of its replicas.
+    pub const TOO_FEW_REPLICAS: &str = "too_few_replicas";
+
     /// May the same call go through later?
     pub fn is_retryable(&self) -> bool {
         matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. })
@@ -67,11 +70,11 @@ impl From<RedisError> for StoreError {
             ErrorKind::Io if is_tls_refusal(&error) => denied("tls"),
             ErrorKind::Io if error.is_timeout() => unavailable("io_timeout"),
             ErrorKind::Io => unavailable("connection"),
-            // Half a reply: the connection is replaced, and the next one is read from its beginning.
-            ErrorKind::Parse => unavailable("protocol"),
+            // Half a reply, or one that no Redis gives: the connection is replaced, and the next one is read from its
+            // beginning. No fault of a post: what its keys hold is read as bytes and judged by us.
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => unavailable("protocol"),
             ErrorKind::AuthenticationFailed => denied("auth"),
             ErrorKind::InvalidClientConfig | ErrorKind::Client | ErrorKind::RESP3NotSupported => denied("client"),
-            ErrorKind::UnexpectedReturnType => StoreError::ForeignKey(message),
             _ => of_server_code(&server_code(&error), message),
         }
     }
@@ -79,8 +82,11 @@ impl From<RedisError> for StoreError {
 
 /// The code that a reply starts with. Servers before Redis 7 hide what happened inside a script behind `ERR`.
 fn server_code(error: &RedisError) -> String {
-    let code = error.code().unwrap_or_default();
-    let detail = error.detail().unwrap_or_default();
+    // Of several commands that went together the first failure counts; the error as a whole has no code of its own.
+    let failures = error.clone().into_server_errors().unwrap_or_default();
+    let first = failures.first().map(|(_, failure)| failure);
+    let code = first.map_or_else(|| error.code(), |failure| Some(failure.code())).unwrap_or_default();
+    let detail = first.map_or_else(|| error.detail(), |failure| failure.details()).unwrap_or_default();
     // "Error running script (call to f_<sha>): @user_script:12: -OOM command not allowed ..."
     if code == "ERR" && detail.contains("running script") {
         let said = detail.rsplit(": ").find_map(|part| {
@@ -141,6 +147,7 @@ pub(crate) fn needs_new_connection(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io => is_tls_refusal(error),
         ErrorKind::AuthenticationFailed | ErrorKind::Client | ErrorKind::RESP3NotSupported => true,
+        ErrorKind::UnexpectedReturnType => true,
         ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown) => {
             true
         }

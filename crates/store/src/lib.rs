@@ -12,19 +12,26 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 mod clock;
+mod direct;
 mod embedded;
 mod error;
+mod keeper;
+mod link;
 mod read;
 mod redis_store;
 mod script;
+mod server;
 mod shared;
 mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use keeper::ErasureKeeper;
+pub use link::{ClientCertificate, RedisOptions};
 pub use read::read_embedding;
-pub use redis_store::{ClientCertificate, RedisOptions, RedisStore};
+pub use redis_store::RedisStore;
+pub use server::ServerReport;
 pub use shared::{MAX_SHARED_BYTES, SharedCache};
 pub use types::{Applied, LabelWrite, Source, Standing, StoredLabel};
 
@@ -37,8 +44,8 @@ pub trait Store: Send + Sync {
     fn apply(&self, write: &LabelWrite) -> BoxFuture<'static, Result<Applied, StoreError>>;
 
     /// Erases a post: deletes its label under every model and refuses every write of it for `ttl`, which must
-    /// outlast the input and dead-letter topics' retention. Answers how many labels were deleted. Repeating it
-    /// starts `ttl` anew.
+    /// outlast the input and dead-letter topics' retention. Answers how many labels were deleted, once as many
+    /// replicas have it as the store was told to wait for. Repeating it starts `ttl` anew.
     fn erase(&self, post_id: &str, revision: u64, ttl: Duration) -> BoxFuture<'static, Result<u32, StoreError>>;
 
     /// The label of a post by one model, if there is one.
@@ -52,6 +59,11 @@ pub trait Store: Send + Sync {
 
     /// A cache that all workers of this store share, where it has room for one.
     fn shared_cache(&self) -> Option<Arc<dyn SharedCache>> {
+        None
+    }
+
+    /// Who sees to it that erasures outlive the server, where there is one.
+    fn erasure_keeper(&self) -> Option<Arc<dyn ErasureKeeper>> {
         None
     }
 

@@ -1,88 +1,49 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use jtav_schemas::redis_key::{erased_key, label_key};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates};
+use redis::RedisResult;
+use redis::aio::{ConnectionManager, MultiplexedConnection};
 
-use crate::error::needs_new_connection;
-use crate::{Applied, LabelWrite, SharedCache, Standing, Store, StoreError, StoredLabel, script};
+use crate::direct::DirectConnections;
+use crate::link::{Link, RedisOptions, client};
+use crate::script::OldMarker;
+use crate::{
+    Applied, ErasureKeeper, LabelWrite, ServerReport, SharedCache, Standing, Store, StoreError, StoredLabel, script,
+};
 
-/// A certificate to show to the server.
-#[derive(Clone)]
-pub struct ClientCertificate {
-    /// PEM.
-    pub certificate_pem: Vec<u8>,
-    /// PEM.
-    pub key_pem: Vec<u8>,
-}
-
-/// How to reach Redis.
-#[derive(Clone)]
-pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, `redis+unix:///path/of/socket[?db=n&pass=…]`.
-    pub url: String,
-    /// Longest wait for an answer, the time to reconnect included.
-    pub command_timeout: Duration,
-    /// Longest wait for one attempt to connect.
-    pub connect_timeout: Duration,
-    /// The only authority to trust with `rediss://`, PEM; without it the usual public ones.
-    pub ca_pem: Option<Vec<u8>>,
-    /// Shown to a server that asks.
-    pub client_certificate: Option<ClientCertificate>,
-}
-
-impl RedisOptions {
-    /// With 2 s for a command and 2 s to connect.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            command_timeout: Duration::from_secs(2),
-            connect_timeout: Duration::from_secs(2),
-            ca_pem: None,
-            client_certificate: None,
-        }
-    }
-}
-
-/// A connection that could not serve is replaced no more often than this, so that a server that refuses us is not
-/// flooded with handshakes.
-const REPLACE_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Commands that may wait to be written; they leave in one write when the socket is free. The callers' permits bound
-/// them, this only keeps them from waiting for each other.
-const PIPELINE_BUFFER: usize = 4_096;
+/// Erasures that wait for replicas at once, each on a connection of its own.
+const ERASURES_AT_ONCE: usize = 8;
 
 /// Redis over one multiplexed connection: concurrent calls share it and travel in batches. It reconnects by itself;
-/// calls that were under way then fail with a retryable error.
+/// calls that were under way then fail with a retryable error. Erasures that wait for replicas, and the questions of
+/// [`ErasureKeeper::server`], have connections of their own.
 #[derive(Clone)]
 pub struct RedisStore {
-    link: Arc<Link>,
+    parts: Arc<Parts>,
 }
 
-struct Link {
-    client: Client,
-    config: ConnectionManagerConfig,
-    command_timeout: Duration,
-    current: Mutex<Current>,
-}
-
-#[derive(Clone)]
-struct Current {
-    manager: ConnectionManager,
-    made_at: Instant,
-    generation: u64,
+struct Parts {
+    address: String,
+    link: Link,
+    /// For erasures that wait for replicas.
+    erasures: DirectConnections,
+    erasure_replicas: u32,
+    erasure_wait: Duration,
+    /// For looks at the server.
+    looks: DirectConnections,
+    /// Which server answered last.
+    identity: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for RedisStore {
     /// The address alone: the URL may hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RedisStore({})", self.link.client.get_connection_info().addr())
+        write!(f, "RedisStore({})", self.parts.address)
     }
 }
 
@@ -91,17 +52,17 @@ impl RedisStore {
     /// called inside a tokio runtime.
     pub fn new(options: RedisOptions) -> Result<Self, StoreError> {
         let client = client(&options)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(options.connect_timeout))
-            .set_response_timeout(Some(options.command_timeout))
-            // One pause per attempt keeps a server that is away from being hammered; more of them would hide the reason
-            // (refused, wrong password, bad certificate) behind our own time-out.
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(50))
-            .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
-        let current = Mutex::new(Current { manager, made_at: Instant::now(), generation: 0 });
-        Ok(Self { link: Arc::new(Link { client, config, command_timeout: options.command_timeout, current }) })
+        let direct = |timeout, count| DirectConnections::new(client.clone(), options.connect_timeout, timeout, count);
+        let parts = Parts {
+            address: client.get_connection_info().addr().to_string(),
+            link: Link::new(client.clone(), &options)?,
+            erasures: direct(options.command_timeout + options.erasure_wait, ERASURES_AT_ONCE),
+            erasure_replicas: options.erasure_replicas,
+            erasure_wait: options.erasure_wait,
+            looks: direct(options.command_timeout, 1),
+            identity: Mutex::default(),
+        };
+        Ok(Self { parts: Arc::new(parts) })
     }
 
     pub(crate) fn call<T, F>(
@@ -112,63 +73,48 @@ impl RedisStore {
         F: Future<Output = RedisResult<T>> + Send,
         T: Send + 'static,
     {
-        let link = Arc::clone(&self.link);
-        async move {
-            let Current { manager, generation, .. } = link.current();
-            match tokio::time::timeout(link.command_timeout, job(manager)).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => {
-                    if needs_new_connection(&error) {
-                        link.replace(generation);
-                    }
-                    Err(error.into())
-                }
-                Err(_) => Err(StoreError::Timeout { timeout_ms: link.command_timeout.as_millis() as u64 }),
-            }
+        let parts = Arc::clone(&self.parts);
+        async move { parts.link.call(job).await }.boxed()
+    }
+
+    /// What the server says of itself. Where another one answers than before, every connection is opened anew: one that
+    /// still leads to the old server would go on writing where nobody reads.
+    pub(crate) async fn ask_server(&self) -> Result<ServerReport, StoreError> {
+        let Parts { link, erasures, looks, identity, .. } = &*self.parts;
+        let info =
+            looks.call(|mut redis| async move { redis::cmd("INFO").query_async::<String>(&mut redis).await }).await?;
+        let report = ServerReport::parse(&info)?;
+        if !report.is_primary {
+            // It was demoted, and the address may lead to its successor by now.
+            looks.close_idle();
+            return Ok(report);
         }
-        .boxed()
+        let before = identity.lock().unwrap_or_else(PoisonError::into_inner).replace(report.identity.clone());
+        if before.is_some_and(|before| before != report.identity) {
+            link.renew();
+            erasures.close_idle();
+        }
+        Ok(report)
     }
 }
 
-impl Link {
-    fn current(&self) -> Current {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Opens a new connection in place of the one of `generation`, unless another call already did.
-    fn replace(&self, generation: u64) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.generation != generation || current.made_at.elapsed() < REPLACE_INTERVAL {
-            return;
+impl Parts {
+    /// Erases on a connection of its own and waits there until enough replicas have it.
+    async fn erase_on_replicas(&self, post_id: &str, revision: u64, ttl: Duration) -> Result<u32, StoreError> {
+        let script = script::erase(post_id, revision, ttl, OldMarker::Renew);
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(self.erasure_replicas).arg(self.erasure_wait.as_millis().max(1) as u64);
+        let job = |mut redis: MultiplexedConnection| async move {
+            let deleted = script.invoke_async::<u32>(&mut redis).await?;
+            Ok((deleted, wait.query_async::<u32>(&mut redis).await?))
+        };
+        let (deleted, replicas) = self.erasures.call(job).await?;
+        if replicas < self.erasure_replicas {
+            let message = format!("{replicas} of {} replicas have the erasure", self.erasure_replicas);
+            return Err(StoreError::Unavailable { code: StoreError::TOO_FEW_REPLICAS, message });
         }
-        match ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone()) {
-            Ok(manager) => *current = Current { manager, made_at: Instant::now(), generation: generation + 1 },
-            Err(error) => tracing::warn!(%error, "no new connection to the store"),
-        }
+        Ok(deleted)
     }
-}
-
-fn client(options: &RedisOptions) -> Result<Client, StoreError> {
-    // rustls panics where no provider is chosen, or two are compiled in and none is chosen. A choice that the
-    // program made earlier stands.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let bad_url = |error: RedisError| StoreError::Invalid(format!("store URL: {}", error.category()));
-    // The peer may vanish without a word (a failover, a cut cable): the kernel then gives the connection up after this.
-    let silence = (options.command_timeout * 2).max(Duration::from_secs(5));
-    let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 4);
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(silence);
-    let info = options.url.as_str().into_connection_info().map_err(bad_url)?.set_tcp_settings(tcp);
-    if options.ca_pem.is_none() && options.client_certificate.is_none() {
-        return Client::open(info).map_err(bad_url);
-    }
-    let client_tls = options
-        .client_certificate
-        .as_ref()
-        .map(|own| ClientTlsConfig { client_cert: own.certificate_pem.clone(), client_key: own.key_pem.clone() });
-    Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: options.ca_pem.clone() })
-        .map_err(|error| StoreError::Invalid(format!("store certificates: {error}")))
 }
 
 impl Store for RedisStore {
@@ -184,35 +130,51 @@ impl Store for RedisStore {
                 "same" => Ok(Applied::Same),
                 "stale" => Ok(Applied::Stale),
                 "erased" => Ok(Applied::Erased),
-                other => Err(StoreError::ForeignKey(format!("the script answered `{other}`"))),
+                other => {
+                    let message =
+                        format!("the script answered `{}`", other.escape_debug().take(40).collect::<String>());
+                    Err(StoreError::Unavailable { code: "protocol", message })
+                }
             })
             .boxed()
     }
 
     fn erase(&self, post_id: &str, revision: u64, ttl: Duration) -> BoxFuture<'static, Result<u32, StoreError>> {
-        let script = script::erase(post_id, revision, ttl);
+        if self.parts.erasure_replicas > 0 {
+            let (parts, post_id) = (Arc::clone(&self.parts), post_id.to_owned());
+            return async move { parts.erase_on_replicas(&post_id, revision, ttl).await }.boxed();
+        }
+        let script = script::erase(post_id, revision, ttl, OldMarker::Renew);
         self.call(move |mut redis| async move { script.invoke_async(&mut redis).await })
     }
 
     fn read(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Option<StoredLabel>, StoreError>> {
         let key = label_key(post_id, model_version);
+        let lengths = script::field_lengths(&key);
         let mut command = redis::cmd("HMGET");
         command.arg(&key).arg(&script::FIELDS);
-        self.call(move |mut redis| async move { command.query_async::<Vec<Option<Bytes>>>(&mut redis).await })
-            .map(move |values| script::stored_label(&key, values?))
-            .boxed()
+        let store = self.clone();
+        async move {
+            let lengths: Vec<u64> =
+                store.call(move |mut redis| async move { lengths.query_async(&mut redis).await }).await?;
+            if lengths.iter().fold(0, |sum: u64, length| sum.saturating_add(*length)) > script::MAX_LABEL_BYTES {
+                return Err(StoreError::ForeignKey(format!("`{key}` is larger than any label")));
+            }
+            let values =
+                store.call(move |mut redis| async move { command.query_async::<Vec<Option<Bytes>>>(&mut redis).await });
+            script::stored_label(&key, values.await?)
+        }
+        .boxed()
     }
 
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
         let key = label_key(post_id, model_version);
-        let mut both = redis::pipe();
-        both.cmd("EXISTS").arg(erased_key(post_id));
-        both.cmd("HMGET").arg(&key).arg(&script::STANDING_FIELDS);
+        let script = script::standing(post_id, &key);
         self.call(move |mut redis| async move {
-            both.query_async::<(bool, (Option<Bytes>, Option<Bytes>))>(&mut redis).await
+            script.invoke_async::<(bool, Option<Bytes>, Option<Bytes>)>(&mut redis).await
         })
         .map(move |answer| {
-            let (erased, (revision, source)) = answer?;
+            let (erased, revision, source) = answer?;
             Ok(Standing { erased, newest: script::identity(&key, revision, source)? })
         })
         .boxed()
@@ -225,6 +187,10 @@ impl Store for RedisStore {
     }
 
     fn shared_cache(&self) -> Option<Arc<dyn SharedCache>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn erasure_keeper(&self) -> Option<Arc<dyn ErasureKeeper>> {
         Some(Arc::new(self.clone()))
     }
 

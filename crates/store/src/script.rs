@@ -1,4 +1,4 @@
-//! The two scripts, and the translation of a label to fields and back.
+//! The scripts, and the translation of a label to fields and back.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,6 +13,12 @@ use crate::{LabelWrite, Source, StoreError, StoredLabel};
 
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
 static ERASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("erase.lua")));
+static STANDING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("standing.lua")));
+
+/// Longest value of a field that is asked for with every publication; a revision has 20 digits, a source 31.
+const MAX_IDENTITY_BYTES: usize = 64;
+/// Largest label that is read. Ours have a few kilobytes; a larger one was written by somebody else.
+pub(crate) const MAX_LABEL_BYTES: u64 = 1 << 20;
 
 /// Fields of the label hash in the order in which [`stored_label`] takes them.
 pub(crate) const FIELDS: [&str; 11] = [
@@ -91,10 +97,39 @@ pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
     call
 }
 
-pub(crate) fn erase(post_id: &str, revision: u64, ttl: Duration) -> ScriptInvocation<'static> {
+/// What to do about a marker that stands already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OldMarker {
+    /// Its time begins anew.
+    Renew,
+    /// It is left as it is, and nothing else is touched: the script answers -1.
+    Keep,
+}
+
+pub(crate) fn erase(post_id: &str, revision: u64, ttl: Duration, old: OldMarker) -> ScriptInvocation<'static> {
     let mut call = ERASE.prepare_invoke();
     call.key(erased_key(post_id)).key(models_key(post_id)).arg(ttl_ms(ttl)).arg(revision).arg(label_key(post_id, ""));
+    call.arg(match old {
+        OldMarker::Renew => "renew",
+        OldMarker::Keep => "keep",
+    });
     call
+}
+
+/// Answers whether the post is erased, then [`STANDING_FIELDS`].
+pub(crate) fn standing(post_id: &str, label_key: &str) -> ScriptInvocation<'static> {
+    let mut call = STANDING.prepare_invoke();
+    call.key(label_key).key(erased_key(post_id)).arg(MAX_IDENTITY_BYTES).arg(&STANDING_FIELDS);
+    call
+}
+
+/// The lengths of [`FIELDS`].
+pub(crate) fn field_lengths(key: &str) -> redis::Pipeline {
+    let mut lengths = redis::pipe();
+    for field in FIELDS {
+        lengths.cmd("HSTRLEN").arg(key).arg(field);
+    }
+    lengths
 }
 
 /// Reads the values of [`FIELDS`]; `None` where the key is not there.

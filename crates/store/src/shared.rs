@@ -19,7 +19,7 @@ pub const MAX_SHARED_BYTES: usize = 64 << 10;
 
 /// A bounded cache beside the labels. A future that is dropped gives up the answer, not the effect.
 pub trait SharedCache: Send + Sync {
-    /// The value of a key; `None`: not there, or no longer.
+    /// The value of a key; `None`: not there, no longer, or too large to be one of ours.
     fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>>;
 
     /// Keeps a value of at most [`MAX_SHARED_BYTES`] for `ttl`; the oldest give way beyond `max_items`.
@@ -37,9 +37,12 @@ pub trait SharedCache: Send + Sync {
 
 impl SharedCache for RedisStore {
     fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>> {
-        let mut command = redis::cmd("GET");
-        command.arg(key);
-        self.call(move |mut redis| async move { command.query_async(&mut redis).await })
+        // One byte more than anything of ours: a value of half a gigabyte must not come into our memory to be refused.
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(key).arg(0).arg(MAX_SHARED_BYTES);
+        self.call(move |mut redis| async move { command.query_async::<Bytes>(&mut redis).await })
+            .map(|answer| answer.map(|value| (1..=MAX_SHARED_BYTES).contains(&value.len()).then_some(value)))
+            .boxed()
     }
 
     fn put(

@@ -69,12 +69,30 @@ catalogue! {
         "Seeks back after an abandoned record.";
     InFlightPosts => "jtav_delivery_in_flight_posts", Kind::Gauge, [],
         "Posts inside the system: admitted and not settled.";
+    ParkedPosts => "jtav_delivery_parked_posts", Kind::Gauge, [],
+        "Posts inside the system that only wait, for a place among those whose media are fetched or behind another record of theirs.";
+    ParkedTooLong => "jtav_delivery_parked_too_long_total", Kind::Counter, [],
+        "Posts that waited too long for a place among those whose media are fetched, and were labelled without them.";
+    ShareWaitSeconds => "jtav_share_wait_seconds", Kind::Histogram(SECONDS), ["share"],
+        "Time of those that had to wait for a share: media_place, download, bytes, decode.";
     Posts => "jtav_posts_total", Kind::Counter, ["outcome", "reason"],
         "Settled posts by outcome (published, skipped, dead_lettered, erased) and reason.";
+    Truncated => "jtav_posts_truncated_total", Kind::Counter, ["modality"],
+        "Published posts of which only a part of this modality was read: it is longer than the network or the caps allow.";
     Degraded => "jtav_posts_degraded_total", Kind::Counter, [],
         "Published posts that had a part which could not be used.";
     Abandoned => "jtav_delivery_abandoned_total", Kind::Counter, [],
         "Posts dropped without an outcome; their offset is held and they come again.";
+    PostDeadlines => "jtav_post_deadlines_total", Kind::Counter, ["stage"],
+        "Posts whose deadline passed, by the stage they were in; `router` where they waited for another post, `publisher` at a sink.";
+    PostTrials => "jtav_ingest_post_trials_total", Kind::Counter, ["kind", "result"],
+        "Posts that were tried again after their deadlines, alone or beside others: passed, guilty, hung_alone, inconclusive, cut_short.";
+    OverduePosts => "jtav_ingest_overdue_posts", Kind::Gauge, [],
+        "Posts that ran into their deadline and are to be tried again.";
+    ExpiredRecords => "jtav_ingest_expired_records_total", Kind::Counter, ["partition"],
+        "Offsets that the topic had dropped before they were read: retention was shorter than the lag.";
+    BoxProgressAge => "jtav_box_progress_age_seconds", Kind::Gauge, ["box"],
+        "Time since a box last answered, or since its device thread took the batch that it still runs.";
     ConservationGap => "jtav_conservation_gap", Kind::Gauge, [],
         "Received minus settled minus in flight; anything but 0 for a minute is a lost or doubly counted post.";
     StageSeconds => "jtav_stage_duration_seconds", Kind::Histogram(SECONDS), ["stage"],
@@ -103,6 +121,10 @@ catalogue! {
         "Downloads by result: ok, unchanged or absent reason.";
     MediaBytes => "jtav_media_fetched_bytes_total", Kind::Counter, ["modality"],
         "Bytes downloaded.";
+    MediaConnections => "jtav_media_connections_total", Kind::Counter, [],
+        "Connections opened to media hosts; a download that finds one open adds none.";
+    MediaLookups => "jtav_media_lookups_total", Kind::Counter, ["result"],
+        "Names looked up for downloads: ok, known (remembered, or in this machine's files), no_address, timeout, error.";
     MediaOpenCircuits => "jtav_media_open_circuits", Kind::Gauge, [],
         "Media hosts that are not asked for now because their last requests failed.";
     MediaRefusedByCircuit => "jtav_media_circuit_refusals_total", Kind::Counter, [],
@@ -115,6 +137,8 @@ catalogue! {
         "Decode processes that ended with a medium in hand: cpu_time, memory, hung, killed, crashed, nonsense.";
     DecodeWorkerReplacement => "jtav_decode_worker_replacement_seconds", Kind::Histogram(SECONDS), [],
         "Time from the end of a decode process to the next one being ready in its place.";
+    DecodeNurseryStarts => "jtav_decode_nursery_starts_total", Kind::Counter, ["cause"],
+        "Processes started for decode processes to be forked from: start, age, crash, gone.";
     EncoderBatchItems => "jtav_encoder_batch_items", Kind::Histogram(ITEMS), ["model"],
         "Items of a batch.";
     EncoderQueueSeconds => "jtav_encoder_queue_wait_seconds", Kind::Histogram(SECONDS), ["model"],
@@ -129,8 +153,20 @@ catalogue! {
         "Writes to redis, sentiment, embeddings, erasures: ok, stale, erased, error.";
     PublishRetries => "jtav_publish_retries_total", Kind::Counter, ["sink"],
         "Writes tried again.";
+    ErasuresUnreplicated => "jtav_erasures_unreplicated_total", Kind::Counter, [],
+        "Tries of an erasure that too few replicas of the store had in time; each is tried again, then abandoned.";
+    ErasureRepairDue => "jtav_erasure_repair_due", Kind::Gauge, [],
+        "1 at the start, and when another server than before answers for the store, until the latest erasures are known to stand there.";
+    ErasureRepairs => "jtav_erasure_repairs_total", Kind::Counter, ["result"],
+        "Looks after the latest erasures on another server: ok, error.";
+    ErasuresRestored => "jtav_erasures_restored_total", Kind::Counter, ["result"],
+        "Erasures that were looked after: restored (it was lost), standing, lapsed, foreign (a record that is no receipt).";
     DeadLetters => "jtav_dead_letters_total", Kind::Counter, ["stage", "reason"],
         "Dead letters acknowledged by the broker.";
+    DeadLettersTruncated => "jtav_dead_letters_truncated_total", Kind::Counter, [],
+        "Dead letters that hold only a part of their record, because the dead-letter topic does not take all of it.";
+    DeadLettersRefused => "jtav_dead_letters_refused_total", Kind::Counter, [],
+        "Dead letters that the dead-letter topic refuses for good, even without any of the record in them.";
     Ready => "jtav_ready", Kind::Gauge, [],
         "1 while the worker is ready: models warm, store reachable, consumer running.";
     IntakePaused => "jtav_intake_paused", Kind::Gauge, ["cause"],

@@ -5,6 +5,7 @@
 
 mod binary;
 mod group;
+mod hostile;
 mod kafka;
 mod oracle;
 mod process;
@@ -16,6 +17,7 @@ mod worker;
 
 pub use binary::jtav_binary;
 pub use group::is_through;
+pub use hostile::{HostileProducer, HostileRecord};
 pub use kafka::RealKafka;
 pub use oracle::{Finding, Harm, Labels, Oracle, Progress};
 pub use produce::produce;

@@ -19,18 +19,23 @@ pub struct RealRedis {
 impl RealRedis {
     /// Starts it without persistence and blocks until it accepts connections.
     pub fn start() -> Result<Self> {
-        Self::start_in(false)
+        Self::start_in(false, &[])
+    }
+
+    /// As [`Self::start`], with options as on its command line.
+    pub fn start_with(options: &[&str]) -> Result<Self> {
+        Self::start_in(false, options)
     }
 
     /// As [`Self::start`], with an append-only file that is on disk before a write is answered: what it has taken is
     /// there again after a restart, as in a deployment that may lose nothing.
     pub fn start_durable() -> Result<Self> {
-        Self::start_in(true)
+        Self::start_in(true, &[])
     }
 
-    fn start_in(durable: bool) -> Result<Self> {
+    fn start_in(durable: bool, options: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("jtav-redis-").tempdir()?;
-        let process = spawn(&folder, durable, &[])?;
+        let process = spawn(&folder, durable, options)?;
         let mut redis = Self { process, folder, durable };
         redis.wait_for_socket()?;
         Ok(redis)
@@ -90,7 +95,8 @@ impl RealRedis {
         self.process.signal("-CONT")
     }
 
-    fn socket(&self) -> PathBuf {
+    /// The unix socket on which it listens.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 

@@ -18,6 +18,7 @@ pub fn post_json(bytes: &[u8]) {
         key: key.map(Bytes::from),
         value: Some(Bytes::copy_from_slice(bytes)),
         headers: Vec::new(),
+        cut: None,
     };
     let max_record_bytes = 1 << 20;
     assert!(parse_record(&record(None), max_record_bytes).is_err(), "a post without a key");
@@ -103,10 +104,10 @@ fn record(bytes: &[u8]) -> Record {
         .collect();
     let key = optional(&mut rest);
     let value = (!rest.is_empty()).then(|| Bytes::copy_from_slice(rest));
-    Record { topic: "dead-letters".into(), partition: 0, offset: 7, timestamp_ms: None, key, value, headers }
+    Record { topic: "dead-letters".into(), partition: 0, offset: 7, timestamp_ms: None, key, value, headers, cut: None }
 }
 
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     DeadLetterHeaders::REASON,
     DeadLetterHeaders::STAGE,
     DeadLetterHeaders::MESSAGE,
@@ -121,6 +122,7 @@ const OURS: [&str; 14] = [
     DeadLetterHeaders::PIPELINE_VERSION,
     DeadLetterHeaders::MODALITIES,
     DeadLetterHeaders::ORIGIN,
+    DeadLetterHeaders::TRUNCATED,
 ];
 
 fn byte(rest: &mut &[u8]) -> Option<u8> {

@@ -26,12 +26,14 @@ pub struct Account {
     pub posts: u64,
     /// Labels of the new model that stand in the store.
     pub written: u64,
-    /// `stale` and `erased`.
+    /// `stale`, `erased` and `nothing_to_label`.
     pub skipped: u64,
     /// The store held a newer revision by the new model.
     pub stale: u64,
     /// The post is erased.
     pub erased: u64,
+    /// The post has no media and no word.
+    pub nothing_to_label: u64,
     /// Records that could not be labelled; not set aside again.
     pub rejected: u64,
     /// The same by reason.
@@ -52,12 +54,13 @@ impl Account {
             Outcome::Published => self.written += 1,
             Outcome::Skipped(SkipReason::Stale) => self.stale += 1,
             Outcome::Skipped(SkipReason::Erased) => self.erased += 1,
+            Outcome::Skipped(SkipReason::NothingToLabel) => self.nothing_to_label += 1,
             Outcome::DeadLettered(reason) => *self.rejected_by_reason.entry(reason.as_str()).or_default() += 1,
             Outcome::Erased => self.tombstones += 1,
             // Its offset is held and it comes again.
             Outcome::Abandoned => {}
         }
-        self.skipped = self.stale + self.erased;
+        self.skipped = self.stale + self.erased + self.nothing_to_label;
         self.rejected = self.rejected_by_reason.values().sum();
         self.posts = self.written + self.skipped + self.rejected;
     }
@@ -103,6 +106,7 @@ mod tests {
             Outcome::Published,
             Outcome::Skipped(SkipReason::Stale),
             Outcome::Skipped(SkipReason::Erased),
+            Outcome::Skipped(SkipReason::NothingToLabel),
             Outcome::DeadLettered(DeadLetterReason::InvalidJson),
             Outcome::DeadLettered(DeadLetterReason::NoModality),
             Outcome::DeadLettered(DeadLetterReason::NoModality),
@@ -111,8 +115,8 @@ mod tests {
         ] {
             account.count(outcome);
         }
-        assert_eq!((account.posts, account.written, account.skipped, account.rejected), (7, 2, 2, 3));
-        assert_eq!((account.tombstones, account.settled()), (1, 8));
+        assert_eq!((account.posts, account.written, account.skipped, account.rejected), (8, 2, 3, 3));
+        assert_eq!((account.tombstones, account.settled()), (1, 9));
         assert_eq!(account.rejected_by_reason["no_modality"], 2);
     }
 }

@@ -9,7 +9,7 @@ use crate::tombstones::Tombstones;
 use crate::walk::{Event, walk};
 use crate::{Account, InputTopic};
 
-/// Reads `ranges` and counts. Posts of which nothing can be used, and revisions that a newer one makes stale, are counted
+/// Reads `ranges` and counts. Posts of which nothing can be used or with nothing to label, and revisions that a newer one makes stale, are counted
 /// as written: only labelling them would tell.
 ///
 /// # Errors

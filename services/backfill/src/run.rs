@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use jtav_delivery::PostPermits;
+use jtav_feed_processor::topology::permits;
 use jtav_feed_processor::{BoxesParams, Networks, Pipeline, PipelineParams, Rereading};
 use jtav_ingest::IngestExit;
 use jtav_kafka::{ClientSettings, PartitionRange};
 use jtav_media::DecodePool;
+use jtav_pipeline::StageFlow;
 use jtav_router::EncodingCache;
 use jtav_settings::Settings;
 use jtav_store::Store;
@@ -219,11 +220,13 @@ impl Backfill {
                 decoders: self.decoders.clone(),
                 cache: EncodingCache::new(self.settings.cache.max_bytes, &self.networks.model_version),
                 observer: Arc::new(tally.clone()),
+                flow: StageFlow::default(),
             },
             client: self.client.clone(),
             store: Arc::clone(&self.store),
-            permits: PostPermits::new(self.settings.ingest.max_in_flight_posts),
+            permits: permits(&self.settings),
             conservation: Arc::new(Conservation::default()),
+            way_out: Arc::default(),
             rereading: Some(Rereading {
                 group_id: group_id.clone(),
                 stretch: plan.ingest_stretch(),

@@ -30,6 +30,8 @@ pub enum Refusal {
     BytesMissing,
     /// The key is not the post's id: it would come back at once.
     KeyMismatch,
+    /// Only a part of the record is here, and the rest is not to be had from where it came from.
+    Truncated,
     /// The broker refuses the record for good, for example as too large.
     RefusedByBroker,
 }
@@ -43,6 +45,7 @@ impl Refusal {
             Refusal::Erased => "erased",
             Refusal::BytesMissing => "bytes_missing",
             Refusal::KeyMismatch => "key_mismatch",
+            Refusal::Truncated => "truncated",
             Refusal::RefusedByBroker => "refused_by_broker",
         }
     }
@@ -55,6 +58,9 @@ impl Refusal {
             Refusal::Erased => "the post is erased",
             Refusal::BytesMissing => "no original value, and no key that would make it a tombstone",
             Refusal::KeyMismatch => "the key is not the post's id; --rekey sends it under the id in its value",
+            Refusal::Truncated => {
+                "only a part of the record is here, and the input topic has no such record at its position any more"
+            }
             Refusal::RefusedByBroker => "the broker refuses the record, for example as larger than the topic allows",
         }
     }
@@ -64,7 +70,7 @@ impl Refusal {
 /// `rekey`), original headers, and behind them the replay count, one higher, and the origin. Its timestamp is the time
 /// of the replay: with the old one, retention could delete it before it is read.
 ///
-/// `erased` says whether the post is erased.
+/// `erased` says whether the post is erased. A truncated letter is refused: [`Letter::completed`] makes it whole.
 pub fn decide(letter: &Letter, chains: &Chains, rules: &ReplayRules, erased: bool) -> Result<OutboundRecord, Refusal> {
     if chains.is_superseded(letter) {
         return Err(Refusal::Superseded);
@@ -75,6 +81,9 @@ pub fn decide(letter: &Letter, chains: &Chains, rules: &ReplayRules, erased: boo
     }
     if erased {
         return Err(Refusal::Erased);
+    }
+    if letter.truncation().is_some() {
+        return Err(Refusal::Truncated);
     }
     let key = replay_key(letter, rules.rekey)?;
     let record = OutboundRecord {

@@ -14,6 +14,8 @@ use crate::{DeadLetterTopic, Position, Scanned, Selection};
 pub struct ExportCounts {
     /// Lines with a letter.
     pub letters: u64,
+    /// Of them, those that hold only a part of their record; `truncated` in the line says what is missing.
+    pub truncated: u64,
     /// Letters that are not meant, and have no line.
     pub not_selected: u64,
     /// Lines with a record that is no dead letter.
@@ -54,7 +56,10 @@ pub fn export(topic: &DeadLetterTopic, selection: &Selection, output: &mut dyn W
     let mut counts = ExportCounts::default();
     topic.walk(&ranges, |scanned| {
         match &scanned {
-            Scanned::Letter(letter) if selection.takes(letter) => counts.letters += 1,
+            Scanned::Letter(letter) if selection.takes(letter) => {
+                counts.letters += 1;
+                counts.truncated += u64::from(letter.truncation().is_some());
+            }
             Scanned::Letter(_) => {
                 counts.not_selected += 1;
                 return Ok(true);

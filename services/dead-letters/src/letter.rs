@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use jtav_kafka::Record;
-use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason, DeadLetterV1, DeliveredFrom};
+use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason, DeadLetterV1, DeliveredFrom, Truncation, Whole};
 use serde::{Deserialize, Serialize};
 
 type Header = (String, Option<Bytes>);
@@ -82,7 +82,6 @@ impl Letter {
             Some(origin) => origin.to_owned(),
             None => format!("{}:{}:{}", source.topic, source.partition, source.offset),
         };
-        let ours = |name: &str| name == Names::ORIGIN || name == Names::REPLAY_COUNT;
         Ok(Self {
             position: Position { partition: record.partition, offset: record.offset },
             timestamp_ms: record.timestamp_ms,
@@ -91,7 +90,30 @@ impl Letter {
             origin,
             key: record.key.clone(),
             value: record.value.clone(),
-            headers: original.iter().filter(|(name, _)| !ours(name)).cloned().collect(),
+            headers: original.iter().filter(|(name, _)| !is_of_replay(name)).cloned().collect(),
+        })
+    }
+
+    /// What is missing of the original, if anything is.
+    pub fn truncation(&self) -> Option<&Truncation> {
+        self.facts.truncated.as_ref()
+    }
+
+    /// The letter with all of its record: `original` is what lies where the record came from. None if it is another one.
+    pub fn completed(&self, original: &Record) -> Option<Self> {
+        let truncation = self.truncation()?;
+        let is_whole = |whole: &Option<Whole>, bytes: &Option<Bytes>| *whole == bytes.as_deref().map(Whole::of);
+        let source = &self.facts.source;
+        let is_same = (original.partition, original.offset) == (source.partition, source.offset)
+            && original.topic == source.topic
+            && is_whole(&truncation.key, &original.key)
+            && is_whole(&truncation.value, &original.value);
+        is_same.then(|| Self {
+            facts: DeadLetterV1 { truncated: None, ..self.facts.clone() },
+            key: original.key.clone(),
+            value: original.value.clone(),
+            headers: original.headers.iter().filter(|(name, _)| !is_of_replay(name)).cloned().collect(),
+            ..self.clone()
         })
     }
 
@@ -105,8 +127,12 @@ impl Letter {
         (!found.id.is_empty()).then_some(found.id)
     }
 
-    /// The key, where it is text.
+    /// The key, where it is text and all of it is here.
     pub fn key_text(&self) -> Option<&str> {
+        let whole = self.truncation().and_then(|truncation| truncation.key.as_ref());
+        if whole.is_some_and(|whole| whole.bytes != self.key.as_ref().map_or(0, Bytes::len) as u64) {
+            return None;
+        }
         std::str::from_utf8(self.key.as_deref()?).ok().filter(|key| !key.is_empty())
     }
 
@@ -115,15 +141,25 @@ impl Letter {
         self.id_in_value().or_else(|| self.key_text().map(str::to_owned))
     }
 
-    /// Bytes of the original key and value.
-    pub fn size_bytes(&self) -> usize {
-        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+    /// Bytes of the original key and value, with those that did not fit.
+    pub fn size_bytes(&self) -> u64 {
+        let bytes = |here: &Option<Bytes>, whole: Option<&Whole>| {
+            whole.map_or(here.as_ref().map_or(0, Bytes::len) as u64, |whole| whole.bytes)
+        };
+        let truncation = self.truncation();
+        bytes(&self.key, truncation.and_then(|truncation| truncation.key.as_ref()))
+            .saturating_add(bytes(&self.value, truncation.and_then(|truncation| truncation.value.as_ref())))
     }
 
     /// When it was set aside, milliseconds since 1970: by the broker's clock, else by the worker's.
     pub fn time_ms(&self) -> i64 {
         self.timestamp_ms.unwrap_or(self.facts.failed_at_ms)
     }
+}
+
+/// Added by a replay; no part of the original.
+fn is_of_replay(name: &str) -> bool {
+    name == Names::ORIGIN || name == Names::REPLAY_COUNT
 }
 
 fn last<'a>(headers: &'a [Header], name: &str) -> Option<Option<&'a [u8]>> {
@@ -152,6 +188,7 @@ impl Added<'_> {
 fn facts(added: &Added<'_>) -> Result<DeadLetterV1, LetterError> {
     let reason = added.need(Names::REASON)?;
     let reason = DeadLetterReason::ALL.into_iter().find(|known| known.as_str() == reason);
+    let truncated = added.text(Names::TRUNCATED)?.map(|text| serde_json::from_str(&text));
     let timestamp_ms = match added.text(Names::SOURCE_TIMESTAMP_MS)? {
         Some(_) => Some(added.number(Names::SOURCE_TIMESTAMP_MS)?),
         None => None,
@@ -171,6 +208,7 @@ fn facts(added: &Added<'_>) -> Result<DeadLetterV1, LetterError> {
         failed_at_ms: added.number(Names::FAILED_AT_MS)?,
         model_version: added.text(Names::MODEL_VERSION)?,
         pipeline_version: added.need(Names::PIPELINE_VERSION)?,
+        truncated: truncated.transpose().map_err(|_| LetterError::Unreadable(Names::TRUNCATED))?,
         original_key_base64: None,
         original_value_base64: None,
     })

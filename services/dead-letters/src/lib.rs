@@ -28,5 +28,6 @@ pub use list::{Listing, list};
 pub use replay::{Replay, ReplayAccount, ReplayEnd, ReplayOptions, replay};
 pub use select::Selection;
 pub use show::{find, show, show_json};
+pub use text::{one_line, visible};
 pub use time::{parse_since, utc};
 pub use topic::{DeadLetterTopic, Scanned};

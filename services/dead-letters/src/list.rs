@@ -17,6 +17,8 @@ pub struct Listing {
     pub letters: u64,
     /// Letters that are not.
     pub not_selected: u64,
+    /// Letters that are meant and hold only a part of their record.
+    pub truncated: u64,
     /// Records that are no dead letters.
     pub unreadable: u64,
     /// Letters that are meant, by reason.
@@ -28,6 +30,7 @@ pub struct Listing {
 impl Listing {
     fn count(&mut self, letter: &Letter) {
         self.letters += 1;
+        self.truncated += u64::from(letter.truncation().is_some());
         *self.by_reason.entry(letter.facts.reason.as_str()).or_default() += 1;
         *self.by_stage.entry(one_line(&letter.facts.stage, MAX_ID_CHARS)).or_default() += 1;
     }
@@ -81,13 +84,15 @@ pub fn list(
 fn row(letter: &Letter) -> String {
     let facts = &letter.facts;
     format!(
-        "{:<10} {:<20} {:<17} {:<13} {:>7} {:>8}  {}",
+        "{:<10} {:<20} {:<17} {:<13} {:>7} {:>8}{} {}",
         letter.position.to_string(),
         utc(letter.time_ms()),
         facts.reason.as_str(),
         one_line(&facts.stage, MAX_ID_CHARS),
         facts.replay_count,
         letter.size_bytes(),
+        // Not all of them are here.
+        if letter.truncation().is_some() { "!" } else { " " },
         letter.post_id().map_or_else(|| "-".to_owned(), |id| one_line(&id, MAX_ID_CHARS))
     )
 }
@@ -96,6 +101,9 @@ fn counts(listing: &Listing) -> String {
     let mut text = format!("{} dead letters", listing.letters);
     for (reason, count) in &listing.by_reason {
         text.push_str(&format!("\n  {reason:<17} {count:>7}"));
+    }
+    if listing.truncated > 0 {
+        text.push_str(&format!("\n{} hold only a part of their record (!): it did not fit", listing.truncated));
     }
     if listing.not_selected > 0 {
         text.push_str(&format!("\n{} others are not selected", listing.not_selected));

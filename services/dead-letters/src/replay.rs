@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jtav_kafka::{Fault, PartitionRange, Producer};
+use jtav_kafka::{Fault, KafkaError, PartitionRange, Producer, read_one};
 use jtav_store::Store;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -236,6 +236,14 @@ impl Run<'_> {
             return Ok(Settled::NotSelected);
         }
         let rules = &self.options.rules;
+        let completed;
+        let letter = match self.whole(letter).await? {
+            Some(whole) => {
+                completed = whole;
+                &completed
+            }
+            None => letter,
+        };
         // Asked only about letters that would go: each question is a call to the store.
         if let Err(refusal) = decide(letter, &self.chains, rules, false) {
             return Ok(Settled::Refused(refusal));
@@ -263,6 +271,21 @@ impl Run<'_> {
         }
         self.chains.replayed(letter)?;
         Ok(Settled::Replayed)
+    }
+
+    /// A truncated letter with all of its record, if that still lies where it came from. Read only for letters that
+    /// would go, because each takes calls to the broker.
+    async fn whole(&self, letter: &Letter) -> anyhow::Result<Option<Letter>> {
+        if decide(letter, &self.chains, &self.options.rules, false) != Err(Refusal::Truncated) {
+            return Ok(None);
+        }
+        let (source, topic) = (letter.facts.source.clone(), self.with.topic.clone());
+        let read = move || read_one(&topic.client, &source.topic, source.partition, source.offset, topic.patience);
+        match tokio::task::spawn_blocking(read).await.context("the reader's thread")? {
+            Ok(original) => Ok(original.and_then(|original| letter.completed(&original))),
+            Err(KafkaError::UnknownTopic(_)) => Ok(None),
+            Err(error) => Err(error).context("reading the original of a truncated dead letter"),
+        }
     }
 
     /// Whether a post that the letter may be about is erased; key and value may name two.

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use jtav_kafka::PartitionRange;
+use jtav_schemas::{Truncation, Whole};
 use serde_json::Value;
 
 use crate::export::line;
@@ -69,6 +70,9 @@ fn letter_text(letter: &Letter) -> String {
     field("origin", one_line(&letter.origin, MAX_HEADER_CHARS));
     field("model version", one_line(facts.model_version.as_deref().unwrap_or("-"), MAX_HEADER_CHARS));
     field("pipeline version", one_line(&facts.pipeline_version, MAX_HEADER_CHARS));
+    if let Some(truncation) = letter.truncation() {
+        text.push_str(&truncated(letter, truncation));
+    }
     text.push_str("\nwhat happened, cause after cause\n");
     for (depth, cause) in facts.message.split(": ").enumerate() {
         let _ = writeln!(text, "  {}{}", "  ".repeat(depth.min(10)), one_line(cause, MAX_HEADER_CHARS));
@@ -77,6 +81,24 @@ fn letter_text(letter: &Letter) -> String {
         let _ = writeln!(text, "  parts of the post: {}", visible(modalities));
     }
     original(&mut text, letter.key.as_deref(), letter.value.as_deref(), &letter.headers);
+    text
+}
+
+/// What is missing, and how whoever has the whole record knows it.
+fn truncated(letter: &Letter, truncation: &Truncation) -> String {
+    let mut text =
+        "\nTRUNCATED: the record did not fit into the dead-letter topic; a replay takes it from where it came from\n"
+            .to_owned();
+    let parts = [("key", &truncation.key, &letter.key), ("value", &truncation.value, &letter.value)];
+    for (name, whole, here) in parts {
+        if let Some(Whole { bytes, blake3 }) = whole {
+            let here = here.as_ref().map_or(0, bytes::Bytes::len);
+            let blake3 = one_line(blake3, MAX_HEADER_CHARS);
+            let _ = writeln!(text, "  {name}: {here} of {bytes} bytes are here, BLAKE3 of all {blake3}");
+        }
+    }
+    let (count, bytes) = (truncation.headers_left_out, truncation.header_bytes_left_out);
+    let _ = writeln!(text, "  headers left out: {count} with {bytes} bytes");
     text
 }
 

@@ -8,7 +8,7 @@ use jtav_kafka::Record;
 use jtav_pipeline::Stage;
 use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason};
 use proptest::prelude::*;
-use support::{INPUT, header, inbound, letter_of, post, set_aside, stored};
+use support::{INPUT, header, inbound, letter_of, post, set_aside, set_aside_within, stored};
 
 fn rules(max_replays: u32, rekey: bool) -> ReplayRules {
     ReplayRules { input_topic: INPUT.into(), max_replays, rekey }
@@ -43,7 +43,7 @@ prop_compose! {
         key in bytes(), value in bytes(), headers in prop::collection::vec((header_name(), bytes()), 0..5),
         partition in 0i32..9, offset in 0i64..1_000, timestamp_ms in prop::option::of(0i64..1_900_000_000_000),
     ) -> Record {
-        Record { topic: INPUT.into(), partition, offset, timestamp_ms, key, value, headers }
+        Record { topic: INPUT.into(), partition, offset, timestamp_ms, key, value, headers, cut: None }
     }
 }
 
@@ -96,6 +96,34 @@ proptest! {
         prop_assert_eq!(standing, vec![rounds]);
         chains.replayed(&letters[rounds as usize]).unwrap();
         prop_assert!(letters.iter().all(|letter| chains.is_superseded(letter)));
+    }
+
+    #[test]
+    fn a_letter_that_was_cut_down_fits_says_so_and_is_made_whole_by_its_original_alone(
+        mut record in input_record(), max_bytes in 900u64..5_000, key in 0usize..3_000, value in 0usize..9_000,
+        large in 0usize..3_000, reason in reason(),
+    ) {
+        record.key = record.key.map(|bytes| Bytes::from(bytes.repeat(key)));
+        record.value = record.value.map(|bytes| Bytes::from(bytes.repeat(value)));
+        record.headers.push(("large".into(), Some(Bytes::from(vec![0; large]))));
+        let cut = set_aside_within(max_bytes, inbound(&record), reason, Stage::Router);
+        let letter = Letter::read(&stored(cut.clone(), 0, 7)).unwrap();
+        let is_whole = (&letter.key, &letter.value, &letter.headers) == (&record.key, &record.value, &record.headers);
+        prop_assert!(is_whole || letter.truncation().is_some(), "what is missing is said");
+        prop_assert_eq!(letter.size_bytes(), (record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len)) as u64);
+        if letter.truncation().is_some() {
+            prop_assert!(cut.size() <= max_bytes.max(1_200), "{} of {}", cut.size(), max_bytes);
+            let refused = refusal(&letter, &rules(9, true), false);
+            prop_assert_eq!(refused, Some(Refusal::Truncated));
+            let whole = letter.completed(&record).unwrap();
+            prop_assert_eq!((&whole.key, &whole.value, &whole.headers), (&record.key, &record.value, &record.headers));
+            prop_assert!(whole.truncation().is_none());
+            let mut other = record.clone();
+            other.value = Some(Bytes::from_static(b"another record"));
+            prop_assert!(letter.completed(&other).is_none());
+            let elsewhere = Record { offset: record.offset + 1, ..record };
+            prop_assert!(letter.completed(&elsewhere).is_none());
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use jtav_pipeline::Stage;
 use jtav_schemas::{DeadLetterReason, DeadLetterV1};
 use jtav_store::{EmbeddedStore, Store as _};
 use jtav_testkit::{Schema, workspace_root};
-use support::{DEAD, INPUT, inbound, set_aside};
+use support::{DEAD, INPUT, inbound, set_aside, set_aside_within};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -219,6 +219,44 @@ async fn a_record_that_the_broker_refuses_is_counted_and_the_rest_goes_on() {
     let (account, end) = bench.replay(|_| {}).await;
     assert!(matches!(end, ReplayEnd::Complete), "{end:?}");
     assert_eq!(figures(&account), (2, 1, vec![("refused_by_broker", 1)]));
+}
+
+#[tokio::test]
+async fn what_did_not_fit_into_its_letter_comes_from_the_input_topic_as_long_as_it_is_there_and_the_same() {
+    let mut bench = Bench::new();
+    let value = format!(r#"{{"id":"large","texts":[{{"role":"body","text":"{}"}}]}}"#, "x".repeat(20_000));
+    bench.send(OutboundRecord::keyed(INPUT, "large", value.clone()).header("trace", "t1")).await;
+    let original = bench.input().pop().unwrap();
+    bench.seen = 1;
+    let there = inbound(&original);
+    let mut gone = there.clone();
+    gone.source.offset += 1_000;
+    let mut elsewhere = there.clone();
+    elsewhere.source.topic = "was-deleted".into();
+    let mut another = there.clone();
+    another.value = Some("y".repeat(20_000).into());
+    for record in [another, gone, elsewhere, there] {
+        bench.send(set_aside_within(5_000, record, DeadLetterReason::PoisonPill, Stage::AudioEncoder)).await;
+    }
+    let mut table = Vec::new();
+    let listing = list(&bench.topic, &Selection::default(), true, &mut table).unwrap();
+    assert_eq!((listing.letters, listing.truncated), (4, 4));
+    let mut lines = Vec::new();
+    assert_eq!(export(&bench.topic, &Selection::default(), &mut lines).unwrap().truncated, 4);
+    let line: serde_json::Value = serde_json::from_slice(lines.split(|byte| *byte == b'\n').nth(3).unwrap()).unwrap();
+    let schema = std::fs::read(workspace_root().join("schemas/dead-letter.v1.json")).unwrap();
+    Schema::new(&serde_json::from_slice(&schema).unwrap()).unwrap().check(&line).unwrap();
+    assert_eq!(line["truncated"]["value"]["bytes"], value.len());
+
+    let (dry, _) = bench.replay(|options| options.dry_run = true).await;
+    assert_eq!((dry.replayed, dry.refused.get("truncated")), (1, Some(&3)), "{dry:?}");
+    let (account, end) = bench.replay(|_| {}).await;
+    assert!(matches!(end, ReplayEnd::Complete), "{end:?}");
+    assert_eq!(figures(&account), (4, 1, vec![("truncated", 3)]));
+    let replayed = bench.work().await;
+    assert_eq!(replayed.len(), 1);
+    assert_eq!((&replayed[0].key, &replayed[0].value), (&original.key, &original.value), "all of it");
+    assert_eq!(replayed[0].headers[0], original.headers[0]);
 }
 
 #[tokio::test]

@@ -4,9 +4,15 @@
 //! [`admin`] answers operators over HTTP.
 
 pub mod admin;
+mod erasures;
 pub mod exit;
+mod http;
 pub mod networks;
+mod receipts;
 pub mod rereading;
+mod seats;
+mod specimens;
+mod store_watch;
 pub mod topology;
 pub mod worker;
 

@@ -13,14 +13,19 @@ use jtav_model::{Checkpoint, DeviceChoice};
 use jtav_pipeline::Stage;
 use jtav_settings::{Device, Settings, existing_or_bundled};
 use jtav_telemetry::{Metric, global};
-use jtav_text_encoder::TextBackend;
+use jtav_text_encoder::{TextBackend, TextPreparer};
 
 /// Name that labels of the stand-in networks carry.
 pub const STUB_VERSION: &str = "stub";
 
+/// Components of what they answer.
+const STUB_DIMENSIONS: usize = 100;
+
 /// Handles to the device threads.
 #[derive(Clone)]
 pub struct Networks {
+    /// Makes text ready for it.
+    pub preparer: TextPreparer,
     /// attBiGRU.
     pub text: jtav_text_encoder::Handle,
     /// Constant-Q transform and DCRNN.
@@ -31,6 +36,10 @@ pub struct Networks {
     pub fusion: jtav_fusion::Handle,
     /// Name and weights.
     pub model_version: Arc<str>,
+    /// Ends the process where a device is gone or hangs.
+    pub on_fatal: FatalHook,
+    /// Components of each modality's vector.
+    pub vector_dimensions: usize,
 }
 
 impl Networks {
@@ -46,6 +55,21 @@ impl Networks {
         let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
         global().set(Metric::ModelInfo, &[&networks.model_version, &device], 1.0);
         Ok(networks)
+    }
+
+    /// Time that each network has been at the batch that it runs.
+    pub fn progress_ages(&self) -> [(&'static str, Duration); 4] {
+        [
+            (Stage::TextEncoder.as_str(), self.text.progress_age()),
+            (Stage::AudioEncoder.as_str(), self.audio.progress_age()),
+            (Stage::ImageEncoder.as_str(), self.image.progress_age()),
+            (Stage::Fusion.as_str(), self.fusion.progress_age()),
+        ]
+    }
+
+    /// No network has anything to do.
+    pub fn is_idle(&self) -> bool {
+        self.text.is_idle() && self.audio.is_idle() && self.image.is_idle() && self.fusion.is_idle()
     }
 
     /// True while every device thread runs.
@@ -85,12 +109,15 @@ impl Loader<'_> {
         let of = |handle: &Arc<Checkpoint>| Arc::clone(handle);
         let (text, audio, image, fusion) = (of(&checkpoint), of(&checkpoint), of(&checkpoint), of(&checkpoint));
         let networks = Networks {
+            preparer: TextPreparer::new(of(&checkpoint)),
             text: self.start(TEXT, 1, move || TextBackend::load(&text, device))?,
             audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, device))?,
             // A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
             image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, device))?,
             fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, device))?,
             model_version: checkpoint.model_version().into(),
+            on_fatal: Arc::clone(&self.on_fatal),
+            vector_dimensions: usize::try_from(checkpoint.manifest().dimensions.vector).unwrap_or(0),
         };
         let parity = jtav_model::parity_probe(&checkpoint, device).context("parity probe of the checkpoint")?;
         tracing::info!(model = %networks.model_version, %device, ?parity, "networks are warm");
@@ -100,11 +127,14 @@ impl Loader<'_> {
     fn stubs(&self) -> anyhow::Result<Networks> {
         tracing::warn!("model.stub is on: labels are a fixed function and mean nothing");
         Ok(Networks {
+            preparer: TextPreparer::without_network(),
             text: self.start(TEXT, 1, || Ok(jtav_text_encoder::stub()))?,
             audio: self.start(AUDIO, 1, || Ok(jtav_audio_encoder::stub()))?,
             image: self.start(IMAGE, 1, || Ok(jtav_image_encoder::stub()))?,
             fusion: self.start(FUSION, 1, || Ok(jtav_fusion::stub()))?,
             model_version: STUB_VERSION.into(),
+            on_fatal: Arc::clone(&self.on_fatal),
+            vector_dimensions: STUB_DIMENSIONS,
         })
     }
 

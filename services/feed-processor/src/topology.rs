@@ -8,17 +8,19 @@ use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use anyhow::Context as _;
 use jtav_audio_encoder::AudioEncoderActor;
-use jtav_delivery::PostPermits;
+use jtav_delivery::{PostBounds, PostPermits};
 use jtav_fusion::FusionActor;
 use jtav_image_encoder::ImageEncoderActor;
-use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, RESTART, Resume};
+use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, RESTART, Resume, StageWatch};
 use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
     AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
     HostRules, Isolation, MediaSources, ProcessParams,
 };
-use jtav_pipeline::{Admitted, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, Stages};
-use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach};
+use jtav_pipeline::{
+    Admitted, Heartbeat, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, StageFlow, Stages,
+};
+use jtav_publisher::{OutputTopics, PublisherActor, PublisherParams, Reach, WayOut};
 use jtav_router::{EncodingCache, RouterActor, RouterLanes, RouterParams};
 use jtav_settings::{AssignmentStrategy as Strategy, Media as MediaSettings, MediaSource, Settings};
 
@@ -28,11 +30,12 @@ use jtav_text_encoder::TextEncoderActor;
 
 use crate::networks::Networks;
 use crate::rereading::{Rereading, RereadingPublisher};
+use crate::specimens::Specimens;
 
-/// Bytes that a dead letter may gain over the record it carries: its headers.
-const DEAD_LETTER_HEADER_BYTES: u32 = 16 * 1024;
 /// Between two looks at whether every actor is there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What stands for the actors that share the system's thread: text, audio and image encoder, fusion, decode, publisher.
+pub const SHARED_THREAD: &str = "actors";
 /// Longest wait for the producer's last acknowledgements.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,6 +52,8 @@ pub struct BoxesParams {
     pub cache: EncodingCache,
     /// Watches outcomes.
     pub observer: Arc<dyn Observer>,
+    /// Counts what passes the stages, over all generations.
+    pub flow: StageFlow,
 }
 
 /// What a pipeline is made of; lives longer than any generation of it.
@@ -64,6 +69,8 @@ pub struct PipelineParams {
     pub permits: PostPermits,
     /// Counts over all generations.
     pub conservation: Arc<Conservation>,
+    /// Is told whether the dead-letter topic takes what it is given.
+    pub way_out: Arc<WayOut>,
     /// A part of the topic to read again in place of the live feed.
     pub rereading: Option<Rereading>,
 }
@@ -75,6 +82,7 @@ pub struct Pipeline {
     /// Box 2.
     pub boxes: Boxes,
     intake: Arc<Intake>,
+    specimens: Arc<Specimens>,
     producer: Producer,
 }
 
@@ -101,8 +109,9 @@ impl Pipeline {
     pub fn start(params: &PipelineParams) -> anyhow::Result<Self> {
         let (boxes, producer) = start_boxes(params)?;
         let intake = Arc::new(Intake(RwLock::new(boxes.lanes.clone())));
-        let ingest = start_ingest(params, Arc::clone(&intake))?;
-        Ok(Self { ingest, boxes, intake, producer })
+        let specimens = Arc::new(Specimens::new(boxes.stages.clone(), &params.boxes));
+        let ingest = start_ingest(params, Arc::clone(&intake), Arc::clone(&specimens))?;
+        Ok(Self { ingest, boxes, intake, specimens, producer })
     }
 
     /// Stops letting posts in and ends every box behind ingest; what is in flight is abandoned and comes again. Ingest
@@ -120,6 +129,7 @@ impl Pipeline {
     pub async fn restart_boxes(&mut self, params: &PipelineParams) -> anyhow::Result<()> {
         let (boxes, producer) = start_boxes(params)?;
         self.intake.set(boxes.lanes.clone());
+        self.specimens.set(boxes.stages.clone());
         (self.boxes, self.producer) = (boxes, producer);
         let _ = self.ingest.addr.send(Resume { cause: RESTART }).await;
         Ok(())
@@ -143,8 +153,54 @@ impl Pipeline {
 pub struct Boxes {
     /// Box 2, the way in.
     pub lanes: RouterLanes,
+    stages: Stages,
     arbiters: Vec<Arbiter>,
     watched: Vec<Watched>,
+    /// Of the threads that run them; lanes and downloads have some of their own, the other actors share that of the system.
+    pub beats: Beats,
+}
+
+/// Signs of life of the threads that run actors.
+#[derive(Clone, Default)]
+pub struct Beats {
+    /// Of the lanes' threads. Posts live there: one that hangs keeps theirs, with permits and guards, for good.
+    lanes: Vec<Heartbeat>,
+    /// Of the thread of downloads, which new boxes do without.
+    fetch: Heartbeat,
+    /// Of the thread that runs everything else, the supervisor too.
+    shared: Heartbeat,
+}
+
+impl Beats {
+    fn start(lanes: &[Arbiter], fetch: &Arbiter) -> Self {
+        let beats = Self { lanes: lanes.iter().map(|_| Heartbeat::default()).collect(), ..Self::default() };
+        for (heartbeat, arbiter) in beats.lanes.iter().zip(lanes) {
+            arbiter.spawn(heartbeat.beat());
+        }
+        fetch.spawn(beats.fetch.beat());
+        actix_rt::spawn(beats.shared.beat());
+        beats
+    }
+
+    /// Time since each thread last answered.
+    pub fn ages(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let lanes = self.lanes.iter().map(|heartbeat| ("router", heartbeat.age()));
+        lanes.chain([("fetch", self.fetch.age()), (SHARED_THREAD, self.shared.age())])
+    }
+
+    /// A thread that does not answer any more and that new boxes do without.
+    fn hung(&self, after: Duration) -> Option<&'static str> {
+        (self.fetch.age() > after).then_some("fetch")
+    }
+}
+
+/// How the boxes of a generation fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoxFailure {
+    /// An actor has ended: a panic in it or the end of its thread closes its mailbox, and whoever asks it gets errors.
+    Ended(&'static str),
+    /// The thread of one does not answer any more.
+    Hung(&'static str),
 }
 
 /// An actor that must not end.
@@ -188,10 +244,11 @@ impl Boxes {
             fusion: Arc::new(fusion),
             publisher,
         };
-        let (lanes, mut arbiters) = start_router(params, stages)?;
-        arbiters.push(media_arbiter);
+        let (lanes, mut arbiters) = start_router(params, stages.clone())?;
         watched.extend(lanes.lanes().iter().map(|lane| Watched::new("router", lane)));
-        Ok(Self { lanes, arbiters, watched })
+        let beats = Beats::start(&arbiters, &media_arbiter);
+        arbiters.push(media_arbiter);
+        Ok(Self { lanes, stages, arbiters, watched, beats })
     }
 
     fn watching<A: Actor>(mut self, name: &'static str, addr: &Addr<A>) -> Self {
@@ -199,12 +256,14 @@ impl Boxes {
         self
     }
 
-    /// Resolves with the name of an actor that has ended: a panic in it or the end of its thread closes its mailbox, and
-    /// whoever asks it gets errors from then on. Cancellation safe.
-    pub async fn ended(&self) -> &'static str {
+    /// Resolves when an actor has ended, or the thread of one has not answered for `hung_after`. Cancellation safe.
+    pub async fn failed(&self, hung_after: Duration) -> BoxFailure {
         loop {
             if let Some(gone) = self.watched.iter().find(|watched| !(watched.is_there)()) {
-                return gone.name;
+                return BoxFailure::Ended(gone.name);
+            }
+            if let Some(hung) = self.beats.hung(hung_after) {
+                return BoxFailure::Hung(hung);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -231,12 +290,10 @@ fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Producer)> {
 
 fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Addr<PublisherActor>, Producer)> {
     let settings = &params.boxes.settings;
-    let producer_settings = ProducerSettings {
-        delivery_timeout_ms: settings.publish.deadline_ms as u32,
-        max_record_bytes: settings.ingest.max_record_bytes as u32 + DEAD_LETTER_HEADER_BYTES,
-        ..ProducerSettings::default()
-    };
+    let producer_settings =
+        ProducerSettings { delivery_timeout_ms: settings.publish.deadline_ms as u32, ..ProducerSettings::default() };
     let producer = Producer::new(&params.client, &producer_settings).context("Kafka producer")?;
+    ask_limits(&producer, settings);
     let publisher = PublisherActor::new(PublisherParams {
         store: Arc::clone(&params.store),
         sink: Arc::new(producer.clone()),
@@ -260,8 +317,24 @@ fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Addr<PublisherAct
         erased_ttl: settings.store.erased_ttl(),
         model_version: params.boxes.networks.model_version.to_string(),
         pipeline_version: env!("CARGO_PKG_VERSION").to_owned(),
+        way_out: Arc::clone(&params.way_out),
     });
     Ok((publisher.start(), producer))
+}
+
+/// What the output topics take decides how much of a record a dead letter carries. Nothing waits for the answer: until it is
+/// there, and where this user may not ask, the brokers' default counts, and a topic that takes less says so by refusing.
+fn ask_limits(producer: &Producer, settings: &Settings) {
+    let (producer, topics) = (producer.clone(), settings.kafka.topics());
+    let outputs = topics.iter().filter(|(key, _)| *key != "kafka.input_topic").map(|(_, name)| (*name).to_owned());
+    let outputs: Vec<String> = outputs.collect();
+    actix::spawn(async move {
+        if let Err(error) = producer.ask_limits(outputs).await {
+            tracing::warn!(
+                %error, "what the output topics take is not known (the right DescribeConfigs tells it); taken for 1 MB, the brokers' default"
+            );
+        }
+    });
 }
 
 fn start_fusion(networks: &Networks) -> Addr<FusionActor> {
@@ -270,7 +343,7 @@ fn start_fusion(networks: &Networks) -> Addr<FusionActor> {
 
 fn start_encoders(networks: &Networks) -> (Addr<TextEncoderActor>, Addr<AudioEncoderActor>, Addr<ImageEncoderActor>) {
     (
-        TextEncoderActor::new(networks.text.clone()).start(),
+        TextEncoderActor::new(networks.preparer.clone(), networks.text.clone()).start(),
         AudioEncoderActor::new(networks.audio.clone()).start(),
         ImageEncoderActor::new(networks.image.clone()).start(),
     )
@@ -310,7 +383,9 @@ pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
         max_image_bytes: media.max_image_bytes as u32,
         max_audio_bytes: media.max_audio_bytes as u32,
         budget_bytes: media.byte_budget_bytes.min(u64::from(u32::MAX)) as u32,
+        max_downloads: media.max_downloads,
         max_per_host: media.per_host_concurrency,
+        max_idle_connections: media.max_idle_connections,
         max_redirects: media.max_redirects,
         max_attempts: media.attempts,
         connect_timeout: media.connect_timeout(),
@@ -325,8 +400,10 @@ pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
         allow: hosts(&media.allow_hosts).context("media.allow_hosts")?,
         deny: hosts(&media.deny_hosts).context("media.deny_hosts")?,
     };
+    let nat64_prefixes = media.nat64_prefixes.iter().map(|prefix| prefix.parse()).collect::<Result<_, _>>();
+    let nat64_prefixes = nat64_prefixes.context("media.nat64_prefixes")?;
     let params = FetchParams {
-        policy: AddressPolicy { allow: media.allow.clone(), hosts, ..AddressPolicy::default() },
+        policy: AddressPolicy { allow: media.allow.clone(), hosts, nat64_prefixes, ..AddressPolicy::default() },
         limits,
         user_agent: media.user_agent.clone(),
         sources: sources(media)?,
@@ -397,9 +474,13 @@ fn start_router(params: &BoxesParams, stages: Stages) -> anyhow::Result<(RouterL
         cache: params.cache.clone(),
         model_version: Arc::clone(&params.networks.model_version),
         observer: Arc::clone(&params.observer),
+        flow: params.flow.clone(),
         post_deadline: settings.router.post_deadline(),
+        trial_deadline: settings.router.trial_deadline(),
         fetch_timeout: settings.media.total_timeout(),
+        parked_patience: settings.router.parked_deadline(),
         attempts: settings.router.attempts,
+        max_text_chars: settings.router.max_text_chars,
     };
     let mut arbiters = Vec::new();
     let mut lanes = Vec::new();
@@ -413,7 +494,11 @@ fn start_router(params: &BoxesParams, stages: Stages) -> anyhow::Result<(RouterL
     Ok((lanes, arbiters))
 }
 
-fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<IngestHandle> {
+fn start_ingest(
+    params: &PipelineParams,
+    intake: Arc<Intake>,
+    specimens: Arc<Specimens>,
+) -> anyhow::Result<IngestHandle> {
     let (kafka, ingest) = (&params.boxes.settings.kafka, &params.boxes.settings.ingest);
     let mut consumer = ConsumerSettings {
         topic: kafka.input_topic.clone(),
@@ -428,6 +513,8 @@ fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<
         heartbeat_interval_ms: (ingest.session_timeout_ms as u32 / 3).min(3_000),
         max_poll_interval_ms: ingest.max_poll_interval_ms as u32,
         queued_max_messages_kbytes: (ingest.prefetch_max_bytes / 1024).max(1) as u32,
+        // What the memory ceiling counts for a record. Half of it is sure to the value, so all that is parsed is whole.
+        max_kept_bytes: 2 * ingest.max_record_bytes as u64,
         ..ConsumerSettings::default()
     };
     let defaults = IngestSettings::default();
@@ -438,6 +525,8 @@ fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<
         commit_interval_ms: ingest.commit_interval_ms,
         drain_timeout_ms: ingest.drain_timeout_ms,
         max_rewinds: ingest.rewind_attempts,
+        max_deadlines: params.boxes.settings.router.max_deadlines,
+        trial_deadline: params.boxes.settings.router.trial_deadline(),
         breaker_failed_percent: ingest.breaker_failed_percent,
         ..defaults
     };
@@ -455,8 +544,27 @@ fn start_ingest(params: &PipelineParams, intake: Arc<Intake>) -> anyhow::Result<
         intake,
         permits: params.permits.clone(),
         conservation: Arc::clone(&params.conservation),
+        stages: StageWatch {
+            flow: params.boxes.flow.clone(),
+            is_quiet: {
+                let networks = params.boxes.networks.clone();
+                Arc::new(move || networks.is_idle())
+            },
+            try_out: Arc::new(move |stage| specimens.try_out(stage)),
+        },
     })?;
     Ok(handle)
+}
+
+/// Leave to be inside, as the settings say.
+pub fn permits(settings: &Settings) -> PostPermits {
+    let ingest = &settings.ingest;
+    PostPermits::with_bounds(PostBounds {
+        posts: ingest.max_in_flight_posts,
+        media_posts: ingest.media_post_count(),
+        parked_posts: ingest.max_parked_posts,
+        parked_bytes: ingest.max_parked_bytes,
+    })
 }
 
 /// The Kafka client that the settings describe.

@@ -1,22 +1,25 @@
 //! One worker: generations of the pipeline under supervision, health for operators, drain at the end.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use jtav_delivery::PostPermits;
+use anyhow::Context as _;
 use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
-use jtav_pipeline::Observer;
+use jtav_pipeline::{Observer, StageFlow};
 use jtav_router::{EncodingCache, RouterLanes, SharedEncodings};
-use jtav_schemas::DeadLetterReason;
+use jtav_schemas::{DeadLetterReason, Stage};
 use jtav_settings::Settings;
 use jtav_store::Store;
 use jtav_telemetry::{Conservation, Metric, global};
 
+use crate::erasures::ErasureRepair;
 use crate::networks::Networks;
-use crate::topology::{BoxesParams, Pipeline, PipelineParams};
+use crate::store_watch::StoreWatch;
+use crate::topology::{Beats, BoxFailure, BoxesParams, Pipeline, PipelineParams, permits};
 
 /// First wait before a new generation; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
@@ -28,8 +31,10 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 const NO_POST_WAITS: Duration = Duration::from_secs(60);
 /// A poll thread that has not gone round for so long is stuck; it takes up to 2 s where Kafka does not answer.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
-/// Longest wait for the store's answer to a readiness probe.
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time between two looks at how the boxes get on.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at whether the worker is ready, for the metric.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a worker ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +59,10 @@ pub struct Worker {
 struct State {
     generation: AtomicU64,
     draining: AtomicBool,
+    /// `run` is over.
+    has_ended: AtomicBool,
     running: RwLock<Option<Running>>,
+    store: StoreWatch,
 }
 
 /// The parts of the running generation that operators may look at.
@@ -64,6 +72,8 @@ pub struct Running {
     pub ingest: IngestHandle,
     /// Box 2.
     pub lanes: RouterLanes,
+    /// Signs of life of the threads that run actors.
+    pub beats: Beats,
 }
 
 impl Worker {
@@ -77,11 +87,12 @@ impl Worker {
         observer: Arc<dyn Observer>,
     ) -> Self {
         seed_metrics();
-        let cache = encodings(&settings, store.as_ref(), &networks.model_version);
-        let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
+        let cache = encodings(&settings, store.as_ref(), &networks);
+        let permits = permits(&settings);
         let conservation = Arc::new(Conservation::default());
-        let boxes = BoxesParams { settings, networks, decoders, cache, observer };
-        let params = PipelineParams { boxes, client, store, permits, conservation, rereading: None };
+        let boxes = BoxesParams { settings, networks, decoders, cache, observer, flow: StageFlow::default() };
+        let params =
+            PipelineParams { boxes, client, store, permits, conservation, way_out: Arc::default(), rereading: None };
         Self { params, state: Arc::default() }
     }
 
@@ -100,23 +111,63 @@ impl Worker {
         self.state.generation.load(Ordering::Relaxed)
     }
 
-    /// Why the worker is not alive, if it is not: its poll thread is stuck or a device is gone.
+    /// Why the worker is not alive, if it is not: a device is gone, or a box hangs.
     pub fn ailment(&self) -> Option<String> {
         if !self.params.boxes.networks.is_healthy() {
             return Some("a device thread has ended".to_owned());
         }
-        let age = self.running().map(|running| running.ingest.progress_age()).filter(|age| *age > STUCK_AFTER)?;
-        Some(format!("the poll thread has not gone round for {} s", age.as_secs()))
+        let hung = self.progress().into_iter().find(BoxProgress::is_hung)?;
+        Some(format!("{} hangs: no progress for {} s", hung.name, hung.age.as_secs()))
     }
 
-    /// Why the worker takes no posts, if it takes none.
-    pub async fn unready(&self) -> Option<String> {
-        let reason = self.unready_reason().await;
+    /// How long each box has been without progress, and how long it may be.
+    fn progress(&self) -> Vec<BoxProgress> {
+        let BoxesParams { settings, networks, decoders, .. } = &self.params.boxes;
+        let hung_after = settings.admin.hung_after();
+        let of = |(name, age), may_take| BoxProgress { name, age, may_take };
+        let mut progress: Vec<_> = networks.progress_ages().map(|age| of(age, hung_after)).into();
+        // Two processes may be tried for one medium, each for so long.
+        let may_decode = hung_after + 2 * settings.media.decode_wall();
+        progress.push(of(("decode", decoders.progress_age()), may_decode));
+        if let Some(running) = self.running() {
+            progress.push(of(("ingest", running.ingest.progress_age()), STUCK_AFTER));
+            progress.extend(running.beats.ages().map(|age| of(age, hung_after)));
+        }
+        progress
+    }
+
+    /// Looks after the boxes from a thread of its own: the supervisor shares one with actors, which may be the one that
+    /// hangs. What no restart of boxes cures ends the process, if nobody else has ended it in good time.
+    fn watch(&self) -> anyhow::Result<()> {
+        let worker = self.clone();
+        let look = move || {
+            while !worker.state.has_ended.load(Ordering::Relaxed) {
+                let progress = worker.progress();
+                export(&progress);
+                if let Some(hung) = progress.iter().find(|progress| progress.is_beyond_hope()) {
+                    let message = format!("{} hangs: no progress for {} s", hung.name, hung.age.as_secs());
+                    tracing::error!(message, "the process ends");
+                    (worker.params.boxes.networks.on_fatal)(&message);
+                    return;
+                }
+                std::thread::sleep(WATCH_EVERY);
+            }
+        };
+        std::thread::Builder::new()
+            .name("jtav-watch".to_owned())
+            .spawn(look)
+            .context("thread that watches the boxes")?;
+        Ok(())
+    }
+
+    /// Why the worker takes no posts, if it takes none. Answered from memory.
+    pub fn unready(&self) -> Option<String> {
+        let reason = self.unready_reason();
         global().set(Metric::Ready, &[], if reason.is_none() { 1.0 } else { 0.0 });
         reason
     }
 
-    async fn unready_reason(&self) -> Option<String> {
+    fn unready_reason(&self) -> Option<String> {
         if self.state.draining.load(Ordering::Relaxed) {
             return Some("draining".to_owned());
         }
@@ -131,11 +182,34 @@ impl Worker {
             }
             Some(_) => {}
         }
-        match tokio::time::timeout(PING_TIMEOUT, self.params.store.ping()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("store: {error}")),
-            Err(_) => Some("store: no answer".to_owned()),
+        if let Some(refusal) = self.params.way_out.refusal() {
+            return Some(format!("dead letters: {refusal}"));
         }
+        self.state.store.problem(Instant::now())
+    }
+
+    /// Asks the store whether it answers, and looks after its erasures, for as long as what is returned lives.
+    fn watch_store(&self) -> [Background; 2] {
+        let (worker, params) = (self.clone(), &self.params);
+        let ask = async move {
+            let look = async {
+                loop {
+                    worker.unready();
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            };
+            futures::join!(worker.state.store.ask(&*worker.params.store), look);
+        };
+        // A part of the feed that is read again is no reason to look after what live workers look after.
+        let keeper = params.rereading.is_none().then(|| params.store.erasure_keeper()).flatten();
+        let repair = keeper
+            .map(|keeper| ErasureRepair::new(keeper, params.client.clone(), Arc::clone(&params.boxes.settings)).run());
+        let repair = async move {
+            if let Some(repair) = repair {
+                repair.await;
+            }
+        };
+        [Background(actix_rt::spawn(ask)), Background(actix_rt::spawn(repair))]
     }
 
     /// Runs generations until `shutdown` resolves, then drains. Must run inside an actix system.
@@ -143,7 +217,16 @@ impl Worker {
     /// # Errors
     /// The first generation cannot start: settings or clients that no restart would mend.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> anyhow::Result<WorkerExit> {
+        self.watch()?;
+        let exit = self.supervise(shutdown).await;
+        self.state.has_ended.store(true, Ordering::Relaxed);
+        exit
+    }
+
+    async fn supervise(&self, shutdown: impl Future<Output = ()>) -> anyhow::Result<WorkerExit> {
         tokio::pin!(shutdown);
+        let hung_after = self.params.boxes.settings.admin.hung_after();
+        let _watching = self.watch_store();
         let mut backoff = MIN_BACKOFF;
         let mut pipeline = Pipeline::start(&self.params)?;
         self.started(&pipeline);
@@ -155,7 +238,7 @@ impl Worker {
                     IngestExit::Failed(reason) => Failure::Ingest(reason),
                     exit => return Ok(worker_exit(exit)),
                 },
-                actor = pipeline.boxes.ended() => Failure::Actor(actor),
+                failure = pipeline.boxes.failed(hung_after) => Failure::Boxes(failure),
             };
             let failed_at = Instant::now();
             self.stop_failed(&pipeline, &failure).await;
@@ -193,7 +276,11 @@ impl Worker {
     fn started(&self, pipeline: &Pipeline) {
         let generation = self.state.generation.fetch_add(1, Ordering::Relaxed) + 1;
         global().set(Metric::PipelineGeneration, &[], generation as f64);
-        self.set_running(Some(Running { ingest: pipeline.ingest.clone(), lanes: pipeline.boxes.lanes.clone() }));
+        self.set_running(Some(Running {
+            ingest: pipeline.ingest.clone(),
+            lanes: pipeline.boxes.lanes.clone(),
+            beats: pipeline.boxes.beats.clone(),
+        }));
         tracing::info!(generation, "pipeline started");
     }
 
@@ -206,7 +293,12 @@ impl Worker {
     async fn stop_failed(&self, pipeline: &Pipeline, failure: &Failure) {
         match failure {
             Failure::Ingest(reason) => tracing::error!(reason, "ingest failed; all of the pipeline restarts"),
-            Failure::Actor(actor) => tracing::error!(actor, "an actor ended that must not; all boxes restart"),
+            Failure::Boxes(BoxFailure::Ended(actor)) => {
+                tracing::error!(actor, "an actor ended that must not; all boxes restart");
+            }
+            Failure::Boxes(BoxFailure::Hung(actor)) => {
+                tracing::error!(actor, "the thread of an actor hangs; all boxes restart on new ones");
+            }
         }
         global().inc(Metric::PipelineRestarts, &[failure.reason()]);
         self.set_running(None);
@@ -247,10 +339,51 @@ fn worker_exit(exit: IngestExit) -> WorkerExit {
     }
 }
 
+/// How a box gets on.
+struct BoxProgress {
+    name: &'static str,
+    /// Time without progress.
+    age: Duration,
+    /// As much is in order.
+    may_take: Duration,
+}
+
+impl BoxProgress {
+    fn is_hung(&self) -> bool {
+        self.age > self.may_take
+    }
+
+    /// Nobody has mended it in the time that it takes to find out and to act.
+    fn is_beyond_hope(&self) -> bool {
+        self.age > 2 * self.may_take
+    }
+}
+
+/// Of several threads of one name the slowest counts.
+fn export(progress: &[BoxProgress]) {
+    let mut ages: BTreeMap<&str, Duration> = BTreeMap::new();
+    for BoxProgress { name, age, .. } in progress {
+        let slowest = ages.entry(name).or_default();
+        *slowest = (*slowest).max(*age);
+    }
+    for (name, age) in ages {
+        global().set(Metric::BoxProgressAge, &[name], age.as_secs_f64());
+    }
+}
+
+/// A task that ends with this value.
+struct Background(tokio::task::JoinHandle<()>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Why a generation cannot go on.
 enum Failure {
     Ingest(String),
-    Actor(&'static str),
+    Boxes(BoxFailure),
 }
 
 impl Failure {
@@ -258,7 +391,8 @@ impl Failure {
     fn reason(&self) -> &'static str {
         match self {
             Failure::Ingest(_) => "ingest_failed",
-            Failure::Actor(_) => "actor_ended",
+            Failure::Boxes(BoxFailure::Ended(_)) => "actor_ended",
+            Failure::Boxes(BoxFailure::Hung(_)) => "actor_hung",
         }
     }
 }
@@ -277,11 +411,14 @@ async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at:
 }
 
 /// The worker's encodings, shared with other workers where the settings say so.
-fn encodings(settings: &Settings, store: &dyn Store, model_version: &str) -> EncodingCache {
-    let cache = EncodingCache::new(settings.cache.max_bytes, model_version);
+fn encodings(settings: &Settings, store: &dyn Store, networks: &Networks) -> EncodingCache {
+    let cache = EncodingCache::new(settings.cache.max_bytes, &*networks.model_version);
     let ttl = settings.cache.shared_ttl();
     match store.shared_cache().filter(|_| settings.cache.shared) {
-        Some(shared) => cache.sharing(SharedEncodings::new(shared, ttl, settings.cache.shared_max_items)),
+        Some(shared) => {
+            let (most, dimensions) = (settings.cache.shared_max_items, networks.vector_dimensions);
+            cache.sharing(SharedEncodings::new(shared, ttl, most, dimensions))
+        }
         None => cache,
     }
 }
@@ -294,11 +431,20 @@ fn seed_metrics() {
     telemetry.add(Metric::Abandoned, &[], 0.0);
     telemetry.add(Metric::Degraded, &[], 0.0);
     telemetry.add(Metric::Rewinds, &[], 0.0);
-    for reason in ["ingest_failed", "actor_ended"] {
+    telemetry.add(Metric::ParkedTooLong, &[], 0.0);
+    telemetry.set(Metric::ParkedPosts, &[], 0.0);
+    for reason in ["ingest_failed", "actor_ended", "actor_hung"] {
         telemetry.add(Metric::PipelineRestarts, &[reason], 0.0);
     }
     telemetry.add(Metric::UncleanTakeovers, &[], 0.0);
+    telemetry.add(Metric::DeadLettersTruncated, &[], 0.0);
+    telemetry.add(Metric::DeadLettersRefused, &[], 0.0);
+    telemetry.add(Metric::ErasuresUnreplicated, &[], 0.0);
+    telemetry.set(Metric::ErasureRepairDue, &[], 0.0);
     telemetry.add(Metric::DeadLetters, &["ingest", DeadLetterReason::CrashedWorker.as_str()], 0.0);
+    for stage in Stage::ALL.into_iter().filter(|stage| stage.depends_on_content()) {
+        telemetry.add(Metric::DeadLetters, &[stage.as_str(), DeadLetterReason::DeadlineExceeded.as_str()], 0.0);
+    }
     for kind in ["assign", "revoke", "lost"] {
         telemetry.add(Metric::Rebalances, &[kind], 0.0);
     }

@@ -95,6 +95,7 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "A line is a dead-letter.v1 (schemas/) with `position`, `post_id`, `origin` and `original_headers` beside it.\n\
+                        `truncated` says what is missing where the record did not fit into its letter.\n\
                         The file appears under its name when it is complete. It holds what people posted: guard and delete it."
 )]
 pub struct ExportArgs {
@@ -118,12 +119,13 @@ pub struct ExportArgs {
     after_help = "Each record goes to kafka.input_topic with its original key, value and headers, and is acknowledged before the\n\
                         next is sent. Two headers are added: the number of replays and the position of the very first record. A post\n\
                         that fails again leaves a further dead letter; of one record only the latest is replayed, and none more often\n\
-                        than --max-replays. Refused, and counted by reason:\n  \
+                        than --max-replays. What did not fit into its letter is read from the input topic again. Refused, and counted by reason:\n  \
                         replay_limit       replayed as often as allowed\n  \
                         superseded         a later dead letter of the same record stands for it\n  \
                         erased             the post was erased\n  \
                         bytes_missing      there is nothing to send\n  \
                         key_mismatch       it would come back at once; --rekey sends it under the id in its value\n  \
+                        truncated          it did not fit into the dead-letter topic, and the input topic has it no more\n  \
                         refused_by_broker  for example larger than the topic allows\n\n\
                         Ctrl-C stops after the record that is on its way, and says where to go on (--from). Dead letters stay on the\n\
                         topic: a second run sends again what a first one sent and did not fail; that is harmless, for the store keeps\n\

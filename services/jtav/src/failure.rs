@@ -1,9 +1,9 @@
 //! From an error to the line a person reads and the exit code a script reads.
 
-use std::process::ExitCode;
-
 use jtav_feed_processor::exit;
 use jtav_settings::SettingsError;
+
+use crate::output::{self, errln};
 
 /// An error that knows its exit code.
 #[derive(Debug)]
@@ -27,10 +27,20 @@ pub fn coded(code: u8) -> impl FnOnce(anyhow::Error) -> anyhow::Error {
     move |error| anyhow::Error::new(Coded { code, error })
 }
 
-/// Prints the error on stderr.
-pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::from(code_of(error))
+/// Prints the error on stderr and gives its exit code. That nobody reads the output any more is no error to speak of.
+pub fn report(error: &anyhow::Error) -> u8 {
+    match output::of(error) {
+        Some(output) if output.is_reader_gone() => output::READER_GONE,
+        // The cause says it, and nothing around it helps.
+        Some(output) => {
+            errln!("error: {output}");
+            exit::FAILURE
+        }
+        None => {
+            errln!("error: {error:#}");
+            code_of(error)
+        }
+    }
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

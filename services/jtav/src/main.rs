@@ -10,16 +10,21 @@ mod cli_table;
 mod cli_table_retrieval;
 mod commands;
 mod failure;
+mod output;
 mod setup;
 
-use std::process::ExitCode;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::Parser as _;
 
-fn main() -> ExitCode {
+/// Exit code after a panic, as Rust's own runtime has it.
+const PANICKED: u8 = 101;
+
+fn main() {
     let cli = cli::Cli::parse();
-    match commands::dispatch(cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => failure::report(&error),
-    }
+    // Unwind safe: whatever state a panic left behind, nothing looks at it any more.
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| commands::dispatch(cli).unwrap_or_else(|error| failure::report(&error))));
+    // The hook has said where; returning would run the destructors of libraries under their threads.
+    output::leave(ended.unwrap_or(PANICKED))
 }

@@ -9,9 +9,11 @@ use jtav_media::DecodePool;
 use jtav_settings::{Loaded, Loader, Settings, StoreKind};
 use jtav_store::{EmbeddedStore, RedisOptions, RedisStore, Store};
 use jtav_telemetry::logging::{self, LogFormat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::{LogFormatArg, SettingsArgs};
 use crate::failure::coded;
+use crate::output::{self, errln};
 
 /// Libraries that warn about hostile input through the log; the reason codes say it already.
 const QUIET: &str = "symphonia_core=error,symphonia_format_isomp4=error,symphonia_format_ogg=error,\
@@ -46,6 +48,19 @@ pub fn logs(argument: Option<LogFormatArg>, settings: Option<&Settings>, level: 
     logging::init(format, &format!("{level},{QUIET}"));
 }
 
+/// Files and sockets that this process may have open, after raising what it may to what it can be given. Nothing of ours
+/// asks `select(2)`, which is why the usual limit is low.
+pub fn descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, ..limit };
+        if setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+            limit = raised;
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
+}
+
 /// Runs `work` in an actix system on this thread.
 pub fn in_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     actix_rt::System::new().block_on(work)
@@ -65,6 +80,8 @@ pub fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
         StoreKind::Redis => {
             let mut options = RedisOptions::new(settings.store.url.expose());
             options.command_timeout = settings.store.command_timeout();
+            options.erasure_replicas = settings.store.erasure_replicas;
+            options.erasure_wait = settings.store.erasure_wait();
             Arc::new(RedisStore::new(options).context("store.url").map_err(coded(exit::CONFIG))?)
         }
     })
@@ -81,10 +98,10 @@ pub fn with_model(settings: &mut Settings, model: Option<&Path>) {
 /// shutdown share one recovery path.
 pub async fn shutdown_signal() {
     signal_once().await;
-    eprintln!("draining; a second signal exits at once");
+    errln!("draining; a second signal exits at once");
     tokio::spawn(async {
         signal_once().await;
-        std::process::exit(130);
+        output::leave(130);
     });
 }
 
@@ -105,7 +122,7 @@ async fn signal_once() {
 /// A device that failed for good: exit with a code of its own; whoever runs us starts a fresh process.
 pub fn exit_on_device_fault() -> Arc<dyn Fn(&str) + Send + Sync> {
     Arc::new(|message: &str| {
-        eprintln!("error: the device failed for good: {message}\n  restart the process; posts in flight come again");
-        std::process::exit(i32::from(exit::DEVICE));
+        errln!("error: the device failed for good: {message}\n  restart the process; posts in flight come again");
+        output::leave(exit::DEVICE);
     })
 }

@@ -1,5 +1,6 @@
 //! How a long run tells what it is doing. Everything goes to stderr: stdout belongs to results.
 
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl Progress for Terminal {
         self.with(|task, bar| {
             bar.set_message(text.to_owned());
             if !self.is_terminal {
-                eprintln!("{task}: {text}");
+                let _ = writeln!(std::io::stderr(), "{task}: {text}");
             }
         });
     }
@@ -85,7 +86,7 @@ impl Progress for Terminal {
     fn finish(&self, summary: &str) {
         self.with(|task, bar| {
             bar.finish_and_clear();
-            eprintln!("{task}: {summary} ({:.0} s)", bar.elapsed().as_secs_f32());
+            let _ = writeln!(std::io::stderr(), "{task}: {summary} ({:.0} s)", bar.elapsed().as_secs_f32());
         });
         *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }

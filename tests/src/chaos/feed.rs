@@ -25,7 +25,7 @@ const UNACKNOWLEDGED: usize = 2_000;
 const POISON: [(&str, DeadLetterReason); 3] = [
     ("not-json", DeadLetterReason::InvalidJson),
     ("wrong-key", DeadLetterReason::KeyMismatch),
-    ("empty", DeadLetterReason::NoModality),
+    ("unusable", DeadLetterReason::NoModality),
 ];
 
 /// Why a record of this feed must be set aside, if it must.
@@ -80,6 +80,7 @@ impl FeedMaker {
             8..11 if !self.recent.is_empty() => self.tombstone(),
             11 if !self.erased.is_empty() => self.return_of_an_erased_post(),
             12..15 => self.poison(),
+            15 => self.nothing(),
             _ => self.fresh(),
         }
     }
@@ -128,9 +129,18 @@ impl FeedMaker {
         let value = match kind {
             "not-json" => format!(r#"{{"id": "{key}", "texts": ["#),
             "wrong-key" => format!(r#"{{"id": "somebody-{}"}}"#, self.number),
-            _ => format!(r#"{{"id": "{key}", "texts": []}}"#),
+            _ => format!(r#"{{"id": "{key}", "image": {{"url": "{}"}}}}"#, self.params.forbidden_url),
         };
         OutboundRecord::keyed(&self.params.topic, key, value)
+    }
+
+    /// A post without anything to label, of which nothing may come.
+    fn nothing(&mut self) -> OutboundRecord {
+        let id = format!("nothing-{}", self.number);
+        let texts = ["", "@somebody", "...!", "https://a.example/b"];
+        let text = texts[self.random.random_range(0..texts.len())];
+        let value = format!(r#"{{"id": "{id}", "texts": [{{"role": "body", "text": "{text}"}}]}}"#);
+        OutboundRecord::keyed(&self.params.topic, id, value)
     }
 
     fn post(&mut self, id: &str, revision: u64) -> OutboundRecord {

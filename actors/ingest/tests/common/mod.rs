@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jtav_delivery::{Outcome, PostPermits};
-use jtav_ingest::{IngestHandle, IngestParams, IngestSettings, IngestSnapshot};
+use jtav_ingest::{IngestHandle, IngestParams, IngestSettings, IngestSnapshot, StageWatch};
 use jtav_kafka::{
     ClientSettings, ConsumerSettings, InProcessCluster, OutboundRecord, Producer, ProducerSettings, group_positions,
 };
-use jtav_pipeline::{Admitted, RouterIntake};
+use jtav_pipeline::{Admitted, RouterIntake, Stage, StageFlow};
 use jtav_telemetry::Conservation;
 use tokio::sync::mpsc;
 
@@ -42,6 +42,8 @@ pub struct Worker {
     pub posts: mpsc::UnboundedReceiver<Admitted>,
     pub permits: PostPermits,
     pub conservation: Arc<Conservation>,
+    /// What passes the stages behind ingest, as the test says.
+    pub flow: StageFlow,
 }
 
 pub fn settings() -> IngestSettings {
@@ -74,9 +76,23 @@ pub fn start_with(
     settings: IngestSettings,
     consumer: ConsumerSettings,
 ) -> Worker {
+    start_trying_out(client, permits, settings, consumer, |_, _| {})
+}
+
+/// As [`start_with`], with what trying a stage out does.
+pub fn start_trying_out(
+    client: ClientSettings,
+    permits: usize,
+    settings: IngestSettings,
+    consumer: ConsumerSettings,
+    try_out: impl Fn(&StageFlow, Stage) + Send + Sync + 'static,
+) -> Worker {
     let (sender, posts) = mpsc::unbounded_channel();
     let permits = PostPermits::new(permits);
     let conservation = Arc::new(Conservation::default());
+    let flow = StageFlow::default();
+    let seen = flow.clone();
+    let try_out = move |stage| try_out(&seen, stage);
     let ingest = IngestHandle::start(IngestParams {
         client,
         consumer,
@@ -84,9 +100,10 @@ pub fn start_with(
         intake: Arc::new(ToTest(sender)),
         permits: permits.clone(),
         conservation: Arc::clone(&conservation),
+        stages: StageWatch { flow: flow.clone(), try_out: Arc::new(try_out), ..StageWatch::default() },
     })
     .unwrap();
-    Worker { ingest, posts, permits, conservation }
+    Worker { ingest, posts, permits, conservation, flow }
 }
 
 impl Worker {

@@ -8,8 +8,6 @@ use image::metadata::Orientation;
 use jtav_pipeline::RgbImage;
 use jtav_schemas::AbsentReason;
 
-use super::jpeg::Plane;
-
 /// Of a longer picture only the central part counts: resized to a shorter side of 256, a sliver of 10 × 4,000,000
 /// pixels would be 100 million pixels long.
 const MAX_ASPECT: u32 = 8;
@@ -42,13 +40,14 @@ impl Frame {
         }
     }
 
-    /// The same part of a plane that covers the picture with `exact` pixels of its own.
-    fn on_plane(&self, (width, height): (u32, u32), exact: (f64, f64)) -> ResizeOptions {
-        let (x, y) = (exact.0 / f64::from(width), exact.1 / f64::from(height));
-        let (left, top) = (self.left * x, self.top * y);
-        // Rounding must not push the part over the edge.
+    /// The same part of pixels that were made smaller by `scale` and have this size.
+    fn on(&self, (width, height): (u32, u32), scale: f64) -> ResizeOptions {
+        let (left, top) = (self.left * scale, self.top * scale);
+        // The last pixel may be a part of one, and rounding must not push the part over the edge.
         let within = |length: f64, room: f64| length.min(room * (1.0 - 1e-12));
-        options(left, top, within(self.width * x, exact.0 - left), within(self.height * y, exact.1 - top))
+        let width = within(self.width * scale, f64::from(width) - left);
+        let height = within(self.height * scale, f64::from(height) - top);
+        options(left, top, width, height)
     }
 }
 
@@ -58,59 +57,40 @@ fn options(left: f64, top: f64, width: f64, height: f64) -> ResizeOptions {
     ResizeOptions::new().resize_alg(bilinear).use_alpha(false).crop(left, top, width, height)
 }
 
-/// Resizes pixels of 1 (grey) or 3 (RGB) bytes, then turns upright: turning the small picture gives the same pixels but
-/// for the rounding between the two passes, and costs nothing.
-pub(super) fn of_pixels(
-    pixels: Vec<u8>,
-    channels: usize,
-    stored: (u32, u32),
-    orientation: Orientation,
-    side: u32,
-) -> Result<RgbImage, AbsentReason> {
+/// A picture as its decoder left it.
+pub(super) struct Source {
+    /// Rows of 1 (grey) or 3 (RGB) bytes a pixel.
+    pub(super) pixels: Vec<u8>,
+    pub(super) channels: usize,
+    /// Of the pixels that are there.
+    pub(super) size: (u32, u32),
+    /// What the decoder made of a length in pixels of the file.
+    pub(super) scale: f64,
+    /// As the file says.
+    pub(super) stored: (u32, u32),
+}
+
+impl Source {
+    /// Decoded at the size at which it is stored.
+    pub(super) fn whole(pixels: Vec<u8>, channels: usize, size: (u32, u32)) -> Self {
+        Self { pixels, channels, size, scale: 1.0, stored: size }
+    }
+}
+
+/// Resizes, then turns upright: turning the small picture gives the same pixels but for the rounding between the two
+/// passes, and costs nothing.
+pub(super) fn of_pixels(source: Source, orientation: Orientation, side: u32) -> Result<RgbImage, AbsentReason> {
+    let Source { pixels, channels, size, scale, stored } = source;
     let frame = Frame::new(stored, side);
-    let options = options(frame.left, frame.top, frame.width, frame.height);
     let resize = if channels == 1 { resized::<U8> } else { resized::<U8x3> };
-    let small = resize(&pixels, stored, frame.size, &options)?;
+    let small = resize(&pixels, size, frame.size, &frame.on(size, scale))?;
     drop(pixels);
     let rgb = if channels == 1 { grey_to_rgb(&small) } else { small };
     turned(rgb, frame.size, orientation)
 }
 
-/// The same of the planes of a JPEG whose size as stored is `stored`.
-pub(super) fn of_planes(
-    planes: &[Plane],
-    stored: (u32, u32),
-    orientation: Orientation,
-    side: u32,
-) -> Result<RgbImage, AbsentReason> {
-    let frame = Frame::new(stored, side);
-    let small = planes.iter().map(|plane| {
-        let options = frame.on_plane(stored, (plane.exact_width, plane.exact_height));
-        resized::<U8>(&plane.pixels, (plane.width, plane.height), frame.size, &options)
-    });
-    let rgb = match small.collect::<Result<Vec<_>, _>>()?.as_slice() {
-        [grey] => grey_to_rgb(grey),
-        [luminance, blue, red] => colours(luminance, blue, red),
-        _ => return Err(AbsentReason::Unsupported),
-    };
-    turned(rgb, frame.size, orientation)
-}
-
 fn grey_to_rgb(grey: &[u8]) -> Vec<u8> {
     grey.iter().flat_map(|&grey| [grey; 3]).collect()
-}
-
-/// YCbCr to RGB as JFIF defines it, in 16 binary places.
-fn colours(luminance: &[u8], blue: &[u8], red: &[u8]) -> Vec<u8> {
-    const HALF: i32 = 1 << 15;
-    let mut rgb = vec![0; luminance.len() * 3];
-    for (pixel, ((y, cb), cr)) in rgb.chunks_exact_mut(3).zip(luminance.iter().zip(blue).zip(red)) {
-        let (y, cb, cr) = ((i32::from(*y) << 16) + HALF, i32::from(*cb) - 128, i32::from(*cr) - 128);
-        pixel[0] = ((y + 91_881 * cr) >> 16).clamp(0, 255) as u8;
-        pixel[1] = ((y - 22_554 * cb - 46_802 * cr) >> 16).clamp(0, 255) as u8;
-        pixel[2] = ((y + 116_130 * cb) >> 16).clamp(0, 255) as u8;
-    }
-    rgb
 }
 
 fn turned(rgb: Vec<u8>, size: (u32, u32), orientation: Orientation) -> Result<RgbImage, AbsentReason> {
@@ -167,13 +147,5 @@ mod tests {
         // round(0 / 2), round(0.5), round(1.5), round(2.5), round(3.5) = 0, 0, 2, 2, 4
         let margins: Vec<u32> = [0, 1, 2, 3, 4, 5, 6, 7].iter().map(|surplus| margin(224 + surplus, 224)).collect();
         assert_eq!(margins, [0, 0, 1, 2, 2, 2, 3, 4]);
-    }
-
-    #[test]
-    fn primary_colours_and_grey_are_those_of_jfif() {
-        // T.871, rounded: red, green, blue, white, black.
-        let (y, cb, cr) = ([76, 150, 29, 255, 0], [85, 44, 255, 128, 128], [255, 21, 107, 128, 128]);
-        let want = [254, 0, 0, 0, 255, 1, 0, 0, 254, 255, 255, 255, 0, 0, 0];
-        assert_eq!(colours(&y, &cb, &cr), want);
     }
 }

@@ -8,14 +8,12 @@ use jtav_pipeline::{Decoded, FetchedMedia, Stage, StageError, log_name};
 use jtav_schemas::AbsentReason;
 use jtav_telemetry::{Metric, global};
 
+use super::keeper::Keeper;
 use super::nursery::Ended;
-use super::remote::{NoReply, Nursery, Worker};
+use super::remote::{NoReply, Worker};
 use crate::decode::{counted, decode_with_facts};
 use crate::facts::MediaFacts;
 use crate::params::{DecodeLimits, ProcessParams};
-
-/// Media after which a worker is replaced although nothing is wrong: whatever one of them left behind ends with it.
-const MEDIA_PER_WORKER: u32 = 1_000;
 
 type Verdict = Result<(Decoded, MediaFacts), AbsentReason>;
 
@@ -26,11 +24,9 @@ pub(crate) enum Engine {
     /// In a process.
     Process {
         /// Where workers come from.
-        nursery: Arc<Nursery>,
+        keeper: Arc<Keeper>,
         /// The one that is ready.
         worker: Option<Worker>,
-        /// Media that it has decoded.
-        served: u32,
         /// When the one before it was seen to have ended.
         ended_at: Option<Instant>,
     },
@@ -94,22 +90,17 @@ impl Cause {
 }
 
 impl Engine {
-    pub(crate) fn process(nursery: Arc<Nursery>) -> Self {
-        Engine::Process { nursery, worker: None, served: 0, ended_at: None }
+    pub(crate) fn process(keeper: Arc<Keeper>) -> Self {
+        Engine::Process { keeper, worker: None, ended_at: None }
     }
 
     /// Makes sure that a worker is ready, so that the next medium does not wait for one.
     pub(crate) fn prepare(&mut self) {
-        let Engine::Process { nursery, worker, served, ended_at } = self else { return };
-        if *served >= MEDIA_PER_WORKER
-            && let Some(worn) = worker.take()
-        {
-            nursery.dismiss(worn);
-        }
+        let Engine::Process { keeper, worker, ended_at } = self else { return };
+        end_if_worn(keeper, worker);
         if worker.is_none() {
-            *served = 0;
             // What is wrong is said when a medium needs it.
-            *worker = nursery.worker().ok();
+            *worker = keeper.worker().ok();
             if let (Some(_), Some(ended_at)) = (&worker, ended_at.take()) {
                 global().observe(Metric::DecodeWorkerReplacement, &[], ended_at.elapsed().as_secs_f64());
             }
@@ -121,28 +112,28 @@ impl Engine {
     /// # Errors
     /// No worker is to be had, or two were killed by somebody else: says nothing of the medium, and is retryable.
     pub(crate) fn decode(&mut self, media: &FetchedMedia) -> Result<Verdict, StageError> {
-        let (nursery, ready, served, ended_at) = match self {
+        let (keeper, ready, ended_at) = match self {
             Engine::Here(limits) => {
                 return Ok(decode_with_facts(&media.bytes, media.modality, media.media_type.as_deref(), limits));
             }
-            Engine::Process { nursery, worker, served, ended_at } => (nursery, worker, served, ended_at),
+            Engine::Process { keeper, worker, ended_at } => (keeper, worker, ended_at),
         };
+        // One that has waited for long may come from a nursery that was given up meanwhile.
+        end_if_worn(keeper, ready);
         for _ in 0..2 {
             let mut worker = match ready.take() {
                 Some(worker) => worker,
-                None => nursery.worker().map_err(|error| no_worker(&error))?,
+                None => keeper.worker().map_err(|error| no_worker(&error))?,
             };
-            let no_reply = match worker.decode(media, nursery) {
+            let no_reply = match keeper.decode(&mut worker, media) {
                 Ok(outcome) => {
                     *ready = Some(worker);
-                    *served += 1;
                     return Ok(counted(outcome));
                 }
                 Err(no_reply) => no_reply,
             };
-            *served = 0;
             *ended_at = Some(Instant::now());
-            let (cause, _) = end(nursery, worker, no_reply, media);
+            let (cause, _) = end(worker, no_reply, media);
             if let Some(reason) = cause.reason() {
                 return Ok(Err(reason));
             }
@@ -151,14 +142,24 @@ impl Engine {
     }
 }
 
+fn end_if_worn(keeper: &Keeper, ready: &mut Option<Worker>) {
+    if let Some(worn) = ready.take_if(|worker| keeper.is_worn(worker)) {
+        worn.end();
+    }
+}
+
 fn no_worker(error: &io::Error) -> StageError {
     StageError::retryable(Stage::Decode, "no_worker", format!("no decode worker could be started: {error}"))
 }
 
 /// Ends a worker that gave no reply; says why in metric and log.
-fn end(nursery: &Nursery, worker: Worker, no_reply: NoReply, media: &FetchedMedia) -> (Cause, Option<Ended>) {
-    let (ended, last_words) = nursery.end(worker);
+fn end(worker: Worker, no_reply: NoReply, media: &FetchedMedia) -> (Cause, Option<Ended>) {
+    let home = worker.home();
+    let (ended, last_words) = worker.end();
     let cause = Cause::of(no_reply, ended, &last_words);
+    if matches!(cause, Cause::Crashed | Cause::Nonsense) {
+        home.count_crash();
+    }
     global().inc(Metric::DecodeWorkerEnds, &[cause.as_str()]);
     tracing::warn!(
         cause = cause.as_str(),
@@ -173,10 +174,10 @@ fn end(nursery: &Nursery, worker: Worker, no_reply: NoReply, media: &FetchedMedi
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Engine::Process { nursery, worker, .. } = self
+        if let Engine::Process { worker, .. } = self
             && let Some(worker) = worker.take()
         {
-            nursery.end(worker);
+            worker.end();
         }
     }
 }
@@ -191,7 +192,7 @@ pub struct Usage {
 }
 
 /// Decodes media one by one, each in a worker of its own: for a person who wants to know what each takes.
-pub struct OneByOne(Nursery);
+pub struct OneByOne(Keeper);
 
 impl OneByOne {
     /// Starts what workers come from.
@@ -199,7 +200,7 @@ impl OneByOne {
     /// # Errors
     /// The program cannot be started, or is not one that serves decode workers.
     pub fn start(params: ProcessParams, limits: &DecodeLimits) -> io::Result<Self> {
-        Nursery::start(params, limits).map(Self)
+        Keeper::start(params, limits).map(Self)
     }
 
     /// Decodes one medium; blocks.
@@ -209,12 +210,12 @@ impl OneByOne {
     pub fn decode(&self, media: &FetchedMedia) -> io::Result<(Verdict, Usage)> {
         let mut worker = self.0.worker()?;
         let started = Instant::now();
-        let outcome = worker.decode(media, &self.0);
+        let outcome = self.0.decode(&mut worker, media);
         let elapsed = started.elapsed();
         let (verdict, ended) = match outcome {
-            Ok(outcome) => (counted(outcome), self.0.dismiss(worker).0),
+            Ok(outcome) => (counted(outcome), worker.end().0),
             Err(no_reply) => {
-                let (cause, ended) = end(&self.0, worker, no_reply, media);
+                let (cause, ended) = end(worker, no_reply, media);
                 (Err(cause.reason().ok_or_else(|| io::Error::other("somebody killed the decode worker"))?), ended)
             }
         };

@@ -3,7 +3,8 @@
 //! ```text
 //! jtav ──exec── jtav decode-worker (nursery: one thread, touches no medium)
 //!   │                 └─fork─► worker: memory, CPU time and system calls limited; decodes one medium after the other
-//!   └── socket of each worker: job ─► decode ─► reply; a worker that ends costs one medium its reason and is forked anew
+//!   └── socket of each worker: job ─► decode ─► reply; a worker that ends costs one medium its reason and is forked anew,
+//!       after a crash from a nursery that was started anew
 //! ```
 //!
 //! Starting the program takes as long as loading libtorch does; forking the nursery, which has done so already, takes
@@ -11,6 +12,7 @@
 
 mod confine;
 mod engine;
+mod keeper;
 mod nursery;
 mod remote;
 pub(crate) mod room;
@@ -22,4 +24,4 @@ pub use nursery::serve;
 pub use room::GiveBack;
 
 pub(crate) use engine::Engine;
-pub(crate) use remote::Nursery;
+pub(crate) use keeper::Keeper;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
@@ -12,6 +12,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::confine::take_new_canary;
 use super::room::{self, GiveBack};
 use super::worker;
 use crate::params::DecodeLimits;
@@ -22,6 +23,8 @@ pub(super) struct Setup {
     pub(super) limits: DecodeLimits,
     pub(super) max_memory_bytes: u64,
     pub(super) max_cpu_ms: u64,
+    /// Media that a worker decodes at most.
+    pub(super) media_per_worker: u32,
 }
 
 /// What the nursery is asked, one packet each.
@@ -93,6 +96,8 @@ pub(super) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
 /// Not started by `jtav`, or started with more than one thread.
 pub fn serve(give_back: GiveBack) -> io::Result<()> {
     room::set(give_back);
+    // Whoever started this program may hold descriptors that go down to it, pipes that wake its threads among them.
+    close_all_above(libc::STDERR_FILENO)?;
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
@@ -109,7 +114,10 @@ pub fn serve(give_back: GiveBack) -> io::Result<()> {
             Order::Fork => match fork(fds) {
                 Ok(Forked::Parent(pid)) => Answer::Forked { pid },
                 Ok(Forked::Worker(socket)) => {
-                    drop(control);
+                    // Closed already, and another one may have its number.
+                    std::mem::forget(control);
+                    // SAFETY: `work` never returns.
+                    unsafe { take_new_canary() }.unwrap_or_else(|error| end_child(&error));
                     worker::work(socket, &setup);
                 }
                 Err(error) => Answer::Failed { message: error.to_string() },
@@ -121,6 +129,22 @@ pub fn serve(give_back: GiveBack) -> io::Result<()> {
             sent => sent?,
         }
     }
+    Ok(())
+}
+
+/// Closes what this process has open above `last`. It must own nothing of it, or never touch it again.
+pub(super) fn close_all_above(last: RawFd) -> io::Result<()> {
+    // Kernels before 5.9, and filters of some containers, know no close_range(2).
+    // SAFETY: closing takes nothing from anybody who keeps to the above.
+    if unsafe { libc::syscall(libc::SYS_close_range, last + 1, libc::c_uint::MAX, 0) } == 0 {
+        return Ok(());
+    }
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > last)
+        .collect();
+    // SAFETY: as above; the folder's own descriptor is closed already, which close(2) takes amiss with an error only.
+    open.into_iter().for_each(|fd| unsafe { _ = libc::close(fd) });
     Ok(())
 }
 
@@ -136,16 +160,48 @@ fn fork(fds: Vec<OwnedFd>) -> io::Result<Forked> {
     // SAFETY: this process has one thread, so the child finds no lock held; it goes on as an ordinary program.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => {
-            rustix::stdio::dup2_stderr(&last_words)?;
-            // Standard input is the nursery's control socket: not for a worker.
-            rustix::stdio::dup2_stdin(&last_words)?;
-            // Only for people who look at the list of processes.
-            let _ = rustix::thread::set_name(c"jtav-decode");
-            Ok(Forked::Worker(UnixStream::from(socket)))
-        }
+        // An error must not send the child on into its parent's work.
+        0 => Ok(Forked::Worker(move_in(socket, last_words).unwrap_or_else(|error| end_child(&error)))),
         pid => Ok(Forked::Parent(pid)),
     }
+}
+
+/// Makes a worker's descriptors what it may have: its socket, and its last words in the place of the standard ones.
+fn move_in(socket: OwnedFd, last_words: OwnedFd) -> io::Result<UnixStream> {
+    rustix::stdio::dup2_stderr(&last_words)?;
+    // Standard input is the nursery's control socket: not for a worker. What libraries print goes with its words.
+    rustix::stdio::dup2_stdin(&last_words)?;
+    rustix::stdio::dup2_stdout(&last_words)?;
+    drop(last_words);
+    // Only for people who look at the list of processes.
+    let _ = rustix::thread::set_name(c"jtav-decode");
+    at_the_lowest_place(socket)
+}
+
+/// Ends a child that cannot become a worker.
+fn end_child(error: &io::Error) -> ! {
+    eprintln!("{error}");
+    // SAFETY: always sound; its parent's clean-up is not for it.
+    unsafe { libc::_exit(1) }
+}
+
+/// A worker's socket as its first descriptor behind the standard ones, and nothing behind it.
+fn at_the_lowest_place(socket: OwnedFd) -> io::Result<UnixStream> {
+    const PLACE: RawFd = libc::STDERR_FILENO + 1;
+    if socket.as_raw_fd() == PLACE {
+        close_all_above(PLACE)?;
+        return Ok(UnixStream::from(socket));
+    }
+    // SAFETY: who owns the place in this process, the nursery's control socket, is forgotten by the caller and not closed.
+    let moved = unsafe {
+        if libc::dup2(socket.as_raw_fd(), PLACE) != PLACE {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(PLACE)
+    };
+    std::mem::forget(socket);
+    close_all_above(PLACE)?;
+    Ok(UnixStream::from(moved))
 }
 
 fn reap(pid: i32) -> Answer {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jtav_pipeline::{FailPoint, fail_point};
 
-use super::confine::{confine, end_after_cpu_time};
+use super::confine::{Limits, confine, end_after_cpu_time};
 use super::nursery::Setup;
 use super::room;
 use super::wire::{Job, read_header, write_reply};
@@ -17,7 +17,8 @@ use crate::decode::decode_guarded;
 pub(super) fn work(mut socket: UnixStream, setup: &Setup) -> ! {
     // A panic must not find its way into the nursery's code, of which this process is a copy.
     let result = catch_unwind(AssertUnwindSafe(|| {
-        confine(setup.max_memory_bytes)?;
+        let life_cpu = Duration::from_millis(setup.max_cpu_ms).saturating_mul(setup.media_per_worker);
+        confine(Limits { memory_bytes: setup.max_memory_bytes, life_cpu })?;
         while serve_one(&mut socket, setup)? {}
         Ok(())
     }));

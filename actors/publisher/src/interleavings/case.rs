@@ -423,6 +423,7 @@ fn params(store: Arc<FarStore>, sink: Arc<FarTopics>, reach: Reach, model: &str)
         erased_ttl: Duration::from_secs(7_200),
         model_version: model.into(),
         pipeline_version: "0.1.0".into(),
+        way_out: Arc::default(),
     }
 }
 
@@ -446,6 +447,7 @@ fn request(post_id: &str, revision: u64, source: SourcePosition, model: &str, at
                 audio: ModalityStatus::Absent(AbsentReason::Absent),
                 image: ModalityStatus::Absent(AbsentReason::NotFound),
             },
+            truncated: Vec::new(),
             attention: AttentionSummary::default(),
             contributions: None,
             model_version: model.into(),
@@ -473,6 +475,7 @@ fn request(post_id: &str, revision: u64, source: SourcePosition, model: &str, at
             key: None,
             value: None,
             headers: Vec::new(),
+            cut: None,
         }),
     }
 }

@@ -1,6 +1,10 @@
 //! Fakes: a store that fails on demand, a sink that records.
 
+// Each test file uses its part of it.
+#![allow(dead_code)]
+
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -70,6 +74,12 @@ type Hook = Box<dyn Fn(&OutboundRecord) + Send + Sync>;
 pub struct RecordingSink {
     records: Mutex<Vec<OutboundRecord>>,
     faults: Mutex<HashMap<String, VecDeque<KafkaError>>>,
+    /// Bytes that each topic takes; those that are missing take all.
+    takes: Mutex<HashMap<String, u64>>,
+    /// Bytes that each topic says it takes.
+    says: Mutex<HashMap<String, u64>>,
+    /// Questions about what topics take.
+    pub asked: AtomicUsize,
     pub on_send: Mutex<Option<Hook>>,
 }
 
@@ -78,6 +88,12 @@ impl RecordingSink {
         let error = KafkaError::Broker { operation: "produce", code: "X".into(), message: "no".into(), fault };
         let mut faults = self.faults.lock().unwrap();
         faults.entry(topic.to_owned()).or_default().extend(std::iter::repeat_n(error, times));
+    }
+
+    /// What a topic takes, and what the producer was told of it.
+    pub fn limit(&self, topic: &str, takes: u64, says: u64) {
+        self.takes.lock().unwrap().insert(topic.to_owned(), takes);
+        self.says.lock().unwrap().insert(topic.to_owned(), says);
     }
 
     pub fn all(&self) -> Vec<OutboundRecord> {
@@ -95,10 +111,29 @@ impl RecordSink for RecordingSink {
         if let Some(error) = fault {
             return ready(Err(error)).boxed();
         }
+        let takes = self.takes.lock().unwrap().get(&record.topic).copied().unwrap_or(u64::MAX);
+        if record.size() > takes {
+            return ready(Err(KafkaError::Broker {
+                operation: "produce",
+                code: "MessageSizeTooLarge".into(),
+                message: format!("topic `{}`: too large", record.topic),
+                fault: Fault::RecordRefused,
+            }))
+            .boxed();
+        }
         if let Some(hook) = self.on_send.lock().unwrap().as_ref() {
             hook(&record);
         }
         self.records.lock().unwrap().push(record);
+        ready(Ok(())).boxed()
+    }
+
+    fn max_record_bytes(&self, topic: &str) -> u64 {
+        self.says.lock().unwrap().get(topic).copied().unwrap_or(u64::MAX)
+    }
+
+    fn ask_limits(&self, _: Vec<String>) -> BoxFuture<'static, Result<(), KafkaError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         ready(Ok(())).boxed()
     }
 }
@@ -137,6 +172,7 @@ pub fn params(store: Arc<dyn Store>, sink: Arc<dyn RecordSink>) -> PublisherPara
         erased_ttl: Duration::from_secs(7_200),
         model_version: MODEL.into(),
         pipeline_version: "0.1.0".into(),
+        way_out: Arc::default(),
     }
 }
 
@@ -156,6 +192,7 @@ pub fn inbound(key: Option<&[u8]>, value: Option<&[u8]>) -> InboundRecord {
         key: key.map(Bytes::copy_from_slice),
         value: value.map(Bytes::copy_from_slice),
         headers: Vec::new(),
+        cut: None,
     }
 }
 
@@ -183,6 +220,7 @@ pub fn request(post_id: &str, revision: u64, offset: i64) -> PublishRequest {
                 audio: ModalityStatus::Present,
                 image: ModalityStatus::Absent(AbsentReason::NotFound),
             },
+            truncated: Vec::new(),
             attention: AttentionSummary::default(),
             contributions: None,
             model_version: MODEL.into(),

@@ -10,6 +10,9 @@ use crate::{Checkpoint, DeviceChoice, ModelError};
 
 /// Most posts of one pass through the network; a longer list is cut.
 const MAX_BATCH: usize = 128;
+/// Most words of one pass, padding included: every post is padded to the longest, so one long text beside a hundred short
+/// ones would make a hundred long texts of them.
+const MAX_PADDED_WORDS: usize = 3_200;
 
 /// attBiGRU on one device. `Send`, not `Sync`: one owner thread.
 pub struct TextNetwork {
@@ -36,20 +39,28 @@ impl TextNetwork {
     /// depend on its batch mates beyond rounding (1e-5).
     pub fn encode(&self, inputs: &[TextInput]) -> Result<Vec<Encoded>, ModelError> {
         let _guard = tch::no_grad_guard();
-        let mut results = Vec::with_capacity(inputs.len());
-        for chunk in inputs.chunks(MAX_BATCH) {
-            let evidence: Vec<Evidence> = chunk.iter().map(|input| self.bag.evidence(input)).collect();
-            let logits: Vec<[f32; 2]> = evidence.iter().map(|of_post| of_post.logits).collect();
-            let batch = TextBatch::new(chunk, &logits, self.table_rows, self.device)?;
-            let forward = self.network.forward(&batch, false)?;
-            let parts = to_rows(&forward.parts)?;
-            let mut encoded = encoded(&forward.vector, &forward.attention, &batch.lengths)?;
-            for ((of_post, evidence), parts) in encoded.iter_mut().zip(&evidence).zip(&parts) {
-                credit(&mut of_post.attention, &evidence.per_word, parts);
+        let lengths: Vec<usize> = inputs.iter().map(|input| input.protagonist.words.len()).collect();
+        let mut results: Vec<Option<Encoded>> = inputs.iter().map(|_| None).collect();
+        for pass in passes(&lengths) {
+            let together: Vec<&TextInput> = pass.iter().map(|&post| &inputs[post]).collect();
+            for (post, encoded) in pass.iter().zip(self.pass(&together)?) {
+                results[*post] = Some(encoded);
             }
-            results.append(&mut encoded);
         }
-        Ok(results)
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    fn pass(&self, posts: &[&TextInput]) -> Result<Vec<Encoded>, ModelError> {
+        let evidence: Vec<Evidence> = posts.iter().map(|input| self.bag.evidence(input)).collect();
+        let logits: Vec<[f32; 2]> = evidence.iter().map(|of_post| of_post.logits).collect();
+        let batch = TextBatch::new(posts, &logits, self.table_rows, self.device)?;
+        let forward = self.network.forward(&batch, false)?;
+        let parts = to_rows(&forward.parts)?;
+        let mut encoded = encoded(&forward.vector, &forward.attention, &batch.lengths)?;
+        for ((of_post, evidence), parts) in encoded.iter_mut().zip(&evidence).zip(&parts) {
+            credit(&mut of_post.attention, &evidence.per_word, parts);
+        }
+        Ok(encoded)
     }
 
     /// Runs one small batch, so that the first post does not pay for kernel selection and page faults.
@@ -58,6 +69,23 @@ impl TextNetwork {
         let input = TextInput { protagonist: word.clone(), supporting: Some(word), ngrams: Ngrams::default() };
         self.encode(&vec![input; 4]).map(drop)
     }
+}
+
+/// Which posts run together, each post once: those of like length, and no more than a pass may hold.
+fn passes(lengths: &[usize]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&post| std::cmp::Reverse(lengths[post]));
+    let mut passes: Vec<Vec<usize>> = Vec::new();
+    for post in order {
+        match passes.last_mut() {
+            // The first one is the longest.
+            Some(pass) if pass.len() < MAX_BATCH && (pass.len() + 1) * lengths[pass[0]] <= MAX_PADDED_WORDS => {
+                pass.push(post);
+            }
+            _ => passes.push(vec![post]),
+        }
+    }
+    passes
 }
 
 /// Mixes two distributions over the words, each by the size of its logit in `parts` (BiGRU, bag). The sum stays 1.
@@ -96,6 +124,20 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn every_post_runs_once_and_no_pass_is_over_its_limits(
+            lengths in proptest::collection::vec(1_usize..=100, 0..400)
+        ) {
+            let passes = passes(&lengths);
+            let mut posts: Vec<usize> = passes.concat();
+            posts.sort_unstable();
+            proptest::prop_assert_eq!(posts, (0..lengths.len()).collect::<Vec<_>>());
+            for pass in passes {
+                let longest = pass.iter().map(|&post| lengths[post]).max().unwrap_or(0);
+                proptest::prop_assert!(pass.len() <= MAX_BATCH && pass.len() * longest <= MAX_PADDED_WORDS);
+            }
+        }
+
         #[test]
         fn credited_words_sum_to_one_and_none_is_negative(
             words in proptest::collection::vec((0.01_f32..1.0, 0.0_f32..5.0), 1..30), read in -9.0_f32..9.0, counted in -9.0_f32..9.0

@@ -157,8 +157,8 @@ pub(crate) struct TextBatch {
 impl TextBatch {
     /// `evidence` is what the bag of n-grams says of each input; `table_rows` is the height of the embedding table, a
     /// row beyond it is refused here rather than read.
-    pub fn new(
-        inputs: &[TextInput],
+    pub fn new<T: std::borrow::Borrow<TextInput>>(
+        inputs: &[T],
         evidence: &[[f32; 2]],
         table_rows: i64,
         device: Device,
@@ -166,7 +166,7 @@ impl TextBatch {
         let mut flat = FlatWords::default();
         let mut protagonists = Vec::with_capacity(inputs.len());
         let mut supporters = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        for input in inputs.iter().map(T::borrow) {
             protagonists.push(flat.add(&input.protagonist, table_rows)?);
             supporters.push(input.supporting.as_ref().map(|text| flat.add(text, table_rows)).transpose()?);
         }

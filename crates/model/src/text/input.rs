@@ -49,18 +49,38 @@ impl TextInput {
         R: AsRef<str>,
         T: AsRef<str>,
     {
+        Self::of_parts(tokenizer, vocabulary, parts).map(|(input, _)| input)
+    }
+
+    /// As [`from_parts`](Self::from_parts); true where the parts have more words than the network reads.
+    pub fn of_parts<R, T>(tokenizer: &Tokenizer, vocabulary: &Vocabulary, parts: &[(R, T)]) -> Option<(Self, bool)>
+    where
+        R: AsRef<str>,
+        T: AsRef<str>,
+    {
         let mut tokenised: Vec<Vec<String>> =
             parts.iter().map(|(_role, text)| tokenizer.words(text.as_ref())).collect();
         let longest = tokenised.iter().map(Vec::len).max().filter(|&words| words > 0)?;
         let protagonist_at = tokenised.iter().position(|words| words.len() == longest)?;
         let protagonist = std::mem::take(&mut tokenised[protagonist_at]);
         let supporting: Vec<String> = tokenised.into_iter().flatten().collect();
+        let is_truncated = longest > MAX_PROTAGONIST_WORDS || supporting.len() > MAX_SUPPORTING_WORDS;
         let protagonist = TokenisedText::new(protagonist, MAX_PROTAGONIST_WORDS, vocabulary);
         let supporting =
             (!supporting.is_empty()).then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary));
         let parts = std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
         let ngrams = Ngrams::of_parts(parts);
-        Some(Self { protagonist, supporting, ngrams })
+        Some((Self { protagonist, supporting, ngrams }, is_truncated))
+    }
+
+    /// Words that the network reads.
+    pub fn word_count(&self) -> usize {
+        std::iter::once(&self.protagonist).chain(&self.supporting).map(|text| text.words.len()).sum()
+    }
+
+    /// Rows of the embedding table that it reads for them.
+    pub fn row_count(&self) -> usize {
+        std::iter::once(&self.protagonist).chain(&self.supporting).flat_map(|text| &text.rows).map(Vec::len).sum()
     }
 
     /// The post with the protagonist's words at these positions struck out: its other words move together, the roles
@@ -124,6 +144,21 @@ mod tests {
         let cut = input(&[("body", &long), ("caption", &long)]).unwrap();
         assert_eq!(cut.protagonist.words.len(), 100);
         assert_eq!(cut.supporting.unwrap().rows.len(), 20);
+    }
+
+    #[test]
+    fn it_is_told_where_words_are_left_out() {
+        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
+        let of = |body: usize, caption: usize| {
+            let parts = [("body", "word ".repeat(body)), ("caption", "word ".repeat(caption))];
+            TextInput::of_parts(&Tokenizer::new(), &vocabulary, &parts).unwrap()
+        };
+        for (body, caption, expected) in [(100, 20, false), (101, 0, true), (100, 21, true), (30, 31, true)] {
+            let (input, is_truncated) = of(body, caption);
+            assert_eq!(is_truncated, expected, "{body} and {caption} words");
+            assert_eq!(input.word_count(), body.max(caption).min(100) + body.min(caption).min(20));
+        }
+        assert_eq!(of(2, 0).0.row_count(), 2 * vocabulary.rows("word").len());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bag;
 mod input;
 mod ngrams;
+mod steps;
 mod tokenizer;
 mod vocabulary;
 

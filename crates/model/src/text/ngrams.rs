@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::steps::Counted as _;
 use super::vocabulary::{FNV_START, fnv1a_from};
 
 /// Shortest and longest character n-gram, counted on the word with a space on either side.
@@ -60,11 +61,10 @@ fn word_hash(word: &str) -> u32 {
 fn for_each_piece(word: &str, mut each: impl FnMut(u32)) {
     let start = fnv1a_from(FNV_START, b"c");
     let mut utf8 = [0; 4];
-    let padded = || std::iter::once(' ').chain(word.chars()).chain(std::iter::once(' '));
-    let length = word.chars().count() + 2;
-    for from in 0..=length - SHORTEST_PIECE {
+    let padded: Vec<char> = std::iter::once(' ').chain(word.chars()).chain(std::iter::once(' ')).collect();
+    for from in 0..=padded.len() - SHORTEST_PIECE {
         let mut hash = start;
-        for (index, c) in padded().skip(from).take(LONGEST_PIECE).enumerate() {
+        for (index, c) in padded[from..].iter().counted().take(LONGEST_PIECE).enumerate() {
             hash = fnv1a_from(hash, c.encode_utf8(&mut utf8).as_bytes());
             if index + 1 >= SHORTEST_PIECE {
                 each(finish(hash));

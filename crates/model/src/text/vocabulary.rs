@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::steps::looked_at;
 use crate::ModelError;
 
 /// How a [`Vocabulary`] is built.
@@ -157,6 +158,7 @@ fn for_each_ngram(word: &str, mut each: impl FnMut(&str)) {
     for from in 0..starts.len() - 1 {
         for chars in MIN_NGRAM..=MAX_NGRAM {
             let Some(&end) = starts.get(from + chars) else { break };
+            looked_at(chars);
             each(&marked[starts[from]..end]);
         }
     }

@@ -52,7 +52,19 @@ fn shutdown_must_leave_time_for_the_drain() {
 
 #[test]
 fn one_partition_may_not_hold_more_than_the_worker() {
-    assert_only(&broken(|settings| settings.ingest.max_in_flight_posts = 31), &["(32)", "(31)"]);
+    assert_only(&broken(|settings| settings.ingest.max_parked_posts = 191), &["(256)", "(64)", "(191)"]);
+    assert!(broken(|settings| settings.ingest.max_parked_posts = 192).is_empty());
+}
+
+#[test]
+fn no_more_posts_may_have_media_fetched_than_are_worked_on() {
+    assert_only(&broken(|settings| settings.ingest.max_media_posts = 65), &["(65)", "(64)"]);
+    assert!(broken(|settings| settings.ingest.max_media_posts = 64).is_empty());
+    let mut ingest = Settings::default().ingest;
+    for (posts, media) in [(64, 48), (4, 3), (2, 2), (1, 1)] {
+        ingest.max_in_flight_posts = posts;
+        assert_eq!(ingest.media_post_count(), media);
+    }
 }
 
 #[test]
@@ -87,12 +99,15 @@ fn a_part_of_a_wait_must_be_shorter_than_the_whole() {
 #[test]
 fn zero_is_refused_where_it_would_let_nothing_through() {
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 12] = [
+    let changes: [(&str, Change); 15] = [
         ("ingest.max_record_bytes", |settings| settings.ingest.max_record_bytes = 0),
         ("ingest.commit_interval_ms", |settings| settings.ingest.commit_interval_ms = 0),
         ("router.attempts", |settings| settings.router.attempts = 0),
+        ("router.max_text_chars", |settings| settings.router.max_text_chars = 0),
         ("media.max_pixels", |settings| settings.media.max_pixels = 0),
         ("media.attempts", |settings| settings.media.attempts = 0),
+        ("router.parked_deadline_ms", |settings| settings.router.parked_deadline_ms = 0),
+        ("media.max_downloads", |settings| settings.media.max_downloads = 0),
         ("media.per_host_concurrency", |settings| settings.media.per_host_concurrency = 0),
         ("media.analysed_audio_seconds", |settings| settings.media.analysed_audio_seconds = 0),
         ("model.text_max_batch_items", |settings| settings.model.text_max_batch_items = 0),
@@ -110,6 +125,7 @@ fn zero_is_refused_where_it_would_let_nothing_through() {
         settings.model.max_wait_ms = 0;
         settings.media.max_redirects = 0;
         settings.ingest.rewind_attempts = 0;
+        settings.ingest.max_media_posts = 0;
         settings.admin.listen.set_port(0);
     });
     assert!(off.is_empty(), "0 has a meaning there: {off:?}");
@@ -179,6 +195,24 @@ fn an_erased_post_must_stay_blocked_for_longer_than_labels_are_kept() {
 }
 
 #[test]
+fn an_erasure_that_waits_for_replicas_has_time_for_a_second_try_and_replicas_to_wait_for() {
+    let waiting = |wait_ms| {
+        broken(move |settings| {
+            settings.store.erasure_replicas = 1;
+            settings.store.erasure_wait_ms = wait_ms;
+        })
+    };
+    assert!(waiting(7_999).is_empty());
+    assert_only(&waiting(8_000), &["(8000)", "(2000)", "(10000)"]);
+    assert!(broken(|settings| settings.store.erasure_wait_ms = 8_000).is_empty(), "nobody waits");
+    let embedded = broken(|settings| {
+        settings.store.erasure_replicas = 1;
+        settings.store.kind = StoreKind::Embedded;
+    });
+    assert_only(&embedded, &["store.erasure_replicas", "embedded"]);
+}
+
+#[test]
 fn the_store_address_must_be_one_and_its_password_is_not_shown() {
     let messages = broken(|settings| settings.store.url = SecretUrl::new("http://:canary@host"));
     assert_only(&messages, &["store.url", "http://***@host"]);
@@ -232,6 +266,17 @@ fn a_source_that_is_switched_on_says_how_far_it_reaches() {
     assert!(with(MediaSource::S3, &[], Some("https://{bucket}.s3.example.org/{key}")).is_empty());
     for bad in [None, Some("https://s3.example.org/{key}"), Some("http://{bucket}.example.org/{key}")] {
         assert_only(&with(MediaSource::S3, &[], bad), &["media.s3_endpoint"]);
+    }
+}
+
+#[test]
+fn a_nat64_prefix_is_a_network_of_a_length_that_has_a_place_for_an_address() {
+    let with = |prefix: &str| broken(|settings| settings.media.nat64_prefixes = vec![prefix.to_owned()]);
+    for good in ["64:ff9b::/96", "2001:db8:64::/48", "2001:db8::/32"] {
+        assert!(with(good).is_empty(), "{good}");
+    }
+    for bad in ["", "64:ff9b::", "64:ff9b::/95", "64:ff9b::1/96", "10.0.0.0/8", "2001:db8:64::/32"] {
+        assert_only(&with(bad), &["media.nat64_prefixes"]);
     }
 }
 

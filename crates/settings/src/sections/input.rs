@@ -56,19 +56,27 @@ impl Kafka {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
-    /// Posts inside the worker at once: more hides slower media hosts, and is what a crash processes twice.
-    /// Default: `64`.
+    /// Posts that are worked on at once: more hides slower media hosts. With those that are parked they are what a crash
+    /// processes twice. Default: `64`.
     pub max_in_flight_posts: usize,
-    /// Unsettled posts of one partition; at the bound the partition is held back. Less than `max_in_flight_posts`, so
-    /// that one partition with slow hosts leaves room for others. Default: `32`.
+    /// Of these, posts whose media are being fetched: the rest is for posts that wait for no server. 0: three quarters.
+    /// Default: `0`.
+    pub max_media_posts: usize,
+    /// Posts besides that are inside and only wait, for a place among those or behind an earlier record of theirs. 0: none.
+    /// Default: `256`.
+    pub max_parked_posts: usize,
+    /// Bytes of the records of parked posts, as they came. Default: `33554432`.
+    pub max_parked_bytes: usize,
+    /// Unsettled posts of one partition, parked ones included; at the bound the partition is held back. Less than both
+    /// together, so that one partition with slow hosts leaves room for others. Default: `256`.
     pub max_in_flight_per_partition: usize,
     /// Milliseconds between offset commits: longer means fewer requests and more repeated work after a crash.
     /// Default: `1000`.
     pub commit_interval_ms: u64,
     /// Milliseconds that revoked partitions may take to finish; the group waits for us meanwhile. Default: `10000`.
     pub drain_timeout_ms: u64,
-    /// Bytes of the largest record that is parsed; larger ones are dead-lettered, and with their headers must fit that
-    /// topic's limit. Default: `524288`.
+    /// Bytes of the largest record that is parsed; larger ones are dead-lettered, with twice as many of their bytes or as
+    /// many as that topic takes. Default: `524288`.
     pub max_record_bytes: usize,
     /// Bytes fetched ahead of each assigned partition (`queued.max.messages.kbytes`), and as much again for the fetch
     /// under way; librdkafka's own default of 64 MiB has killed workers on a lagging topic. Default: `1048576`.
@@ -93,20 +101,45 @@ durations!(Ingest {
     max_poll_interval: from_millis(max_poll_interval_ms),
 });
 
+impl Ingest {
+    /// `max_media_posts`, with 0 resolved.
+    pub fn media_post_count(&self) -> usize {
+        match self.max_media_posts {
+            0 => (self.max_in_flight_posts - self.max_in_flight_posts / 4).max(1),
+            posts => posts,
+        }
+    }
+}
+
 /// The posts' tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Router {
     /// Threads that run the posts' tasks; a post id belongs to one of them. 0: one for each CPU core. Default: `0`.
     pub lanes: usize,
-    /// Milliseconds a post may take from receipt to settlement; media that is late is absent with reason `timeout`.
-    /// Default: `30000`.
+    /// Milliseconds a post may take from when its turn comes to settlement; media that is late is absent with reason
+    /// `timeout`. Default: `30000`.
     pub post_deadline_ms: u64,
+    /// Milliseconds that a post waits for a place among those whose media are fetched, before that; then it is labelled
+    /// from its text. Default: `30000`.
+    pub parked_deadline_ms: u64,
+    /// Deadlines of a post while it is fetched, decoded or encoded, after which it is tried by itself; one that hangs
+    /// then too, while others pass, is dead-lettered as `deadline_exceeded`. 0: never, it comes again for ever.
+    /// Default: `2`.
+    pub max_deadlines: u32,
+    /// Milliseconds that such a trial may take, beyond what its media may take to come. Default: `10000`.
+    pub trial_deadline_ms: u64,
     /// Tries of a stage that fails for one post; after the last the post is a poison pill. Default: `2`.
     pub attempts: u32,
+    /// Characters that are read of all texts of a post together; its label says so where there are more. Default: `20000`.
+    pub max_text_chars: usize,
 }
 
-durations!(Router { post_deadline: from_millis(post_deadline_ms) });
+durations!(Router {
+    post_deadline: from_millis(post_deadline_ms),
+    parked_deadline: from_millis(parked_deadline_ms),
+    trial_deadline: from_millis(trial_deadline_ms),
+});
 
 impl Router {
     /// `lanes`, with 0 resolved to the number of CPU cores.

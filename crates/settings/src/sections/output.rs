@@ -23,12 +23,22 @@ pub struct Store {
     pub erased_ttl_seconds: u64,
     /// Milliseconds for one command, connecting included; then the write is tried again. Default: `2000`.
     pub command_timeout_ms: u64,
+    /// Replicas that must have an erasure before it is acknowledged; an erasure that they do not take in time is tried
+    /// again and then abandoned. 0 waits for none. Default: `0`.
+    pub erasure_replicas: u32,
+    /// Milliseconds that one try of an erasure waits for its replicas. Default: `1000`.
+    pub erasure_wait_ms: u64,
+    /// Seconds back from which erasures are carried out again when another server answers than before: after a failover or
+    /// a restart it may lack the last ones. 0: never. Default: `3600`.
+    pub erasure_repair_seconds: u64,
 }
 
 durations!(Store {
     ttl: from_secs(ttl_seconds),
     erased_ttl: from_secs(erased_ttl_seconds),
     command_timeout: from_millis(command_timeout_ms),
+    erasure_wait: from_millis(erasure_wait_ms),
+    erasure_repair: from_secs(erasure_repair_seconds),
 });
 
 /// Retries of writes.
@@ -50,10 +60,16 @@ durations!(Publish { base_delay: from_millis(base_delay_ms), deadline: from_mill
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Address of `/metrics`, `/healthz`, `/readyz` and `/describe`; no secrets there, but keep it inside the cluster.
-    /// Port 0: any free one, logged. Default: `0.0.0.0:9600`.
+    /// The default is for this machine alone; a container whose probes come from outside needs `0.0.0.0:9600`.
+    /// Port 0: any free one, logged. Default: `127.0.0.1:9600`.
     #[serde(deserialize_with = "exact_address")]
     pub listen: SocketAddr,
+    /// Milliseconds that a box may go without progress (a batch that runs, a thread of actors that does not answer) until
+    /// `/healthz` says 503 with its name; after twice that the process ends by itself. Default: `60000`.
+    pub hung_after_ms: u64,
 }
+
+durations!(Admin { hung_after: from_millis(hung_after_ms) });
 
 /// Leaving.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -20,6 +20,9 @@ pub struct Media {
     pub allow_hosts: Vec<String>,
     /// Hosts that no medium comes from, written in the same way; wins over `allow_hosts`. Default: empty.
     pub deny_hosts: Vec<String>,
+    /// IPv6 prefixes behind which this network leads on to IPv4 (NAT64, RFC 6052): the IPv4 address inside is judged. Name your
+    /// own, or what stands behind it can be reached by anyone who can post. Default: empty.
+    pub nat64_prefixes: Vec<String>,
     /// Sources besides http and https: `data` for media inside their URL, `file` for files below `file_roots`, `s3` for
     /// objects behind `s3_endpoint`. Default: empty.
     pub sources: Vec<MediaSource>,
@@ -34,7 +37,7 @@ pub struct Media {
     pub max_image_bytes: u64,
     /// Bytes of the largest audio file; a larger one is absent with reason `too_large`. Default: `31457280`.
     pub max_audio_bytes: u64,
-    /// Bytes of fetched media in memory at once, all posts together; a fetch waits when it is used up.
+    /// Bytes of fetched media in memory at once, all posts together, taken as they come; a fetch waits when it is used up.
     /// Default: `134217728`.
     pub byte_budget_bytes: u64,
     /// Pixels of the largest image, checked before decoding: three bytes of memory each. Default: `40000000`.
@@ -52,8 +55,13 @@ pub struct Media {
     pub max_redirects: u32,
     /// Tries of one medium, the first included; only time-outs, 429 and 5xx are tried again. Default: `3`.
     pub attempts: u32,
+    /// Fetches at once, all hosts together; shared out by site and by network while others wait. Default: `96`.
+    pub max_downloads: usize,
     /// Fetches from one host at once: politeness, and a hanging host cannot hold more posts than this. Default: `8`.
     pub per_host_concurrency: usize,
+    /// Connections to media hosts that are kept for the next request, all hosts together; each takes a descriptor and some
+    /// 60 kB. Default: `64`.
+    pub max_idle_connections: usize,
     /// Failures of a host in a row (time-outs, broken connections, 429, 5xx) after which its media are absent at once for
     /// a while instead of being waited for. 0: never. Default: `5`.
     pub circuit_failures: u32,
@@ -67,10 +75,10 @@ pub struct Media {
     pub decode_processes: bool,
     /// Bytes that one medium may take in a decode process: file, decoder and what it decodes to. Default: `134217728`.
     pub decode_memory_bytes: u64,
-    /// Milliseconds of CPU time that one medium may take in a decode process. Default: `5000`.
+    /// Milliseconds of CPU time that one medium may take in a decode process. Default: `2000`.
     pub decode_cpu_ms: u64,
     /// Milliseconds of wall time that one medium may take in a decode process; a busy machine makes it long.
-    /// Default: `20000`.
+    /// Default: `10000`.
     pub decode_wall_ms: u64,
     /// What media hosts see as the user agent. Default: `jtav`.
     pub user_agent: String,

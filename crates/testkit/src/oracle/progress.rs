@@ -8,7 +8,7 @@ use jtav_schemas::{PostV1, SentimentV1};
 use jtav_store::Store;
 
 use super::topics::{erased_id, source_of};
-use super::{Finding, Harm};
+use super::{Finding, Harm, has_nothing};
 
 /// The input log and the outcomes that are visible so far. Feed it in this order: ask the group for its committed
 /// positions, then read the topics to their ends, then call [`Self::check`]: an outcome is visible before its record
@@ -34,6 +34,8 @@ enum Entry {
     Tombstone {
         id: String,
     },
+    /// A post with nothing to label, of which nothing shows anywhere.
+    Nothing,
     /// Nothing that can be read: only the dead-letter topic can have it.
     Unreadable,
 }
@@ -45,6 +47,7 @@ impl Progress {
         let entry = match record.value.as_deref().map(serde_json::from_slice::<PostV1>) {
             None => Entry::Tombstone { id: id() },
             Some(Ok(post)) if post.id == id() && post.deleted => Entry::Tombstone { id: post.id },
+            Some(Ok(post)) if post.id == id() && has_nothing(&post) => Entry::Nothing,
             Some(Ok(post)) if post.id == id() => Entry::Post { id: post.id, revision: post.revision },
             Some(_) => Entry::Unreadable,
         };
@@ -108,6 +111,7 @@ impl Progress {
                     self.erased.contains(id) || self.labels.get(id).is_some_and(|highest| highest >= revision)
                 }
                 Entry::Tombstone { id } => self.erased.contains(id),
+                Entry::Nothing => true,
                 Entry::Unreadable => false,
             }
     }
@@ -141,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_position_above_a_record_without_an_outcome_is_found() {
         let mut progress = Progress::default();
-        progress.input(&record(0, "a", Some(r#"{"id":"a"}"#)));
+        progress.input(&record(0, "a", Some(r#"{"id":"a","texts":[{"text":"words"}]}"#)));
         progress.input(&record(1, "b", None));
         progress.input(&record(2, "c", Some("{")));
         assert_eq!(harms(&mut progress, 0).await, []);
@@ -154,7 +158,7 @@ mod tests {
     async fn a_record_with_an_outcome_may_be_passed() {
         let mut progress = Progress::default();
         progress.input(&record(0, "b", None));
-        progress.input(&record(1, "b", Some(r#"{"id":"b","revision":7}"#)));
+        progress.input(&record(1, "b", Some(r#"{"id":"b","revision":7,"texts":[{"text":"words"}]}"#)));
         let erasure = r#"{"post_id":"b","revision":0,"erased_keys":0,"erased_at_ms":0}"#;
         progress.erasure(&record(0, "b", Some(erasure)));
         progress.input(&record(2, "c", Some("{")));
@@ -163,6 +167,7 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), Some(Bytes::copy_from_slice(value.as_bytes()))))
             .to_vec();
         progress.dead_letter(&letter);
-        assert_eq!(harms(&mut progress, 3).await, []);
+        progress.input(&record(3, "d", Some(r#"{"id":"d","texts":[{"text":"@somebody"}]}"#)));
+        assert_eq!(harms(&mut progress, 4).await, [], "nothing shows of a post with nothing to label");
     }
 }

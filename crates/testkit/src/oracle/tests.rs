@@ -1,7 +1,7 @@
 use super::*;
 use bytes::Bytes;
 use jtav_schemas::{DeadLetterHeaders, DeadLetterReason, RecordHeaders, event_id};
-use jtav_schemas::{Label, ModalityStatus, PerModality};
+use jtav_schemas::{Label, ModalityStatus, PerModality, TextPart};
 use jtav_store::{EmbeddedStore, LabelWrite, Source};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn post(id: &str, revision: u64) -> PostV1 {
         author_id: None,
         created_at: None,
         lang: None,
-        texts: Vec::new(),
+        texts: vec![TextPart { role: "body".into(), text: "words".into() }],
         audio: None,
         image: None,
         deleted: false,
@@ -36,6 +36,7 @@ fn label(id: &str, revision: u64, probability: f32) -> SentimentV1 {
             audio: ModalityStatus::Present,
             image: ModalityStatus::Present,
         },
+        truncated: Vec::new(),
         attention: Default::default(),
         contributions: None,
         model_version: MODEL.into(),
@@ -57,6 +58,7 @@ pub(super) fn record(offset: i64, key: &str, value: Option<Vec<u8>>, headers: &[
             .iter()
             .map(|(name, value)| ((*name).to_owned(), Some(Bytes::copy_from_slice(value.as_bytes()))))
             .collect(),
+        cut: None,
     }
 }
 
@@ -165,4 +167,17 @@ fn write(label: &SentimentV1) -> LabelWrite {
         labelled_at_ms: 0,
         ttl: Duration::from_secs(60),
     }
+}
+
+#[test]
+fn of_a_post_with_nothing_to_label_nothing_may_come() {
+    let mut oracle = Oracle::new("posts");
+    for text in ["", "@somebody", "...!", "https://a.example/b"] {
+        let texts = vec![TextPart { role: "body".into(), text: text.into() }];
+        oracle.post(&PostV1 { texts, ..post("n", 0) }).unwrap();
+    }
+    assert_eq!(oracle.expected_labels(), 0);
+    oracle.check_topics(&[], &[], &[]).unwrap();
+    assert!(oracle.check_topics(&[published(0, &label("n", 0, 0.5))], &[], &[]).is_err());
+    assert!(oracle.check_topics(&[], &[dead_letter("no_modality", "3")], &[]).is_err());
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jtav_dead_letters::Letter;
 use jtav_kafka::{OutboundRecord, Record};
 use jtav_pipeline::{DeadLetterRequest, InboundRecord, Stage};
-use jtav_publisher::dead_letter_record;
+use jtav_publisher::{LetterParams, dead_letter_record};
 use jtav_schemas::{DeadLetterReason, DeliveredFrom};
 
 pub const INPUT: &str = "posts";
@@ -27,11 +27,22 @@ pub fn inbound(record: &Record) -> InboundRecord {
         key: record.key.clone(),
         value: record.value.clone(),
         headers: record.headers.clone(),
+        cut: record.cut.clone(),
     }
 }
 
 /// What the worker writes when it sets a record aside.
 pub fn set_aside(record: InboundRecord, reason: DeadLetterReason, stage: Stage) -> OutboundRecord {
+    set_aside_within(u64::MAX, record, reason, stage)
+}
+
+/// The same where the topic takes records of so many bytes.
+pub fn set_aside_within(
+    max_bytes: u64,
+    record: InboundRecord,
+    reason: DeadLetterReason,
+    stage: Stage,
+) -> OutboundRecord {
     let request = DeadLetterRequest {
         record: Arc::new(record),
         reason,
@@ -40,7 +51,8 @@ pub fn set_aside(record: InboundRecord, reason: DeadLetterReason, stage: Stage) 
         attempts: 2,
         modalities: None,
     };
-    dead_letter_record(DEAD, &request, 1_700_000_000_000, "jtav-modern@1", "0.1.0")
+    let params = LetterParams { topic: DEAD, max_bytes, model_version: "jtav-modern@1", pipeline_version: "0.1.0" };
+    dead_letter_record(&request, 1_700_000_000_000, params)
 }
 
 /// As a record lies on its topic.
@@ -53,6 +65,7 @@ pub fn stored(record: OutboundRecord, partition: i32, offset: i64) -> Record {
         key: record.key,
         value: record.value,
         headers: record.headers,
+        cut: None,
     }
 }
 

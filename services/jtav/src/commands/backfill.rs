@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::cli::LogFormatArg;
 use crate::cli_backfill::BackfillArgs;
 use crate::failure::{Coded, coded};
+use crate::output::{Stdout, errln};
 use crate::setup;
 
 /// Time between two lines of progress where there is no terminal.
@@ -138,7 +139,7 @@ impl View {
         self.bar.set_position(progress.done);
         if self.bar.is_hidden() && self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();
-            eprintln!("backfill: {}", line(what, progress, self.started.elapsed()));
+            errln!("backfill: {}", line(what, progress, self.started.elapsed()));
         }
     }
 }
@@ -163,7 +164,7 @@ fn report(arguments: &BackfillArgs, account: &Account, end: End) -> anyhow::Resu
         End::StopTimedOut { .. } => "stop_timed_out",
         End::Failed { .. } => "failed",
     };
-    let mut output = std::io::stdout().lock();
+    let mut output = Stdout;
     if arguments.json {
         let mut line = serde_json::to_value(account)?;
         if let Some(fields) = line.as_object_mut() {
@@ -178,11 +179,11 @@ fn report(arguments: &BackfillArgs, account: &Account, end: End) -> anyhow::Resu
     Ok(match end {
         End::Complete => exit::OK,
         End::Stopped => {
-            eprintln!("stopped before the end: {again}");
+            errln!("stopped before the end: {again}");
             exit::FAILURE
         }
         End::StopTimedOut { in_flight } => {
-            eprintln!("stopped with {in_flight} posts in flight, which are read again: {again}");
+            errln!("stopped with {in_flight} posts in flight, which are read again: {again}");
             exit::DRAIN_TIMED_OUT
         }
         End::Failed { reason } => return Err(anyhow!("the backfill could not go on: {reason}; {again}")),
@@ -192,8 +193,14 @@ fn report(arguments: &BackfillArgs, account: &Account, end: End) -> anyhow::Resu
 fn account_text(account: &Account, rate: f64) -> String {
     let verb = if account.dry_run { "would be labelled" } else { "labelled" };
     let mut text = format!(
-        "{:>9} posts {verb} by {}\n{:>9} skipped: {} erased, {} with a newer revision\n{:>9} that cannot be labelled\n",
-        account.written, account.model_version, account.skipped, account.erased, account.stale, account.rejected
+        "{:>9} posts {verb} by {}\n{:>9} skipped: {} erased, {} with a newer revision, {} with nothing to label\n{:>9} that cannot be labelled\n",
+        account.written,
+        account.model_version,
+        account.skipped,
+        account.erased,
+        account.stale,
+        account.nothing_to_label,
+        account.rejected
     );
     for (reason, count) in &account.rejected_by_reason {
         text.push_str(&format!("          {count:>9} {reason}\n"));

@@ -6,12 +6,14 @@ use anyhow::Context as _;
 use jtav_feed_processor::exit;
 use jtav_feed_processor::networks::name_device;
 use jtav_feed_processor::topology::client_settings;
-use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics};
+use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics, topic_settings};
 use jtav_model::Checkpoint;
 use jtav_settings::{Settings, existing_or_bundled};
 
+use super::topic_remarks::remarks;
 use crate::cli::{ConfigCommand, LogFormatArg};
 use crate::failure::coded;
+use crate::output::outln;
 use crate::setup;
 
 /// Longest wait for one answer of `--connect`.
@@ -22,16 +24,19 @@ pub fn config(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyh
     match command {
         ConfigCommand::Show { settings, json, .. } => {
             let loaded = setup::loader(settings).parse()?;
-            println!("{}", if *json { loaded.show_effective_json() } else { loaded.show_effective() });
+            outln!("{}", if *json { loaded.show_effective_json() } else { loaded.show_effective() })?;
             Ok(exit::OK)
         }
         ConfigCommand::Check { settings, connect } => {
             let loaded = setup::settings(settings)?;
             check_passthrough(&loaded.settings)?;
-            println!("ok: settings");
+            outln!("ok: settings")?;
             let mut settings = loaded.settings;
             name_device(&mut settings);
-            println!("ok: memory: {} on device {}", settings.memory_ceiling(), settings.model.device);
+            outln!("ok: memory: {} on device {}", settings.memory_ceiling(), settings.model.device)?;
+            let (needed, limit) = (settings.descriptor_ceiling(), setup::descriptor_limit());
+            let verdict = if needed <= limit { "ok" } else { "WARNING" };
+            outln!("{verdict}: open files and sockets: at most {needed}, {limit} are allowed")?;
             if *connect { reach_out(settings) } else { Ok(exit::OK) }
         }
     }
@@ -55,15 +60,16 @@ pub fn check_passthrough(settings: &Settings) -> anyhow::Result<()> {
 fn reach_out(settings: Settings) -> anyhow::Result<u8> {
     let mut failures = 0;
     let mut say = |what: &str, result: anyhow::Result<String>| match result {
-        Ok(detail) => println!("ok: {what}: {detail}"),
+        Ok(detail) => outln!("ok: {what}: {detail}"),
         Err(error) => {
             failures += 1;
-            println!("FAILED: {what}: {error:#}");
+            outln!("FAILED: {what}: {error:#}")
         }
     };
-    say("checkpoint", checkpoint(&settings));
-    say("kafka", kafka(&settings));
-    say("store", setup::in_system(ping(settings)));
+    say("checkpoint", checkpoint(&settings))?;
+    say("kafka", kafka(&settings))?;
+    topic_limits(&settings)?;
+    say("store", setup::in_system(ping(settings)))?;
     if failures > 0 {
         return Err(coded(exit::UNAVAILABLE)(anyhow::anyhow!("{failures} of 3 connections failed")));
     }
@@ -91,8 +97,41 @@ fn kafka(settings: &Settings) -> anyhow::Result<String> {
     Ok(format!("topics with their partitions: {}", found.join(", ")))
 }
 
+/// What the topics take. Nothing here stops a worker, so nothing here fails the check.
+///
+/// # Errors
+/// The output cannot be written.
+fn topic_limits(settings: &Settings) -> std::io::Result<()> {
+    let topics = settings.kafka.topics();
+    let names = topics.map(|(_, name)| name);
+    let client = client_settings(settings);
+    let asked = setup::in_system(async { Ok(topic_settings(&client, &names, CONNECT_TIMEOUT).await?) });
+    let remarks = match asked {
+        Ok(answers) => {
+            let named: Vec<_> =
+                topics.into_iter().zip(answers).map(|((key, name), found)| (key, name, found)).collect();
+            remarks(&named)
+        }
+        Err(error) => vec![format!("what the topics take is not known: {error:#}")],
+    };
+    if remarks.is_empty() {
+        outln!("ok: limits of the topics")?;
+    }
+    remarks.iter().try_for_each(|remark| outln!("warning: {remark}"))
+}
+
 async fn ping(settings: Settings) -> anyhow::Result<String> {
     let store = setup::store(&settings)?;
     store.ping().await.with_context(|| format!("{:?}", settings.store.url))?;
+    if let Some(keeper) = store.erasure_keeper() {
+        match keeper.server().await {
+            Ok(report) => {
+                for line in report.warnings(settings.store.erasure_replicas) {
+                    outln!("warning: store: {line}")?;
+                }
+            }
+            Err(error) => outln!("warning: store: erasures cannot be looked after: {error}")?,
+        }
+    }
     Ok(format!("{:?} answers", settings.store.kind))
 }

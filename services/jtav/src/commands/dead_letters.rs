@@ -20,19 +20,18 @@ use serde_json::{Value, json};
 use crate::cli::{LogFormatArg, SettingsArgs};
 use crate::cli_dead_letters::{DeadLettersCommand, ExportArgs, ListArgs, ReplayArgs, SelectionArgs, ShowArgs};
 use crate::failure::{Coded, coded};
+use crate::output::{Stdout, errln, outln};
 use crate::setup;
 
 /// Longest wait for any one answer of a broker.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes that a record may gain over the largest dead letter that the worker writes.
-const HEADER_BYTES: u32 = 16 * 1024;
-
-const REFUSALS: [Refusal; 6] = [
+const REFUSALS: [Refusal; 7] = [
     Refusal::ReplayLimit,
     Refusal::Superseded,
     Refusal::Erased,
     Refusal::BytesMissing,
     Refusal::KeyMismatch,
+    Refusal::Truncated,
     Refusal::RefusedByBroker,
 ];
 
@@ -82,7 +81,7 @@ fn selection(arguments: &SelectionArgs) -> Selection {
 
 fn list_letters(arguments: &ListArgs) -> anyhow::Result<u8> {
     let (_, topic) = open(&arguments.settings)?;
-    let mut output = std::io::stdout().lock();
+    let mut output = Stdout;
     let listing = list(&topic, &selection(&arguments.selection), !arguments.json, &mut output)?;
     if arguments.json {
         writeln!(output, "{}", serde_json::to_value(&listing)?)?;
@@ -98,7 +97,7 @@ fn show_letter(arguments: &ShowArgs) -> anyhow::Result<u8> {
         return Err(coded(exit::DATA)(error));
     };
     let text = if arguments.json { format!("{}\n", show_json(&found)?) } else { show(&found) };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Stdout.write_all(text.as_bytes())?;
     Ok(exit::OK)
 }
 
@@ -106,7 +105,7 @@ fn export_letters(arguments: &ExportArgs) -> anyhow::Result<u8> {
     let (_, topic) = open(&arguments.settings)?;
     let selection = selection(&arguments.selection);
     let counts = if arguments.file == Path::new("-") {
-        export(&topic, &selection, &mut std::io::stdout().lock())?
+        export(&topic, &selection, &mut Stdout)?
     } else {
         // Under another name until it is complete: half an export looks like a whole one.
         let mut unfinished = arguments.file.clone().into_os_string();
@@ -117,12 +116,15 @@ fn export_letters(arguments: &ExportArgs) -> anyhow::Result<u8> {
         std::fs::rename(&unfinished, &arguments.file).with_context(place)?;
         counts
     };
-    eprintln!(
-        "{} dead letters exported, {} not selected, {} records that are none",
-        counts.letters, counts.not_selected, counts.unreadable
+    errln!(
+        "{} dead letters exported ({} truncated), {} not selected, {} records that are none",
+        counts.letters,
+        counts.truncated,
+        counts.not_selected,
+        counts.unreadable
     );
     if arguments.json {
-        println!("{}", serde_json::to_value(counts)?);
+        outln!("{}", serde_json::to_value(counts)?)?;
     }
     Ok(exit::OK)
 }
@@ -130,14 +132,13 @@ fn export_letters(arguments: &ExportArgs) -> anyhow::Result<u8> {
 fn replay_letters(arguments: &ReplayArgs) -> anyhow::Result<u8> {
     let (settings, topic) = open(&arguments.settings)?;
     if settings.store.kind == StoreKind::Embedded {
-        eprintln!(
+        errln!(
             "warning: store.kind = embedded is another process's memory: erased posts are not known here; the worker drops them"
         );
     }
     let producer = ProducerSettings {
         // One record at a time is sent, so there is no batch to wait for.
         linger_ms: 0,
-        max_record_bytes: ProducerSettings::default().max_record_bytes + HEADER_BYTES,
         ..ProducerSettings::default()
     };
     let producer = Producer::new(&topic.client, &producer)?;
@@ -190,7 +191,7 @@ fn report(arguments: &ReplayArgs, input_topic: &str, account: &ReplayAccount, en
         ReplayEnd::Stopped { next } => ("stopped", *next),
         ReplayEnd::Failed { next, .. } => ("failed", *next),
     };
-    let mut output = std::io::stdout().lock();
+    let mut output = Stdout;
     if arguments.json {
         let mut line = serde_json::to_value(account)?;
         if let Value::Object(fields) = &mut line {
@@ -206,7 +207,7 @@ fn report(arguments: &ReplayArgs, input_topic: &str, account: &ReplayAccount, en
     match end {
         ReplayEnd::Complete => Ok(exit::OK),
         ReplayEnd::Stopped { .. } => {
-            eprintln!("stopped before the end{go_on}");
+            errln!("stopped before the end{go_on}");
             Ok(exit::FAILURE)
         }
         ReplayEnd::Failed { error, .. } => Err(error.context(format!("the replay could not go on{go_on}"))),

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::demo_view::{Tally, View};
 use crate::cli::{DemoArgs, LogFormatArg};
 use crate::failure::coded;
+use crate::output::errln;
 use crate::setup;
 
 /// Partitions of the input topic.
@@ -42,8 +43,12 @@ pub fn demo(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     for (_, topic) in settings.kafka.topics() {
         cluster.create_topic(topic, PARTITIONS)?;
     }
-    let gap = setup::in_system(run(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
-    Ok(if gap == 0 { exit::OK } else { exit::FAILURE })
+    let ran = setup::in_system(run(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
+    if !ran.missing.is_empty() {
+        let (count, ids) = (ran.missing.len(), ran.missing.join(", "));
+        anyhow::bail!("{count} of {} records have no outcome: {ids}; RUST_LOG=info says more", records.len());
+    }
+    Ok(if ran.gap == 0 { exit::OK } else { exit::FAILURE })
 }
 
 fn settings(arguments: &DemoArgs, cluster: &InProcessCluster, media: SocketAddr) -> Settings {
@@ -69,7 +74,14 @@ impl Observer for Reports {
     }
 }
 
-/// Runs worker and feed side by side; gives the conservation gap at the end.
+/// What a demo came to.
+struct Ran {
+    gap: i64,
+    /// Keys of records without an outcome.
+    missing: Vec<String>,
+}
+
+/// Runs worker and feed side by side.
 async fn run(
     arguments: &DemoArgs,
     settings: Arc<Settings>,
@@ -77,20 +89,20 @@ async fn run(
     records: &[FeedRecord],
     mut view: View,
     media_url: &str,
-) -> anyhow::Result<i64> {
-    view.say("loading and warming the networks …");
+) -> anyhow::Result<Ran> {
+    view.say("loading and warming the networks …")?;
     let decoders = setup::decoders(&settings);
     let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
     let decoders = decoders()?;
     let model_version = networks.model_version.to_string();
-    view.say(&format!("model    {model_version}"));
-    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()));
-    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"));
-    view.say("store    embedded");
+    view.say(&format!("model    {model_version}"))?;
+    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()))?;
+    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"))?;
+    view.say("store    embedded")?;
     view.say(
         "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
-    );
-    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n");
+    )?;
+    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n")?;
     let (sender, mut reports) = mpsc::unbounded_channel();
     let client = cluster.client("jtav-demo");
     let worker = Worker::new(
@@ -118,26 +130,28 @@ async fn run(
     let sink = KafkaSink::new(Producer::new(&client, &ProducerSettings::default())?, &settings.kafka.input_topic);
     let options = PlayOptions { rate_per_second: arguments.rate, ..PlayOptions::default() };
     let playing = play(records, &sink, &options, |_| {});
-    let watching = watch(&mut reports, records.len(), &mut view);
+    let watching = watch(&mut reports, records, &mut view);
     let (played, tally) = futures::future::join(playing, watching).await;
     played.context("the feed could not be played")?;
+    let tally = tally?;
     let wall = started.elapsed();
 
     let summarise = || {
         let params = worker.params();
         let in_flight = params.permits.in_flight();
-        let unseen = records.len() as i64 - tally.settled() as i64 - in_flight as i64;
+        // By what was produced: a record that never came in is missing too.
+        let unseen = tally.records() as i64 - tally.settled() as i64;
         let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
-        view.summary(&tally, wall, params.boxes.cache.stats(), gap, in_flight, &model_version);
-        gap
+        view.summary(&tally, wall, params.boxes.cache.stats(), gap, in_flight, &model_version)?;
+        anyhow::Ok(Ran { gap, missing: tally.missing() })
     };
     // Without --serve the summary comes after the drain, when nothing can be in flight any more.
     let early = if let Some(admin) = &admin {
         until_idle(&worker).await;
-        let gap = summarise();
-        eprintln!("\nserving http://{}/metrics /healthz /readyz /describe until Ctrl-C", admin.address);
+        let ran = summarise()?;
+        errln!("\nserving http://{}/metrics /healthz /readyz /describe until Ctrl-C", admin.address);
         setup::shutdown_signal().await;
-        Some(gap)
+        Some(ran)
     } else {
         None
     };
@@ -146,7 +160,7 @@ async fn run(
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    Ok(early.unwrap_or_else(summarise))
+    early.map_or_else(summarise, Ok)
 }
 
 /// A post's permit comes back a moment after its outcome.
@@ -159,20 +173,28 @@ async fn until_idle(worker: &Worker) {
     }
 }
 
-/// Takes outcomes until every record has one, or none came for a long time.
-async fn watch(reports: &mut mpsc::UnboundedReceiver<PostReport>, expected: usize, view: &mut View) -> Tally {
-    let mut tally = Tally::new(expected);
-    while tally.settled() < expected as u64 {
-        match tokio::time::timeout(SILENCE, reports.recv()).await {
+/// Takes outcomes until every record has one, or none has got its own for a long time: one that is given back and comes again
+/// for ever does not count as life.
+async fn watch(
+    reports: &mut mpsc::UnboundedReceiver<PostReport>,
+    records: &[FeedRecord],
+    view: &mut View,
+) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new(records.iter().map(|record| record.key.clone()));
+    let mut deadline = tokio::time::Instant::now() + SILENCE;
+    while tally.settled() < tally.records() {
+        match tokio::time::timeout_at(deadline, reports.recv()).await {
             Ok(Some(report)) => {
-                tally.add(&report);
-                view.post(&report, &tally);
+                if tally.add(&report) {
+                    deadline = tokio::time::Instant::now() + SILENCE;
+                }
+                view.post(&report, &tally)?;
             }
             Ok(None) | Err(_) => {
-                view.say("error: no outcome for a minute; the summary shows the gap");
+                view.say("no outcome for a minute; giving up")?;
                 break;
             }
         }
     }
-    tally
+    Ok(tally)
 }

@@ -1,8 +1,12 @@
 //! What the demo shows: a line per post, a summary, or one line of JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::time::Duration;
 
+use crate::output::{errln, outln};
+use bytes::Bytes;
+use jtav_dead_letters::one_line;
 use jtav_delivery::Outcome;
 use jtav_pipeline::PostReport;
 use jtav_router::CacheStats;
@@ -15,10 +19,17 @@ const WORDS_SHOWN: usize = 3;
 const WORDS_COLUMN_CHARS: usize = 32;
 /// A mood is named from this probability on.
 const MOOD_SHOWN_FROM: f32 = 0.35;
+/// Characters shown of an id.
+const ID_SHOWN_CHARS: usize = 60;
+/// Characters shown of what is said about a record.
+const MESSAGE_SHOWN_CHARS: usize = 200;
 
 /// Counts of a run.
 pub struct Tally {
-    expected: usize,
+    /// Records that were produced, by key; each must come to one outcome.
+    expected: Vec<Bytes>,
+    /// Records with an outcome, by their place in the input topic.
+    settled: HashMap<(i32, i64), Option<Bytes>>,
     outcomes: BTreeMap<&'static str, u64>,
     degraded: u64,
     latencies_ms: Vec<f64>,
@@ -26,10 +37,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Of a feed with so many records.
-    pub fn new(expected: usize) -> Self {
+    /// Of a feed of records with these keys.
+    pub fn new(expected: impl IntoIterator<Item = Bytes>) -> Self {
         Self {
-            expected,
+            expected: expected.into_iter().collect(),
+            settled: HashMap::new(),
             outcomes: BTreeMap::new(),
             degraded: 0,
             latencies_ms: Vec::new(),
@@ -37,8 +49,17 @@ impl Tally {
         }
     }
 
-    /// Counts one outcome; an abandoned record comes again and counts then.
-    pub fn add(&mut self, report: &PostReport) {
+    /// Counts one outcome; an abandoned record comes again and counts then, and one that comes again after its outcome
+    /// counts no more. True if the record had none before.
+    pub fn add(&mut self, report: &PostReport) -> bool {
+        let source = &report.record.source;
+        let place = (source.partition, source.offset);
+        if self.settled.contains_key(&place) {
+            return false;
+        }
+        if report.outcome.is_settled() {
+            self.settled.insert(place, report.record.key.clone());
+        }
         *self.outcomes.entry(report.outcome.as_str()).or_default() += 1;
         if report.outcome == Outcome::Published {
             self.latencies_ms.push(report.latency.as_secs_f64() * 1000.0);
@@ -51,11 +72,35 @@ impl Tally {
                 self.degraded += 1;
             }
         }
+        report.outcome.is_settled()
+    }
+
+    /// Records that were produced.
+    pub fn records(&self) -> usize {
+        self.expected.len()
     }
 
     /// Records with an outcome.
-    pub fn settled(&self) -> u64 {
-        self.outcomes.iter().filter(|(name, _)| **name != "abandoned").map(|(_, count)| count).sum()
+    pub fn settled(&self) -> usize {
+        self.settled.len()
+    }
+
+    /// Keys of records without one, as a terminal may show them.
+    pub fn missing(&self) -> Vec<String> {
+        let mut settled: HashMap<&[u8], usize> = HashMap::new();
+        for key in self.settled.values().flatten() {
+            *settled.entry(key).or_default() += 1;
+        }
+        // A key may have several records, of which some have their outcome.
+        let mut is_missing = |key: &&Bytes| match settled.get_mut(&key[..]) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        };
+        let missing = self.expected.iter().filter(|key| is_missing(key));
+        missing.map(|key| one_line(&String::from_utf8_lossy(key), ID_SHOWN_CHARS)).collect()
     }
 
     fn count(&self, outcome: &str) -> u64 {
@@ -95,8 +140,15 @@ impl View {
     }
 
     /// A remark; stderr in JSON mode, so that stdout holds the one line.
-    pub fn say(&self, text: &str) {
-        if self.json { eprintln!("{text}") } else { println!("{text}") }
+    ///
+    /// # Errors
+    /// Nobody reads the output any more, or it cannot be written.
+    pub fn say(&self, text: &str) -> io::Result<()> {
+        if self.json {
+            errln!("{text}");
+            return Ok(());
+        }
+        outln!("{text}")
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -104,22 +156,26 @@ impl View {
     }
 
     /// One line for one outcome.
-    pub fn post(&mut self, report: &PostReport, tally: &Tally) {
+    ///
+    /// # Errors
+    /// As [`Self::say`].
+    pub fn post(&mut self, report: &PostReport, tally: &Tally) -> io::Result<()> {
         if self.json {
-            return;
+            return Ok(());
         }
         let id = report.post_id.clone().unwrap_or_else(|| {
             let key = report.record.key.as_deref().unwrap_or(b"(no key)");
             String::from_utf8_lossy(key).into_owned()
         });
-        let place = format!("[{:>2}/{}]", tally.settled(), tally.expected);
+        let id = one_line(&id, ID_SHOWN_CHARS);
+        let place = format!("[{:>2}/{}]", tally.settled(), tally.records());
         let place = self.paint("2", &place);
         match (&report.outcome, &report.sentiment) {
-            (Outcome::Published, Some(sentiment)) => println!("{place} {id:<22} {}", self.label_line(sentiment)),
+            (Outcome::Published, Some(sentiment)) => outln!("{place} {id:<22} {}", self.label_line(sentiment)),
             (outcome, _) => {
                 let what = format!("{} {}", outcome.as_str().replace('_', "-"), outcome.reason());
-                let message = report.message.as_deref().unwrap_or("");
-                println!("{place} {id:<22} {}  {message}", self.paint("35", what.trim_end()));
+                let message = one_line(report.message.as_deref().unwrap_or(""), MESSAGE_SHOWN_CHARS);
+                outln!("{place} {id:<22} {}  {message}", self.paint("35", what.trim_end()))
             }
         }
     }
@@ -134,6 +190,7 @@ impl View {
             .map(|mood| format!("{} {:.2}", mood.tag, mood.probability))
             .collect();
         let words = shown_words(sentiment.attention.words.iter().map(|word| word.word.as_str()));
+        let words = one_line(&words, WORDS_COLUMN_CHARS);
         let parts: Vec<String> = sentiment
             .modalities
             .iter()
@@ -148,30 +205,40 @@ impl View {
     }
 
     /// The end of it all.
-    pub fn summary(&self, tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_flight: usize, model: &str) {
+    ///
+    /// # Errors
+    /// As [`Self::say`].
+    pub fn summary(
+        &self,
+        tally: &Tally,
+        wall: Duration,
+        cache: CacheStats,
+        gap: i64,
+        in_flight: usize,
+        model: &str,
+    ) -> io::Result<()> {
         let json = summary_json(tally, wall, cache, gap, in_flight, model);
         if self.json {
-            println!("{json}");
-            return;
+            return outln!("{json}");
         }
-        let posts = tally.expected;
-        println!(
+        let posts = tally.records();
+        outln!(
             "\n{posts} posts in {:.1} s, {:.1} a second on this machine",
             wall.as_secs_f64(),
             posts as f64 / wall.as_secs_f64()
-        );
-        println!(
+        )?;
+        outln!(
             "  received to published: p50 {} ms, p95 {} ms, p99 {} ms (the whole feed arrives at once, so this is mostly waiting)",
             tally.latency_ms(0.5),
             tally.latency_ms(0.95),
             tally.latency_ms(0.99)
-        );
+        )?;
         for (modality, statuses) in tally.modalities.iter() {
             let of: Vec<String> = statuses.iter().map(|(status, count)| format!("{status} {count}")).collect();
-            println!("  {:<6} {}", modality.as_str(), of.join(", "));
+            outln!("  {:<6} {}", modality.as_str(), of.join(", "))?;
         }
-        println!("  media encoded {}, taken from the cache {}", cache.misses, cache.hits);
-        println!("  published with a broken part, and said so: {}", tally.degraded);
+        outln!("  media encoded {}, taken from the cache {}", cache.misses, cache.hits)?;
+        outln!("  published with a broken part, and said so: {}", tally.degraded)?;
         let law = format!(
             "{posts} in = {} published + {} skipped + {} dead-lettered + {} erased + {in_flight} in flight; gap {gap}",
             tally.count("published"),
@@ -179,9 +246,9 @@ impl View {
             tally.count("dead_lettered"),
             tally.count("erased"),
         );
-        println!("\n{}", self.paint(if gap == 0 { "1;32" } else { "1;31" }, &law));
-        println!("\nLabels are of a small demonstration model: see models/jtav-modern/MODEL_CARD.md.");
-        println!("Next: `jtav label posts.jsonl`, `jtav demo --serve`, `jtav run --help`");
+        outln!("\n{}", self.paint(if gap == 0 { "1;32" } else { "1;31" }, &law))?;
+        outln!("\nLabels are of a small demonstration model: see models/jtav-modern/MODEL_CARD.md.")?;
+        outln!("Next: `jtav label posts.jsonl`, `jtav demo --serve`, `jtav run --help`")
     }
 }
 
@@ -216,7 +283,8 @@ fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_f
         json!({ "present": statuses.get("present").copied().unwrap_or(0), "absent_by_reason": absent })
     };
     json!({
-        "posts": tally.expected,
+        "posts": tally.records(),
+        "records": { "produced": tally.records(), "settled": tally.settled(), "without_outcome": tally.missing() },
         "published": tally.count("published"),
         "degraded": tally.degraded,
         "dead_lettered": tally.count("dead_lettered"),
@@ -226,7 +294,7 @@ fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_f
         "in_flight": in_flight,
         "conservation_gap": gap,
         "wall_seconds": (wall.as_secs_f64() * 1000.0).round() / 1000.0,
-        "posts_per_second": (tally.expected as f64 / wall.as_secs_f64() * 100.0).round() / 100.0,
+        "posts_per_second": (tally.records() as f64 / wall.as_secs_f64() * 100.0).round() / 100.0,
         "latency_ms": { "p50": tally.latency_ms(0.5), "p95": tally.latency_ms(0.95), "p99": tally.latency_ms(0.99) },
         "modalities": {
             "text": modality(&tally.modalities.text),
@@ -240,7 +308,37 @@ fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_f
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use jtav_pipeline::InboundRecord;
+    use jtav_schemas::DeliveredFrom;
+
     use super::*;
+
+    fn report(offset: i64, key: &str, outcome: Outcome) -> PostReport {
+        let source = DeliveredFrom { topic: "posts".to_owned(), partition: 0, offset, timestamp_ms: None };
+        let key = Some(Bytes::copy_from_slice(key.as_bytes()));
+        PostReport {
+            record: Arc::new(InboundRecord { source, key, ..InboundRecord::default() }),
+            post_id: None,
+            outcome,
+            sentiment: None,
+            modalities: None,
+            message: None,
+            latency: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_record_that_settles_twice_is_one_and_one_that_never_does_is_named() {
+        let mut tally = Tally::new(["a", "b", "b", "c\u{1b}[2J"].map(Bytes::from));
+        assert!(tally.add(&report(0, "a", Outcome::Erased)));
+        assert!(!tally.add(&report(0, "a", Outcome::Erased)), "it came again");
+        assert!(!tally.add(&report(1, "b", Outcome::Abandoned)), "it will come again");
+        assert!(tally.add(&report(1, "b", Outcome::Erased)));
+        assert_eq!((tally.records(), tally.settled(), tally.count("erased")), (4, 2, 2));
+        assert_eq!(tally.missing(), ["b", "c\\u{1b}[2J"]);
+    }
 
     #[test]
     fn words_never_outgrow_their_column() {

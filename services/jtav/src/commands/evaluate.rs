@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::cli::{EvaluateArgs, LogFormatArg};
 use crate::failure::coded;
+use crate::output::{out, outln};
 use crate::setup;
 
 /// Threads that decode media which are not in the cache.
@@ -109,16 +110,16 @@ impl Outputs {
 
     fn show(&self, json: bool, report: &impl Serialize, table: impl FnOnce() -> String) -> anyhow::Result<u8> {
         if json {
-            println!("{}", serde_json::to_string(report)?);
+            outln!("{}", serde_json::to_string(report)?)?;
             return Ok(exit::OK);
         }
-        print!("{}", table());
+        out!("{}", table())?;
         match &self.plot {
-            Some(path) => println!("\nreliability diagram: {}", path.display()),
-            None => println!("\nreliability diagram: add --plot FILE.png"),
+            Some(path) => outln!("\nreliability diagram: {}", path.display())?,
+            None => outln!("\nreliability diagram: add --plot FILE.png")?,
         }
         if let Some(folder) = &self.out {
-            println!("all figures and files: {}", folder.display());
+            outln!("all figures and files: {}", folder.display())?;
         }
         Ok(exit::OK)
     }

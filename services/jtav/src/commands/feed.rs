@@ -9,6 +9,7 @@ use jtav_settings::bundled;
 
 use crate::cli::{FeedArgs, LogFormatArg};
 use crate::failure::coded;
+use crate::output::{errln, outln};
 use crate::setup;
 
 pub fn feed(arguments: &FeedArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
@@ -24,7 +25,7 @@ pub fn feed(arguments: &FeedArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     let records = records_of(&pack, &base_url);
     let producer = Producer::new(&client(arguments)?, &ProducerSettings::default())?;
     let sink = KafkaSink::new(producer, &arguments.topic);
-    eprintln!(
+    errln!(
         "{} posts of {} to {} at {}; media at {base_url}",
         records.len(),
         pack.name(),
@@ -42,15 +43,15 @@ pub fn feed(arguments: &FeedArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     })?;
     bar.finish_and_clear();
     let Some(counts) = counts else { return Ok(exit::OK) };
-    println!(
+    outln!(
         "{} sent, {} acknowledged, {} failed, {:.1} posts/s",
         counts.sent,
         counts.acknowledged,
         counts.failed,
         counts.sent_per_second()
-    );
+    )?;
     if arguments.keep_serving {
-        eprintln!("media stay served at {base_url}; Ctrl-C ends");
+        errln!("media stay served at {base_url}; Ctrl-C ends");
         setup::in_system(async {
             setup::shutdown_signal().await;
             Ok(())

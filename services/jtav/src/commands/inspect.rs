@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::cli::{InspectAudioArgs, InspectCommand, InspectImageArgs, InspectTextArgs, LogFormatArg, NetworkArgs};
 use crate::failure::coded;
+use crate::output::{out, outln};
 use crate::setup;
 
 pub fn inspect(command: &InspectCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
@@ -144,12 +145,12 @@ fn show(
     text: impl FnOnce() -> String,
 ) -> anyhow::Result<u8> {
     if json {
-        println!("{}", value());
+        outln!("{}", value())?;
         return Ok(exit::OK);
     }
-    print!("{}", text());
+    out!("{}", text())?;
     for file in files.iter().flatten() {
-        println!("written    {}", file.display());
+        outln!("written    {}", file.display())?;
     }
     Ok(exit::OK)
 }

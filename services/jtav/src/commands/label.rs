@@ -1,7 +1,7 @@
 //! `jtav label`: a JSONL of posts to a JSONL of labels, through the very router and boxes of the worker.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,18 +13,23 @@ use jtav_feed_processor::networks::name_device;
 use jtav_feed_processor::topology::fetcher;
 use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
 use jtav_pipeline::{
-    Admitted, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, now_ms,
+    Admitted, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run, StageFlow,
+    now_ms,
 };
 use jtav_router::EncodingCache;
-use jtav_schemas::{DeliveredFrom, Modality};
+use jtav_schemas::DeliveredFrom;
 use jtav_settings::Settings;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::label_io::{FilesOrNetwork, KeepEmbeddings, parse_line};
+use super::label_io::{FilesOrNetwork, KeepEmbeddings, lines, read_line};
 use crate::cli::{LabelArgs, LogFormatArg};
 use crate::failure::coded;
+use crate::output::{Stdout, errln, own};
 use crate::setup;
+
+/// Lines that wait for an earlier one at most: one slow post must not let the labels of a whole file pile up.
+const MAX_WAITING_LINES: usize = 1_024;
 
 pub fn label(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     let mut settings = setup::settings(&arguments.settings)?.settings;
@@ -32,26 +37,36 @@ pub fn label(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow:
     settings.media.allow.extend(&arguments.allow);
     setup::logs(log_format, Some(&settings), "error");
     name_device(&mut settings);
-    let (input, folder) = open(&arguments.input)?;
+    let input = open(&arguments.input)?;
     let mut output = sink(arguments.output.as_deref())?;
-    let failed = setup::in_system(label_lines(Arc::new(settings), input, folder, &mut output, arguments.embeddings))?;
-    output.flush()?;
+    let failed = setup::in_system(label_lines(Arc::new(settings), input, &mut output, arguments.embeddings))?;
+    output.flush().map_err(own)?;
     if failed == 0 {
         return Ok(exit::OK);
     }
-    eprintln!("{failed} posts could not be labelled; their lines say why");
+    errln!("{failed} posts could not be labelled; their lines say why");
     Ok(exit::DATA)
 }
 
-type Input = Box<dyn Read>;
+struct Input {
+    /// For messages.
+    name: String,
+    bytes: Box<dyn Read + Send>,
+    /// What paths of media are relative to.
+    folder: PathBuf,
+}
 
-fn open(path: &Path) -> anyhow::Result<(Input, PathBuf)> {
+fn open(path: &Path) -> anyhow::Result<Input> {
     if path == Path::new("-") {
-        return Ok((Box::new(std::io::stdin()), std::env::current_dir()?));
+        if std::io::stdin().is_terminal() {
+            errln!("reading posts from the terminal, one JSON object a line; Ctrl-D ends");
+        }
+        let (name, folder) = ("standard input".to_owned(), std::env::current_dir()?);
+        return Ok(Input { name, bytes: Box::new(std::io::stdin()), folder });
     }
     let file = std::fs::File::open(path).with_context(|| format!("{}", path.display())).map_err(coded(exit::DATA))?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    Ok((Box::new(file), folder))
+    Ok(Input { name: path.display().to_string(), bytes: Box::new(file), folder })
 }
 
 fn sink(path: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
@@ -60,7 +75,7 @@ fn sink(path: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
             let file = std::fs::File::create(path).with_context(|| format!("--output {}", path.display()))?;
             Box::new(std::io::BufWriter::new(file))
         }
-        None => Box::new(std::io::stdout()),
+        None => Box::new(Stdout),
     })
 }
 
@@ -77,8 +92,7 @@ impl Observer for Reports {
 /// Labels every line; gives the number of posts that got no label.
 async fn label_lines(
     settings: Arc<Settings>,
-    input: Input,
-    folder: PathBuf,
+    Input { name, bytes, folder }: Input,
     output: &mut dyn Write,
     with_embeddings: bool,
 ) -> anyhow::Result<u64> {
@@ -89,49 +103,49 @@ async fn label_lines(
     let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
     let embeddings = KeepEmbeddings::default();
     let observer = Arc::new(Reports(sender));
-    let params = BoxesParams { settings: Arc::clone(&settings), networks, decoders, cache, observer };
+    let params = BoxesParams {
+        settings: Arc::clone(&settings),
+        networks,
+        decoders,
+        cache,
+        observer,
+        flow: StageFlow::default(),
+    };
     let publisher: Arc<dyn Publisher> = Arc::new(embeddings.clone());
-    let files = FilesOrNetwork { network: fetcher(&settings)?, max_bytes };
+    let files = FilesOrNetwork {
+        network: fetcher(&settings)?,
+        max_image_bytes: settings.media.max_image_bytes,
+        max_audio_bytes: settings.media.max_audio_bytes,
+    };
     let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)))?;
     drop(params);
 
     let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
-    let mut writer = InOrder {
-        output,
-        embeddings: with_embeddings.then_some(embeddings),
-        next: 0,
-        ready: BTreeMap::new(),
-        failed: 0,
-    };
+    let mut writer = InOrder::new(output, embeddings, with_embeddings);
     let bar = progress();
-    let mut admitted = 0i64;
-    for line in BufReader::new(input).lines() {
-        let line = line.context("reading the input").map_err(coded(exit::DATA))?;
-        if line.trim().is_empty() {
-            continue;
+    let mut lines = lines(bytes);
+    let mut is_open = true;
+    while is_open || !writer.waiting.is_empty() {
+        tokio::select! {
+            biased;
+            Some(report) = reports.recv(), if !writer.waiting.is_empty() => {
+                writer.take(report)?;
+                bar.inc(1);
+            }
+            line = lines.recv(), if is_open && writer.waiting.len() < MAX_WAITING_LINES => match line {
+                None => is_open = false,
+                Some(line) => {
+                    let line = line.with_context(|| format!("reading {name}")).map_err(coded(exit::DATA))?;
+                    let event = read_line(&line, &folder, settings.ingest.max_record_bytes);
+                    writer.waiting.push_back(line.number);
+                    boxes.lanes.admit(admit(line.number, event, permits.acquire().await));
+                }
+            },
         }
-        boxes.lanes.admit(admit(admitted, &line, &folder, permits.acquire().await));
-        admitted += 1;
-        while let Ok(report) = reports.try_recv() {
-            writer.take(report)?;
-            bar.inc(1);
-        }
-    }
-    while writer.written_or_ready() < admitted {
-        let report = reports.recv().await.context("the router ended early")?;
-        writer.take(report)?;
-        bar.inc(1);
     }
     bar.finish_and_clear();
     boxes.stop();
     Ok(writer.failed)
-}
-
-fn max_bytes(modality: Modality) -> u64 {
-    match modality {
-        Modality::Audio => 30_000_000,
-        _ => 20_000_000,
-    }
 }
 
 fn progress() -> ProgressBar {
@@ -143,19 +157,15 @@ fn progress() -> ProgressBar {
 }
 
 /// A line as a record: its number is the offset. There is no broker to hold an offset, so settlements go nowhere.
-fn admit(number: i64, line: &str, folder: &Path, permit: jtav_delivery::PostPermit) -> Admitted {
-    let event = match parse_line(line, folder) {
-        Ok(post) if post.deleted => Ok(PostEvent::Tombstone { post_id: post.id, revision: post.revision }),
-        Ok(post) => Ok(PostEvent::Upsert(Arc::new(post))),
-        Err(bad) => Err(Rejection { reason: bad.reason, message: bad.message }),
-    };
+fn admit(number: i64, event: Result<PostEvent, Rejection>, permit: jtav_delivery::PostPermit) -> Admitted {
     let source = DeliveredFrom { topic: "jsonl".to_owned(), partition: 0, offset: number, timestamp_ms: None };
-    let record = InboundRecord { source, key: None, value: None, headers: Vec::new() };
+    let record = InboundRecord { source, key: None, value: None, headers: Vec::new(), cut: None };
     let (nowhere, _) = std::sync::mpsc::channel();
     let tag = DeliveryTag { partition: 0, offset: number, epoch: AssignmentEpoch(0) };
     Admitted {
         record: Arc::new(record),
         event,
+        run: Run::Ordinary,
         guard: DeliveryGuard::new(tag, Arc::new(nowhere)),
         permit,
         received_at: Instant::now(),
@@ -166,47 +176,57 @@ fn admit(number: i64, line: &str, folder: &Path, permit: jtav_delivery::PostPerm
 /// Writes outcomes in the order of the input lines.
 struct InOrder<'a> {
     output: &'a mut dyn Write,
-    embeddings: Option<KeepEmbeddings>,
-    next: i64,
+    embeddings: KeepEmbeddings,
+    with_embeddings: bool,
+    /// Numbers of the lines that are not written yet, in order.
+    waiting: VecDeque<i64>,
     ready: BTreeMap<i64, Value>,
     failed: u64,
 }
 
-impl InOrder<'_> {
+impl<'a> InOrder<'a> {
+    fn new(output: &'a mut dyn Write, embeddings: KeepEmbeddings, with_embeddings: bool) -> Self {
+        let (waiting, ready) = (VecDeque::new(), BTreeMap::new());
+        Self { output, embeddings, with_embeddings, waiting, ready, failed: 0 }
+    }
+
     fn take(&mut self, report: PostReport) -> anyhow::Result<()> {
         let number = report.record.source.offset;
         let line = self.line(number, report)?;
         self.ready.insert(number, line);
-        while let Some(line) = self.ready.remove(&self.next) {
-            writeln!(self.output, "{line}").context("writing the output")?;
-            self.next += 1;
+        while let Some(line) = self.waiting.front().and_then(|next| self.ready.remove(next)) {
+            // Of a file the failure is the output's as well, so that it says so.
+            writeln!(self.output, "{line}").map_err(own)?;
+            self.waiting.pop_front();
         }
         Ok(())
     }
 
     fn line(&mut self, number: i64, report: PostReport) -> anyhow::Result<Value> {
-        if let (Outcome::Published, Some(sentiment)) = (report.outcome, &report.sentiment) {
-            let mut line = serde_json::to_value(&**sentiment)?;
-            let embedding = self.embeddings.as_ref().and_then(|kept| kept.take(number));
-            if let (Some(fields), Some(embedding)) = (line.as_object_mut(), embedding) {
-                fields.insert("embedding".to_owned(), serde_json::to_value(&*embedding)?);
+        // Taken whether it is wanted or not, or they would pile up.
+        let embedding = self.embeddings.take(number).filter(|_| self.with_embeddings);
+        match (report.outcome, &report.sentiment) {
+            (Outcome::Published, Some(sentiment)) => {
+                let mut line = serde_json::to_value(&**sentiment)?;
+                if let (Some(fields), Some(embedding)) = (line.as_object_mut(), embedding) {
+                    fields.insert("embedding".to_owned(), serde_json::to_value(&*embedding)?);
+                }
+                Ok(line)
             }
-            return Ok(line);
+            (Outcome::Erased, _) => Ok(json!({ "line": number, "post_id": report.post_id, "deleted": true })),
+            (Outcome::Skipped(reason), _) => {
+                Ok(json!({ "line": number, "post_id": report.post_id, "skipped": reason.as_str() }))
+            }
+            (outcome, _) => {
+                self.failed += 1;
+                Ok(json!({
+                    "line": number,
+                    "post_id": report.post_id,
+                    "error": report.message,
+                    "reason": match outcome.reason() { "" => outcome.as_str(), reason => reason },
+                    "modalities": report.modalities,
+                }))
+            }
         }
-        if report.outcome == Outcome::Erased {
-            return Ok(json!({ "line": number + 1, "post_id": report.post_id, "deleted": true }));
-        }
-        self.failed += 1;
-        Ok(json!({
-            "line": number + 1,
-            "post_id": report.post_id,
-            "error": report.message,
-            "reason": match report.outcome.reason() { "" => report.outcome.as_str(), reason => reason },
-            "modalities": report.modalities,
-        }))
-    }
-
-    fn written_or_ready(&self) -> i64 {
-        self.next + self.ready.len() as i64
     }
 }

@@ -1,74 +1,148 @@
 //! Lines in, media from files, lines out.
 
 use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_media::{Fetcher, accept};
 use jtav_pipeline::{
-    DeadLetterRequest, EraseRequest, FetchRequest, FetchedMedia, MediaFetcher, PublishOutcome, PublishRequest,
-    Publisher, StageError, now_ms,
+    DeadLetterRequest, EraseRequest, FetchRequest, FetchedMedia, MediaFetcher, PostEvent, PublishOutcome,
+    PublishRequest, Publisher, ReadRules, Rejection, StageError, now_ms, read_post,
 };
-use jtav_schemas::{AbsentReason, DatasetPostV1, DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PostV1};
-use serde_json::Value;
+use jtav_schemas::{AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, MediaRef, Modality, PostV1};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use url::{ParseError, Url};
 
-/// Marks a media reference that is a path; no address can begin with it.
-const FILE_MARK: &str = "file-path:";
+/// Marks a media reference that is a path. Drawn anew by every process, so that no post can bring one along.
+static FILE_MARK: LazyLock<String> = LazyLock::new(|| format!("file-path-{:032x}:", rand::random::<u128>()));
+/// Bytes that are kept of a line: more than a topic of Kafka's defaults takes as a record, so that what is judged here is
+/// what a worker would judge.
+const KEPT_LINE_BYTES: usize = 2 << 20;
+/// Lines that are read ahead.
+const LINES_AHEAD: usize = 8;
 
-/// Why a line is no post.
-pub struct BadLine {
-    /// As a worker would put it.
-    pub reason: DeadLetterReason,
-    /// For a person.
-    pub message: String,
+/// A line of the input that is not blank.
+pub struct Line {
+    /// Its number in the file, from 1.
+    pub number: i64,
+    /// Without the line's end; of a line beyond every limit the first part.
+    pub value: Vec<u8>,
+    /// Bytes that it has.
+    pub bytes: u64,
 }
 
-/// Reads a line as `post.v1` or `dataset-post.v1`; paths are taken relative to `folder`.
-pub fn parse_line(line: &str, folder: &Path) -> Result<PostV1, BadLine> {
-    let value: Value = serde_json::from_str(line)
-        .map_err(|error| BadLine { reason: DeadLetterReason::InvalidJson, message: error.to_string() })?;
-    let invalid =
-        |error: serde_json::Error| BadLine { reason: DeadLetterReason::InvalidPost, message: error.to_string() };
-    let has_path =
-        ["audio", "image"].iter().any(|part| value.get(part).is_some_and(|media| media.get("path").is_some()));
-    let post = if has_path {
-        let post: DatasetPostV1 = serde_json::from_value(value).map_err(invalid)?;
-        post.to_post(|path| mark(&folder.join(path)))
-    } else {
-        let mut post: PostV1 = serde_json::from_value(value).map_err(invalid)?;
-        for media in [&mut post.audio, &mut post.image].into_iter().flatten() {
-            if !media.url.contains("://") {
-                media.url = mark(&folder.join(&media.url));
+/// Reads lines in a thread of its own, a few ahead: a reader that waits for a terminal or a pipe holds up no label. The thread
+/// ends with the input, with an error, or when nobody takes lines any more.
+pub fn lines(input: Box<dyn Read + Send>) -> mpsc::Receiver<io::Result<Line>> {
+    let (sender, lines) = mpsc::channel(LINES_AHEAD);
+    std::thread::spawn(move || {
+        let mut input = BufReader::with_capacity(1 << 16, input);
+        for number in 1.. {
+            match next_line(&mut input, number) {
+                Ok(None) => return,
+                Ok(Some(line)) if is_blank(&line.value) => {}
+                Ok(Some(line)) => {
+                    if sender.blocking_send(Ok(line)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    // Without a receiver nobody wants to know.
+                    let _ = sender.blocking_send(Err(error));
+                    return;
+                }
             }
         }
-        post
-    };
-    if post.id.is_empty() || post.id.len() > 256 {
-        return Err(BadLine { reason: DeadLetterReason::InvalidPost, message: "id: 1 to 256 characters".to_owned() });
+    });
+    lines
+}
+
+/// Nothing but white space, a byte-order mark apart.
+fn is_blank(value: &[u8]) -> bool {
+    value.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(value).trim_ascii().is_empty()
+}
+
+fn next_line(input: &mut impl BufRead, number: i64) -> io::Result<Option<Line>> {
+    let mut line = Line { number, value: Vec::new(), bytes: 0 };
+    let mut is_begun = false;
+    loop {
+        let buffered = match input.fill_buf() {
+            Ok(buffered) => buffered,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if buffered.is_empty() {
+            return Ok(is_begun.then_some(line));
+        }
+        is_begun = true;
+        let end = buffered.iter().position(|byte| *byte == b'\n');
+        let part = &buffered[..end.unwrap_or(buffered.len())];
+        let room = KEPT_LINE_BYTES.saturating_sub(line.value.len());
+        line.value.extend_from_slice(&part[..part.len().min(room)]);
+        line.bytes += part.len() as u64;
+        let taken = end.map_or(buffered.len(), |end| end + 1);
+        input.consume(taken);
+        if end.is_some() {
+            return Ok(Some(line));
+        }
     }
-    Ok(post)
+}
+
+/// Reads a line as the worker reads a record, but that its media may be paths: `path` as in `dataset-post.v1`, and a `url` without a
+/// scheme. Paths are taken relative to `folder`.
+///
+/// # Errors
+/// As [`read_post`].
+pub fn read_line(line: &Line, folder: &Path, max_record_bytes: usize) -> Result<PostEvent, Rejection> {
+    let url_of_path = |path: &str| mark(&folder.join(path));
+    let rules = ReadRules { max_record_bytes, url_of_path: Some(&url_of_path) };
+    let event = read_post(&line.value, &rules).map_err(|rejection| match rejection.reason {
+        DeadLetterReason::RecordTooLarge => {
+            let message = format!("line of {} bytes; at most {max_record_bytes} are read", line.bytes);
+            Rejection { message, ..rejection }
+        }
+        _ => rejection,
+    })?;
+    Ok(match event {
+        PostEvent::Upsert(post) => PostEvent::Upsert(Arc::new(with_paths(Arc::unwrap_or_clone(post), folder))),
+        tombstone => tombstone,
+    })
+}
+
+fn with_paths(mut post: PostV1, folder: &Path) -> PostV1 {
+    for MediaRef { url, .. } in [&mut post.audio, &mut post.image].into_iter().flatten() {
+        // An empty one is no path, and a worker's fetcher says so.
+        if !url.is_empty() && Url::parse(url) == Err(ParseError::RelativeUrlWithoutBase) {
+            *url = mark(&folder.join(&*url));
+        }
+    }
+    post
 }
 
 fn mark(path: &Path) -> String {
-    format!("{FILE_MARK}{}", path.display())
+    format!("{}{}", *FILE_MARK, path.display())
 }
 
 /// Takes media from files where the post names one, from the network otherwise, under the usual policy.
 pub struct FilesOrNetwork {
     /// Downloads.
     pub network: Fetcher,
-    /// Largest file, by modality as for downloads.
-    pub max_bytes: fn(Modality) -> u64,
+    /// Bytes of the largest image and of the largest audio file, as for downloads.
+    pub max_image_bytes: u64,
+    /// The same of sound.
+    pub max_audio_bytes: u64,
 }
 
 impl MediaFetcher for FilesOrNetwork {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
-        let Some(path) = request.media.url.strip_prefix(FILE_MARK).map(PathBuf::from) else {
+        let Some(path) = request.media.url.strip_prefix(FILE_MARK.as_str()).map(PathBuf::from) else {
             return MediaFetcher::fetch(&self.network, request);
         };
-        let cap = (self.max_bytes)(request.modality);
+        let cap = if request.modality == Modality::Audio { self.max_audio_bytes } else { self.max_image_bytes };
         async move {
             let facts = tokio::fs::metadata(&path).await.map_err(|error| unreadable(&path, &error))?;
             if !facts.is_file() {
@@ -77,17 +151,24 @@ impl MediaFetcher for FilesOrNetwork {
             if facts.len() > cap {
                 return Err(AbsentReason::TooLarge);
             }
-            let bytes = tokio::fs::read(&path).await.map_err(|error| unreadable(&path, &error))?;
+            let bytes = read_file(&path, facts.len()).await.map_err(|error| unreadable(&path, &error))?;
             accept(request.modality, bytes.into(), None, &request.media).await
         }
         .boxed()
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> AbsentReason {
+/// At most `bytes`: a file may grow while it is read.
+async fn read_file(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut read = Vec::with_capacity(bytes as usize);
+    tokio::fs::File::open(path).await?.take(bytes).read_to_end(&mut read).await?;
+    Ok(read)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> AbsentReason {
     tracing::warn!(path = %path.display(), %error, "media file cannot be read");
     match error.kind() {
-        std::io::ErrorKind::NotFound => AbsentReason::NotFound,
+        io::ErrorKind::NotFound => AbsentReason::NotFound,
         _ => AbsentReason::FetchFailed,
     }
 }
@@ -127,21 +208,66 @@ impl Publisher for KeepEmbeddings {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_dataset_post_and_a_post_are_both_read_and_paths_are_relative_to_the_folder() {
-        let folder = Path::new("/data");
-        let post = parse_line(r#"{"id":"a","image":{"path":"m/i.jpg"},"labels":{"sentiment":1}}"#, folder);
-        assert_eq!(post.ok().and_then(|post| post.image).map(|m| m.url).as_deref(), Some("file-path:/data/m/i.jpg"));
-        let post = parse_line(r#"{"id":"a","audio":{"url":"https://x.example/a.mp3"}}"#, folder);
-        assert_eq!(post.ok().and_then(|post| post.audio).map(|m| m.url).as_deref(), Some("https://x.example/a.mp3"));
+    const MAX: usize = 1_000;
+
+    fn line(text: &str) -> Line {
+        Line { number: 1, value: text.as_bytes().to_vec(), bytes: text.len() as u64 }
+    }
+
+    fn post(text: &str) -> PostV1 {
+        match read_line(&line(text), Path::new("/data"), MAX) {
+            Ok(PostEvent::Upsert(post)) => Arc::unwrap_or_clone(post),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn image_url(url: &str) -> String {
+        post(&format!(r#"{{"id":"a","image":{{"url":"{url}"}}}}"#)).image.unwrap().url
     }
 
     #[test]
-    fn a_line_that_is_no_post_says_which_kind_of_wrong_it_is() {
-        let reason = |line: &str| parse_line(line, Path::new(".")).err().map(|bad| bad.reason);
-        assert_eq!(reason("{"), Some(DeadLetterReason::InvalidJson));
-        assert_eq!(reason(r#"{"id":1}"#), Some(DeadLetterReason::InvalidPost));
-        assert_eq!(reason(r#"{"id":""}"#), Some(DeadLetterReason::InvalidPost));
-        assert_eq!(reason(r#"{"id":"a"}"#), None);
+    fn media_are_paths_relative_to_the_folder_or_addresses() {
+        let marked = |path: &str| format!("{}{path}", *FILE_MARK);
+        let of_pack = post(r#"{"id":"a","image":{"path":"m/i.jpg"},"labels":{"sentiment":1}}"#);
+        assert_eq!(of_pack.image.unwrap().url, marked("/data/m/i.jpg"));
+        assert_eq!(image_url("i.jpg"), marked("/data/i.jpg"));
+        assert_eq!(image_url("/i.jpg"), marked("/i.jpg"));
+        for url in
+            ["https://x.example/i.jpg", "data:image/png;base64,AA", "javascript:alert(1)", "", "http://[", "ftp://x/i"]
+        {
+            assert_eq!(image_url(url), url);
+        }
+        assert_eq!(image_url("file-path:/etc/passwd"), "file-path:/etc/passwd", "a post cannot bring the mark along");
+    }
+
+    fn all(input: &[u8]) -> Vec<(i64, Vec<u8>, u64)> {
+        let mut lines = lines(Box::new(io::Cursor::new(input.to_vec())));
+        let mut read = Vec::new();
+        while let Some(line) = lines.blocking_recv() {
+            let line = line.unwrap();
+            read.push((line.number, line.value, line.bytes));
+        }
+        read
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_file_whatever_stands_on_its_lines() {
+        let read = all(b"\xEF\xBB\xBF\r\n{}\r\n\n \t\n\xFF\xFE\nlast");
+        let expected = [(2, b"{}\r".to_vec(), 3), (5, b"\xFF\xFE".to_vec(), 2), (6, b"last".to_vec(), 4)];
+        assert_eq!(read, expected);
+        assert_eq!(all(b""), []);
+    }
+
+    #[test]
+    fn of_a_line_beyond_every_limit_a_part_is_kept_and_the_next_one_is_whole() {
+        let mut input = vec![b'x'; 3 * KEPT_LINE_BYTES];
+        input.extend(b"\n{}");
+        let read = all(&input);
+        assert_eq!((read[0].1.len(), read[0].2), (KEPT_LINE_BYTES, 3 * KEPT_LINE_BYTES as u64));
+        assert_eq!(read[1], (2, b"{}".to_vec(), 2));
+        let long = Line { number: 1, value: vec![b'x'; MAX + 1], bytes: 7_777 };
+        let rejection = read_line(&long, Path::new("."), MAX).unwrap_err();
+        assert_eq!(rejection.reason, DeadLetterReason::RecordTooLarge);
+        assert!(rejection.message.contains("7777"), "{}", rejection.message);
     }
 }

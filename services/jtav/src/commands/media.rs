@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use jtav_dead_letters::one_line;
 use jtav_feed_processor::exit;
 use jtav_feed_processor::topology::{decode_limits, fetcher, this_program};
 use jtav_media::{Fetcher, MediaFacts, OneByOne, SoundEnd, SoundFacts, accept};
@@ -16,8 +17,11 @@ use serde_json::{Value, json};
 
 use crate::cli::LogFormatArg;
 use crate::cli_media::{KindArg, MediaCheckArgs, MediaCommand};
+use crate::output::{errln, outln};
 use crate::setup;
 
+/// Characters shown of a path or a URL.
+const NAME_SHOWN_CHARS: usize = 400;
 /// Extensions and the media types that they claim.
 const EXTENSIONS: [(&str, &str); 16] = [
     ("jpg", "image/jpeg"),
@@ -62,9 +66,9 @@ async fn check(settings: Settings, arguments: &MediaCheckArgs) -> anyhow::Result
         all_ok &= verdict.is_ok();
         let took = Measured { elapsed: started.elapsed(), peak_memory_mb };
         if arguments.json {
-            println!("{}", json_line(item, &verdict, took));
+            outln!("{}", json_line(item, &verdict, took))?;
         } else {
-            println!("{}", text_line(item, &verdict, took));
+            outln!("{}", text_line(item, &verdict, took))?;
         }
     }
     Ok(if all_ok { exit::OK } else { exit::DATA })
@@ -130,7 +134,7 @@ impl Checker {
     async fn read(&self, path: &str, modality: Modality, claimed: Option<&str>) -> Result<FetchedMedia, AbsentReason> {
         // The reason is the item's; the system's own words are for the person.
         let unreadable = |error: std::io::Error| {
-            eprintln!("cannot read {path}: {error}; give a readable file or an http(s) URL");
+            errln!("cannot read {}: {error}; give a readable file or an http(s) URL", one_line(path, NAME_SHOWN_CHARS));
             match error.kind() {
                 std::io::ErrorKind::NotFound => AbsentReason::NotFound,
                 _ => AbsentReason::FetchFailed,
@@ -174,6 +178,12 @@ fn is_cut_short(sound: &SoundFacts) -> bool {
     sound.skipped_packets > 0 || (sound.end != SoundEnd::AnalysedLength && sound.is_partial())
 }
 
+/// What was decoded. Of a clip that is longer than what is analysed, what the file says.
+fn duration_s(sound: &SoundFacts) -> f64 {
+    let stated = sound.stated_seconds.filter(|_| sound.end == SoundEnd::AnalysedLength);
+    stated.map_or(sound.decoded_seconds, |stated| stated.max(sound.decoded_seconds))
+}
+
 fn facts_json(facts: &Facts) -> Value {
     match &facts.decoded {
         MediaFacts::Picture(picture) => json!({
@@ -188,7 +198,7 @@ fn facts_json(facts: &Facts) -> Value {
             "type": sound.container,
             "codec": sound.codec,
             "size_bytes": facts.size_bytes,
-            "duration_s": if is_cut_short(sound) { sound.decoded_seconds } else { sound.stated_seconds.unwrap_or(sound.decoded_seconds) },
+            "duration_s": duration_s(sound),
             "channels": sound.channels,
             "rate_hz": sound.sample_rate_hz,
             "partial": is_cut_short(sound),
@@ -225,7 +235,7 @@ fn text_line(item: &str, verdict: &Verdict, took: Measured) -> String {
         },
     };
     let memory = took.peak_memory_mb.map_or(String::new(), |mb| format!(", {mb:.0} MB"));
-    format!("{what}  {item}  ({:.0} ms{memory})", took.elapsed.as_secs_f64() * 1e3)
+    format!("{what}  {}  ({:.0} ms{memory})", one_line(item, NAME_SHOWN_CHARS), took.elapsed.as_secs_f64() * 1e3)
 }
 
 #[cfg(test)]

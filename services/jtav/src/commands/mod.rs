@@ -14,15 +14,20 @@ mod media;
 mod run;
 mod table;
 mod table_retrieval;
+mod topic_remarks;
 mod train;
+
+use std::io::Write as _;
 
 use clap::CommandFactory as _;
 use jtav_feed_processor::exit;
 
 use crate::cli::{Cli, Command};
+use crate::output::Stdout;
 
 /// Runs the command; the number is the exit code.
 pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
+    crate::setup::descriptor_limit();
     match cli.command {
         Command::Demo(arguments) => demo::demo(&arguments, cli.log_format),
         Command::Run(arguments) => run::run(&arguments, cli.log_format),
@@ -38,7 +43,10 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::DecodeWorker => decode_worker(),
         Command::Config(command) => config::config(&command, cli.log_format),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut std::io::stdout());
+            // Into memory first: it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "jtav", &mut script);
+            Stdout.write_all(&script)?;
             Ok(exit::OK)
         }
     }

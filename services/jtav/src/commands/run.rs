@@ -30,6 +30,7 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
         tracing::error!(armed, variable = fail_point::VARIABLE, "fail points are armed: this worker breaks on purpose");
     }
     say_memory(&settings);
+    say_descriptors(&settings);
     setup::in_system(async move {
         let decoders = setup::decoders(&settings);
         let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
@@ -66,5 +67,18 @@ fn say_memory(settings: &Settings) {
              media.byte_budget_bytes, media.decode_workers, ingest.max_in_flight_posts or cache.max_bytes"
         ),
         _ => tracing::info!(memory = %ceiling, "memory"),
+    }
+}
+
+/// Warns where the worker may have fewer files and sockets open than the settings allow it.
+fn say_descriptors(settings: &Settings) {
+    let (needed, limit) = (settings.descriptor_ceiling(), setup::descriptor_limit());
+    if needed > limit {
+        tracing::warn!(
+            needed,
+            limit,
+            "fewer files and sockets may be open than the settings can need: raise the limit (ulimit -n, LimitNOFILE) or \
+             lower ingest.max_in_flight_posts or media.max_idle_connections"
+        );
     }
 }

@@ -13,6 +13,7 @@ use jtav_trainer::table::{
 use crate::cli::LogFormatArg;
 use crate::cli_table::{CongruenceTableArgs, SentimentTableArgs, TableArgs, TableCommand};
 use crate::failure::coded;
+use crate::output::{errln, out, outln};
 use crate::setup;
 
 pub fn table(command: &TableCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
@@ -97,17 +98,17 @@ fn show(arguments: &TableArgs, tables: &[SentimentTable]) -> anyhow::Result<u8> 
     }
     if arguments.json {
         match tables {
-            [table] => println!("{}", serde_json::to_string(table)?),
-            tables => println!("{}", serde_json::to_string(tables)?),
+            [table] => outln!("{}", serde_json::to_string(table)?)?,
+            tables => outln!("{}", serde_json::to_string(tables)?)?,
         }
         return Ok(exit::OK);
     }
     for table in tables {
-        print!("{}", table.markdown());
+        out!("{}", table.markdown())?;
     }
     match &arguments.out {
-        Some(folder) => eprintln!("Markdown and JSON: {}", folder.display()),
-        None => eprintln!("add --out DIR to keep it as Markdown and JSON"),
+        Some(folder) => errln!("Markdown and JSON: {}", folder.display()),
+        None => errln!("add --out DIR to keep it as Markdown and JSON"),
     }
     Ok(exit::OK)
 }

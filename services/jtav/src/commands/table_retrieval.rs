@@ -15,6 +15,7 @@ use jtav_trainer::{DEFAULT_CACHE_DIR, DataPack, Terminal, resolve_data};
 use crate::cli::LogFormatArg;
 use crate::cli_table_retrieval::TableRetrievalArgs;
 use crate::failure::coded;
+use crate::output::{out, outln};
 use crate::setup;
 
 /// Threads that decode media which are not in the cache.
@@ -40,8 +41,8 @@ pub fn table_retrieval(arguments: &TableRetrievalArgs, log_format: Option<LogFor
         write(&folder.join("retrieval.md"), markdown.as_bytes())?;
     }
     match arguments.json {
-        true => println!("{}", serde_json::to_string(&table)?),
-        false => print!("{markdown}"),
+        true => outln!("{}", serde_json::to_string(&table)?)?,
+        false => out!("{markdown}")?,
     }
     table.check_ties()?;
     Ok(exit::OK)

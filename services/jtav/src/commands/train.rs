@@ -5,6 +5,7 @@ use jtav_feed_processor::exit;
 use jtav_trainer::{Stage, Terminal, TrainOptions};
 
 use crate::cli::{LogFormatArg, TrainArgs};
+use crate::output::outln;
 use crate::setup;
 
 pub fn train(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
@@ -19,14 +20,14 @@ pub fn train(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow:
         serde_json::to_string(&jtav_trainer::train_encoders(&options, &Terminal::new())?)?
     };
     if arguments.json {
-        println!("{json}");
+        outln!("{json}")?;
     } else if makes_checkpoint {
-        println!("checkpoint and model card: {}", options.out.display());
+        outln!("checkpoint and model card: {}", options.out.display())?;
     } else {
-        println!(
+        outln!(
             "trained networks: {}; a run with --stages fusion makes a checkpoint of them",
             options.work_dir.display()
-        );
+        )?;
     }
     Ok(exit::OK)
 }

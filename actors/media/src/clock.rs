@@ -1,0 +1,50 @@
+//! CPU time as a limit, of sounds and pictures.
+
+use std::time::Duration;
+
+/// What one medium may still take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    started: Duration,
+    limit: Duration,
+}
+
+impl Clock {
+    /// Runs from now on, for this thread.
+    pub(crate) fn start(limit: Duration) -> Self {
+        Self { started: thread_cpu_time(), limit }
+    }
+
+    /// A look is a system call, as dear as a small packet.
+    pub(crate) fn is_over(&self) -> bool {
+        thread_cpu_time().saturating_sub(self.started) > self.limit
+    }
+}
+
+/// CPU time of this thread. Wall time would blame a medium for a busy machine.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid, writable timespec for the length of the call, and the clock id is a constant that
+    // every supported Linux knows.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    if status != 0 {
+        return Duration::ZERO;
+    }
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_clock_of_a_thread_runs_with_its_work() {
+        let before = thread_cpu_time();
+        let mut x = 1_u64;
+        while thread_cpu_time() < before + Duration::from_millis(2) {
+            x = std::hint::black_box(x.wrapping_mul(3));
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(thread_cpu_time() - before < Duration::from_millis(30), "sleeping is no CPU time ({x})");
+    }
+}

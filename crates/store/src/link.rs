@@ -1,0 +1,167 @@
+//! How the server is reached: options, and a connection that is opened again.
+
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates};
+
+use crate::StoreError;
+use crate::error::needs_new_connection;
+
+/// A certificate to show to the server.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// PEM.
+    pub certificate_pem: Vec<u8>,
+    /// PEM.
+    pub key_pem: Vec<u8>,
+}
+
+/// How to reach Redis.
+#[derive(Clone)]
+pub struct RedisOptions {
+    /// `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, `redis+unix:///path/of/socket[?db=n&pass=…]`.
+    pub url: String,
+    /// Longest wait for an answer, the time to reconnect included.
+    pub command_timeout: Duration,
+    /// Longest wait for one attempt to connect.
+    pub connect_timeout: Duration,
+    /// The only authority to trust with `rediss://`, PEM; without it the usual public ones.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Shown to a server that asks.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Replicas that must have an erasure before it is acknowledged; 0 waits for none.
+    pub erasure_replicas: u32,
+    /// Longest wait for them.
+    pub erasure_wait: Duration,
+}
+
+impl RedisOptions {
+    /// With 2 s for a command and 2 s to connect; erasures wait for no replica.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            command_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(2),
+            ca_pem: None,
+            client_certificate: None,
+            erasure_replicas: 0,
+            erasure_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A connection that could not serve is replaced no more often than this, so that a server that refuses us is not
+/// flooded with handshakes.
+const REPLACE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Commands that may wait to be written; they leave in one write when the socket is free. The callers' permits bound
+/// them, this only keeps them from waiting for each other.
+const PIPELINE_BUFFER: usize = 4_096;
+
+/// One multiplexed connection that is opened again when it breaks or can no longer serve.
+pub(crate) struct Link {
+    client: Client,
+    config: ConnectionManagerConfig,
+    command_timeout: Duration,
+    current: Mutex<Current>,
+}
+
+#[derive(Clone)]
+struct Current {
+    manager: ConnectionManager,
+    made_at: Instant,
+    generation: u64,
+}
+
+impl Link {
+    /// Prepares it; the first call opens it. Must be called inside a tokio runtime.
+    pub(crate) fn new(client: Client, options: &RedisOptions) -> Result<Self, StoreError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(options.connect_timeout))
+            .set_response_timeout(Some(options.command_timeout))
+            // One pause per attempt keeps a server that is away from being hammered; more of them would hide the reason
+            // (refused, wrong password, bad certificate) behind our own time-out.
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_pipeline_buffer_size(PIPELINE_BUFFER);
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+        let current = Mutex::new(Current { manager, made_at: Instant::now(), generation: 0 });
+        Ok(Self { client, config, command_timeout: options.command_timeout, current })
+    }
+
+    /// One call within the time limit.
+    pub(crate) async fn call<T, F>(&self, job: impl FnOnce(ConnectionManager) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let Current { manager, generation, .. } = self.current();
+        match tokio::time::timeout(self.command_timeout, job(manager)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if needs_new_connection(&error) {
+                    self.replace(generation);
+                }
+                Err(error.into())
+            }
+            Err(_) => Err(StoreError::Timeout { timeout_ms: self.command_timeout.as_millis() as u64 }),
+        }
+    }
+
+    /// Opens a new connection with the next call, whatever the present one leads to.
+    pub(crate) fn renew(&self) {
+        self.open_instead(&mut self.lock());
+    }
+
+    fn current(&self) -> Current {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a new connection in place of the one of `generation`, unless another call already did.
+    fn replace(&self, generation: u64) {
+        let mut current = self.lock();
+        if current.generation == generation && current.made_at.elapsed() >= REPLACE_INTERVAL {
+            self.open_instead(&mut current);
+        }
+    }
+
+    fn open_instead(&self, current: &mut Current) {
+        match ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone()) {
+            Ok(manager) => {
+                *current = Current { manager, made_at: Instant::now(), generation: current.generation + 1 };
+            }
+            Err(error) => tracing::warn!(%error, "no new connection to the store"),
+        }
+    }
+}
+
+/// The client that the options describe.
+pub(crate) fn client(options: &RedisOptions) -> Result<Client, StoreError> {
+    // rustls panics where no provider is chosen, or two are compiled in and none is chosen. A choice that the
+    // program made earlier stands.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let bad_url = |error: RedisError| StoreError::Invalid(format!("store URL: {}", error.category()));
+    // The peer may vanish without a word (a failover, a cut cable): the kernel then gives the connection up after this.
+    let silence = (options.command_timeout * 2).max(Duration::from_secs(5));
+    let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 4);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(silence);
+    let info = options.url.as_str().into_connection_info().map_err(bad_url)?.set_tcp_settings(tcp);
+    if options.ca_pem.is_none() && options.client_certificate.is_none() {
+        return Client::open(info).map_err(bad_url);
+    }
+    let client_tls = options
+        .client_certificate
+        .as_ref()
+        .map(|own| ClientTlsConfig { client_cert: own.certificate_pem.clone(), client_key: own.key_pem.clone() });
+    Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: options.ca_pem.clone() })
+        .map_err(|error| StoreError::Invalid(format!("store certificates: {error}")))
+}
