@@ -95,8 +95,8 @@ fn cut(jpeg: &[u8], percent: usize) -> [Vec<u8>; 2] {
 
 #[test]
 fn the_same_part_of_a_jpeg_missing_is_the_same_verdict_whatever_the_size() {
-    let kinds: [(&str, fn(u32) -> Vec<u8>); 2] =
-        [("one scan", |times| jpeg(times, |_| ())), ("restarts", with_restarts)];
+    type Make = fn(u32) -> Vec<u8>;
+    let kinds: [(&str, Make); 2] = [("one scan", |times| jpeg(times, |_| ())), ("restarts", with_restarts)];
     for (kind, encoded) in kinds {
         for times in SIZES {
             let whole = encoded(times);
@@ -346,7 +346,8 @@ fn in_webp(exif: &[u8]) -> Vec<u8> {
 
 #[test]
 fn an_orientation_turns_a_picture_however_it_is_stored() {
-    let files: [(&str, fn(&[u8]) -> Vec<u8>, &str); 3] =
+    type Change = fn(&[u8]) -> Vec<u8>;
+    let files: [(&str, Change, &str); 3] =
         [("JPEG", in_jpeg, "photo.jpg"), ("PNG", in_png, "rgb.png"), ("WebP", in_webp, "lossy.webp")];
     for (format, with, plain) in files {
         let plain = view(&fixture(plain)).unwrap();

@@ -412,7 +412,7 @@ async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at:
 
 /// The worker's encodings, shared with other workers where the settings say so.
 fn encodings(settings: &Settings, store: &dyn Store, networks: &Networks) -> EncodingCache {
-    let cache = EncodingCache::new(settings.cache.max_bytes, &*networks.model_version);
+    let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
     let ttl = settings.cache.shared_ttl();
     match store.shared_cache().filter(|_| settings.cache.shared) {
         Some(shared) => {

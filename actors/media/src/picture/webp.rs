@@ -244,7 +244,8 @@ mod tests {
         let whole = stride * frame.height as usize;
         assert_eq!(read_whole(frame.data, false, stride, &mut vec![0; whole]), Ok(true));
         assert_eq!(read_rows(frame.data, false, stride, &mut vec![0; whole]), Ok(frame.height));
-        let reads: [fn(&[u8], bool, usize, &mut [u8]) -> bool; 2] = [
+        type Read = fn(&[u8], bool, usize, &mut [u8]) -> bool;
+        let reads: [Read; 2] = [
             |data, alpha, stride, pixels| read_whole(data, alpha, stride, pixels) == Ok(true),
             |data, alpha, stride, pixels| read_rows(data, alpha, stride, pixels) != Ok(0),
         ];

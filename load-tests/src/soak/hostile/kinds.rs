@@ -227,12 +227,12 @@ impl HostileFeed {
             Kind::HostCloses => (medium("reset", None), None),
             Kind::HostIsBusy => (medium("busy", None), None),
             Kind::HostEncodes => (medium("encoded", None), None),
-            Kind::PictureOfScans => (medium("file/scans.jpg", None), None),
-            Kind::PictureOfOneColour => (medium("file/flat.png", None), None),
-            Kind::PictureOfNoise => (medium("file/noise.jpg", None), None),
-            Kind::PictureOfComments => (medium("file/segments.jpg", None), None),
-            Kind::SoundOfPadding => (None, medium("file/zeros.mp3", None)),
-            Kind::SoundThatLies => (None, medium("file/hours.wav", None)),
+            Kind::PictureOfScans => (medium(&format!("file/scans.jpg/{number}"), None), None),
+            Kind::PictureOfOneColour => (medium(&format!("file/flat.png/{number}"), None), None),
+            Kind::PictureOfNoise => (medium(&format!("file/noise.jpg/{number}"), None), None),
+            Kind::PictureOfComments => (medium(&format!("file/segments.jpg/{number}"), None), None),
+            Kind::SoundOfPadding => (None, medium(&format!("file/zeros.mp3/{number}"), None)),
+            Kind::SoundThatLies => (None, medium(&format!("file/hours.wav/{number}"), None)),
             Kind::ForbiddenAddress => {
                 (Some(MediaRef { url: FORBIDDEN_URL.to_owned(), media_type: None, sha256: None, bytes: None }), None)
             }

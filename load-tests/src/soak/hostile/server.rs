@@ -111,7 +111,7 @@ async fn serve(mut stream: TcpStream, files: &Files) -> std::io::Result<()> {
         "reset" => Ok(()),
         "busy" => stream.write_all(b"HTTP/1.1 503 Busy\r\nretry-after: 86400\r\ncontent-length: 0\r\n\r\n").await,
         "file" => match files.get(rest) {
-            Some(file) => answer(&mut stream, "", file).await,
+            Some(file) => answer(&mut stream, "", &file).await,
             None => stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await,
         },
         _ => stream.write_all(b"no HTTP at all\r\n\r\n").await,
