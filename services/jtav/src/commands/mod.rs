@@ -17,7 +17,7 @@ mod table_retrieval;
 mod topic_remarks;
 mod train;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use clap::CommandFactory as _;
 use jtav_feed_processor::exit;
@@ -59,6 +59,9 @@ fn decode_worker() -> anyhow::Result<u8> {
     let give_back = crate::allocator::give_back;
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     let give_back = |_| {};
-    jtav_media::serve_decode_workers(give_back)?;
-    Ok(exit::OK)
+    match jtav_media::serve_decode_workers(give_back) {
+        // Whoever started it has ended in the middle of a word, and nobody is left to tell.
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(exit::OK),
+        served => served.map(|()| exit::OK).map_err(Into::into),
+    }
 }
