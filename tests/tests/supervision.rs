@@ -382,6 +382,8 @@ async fn a_part_that_hangs_is_named_by_healthz_and_is_made_anew_or_ends_the_proc
             };
             assert_eq!(status.code(), Some(DEVICE), "{}:\n{}", hang.name, worker.log_tail());
             worker = scene.worker("")?;
+            // All may have been committed before it ended.
+            worker.wait_ready(PATIENCE)?;
             scene.wait_until_through(&mut worker)?;
         }
         until_nothing_is_inside(&mut worker)?;
