@@ -42,6 +42,7 @@ fn every_item_gets_its_line_in_order_and_one_rejection_decides_the_exit_code() {
         fixture("alac.m4a"),
         "http://127.0.0.1/a.jpg".to_owned(),
         "no-such-file.jpg".to_owned(),
+        "/dev/zero".to_owned(),
     ];
     let (output, lines) = check(&items);
     assert_eq!(output.status.code(), Some(65), "{}", String::from_utf8_lossy(&output.stderr));
@@ -57,6 +58,7 @@ fn every_item_gets_its_line_in_order_and_one_rejection_decides_the_exit_code() {
         ("rejected", Some("decode_error")),
         ("rejected", Some("unsupported")),
         ("rejected", Some("fetch_denied")),
+        ("rejected", Some("not_found")),
         ("rejected", Some("not_found")),
     ];
     assert_eq!(said, expected);

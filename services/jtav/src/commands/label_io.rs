@@ -158,8 +158,11 @@ impl MediaFetcher for FilesOrNetwork {
     }
 }
 
-/// At most `bytes`: a file may grow while it is read.
-async fn read_file(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+/// At most `bytes`: a file may grow while it is read, and what only looks like a file may never end.
+///
+/// # Errors
+/// Of the file system.
+pub async fn read_file(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
     let mut read = Vec::with_capacity(bytes as usize);
     tokio::fs::File::open(path).await?.take(bytes).read_to_end(&mut read).await?;
     Ok(read)

@@ -15,6 +15,7 @@ use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use jtav_settings::Settings;
 use serde_json::{Value, json};
 
+use super::label_io::read_file;
 use crate::cli::LogFormatArg;
 use crate::cli_media::{KindArg, MediaCheckArgs, MediaCommand};
 use crate::output::{errln, outln};
@@ -141,10 +142,15 @@ impl Checker {
             }
         };
         let cap = self.max_bytes[usize::from(modality == Modality::Audio)];
-        if std::fs::metadata(path).map_err(unreadable)?.len() > cap {
+        let facts = std::fs::metadata(path).map_err(unreadable)?;
+        if !facts.is_file() {
+            // A device may never end, and a pipe never begin.
+            return Err(unreadable(std::io::Error::new(std::io::ErrorKind::NotFound, "it is no regular file")));
+        }
+        if facts.len() > cap {
             return Err(AbsentReason::TooLarge);
         }
-        let bytes = Bytes::from(std::fs::read(path).map_err(unreadable)?);
+        let bytes = Bytes::from(read_file(Path::new(path), facts.len()).await.map_err(unreadable)?);
         let media = MediaRef { url: String::new(), media_type: claimed.map(str::to_owned), sha256: None, bytes: None };
         accept(modality, bytes, None, &media).await
     }
