@@ -74,6 +74,8 @@ fn odd_records() -> Vec<(String, Vec<u8>)> {
         image("ftp://example.org/a.jpg", ""),
         image("http://169.254.169.254/", ""),
         image("http://[", ""),
+        image("/etc/passwd", ""),
+        image("a/b.jpg", ""),
         image("", ""),
         format!(r#"{{"id":"@",{text},"image":["{PIXEL}"]}}"#),
         format!(r#"{{"id":"@",{text},"image":{{}}}}"#),

@@ -145,6 +145,7 @@ pub struct RunArgs {
 #[command(
     after_help = "Each line is a post.v1 (media by URL) or a dataset-post.v1 (media by path, relative to the file, or to the\n\
                         working folder for standard input). Each line of the output is a sentiment.v1 in input order;\n\
+                        a path is read from this machine, so label posts of strangers without one;\n\
                         a post that cannot be labelled gives {\"line\", \"post_id\", \"error\", \"reason\"} and exit code 65 at the end.\n\n\
                         Example:\n  echo '{\"id\":\"1\",\"texts\":[{\"role\":\"body\",\"text\":\"what a lovely day\"}]}' | jtav label -"
 )]

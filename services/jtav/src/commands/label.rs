@@ -39,6 +39,9 @@ pub fn label(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow:
     name_device(&mut settings);
     let input = open(&arguments.input)?;
     let mut output = sink(arguments.output.as_deref())?;
+    if std::io::stderr().is_terminal() {
+        errln!("loading and warming the networks …");
+    }
     let failed = setup::in_system(label_lines(Arc::new(settings), input, &mut output, arguments.embeddings))?;
     output.flush().map_err(own)?;
     if failed == 0 {

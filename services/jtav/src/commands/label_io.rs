@@ -12,10 +12,9 @@ use jtav_pipeline::{
     DeadLetterRequest, EraseRequest, FetchRequest, FetchedMedia, MediaFetcher, PostEvent, PublishOutcome,
     PublishRequest, Publisher, ReadRules, Rejection, StageError, now_ms, read_post,
 };
-use jtav_schemas::{AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, MediaRef, Modality, PostV1};
+use jtav_schemas::{AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, Modality};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
-use url::{ParseError, Url};
 
 /// Marks a media reference that is a path. Drawn anew by every process, so that no post can bring one along.
 static FILE_MARK: LazyLock<String> = LazyLock::new(|| format!("file-path-{:032x}:", rand::random::<u128>()));
@@ -92,35 +91,21 @@ fn next_line(input: &mut impl BufRead, number: i64) -> io::Result<Option<Line>> 
     }
 }
 
-/// Reads a line as the worker reads a record, but that its media may be paths: `path` as in `dataset-post.v1`, and a `url` without a
-/// scheme. Paths are taken relative to `folder`.
+/// Reads a line as the worker reads a record, but that a medium may have a `path` in place of its `url`, as in
+/// `dataset-post.v1`; it is taken relative to `folder`.
 ///
 /// # Errors
 /// As [`read_post`].
 pub fn read_line(line: &Line, folder: &Path, max_record_bytes: usize) -> Result<PostEvent, Rejection> {
     let url_of_path = |path: &str| mark(&folder.join(path));
     let rules = ReadRules { max_record_bytes, url_of_path: Some(&url_of_path) };
-    let event = read_post(&line.value, &rules).map_err(|rejection| match rejection.reason {
+    read_post(&line.value, &rules).map_err(|rejection| match rejection.reason {
         DeadLetterReason::RecordTooLarge => {
             let message = format!("line of {} bytes; at most {max_record_bytes} are read", line.bytes);
             Rejection { message, ..rejection }
         }
         _ => rejection,
-    })?;
-    Ok(match event {
-        PostEvent::Upsert(post) => PostEvent::Upsert(Arc::new(with_paths(Arc::unwrap_or_clone(post), folder))),
-        tombstone => tombstone,
     })
-}
-
-fn with_paths(mut post: PostV1, folder: &Path) -> PostV1 {
-    for MediaRef { url, .. } in [&mut post.audio, &mut post.image].into_iter().flatten() {
-        // An empty one is no path, and a worker's fetcher says so.
-        if !url.is_empty() && Url::parse(url) == Err(ParseError::RelativeUrlWithoutBase) {
-            *url = mark(&folder.join(&*url));
-        }
-    }
-    post
 }
 
 fn mark(path: &Path) -> String {
@@ -217,30 +202,24 @@ mod tests {
         Line { number: 1, value: text.as_bytes().to_vec(), bytes: text.len() as u64 }
     }
 
-    fn post(text: &str) -> PostV1 {
-        match read_line(&line(text), Path::new("/data"), MAX) {
-            Ok(PostEvent::Upsert(post)) => Arc::unwrap_or_clone(post),
+    fn image_url(image: &str) -> String {
+        let text = format!(r#"{{"id":"a","image":{image},"labels":{{"sentiment":1}}}}"#);
+        match read_line(&line(&text), Path::new("/data"), MAX) {
+            Ok(PostEvent::Upsert(post)) => post.image.clone().unwrap().url,
             other => panic!("{text}: {other:?}"),
         }
     }
 
-    fn image_url(url: &str) -> String {
-        post(&format!(r#"{{"id":"a","image":{{"url":"{url}"}}}}"#)).image.unwrap().url
-    }
-
     #[test]
-    fn media_are_paths_relative_to_the_folder_or_addresses() {
+    fn a_path_is_relative_to_the_folder_and_a_url_is_a_url_whatever_it_looks_like() {
         let marked = |path: &str| format!("{}{path}", *FILE_MARK);
-        let of_pack = post(r#"{"id":"a","image":{"path":"m/i.jpg"},"labels":{"sentiment":1}}"#);
-        assert_eq!(of_pack.image.unwrap().url, marked("/data/m/i.jpg"));
-        assert_eq!(image_url("i.jpg"), marked("/data/i.jpg"));
-        assert_eq!(image_url("/i.jpg"), marked("/i.jpg"));
+        assert_eq!(image_url(r#"{"path":"m/i.jpg"}"#), marked("/data/m/i.jpg"));
+        assert_eq!(image_url(r#"{"path":"/i.jpg"}"#), marked("/i.jpg"));
         for url in
-            ["https://x.example/i.jpg", "data:image/png;base64,AA", "javascript:alert(1)", "", "http://[", "ftp://x/i"]
+            ["https://x.example/i.jpg", "data:image/png;base64,AA", "i.jpg", "/etc/passwd", "", "file-path:/etc/passwd"]
         {
-            assert_eq!(image_url(url), url);
+            assert_eq!(image_url(&format!(r#"{{"url":"{url}"}}"#)), url);
         }
-        assert_eq!(image_url("file-path:/etc/passwd"), "file-path:/etc/passwd", "a post cannot bring the mark along");
     }
 
     fn all(input: &[u8]) -> Vec<(i64, Vec<u8>, u64)> {
