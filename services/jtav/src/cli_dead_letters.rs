@@ -10,19 +10,6 @@ use jtav_schemas::DeadLetterReason;
 
 use crate::cli::SettingsArgs;
 
-/// The boxes that can set a record aside.
-const STAGES: [Stage; 9] = [
-    Stage::Ingest,
-    Stage::Router,
-    Stage::Fetch,
-    Stage::Decode,
-    Stage::TextEncoder,
-    Stage::AudioEncoder,
-    Stage::ImageEncoder,
-    Stage::Fusion,
-    Stage::Publisher,
-];
-
 /// `jtav dead-letters`.
 #[derive(Debug, Subcommand)]
 #[command(
@@ -53,7 +40,7 @@ pub struct SelectionArgs {
     #[arg(long, value_name = "REASON,…", value_delimiter = ',', value_parser = reasons())]
     pub reason: Vec<DeadLetterReason>,
     /// Only what these stages set aside, comma-separated.
-    #[arg(long, value_name = "STAGE,…", value_delimiter = ',', value_parser = PossibleValuesParser::new(STAGES.map(Stage::as_str)))]
+    #[arg(long, value_name = "STAGE,…", value_delimiter = ',', value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::as_str)))]
     pub stage: Vec<String>,
     /// Only what was set aside since: an age (90s, 30m, 2h, 7d) or RFC 3339 (2026-11-25T20:15:30Z).
     #[arg(long, value_name = "TIME", value_parser = since)]
