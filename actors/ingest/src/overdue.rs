@@ -150,6 +150,8 @@ struct Trial {
     tag: DeliveryTag,
     is_alone: bool,
     passes: StagePasses,
+    /// What was known of the record has been given up since: nothing follows from the trial.
+    is_void: bool,
 }
 
 /// The record that gets, or has, the worker to itself.
@@ -161,6 +163,24 @@ struct Claim {
     was_seen: bool,
 }
 
+/// A trial alone that failed. Until something has passed where it did, or enough time has gone by to say that nothing
+/// does, another one would fail of what the first has left behind, and so in turn for ever.
+#[derive(Debug, Clone, Copy)]
+struct LastAlone {
+    stage: Stage,
+    /// What had passed the stage when it ended.
+    passes: u64,
+    rest_until: Instant,
+    until: Instant,
+}
+
+impl LastAlone {
+    fn keeps_others_waiting(&self, around: &Around) -> bool {
+        let may_still_pass = around.passes.of(self.stage) <= self.passes && around.now < self.until;
+        around.now < self.rest_until || may_still_pass
+    }
+}
+
 /// All partitions of a worker.
 #[derive(Debug)]
 pub(crate) struct Overdue {
@@ -170,8 +190,7 @@ pub(crate) struct Overdue {
     claim: Option<Claim>,
     /// Rounds over the doors so far.
     round: u64,
-    /// No trial alone before.
-    rest_until: Option<Instant>,
+    last_alone: Option<LastAlone>,
     /// What stands beside the committed offsets, as far as the broker has answered.
     noted: BTreeMap<i32, String>,
 }
@@ -179,7 +198,7 @@ pub(crate) struct Overdue {
 impl Overdue {
     pub(crate) fn new(terms: Terms) -> Self {
         let (cases, noted) = (BTreeMap::new(), BTreeMap::new());
-        Self { terms, cases, trial: None, claim: None, round: 0, rest_until: None, noted }
+        Self { terms, cases, trial: None, claim: None, round: 0, last_alone: None, noted }
     }
 
     /// Nothing here concerns any record.
@@ -220,6 +239,9 @@ impl Overdue {
     pub(crate) fn give_up(&mut self, partition: i32) {
         self.cases.retain(|(number, _), _| *number != partition);
         self.noted.remove(&partition);
+        if let Some(trial) = self.trial.as_mut().filter(|trial| trial.tag.partition == partition) {
+            trial.is_void = true;
+        }
     }
 
     /// A round over the doors begins. Who has claimed the worker and did not come to the door in the last one loses it:
@@ -262,7 +284,7 @@ impl Overdue {
         if case.is_overtaken() {
             return Way::Trial;
         }
-        let must_rest = self.rest_until.is_some_and(|until| around.now < until);
+        let must_rest = self.last_alone.is_some_and(|last| last.keeps_others_waiting(around));
         let may_still_pass = !case.is_stage_well(around.passes) && around.now < case.at + SOON * self.terms.trial;
         if must_rest || may_still_pass || around.is_taken || !is_next {
             return Way::Wait;
@@ -297,7 +319,7 @@ impl Overdue {
                 case.trials += 1;
             }
         }
-        self.trial = Some(Trial { tag, is_alone, passes: around.passes });
+        self.trial = Some(Trial { tag, is_alone, passes: around.passes, is_void: false });
     }
 
     /// A record is not inside any more, of whatever period. Gives what its trial came to, and whether it was alone.
@@ -335,19 +357,17 @@ impl Overdue {
         case.hang = Some(hang);
         let stage = hang.stage;
         match trial {
-            Some(Trial { is_alone: true, passes, .. }) => {
-                self.rest_until = Some(around.now + REST * self.terms.trial);
-                if passes.of(stage) <= before.of(stage) {
+            Some(Trial { is_alone: true, passes, is_void, .. }) => {
+                let (rest_until, until) = (around.now + REST * self.terms.trial, around.now + SOON * self.terms.trial);
+                let passed = around.passes.of(stage);
+                self.last_alone = Some(LastAlone { stage, passes: passed, rest_until, until });
+                if is_void || passes.of(stage) <= before.of(stage) {
                     return Finding::Inconclusive;
                 }
-                case.step = Step::HungAlone {
-                    stage,
-                    passes: around.passes.of(stage),
-                    until: around.now + SOON * self.terms.trial,
-                };
+                case.step = Step::HungAlone { stage, passes: passed, until };
                 Finding::HungAlone
             }
-            Some(_) if case.is_overtaken() => {
+            Some(Trial { is_void: false, .. }) if case.is_overtaken() => {
                 case.step = Step::Guilty(stage);
                 Finding::Guilty
             }

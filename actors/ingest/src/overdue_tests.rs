@@ -483,6 +483,43 @@ fn a_trial_alone_after_which_nobody_can_say_whether_others_pass_is_repeated_afte
     assert_eq!(overdue.door((0, 1), &rested), Way::Trial);
 }
 
+/// Found by the property above: three posts that take a device with them, on a feed without anything else. Each trial
+/// began when the device was free of the one before, so nothing ever passed in between.
+#[test]
+fn trials_in_a_row_leave_time_for_something_to_pass() {
+    let now = Instant::now();
+    let nobody = around(now, StagePasses::default());
+    let mut overdue = with_two_deadlines(false, &nobody);
+    for _ in 0..2 {
+        overdue.left(tag(2), Outcome::Abandoned, hung(false), &nobody);
+    }
+    let nobody = Around { now: now + SOON * TERMS.trial, ..nobody };
+    assert_eq!(overdue.door((0, 1), &nobody), Way::Trial);
+    overdue.let_in(tag(1), &nobody);
+    overdue.left(tag(1), Outcome::Abandoned, hung(false), &nobody);
+    let rested = Around { now: nobody.now + REST * TERMS.trial, ..nobody };
+    overdue.begin_round(false);
+    assert_eq!(overdue.door((0, 2), &rested), Way::Wait, "whether anybody passes is not known yet");
+    let well = Around { passes: rested.passes.and_one(STAGE), ..rested };
+    assert_eq!(overdue.door((0, 2), &well), Way::Trial);
+    overdue.let_in(tag(2), &well);
+    assert_eq!(overdue.left(tag(2), Outcome::Abandoned, hung(false), &well), Some((Finding::HungAlone, true)));
+}
+
+/// Found by the property above: the session is lost while a trial is under way, and the count begins anew.
+#[test]
+fn nothing_follows_from_a_trial_whose_partition_has_changed_hands_meanwhile() {
+    let first = around(Instant::now(), StagePasses::default());
+    let mut overdue = with_two_deadlines(false, &first);
+    let well = Around { passes: first.passes.and_one(STAGE), ..first };
+    assert_eq!(overdue.door((0, 1), &well), Way::Trial);
+    overdue.let_in(tag(1), &well);
+    overdue.take_over(0, 0, "", &well);
+    overdue.left(tag(1), Outcome::Abandoned, hung(true), &well);
+    let after = Around { passes: well.passes.and_one(STAGE), ..well };
+    assert_eq!((overdue.deadlines((0, 1)), overdue.door((0, 1), &after)), (1, Way::Open));
+}
+
 #[test]
 fn while_the_breaker_is_open_no_deadline_counts_and_nobody_is_tried() {
     let closed = around(Instant::now(), StagePasses::default());

@@ -135,11 +135,15 @@ impl Suspects {
             if matches!(note, Note::Suspect { owner, .. } if is_own(owner)) {
                 state.overstated = Some(position);
             }
-            state.ours = matches!(note, Note::Open { owner, .. } | Note::Suspect { owner, .. } if is_own(owner));
             state.found = (ends > 0).then_some((position, ends));
             // The suspect itself is always gone over, whatever the end of the partition is said to be.
             let until = until.min(high.unwrap_or(i64::MAX)).max(if ends > 0 { position + 1 } else { position });
             state.careful_until = (until > position).then_some(until);
+            // With nothing to go over, the dead owner's note has said all it can. Left standing while no record comes, it
+            // would outlive our goodbye and put our successor's records under suspicion.
+            let is_spent = note != Note::Clean && state.careful_until.is_none();
+            state.ours =
+                is_spent || matches!(note, Note::Open { owner, .. } | Note::Suspect { owner, .. } if is_own(owner));
         }
         self.partitions.insert(partition, state);
     }

@@ -401,3 +401,15 @@ fn a_topic_that_was_made_anew_starts_anew() {
     assert_eq!(suspects.door(0, 3, NOTHING), Door::NoteFirst);
     assert_eq!(suspects.due(0, None, false), Some((3, Note::Open { owner: Owner(1), until: 3 })));
 }
+
+#[test]
+fn a_goodbye_ends_the_note_of_a_dead_owner_even_if_no_record_came_meanwhile() {
+    for left in [Note::Open { owner: OTHER, until: 10 }, Note::Careful { until: 10, ends: 0 }] {
+        let mut suspects = Suspects::new(Owner(1));
+        assert!(suspects.is_unclean(left));
+        suspects.take_over(0, Some((10, left)), Some(10));
+        assert_eq!(suspects.due(0, None, true), Some((10, Note::Clean)), "{left}");
+        suspects.acknowledged(0, 10, Note::Clean);
+        assert_eq!(suspects.due(0, None, true), None);
+    }
+}
