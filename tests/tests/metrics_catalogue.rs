@@ -103,3 +103,64 @@ fn names_and_labels_are_taken_out_of_a_query() {
     let query = r#"sum(rate(jtav_a_total{x!~"p|q", job="jtav"}[5m])) / jtav_b > 0 and my_jtav_c"#;
     assert_eq!(names(query), [("jtav_a_total", vec!["x", "job"]), ("jtav_b", vec![])]);
 }
+
+#[test]
+fn the_page_of_all_metrics_is_the_one_that_the_catalogue_makes() -> Result<()> {
+    let path = workspace_root().join("docs/metrics.md");
+    let expected = jtav_telemetry::reference();
+    if std::env::var_os("JTAV_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &expected)?;
+    }
+    let written = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    assert_eq!(written, expected, "run: JTAV_WRITE_DOCS=1 cargo test --release -p jtav-tests --test metrics_catalogue");
+    Ok(())
+}
+
+/// `sum by (le, stage) (...)` and the matchers of a query name values, too: a value that cannot be is a dead alert.
+#[test]
+fn every_label_value_that_a_query_names_can_be() -> Result<()> {
+    let root = workspace_root();
+    let mut sources = Vec::new();
+    files(&root.join("config/prometheus"), "yml", &mut sources)?;
+    files(&root.join("config/grafana/dashboards"), "json", &mut sources)?;
+    let samples = samples();
+    let (mut wrong, mut checked) = (Vec::new(), 0);
+    for path in sources {
+        let text = std::fs::read_to_string(&path)?.replace("\\\"", "\"");
+        for (name, label, value) in matchers(&text) {
+            let Some(metric) = samples.get(name) else { continue };
+            let Some(place) = metric.labels().iter().position(|known| *known == label) else { continue };
+            let Some(known) = &metric.label_values()[place] else { continue };
+            checked += 1;
+            if !value.split('|').all(|value| known.contains(&value)) {
+                wrong.push(format!("{}: {name}{{{label}=\"{value}\"}}, but it is one of {known:?}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(checked > 20, "only {checked} values were found: is the search broken?");
+    Ok(())
+}
+
+/// Metric, label and value of every matcher of a text.
+fn matchers(text: &str) -> Vec<(&str, &str, &str)> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("jtav_") {
+        let rest = &text[at..];
+        let (name, rest) = rest.split_at(rest.find(|c: char| !is_word(c)).unwrap_or(rest.len()));
+        let Some((inside, _)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else { continue };
+        for matcher in inside.split(',') {
+            let Some((label, value)) = matcher.split_once(['=', '!']) else { continue };
+            let value = value.trim_start_matches(['=', '~']).trim().trim_matches('"');
+            found.push((name, label.trim(), value));
+        }
+    }
+    found
+}
+
+#[test]
+fn values_are_taken_out_of_a_query() {
+    let query = r#"sum(rate(jtav_a_total{x!~"p|q", job="jtav"}[5m])) / jtav_b"#;
+    assert_eq!(matchers(query), [("jtav_a_total", "x", "p|q"), ("jtav_a_total", "job", "jtav")]);
+}

@@ -9,19 +9,10 @@ use jtav_schemas::{
     DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError,
 };
 use jtav_store::{Applied, LabelWrite, Source, StoreError, StoredLabel};
-use jtav_telemetry::{Metric, Telemetry};
+use jtav_telemetry::{Metric, Sink, Telemetry, WriteResult};
 
 use crate::actor::{PublisherParams, Reach};
 use crate::validate::{json, prepare};
-
-/// Metric names of what is written to.
-pub(crate) mod sink {
-    pub const REDIS: &str = "redis";
-    pub const SENTIMENT: &str = "sentiment";
-    pub const EMBEDDINGS: &str = "embeddings";
-    pub const ERASURES: &str = "erasures";
-    pub const DEAD_LETTERS: &str = "dead_letters";
-}
 
 /// A record that should fit was refused for the size of its batch.
 const BATCH_TOO_LARGE: &str = "batch_too_large";
@@ -40,7 +31,7 @@ impl Publishing {
         let post_id = ready.write.post_id.as_str();
         let store = &self.params.store;
         fail_point::hit(FailPoint::PublisherBeforeStore, post_id);
-        let applied = self.persist(started, sink::REDIS, || store.apply(&ready.write).map_err(store_failure)).await?;
+        let applied = self.persist(started, Sink::Redis, || store.apply(&ready.write).map_err(store_failure)).await?;
         let own = Some((ready.write.revision, ready.write.source));
         let mut records = Some((ready.write.sentiment_json.clone(), ready.embedding_json.clone()));
         match applied {
@@ -52,22 +43,22 @@ impl Publishing {
                 // A redelivery is labelled anew and may differ (a download that fails this time, another clock). The
                 // first label stands in the store, so it is what the topics must say too.
                 let read = || store.read(post_id, &ready.write.model_version).map_err(store_failure);
-                if let Some(stored) = self.persist(started, sink::REDIS, read).await? {
+                if let Some(stored) = self.persist(started, Sink::Redis, read).await? {
                     let same = Some((stored.revision, stored.source)) == own;
                     records = if same { Some(stored_records(&stored, &request.embedding)?) } else { None };
                 }
             }
         }
         if records.is_some() {
-            self.count(sink::REDIS, "ok");
+            self.count(Sink::Redis, WriteResult::Ok);
         }
         fail_point::hit(FailPoint::PublisherAfterStore, post_id);
 
         if self.params.reach == Reach::Store {
             return Ok(match applied {
                 Applied::Written | Applied::Same => PublishOutcome::Published,
-                Applied::Stale => self.not_ours("stale", PublishOutcome::Stale),
-                Applied::Erased => self.not_ours("erased", PublishOutcome::Erased),
+                Applied::Stale => self.not_ours(WriteResult::Stale, PublishOutcome::Stale),
+                Applied::Erased => self.not_ours(WriteResult::Erased, PublishOutcome::Erased),
             });
         }
         let (said, sent) = match records {
@@ -97,11 +88,11 @@ impl Publishing {
         };
         let (first, second) = futures::join!(
             async {
-                let sent = self.send(started, sink::SENTIMENT, record(&topics.sentiment, sentiment)).await;
+                let sent = self.send(started, Sink::Sentiment, record(&topics.sentiment, sentiment)).await;
                 fail_point::hit(FailPoint::PublisherMidProduce, &write.post_id);
                 sent
             },
-            self.send(started, sink::EMBEDDINGS, record(&topics.embeddings, embedding)),
+            self.send(started, Sink::Embeddings, record(&topics.embeddings, embedding)),
         );
         first.and(second)
     }
@@ -127,25 +118,25 @@ impl Publishing {
         let (store, post_id, model_version) = (&self.params.store, &write.post_id, &write.model_version);
         loop {
             let look = || store.standing(post_id, model_version).map_err(store_failure);
-            let standing = match self.persist(started, sink::REDIS, look).await {
+            let standing = match self.persist(started, Sink::Redis, look).await {
                 Ok(standing) => standing,
                 Err(error) => return Err(sent.err().unwrap_or(error)),
             };
             if standing.erased {
                 self.produce_null_values(started, post_id).await?;
-                return Ok(self.not_ours("erased", PublishOutcome::Erased));
+                return Ok(self.not_ours(WriteResult::Erased, PublishOutcome::Erased));
             }
             if standing.newest <= said {
                 sent?;
                 return Ok(if said == Some((write.revision, write.source)) {
                     PublishOutcome::Published
                 } else {
-                    self.not_ours("stale", PublishOutcome::Stale)
+                    self.not_ours(WriteResult::Stale, PublishOutcome::Stale)
                 });
             }
             let read = || store.read(post_id, model_version).map_err(store_failure);
             // Gone again: erased or lapsed since, which the next look tells.
-            let Some(stored) = self.persist(started, sink::REDIS, read).await? else { continue };
+            let Some(stored) = self.persist(started, Sink::Redis, read).await? else { continue };
             self.produce(started, write, &stored.event_id, stored_records(&stored, ours)?).await?;
             (said, sent) = (Some((stored.revision, stored.source)), Ok(()));
         }
@@ -157,19 +148,19 @@ impl Publishing {
         let erase = || {
             self.params.store.erase(&post_id, revision, self.params.erased_ttl).map_err(|error| {
                 if error.code() == StoreError::TOO_FEW_REPLICAS {
-                    self.telemetry.inc(Metric::ErasuresUnreplicated, &[]);
+                    self.telemetry.inc(&Metric::erasures_unreplicated());
                 }
                 store_failure(error)
             })
         };
-        let erased_keys = self.persist(started, sink::REDIS, erase).await?;
-        self.count(sink::REDIS, "ok");
+        let erased_keys = self.persist(started, Sink::Redis, erase).await?;
+        self.count(Sink::Redis, WriteResult::Ok);
         fail_point::hit(FailPoint::PublisherAfterErase, &post_id);
 
         let erasure = ErasureV1 { post_id: post_id.clone(), revision, erased_keys, erased_at_ms: now_ms() };
         let receipt = OutboundRecord::keyed(&self.params.topics.erasures, post_id.clone(), json(&erasure)?);
         let (nulls, receipt) =
-            futures::join!(self.produce_null_values(started, &post_id), self.send(started, sink::ERASURES, receipt));
+            futures::join!(self.produce_null_values(started, &post_id), self.send(started, Sink::Erasures, receipt));
         nulls.and(receipt)?;
         Ok(erasure)
     }
@@ -178,20 +169,20 @@ impl Publishing {
     async fn produce_null_values(&self, started: Instant, post_id: &str) -> Result<(), StageError> {
         let topics = &self.params.topics;
         let (first, second) = futures::join!(
-            self.send(started, sink::SENTIMENT, OutboundRecord::tombstone(&topics.sentiment, post_id.to_owned())),
-            self.send(started, sink::EMBEDDINGS, OutboundRecord::tombstone(&topics.embeddings, post_id.to_owned())),
+            self.send(started, Sink::Sentiment, OutboundRecord::tombstone(&topics.sentiment, post_id.to_owned())),
+            self.send(started, Sink::Embeddings, OutboundRecord::tombstone(&topics.embeddings, post_id.to_owned())),
         );
         first.and(second)
     }
 
-    async fn send(&self, started: Instant, name: &'static str, record: OutboundRecord) -> Result<(), StageError> {
+    async fn send(&self, started: Instant, sink: Sink, record: OutboundRecord) -> Result<(), StageError> {
         let may_fit = record.size() <= self.params.sink.max_record_bytes(&record.topic);
         let failure = |error: KafkaError| match error.is_too_large() {
             // The topic refuses a batch as a whole, and next time the record has other neighbours.
             true if may_fit => StageError::retryable(Stage::Publisher, BATCH_TOO_LARGE, error),
             _ => kafka_failure(error),
         };
-        let sent = self.persist(started, name, || self.params.sink.send(record.clone()).map_err(failure)).await;
+        let sent = self.persist(started, sink, || self.params.sink.send(record.clone()).map_err(failure)).await;
         sent.map_err(|error| match error.code {
             // So often in so many batches: it is the record.
             BATCH_TOO_LARGE => {
@@ -199,7 +190,7 @@ impl Publishing {
             }
             _ => error,
         })?;
-        self.count(name, "ok");
+        self.count(sink, WriteResult::Ok);
         Ok(())
     }
 
@@ -207,7 +198,7 @@ impl Publishing {
     pub(crate) async fn persist<T, F>(
         &self,
         started: Instant,
-        name: &'static str,
+        sink: Sink,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, StageError>
     where
@@ -221,7 +212,7 @@ impl Publishing {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    let message = format!("{name}: not done within {} ms", policy.deadline.as_millis());
+                    let message = format!("{}: not done within {} ms", sink.as_str(), policy.deadline.as_millis());
                     StageError::retryable(Stage::Publisher, "deadline", message)
                 }
             };
@@ -229,21 +220,21 @@ impl Publishing {
             let pause =
                 if error.is_retryable() { policy.pause(failed, started.elapsed(), rand::random()) } else { None };
             let Some(pause) = pause else {
-                self.count(name, "error");
-                tracing::debug!(sink = name, attempts = failed, %error, "write given up");
+                self.count(sink, WriteResult::Error);
+                tracing::debug!(sink = sink.as_str(), attempts = failed, %error, "write given up");
                 return Err(error);
             };
-            self.telemetry.inc(Metric::PublishRetries, &[name]);
+            self.telemetry.inc(&Metric::publish_retries(sink));
             tokio::time::sleep(pause).await;
         }
     }
 
-    fn count(&self, name: &str, result: &str) {
-        self.telemetry.inc(Metric::PublishRecords, &[name, result]);
+    fn count(&self, sink: Sink, result: WriteResult) {
+        self.telemetry.inc(&Metric::publish_records(sink, result));
     }
 
-    fn not_ours(&self, result: &str, outcome: PublishOutcome) -> PublishOutcome {
-        self.count(sink::REDIS, result);
+    fn not_ours(&self, result: WriteResult, outcome: PublishOutcome) -> PublishOutcome {
+        self.count(Sink::Redis, result);
         outcome
     }
 }

@@ -8,11 +8,11 @@ use futures::TryFutureExt as _;
 use jtav_kafka::OutboundRecord;
 use jtav_pipeline::{DeadLetterRequest, ErrorClass, FailPoint, Stage, StageError, fail_point, now_ms};
 use jtav_schemas::DeadLetterHeaders;
-use jtav_telemetry::Metric;
+use jtav_telemetry::{Metric, Sink};
 
 use crate::actor::PublisherParams;
 use crate::dead_letter::{LetterParams, dead_letter_record};
-use crate::publishing::{Publishing, kafka_failure, sink as names};
+use crate::publishing::{Publishing, kafka_failure};
 
 /// Room for a letter below which only our own headers are sent: it would hold next to nothing of the record.
 const LEAST_ROOM_BYTES: u64 = 1_024;
@@ -53,7 +53,7 @@ impl Publishing {
                 sent.inspect_err(|error| too_large.store(error.is_too_large(), Ordering::Relaxed))
                     .map_err(kafka_failure)
             };
-            let error = match self.persist(Instant::now(), names::DEAD_LETTERS, send).await {
+            let error = match self.persist(Instant::now(), Sink::DeadLetters, send).await {
                 Ok(()) => {
                     self.is_set_aside(&request, is_truncated(&letter));
                     return Ok(());
@@ -86,9 +86,9 @@ impl Publishing {
 
     fn is_set_aside(&self, request: &DeadLetterRequest, is_truncated: bool) {
         fail_point::hit(FailPoint::PublisherAfterDeadLetter, "");
-        self.telemetry.inc(Metric::DeadLetters, &[request.stage.as_str(), request.reason.as_str()]);
+        self.telemetry.inc(&Metric::dead_letters(request.stage, request.reason));
         if is_truncated {
-            self.telemetry.inc(Metric::DeadLettersTruncated, &[]);
+            self.telemetry.inc(&Metric::dead_letters_truncated());
         }
         self.params.way_out.set(None);
     }
@@ -110,7 +110,7 @@ impl Publishing {
             topic = source.topic, partition = source.partition, offset = source.offset, reason = %request.reason,
             "{what}"
         );
-        self.telemetry.inc(Metric::DeadLettersRefused, &[]);
+        self.telemetry.inc(&Metric::dead_letters_refused());
         self.params.way_out.set(Some(what.clone()));
         StageError::fatal(Stage::Publisher, "dead_letter_refused", what)
     }

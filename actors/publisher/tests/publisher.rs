@@ -18,7 +18,7 @@ use jtav_schemas::{
     AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, Label, ModalityStatus, PerModality, SentimentV1, Vector,
 };
 use jtav_store::{Store as _, StoreError};
-use jtav_telemetry::{Metric, Telemetry};
+use jtav_telemetry::{Metric, Sink, Telemetry, WriteResult};
 use support::{FaultyStore, MODEL, RecordingSink, SilentSink, inbound, params, request, telemetry};
 
 /// A publisher with its fakes.
@@ -51,8 +51,8 @@ impl Bench {
         self.publisher.erase(EraseRequest { post_id: post_id.into(), revision: 9, source }).await
     }
 
-    fn count(&self, sink: &str, result: &str) -> f64 {
-        self.telemetry.value(Metric::PublishRecords, &[sink, result])
+    fn count(&self, sink: Sink, result: WriteResult) -> f64 {
+        self.telemetry.value(&Metric::publish_records(sink, result))
     }
 }
 
@@ -93,7 +93,11 @@ fn a_post_is_stored_then_produced_on_both_topics_under_its_id() {
             assert_eq!(header(&record, "jtav-model-version"), Some(MODEL.as_bytes()));
         }
         assert_eq!(
-            (bench.count("redis", "ok"), bench.count("sentiment", "ok"), bench.count("embeddings", "ok")),
+            (
+                bench.count(Sink::Redis, WriteResult::Ok),
+                bench.count(Sink::Sentiment, WriteResult::Ok),
+                bench.count(Sink::Embeddings, WriteResult::Ok)
+            ),
             (1.0, 1.0, 1.0)
         );
         assert_eq!(bench.telemetry.total(Metric::PublishRetries), 0.0);
@@ -138,7 +142,7 @@ fn a_stale_revision_is_never_produced_and_the_newest_has_the_last_word() {
         let bench = Bench::new();
         bench.publish(request("p1", 5, 40)).await.unwrap();
         assert_eq!(bench.publish(request("p1", 4, 41)).await.unwrap(), PublishOutcome::Stale);
-        assert_eq!(bench.count("redis", "stale"), 1.0);
+        assert_eq!(bench.count(Sink::Redis, WriteResult::Stale), 1.0);
         for topic in ["sentiment", "embeddings"] {
             let records = bench.sink.of(topic);
             assert_eq!((records.len(), &records[0].key), (2, &records[1].key), "{topic}");
@@ -229,7 +233,7 @@ fn erasing_deletes_produces_null_values_and_a_receipt_and_is_final() {
         let erasures = bench.sink.of("erasures");
         assert_eq!(erasures[0].key.as_deref(), Some(b"p1".as_slice()));
         assert_eq!(serde_json::from_slice::<ErasureV1>(erasures[0].value.as_ref().unwrap()).unwrap(), receipt);
-        assert_eq!(bench.count("erasures", "ok"), 1.0);
+        assert_eq!(bench.count(Sink::Erasures, WriteResult::Ok), 1.0);
 
         let produced = bench.sink.all().len();
         assert_eq!(bench.publish(request("p1", 100, 900)).await.unwrap(), PublishOutcome::Erased);
@@ -264,9 +268,9 @@ fn a_store_and_a_broker_that_come_back_are_waited_for() {
         bench.sink.fail("sentiment", 3, Fault::Retryable);
         assert_eq!(bench.publish(request("p1", 0, 1)).await.unwrap(), PublishOutcome::Published);
         assert_eq!((bench.sink.of("sentiment").len(), bench.sink.of("embeddings").len()), (1, 1));
-        assert_eq!(bench.telemetry.value(Metric::PublishRetries, &["redis"]), 2.0);
-        assert_eq!(bench.telemetry.value(Metric::PublishRetries, &["sentiment"]), 3.0);
-        assert_eq!(bench.telemetry.value(Metric::PublishRetries, &["embeddings"]), 0.0);
+        assert_eq!(bench.telemetry.value(&Metric::publish_retries(Sink::Redis)), 2.0);
+        assert_eq!(bench.telemetry.value(&Metric::publish_retries(Sink::Sentiment)), 3.0);
+        assert_eq!(bench.telemetry.value(&Metric::publish_retries(Sink::Embeddings)), 0.0);
 
         bench.store.fail(1, &StoreError::Timeout { timeout_ms: 5 });
         bench.sink.fail("embeddings", 1, Fault::Retryable);
@@ -283,7 +287,7 @@ fn a_store_that_stays_away_ends_in_a_retryable_error_and_nothing_is_produced() {
         let error = bench.publish(request("p1", 0, 1)).await.unwrap_err();
         assert_eq!((error.class, error.code, error.stage), (ErrorClass::Retryable, "connection", Stage::Publisher));
         assert!(bench.sink.all().is_empty());
-        assert_eq!(bench.count("redis", "error"), 1.0);
+        assert_eq!(bench.count(Sink::Redis, WriteResult::Error), 1.0);
         // The next delivery of the same record goes through.
         assert_eq!(bench.publish(request("p1", 0, 1)).await.unwrap(), PublishOutcome::Published);
     });
@@ -310,7 +314,7 @@ fn a_record_that_the_broker_refuses_is_a_fault_of_the_post_and_is_not_tried_agai
         let error = bench.publish(request("p1", 0, 1)).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Permanent(DeadLetterReason::PublishRejected));
         assert_eq!(bench.telemetry.total(Metric::PublishRetries), 0.0);
-        assert_eq!(bench.count("embeddings", "error"), 1.0);
+        assert_eq!(bench.count(Sink::Embeddings, WriteResult::Error), 1.0);
     });
 }
 
@@ -444,7 +448,7 @@ fn a_dead_letter_carries_the_record_untouched_and_says_why() {
         let failed_at: i64 =
             std::str::from_utf8(header(&dead, "jtav-dl-failed-at-ms").unwrap()).unwrap().parse().unwrap();
         assert!((jtav_pipeline::now_ms() - failed_at).abs() < 60_000);
-        assert_eq!(bench.telemetry.value(Metric::DeadLetters, &["ingest", "invalid_json"]), 1.0);
+        assert_eq!(bench.telemetry.value(&Metric::dead_letters(Stage::Ingest, DeadLetterReason::InvalidJson)), 1.0);
     });
 }
 
@@ -469,7 +473,7 @@ fn a_dead_letter_topic_that_is_away_is_waited_for_and_one_that_refuses_stops_int
         let bench = Bench::new();
         bench.sink.fail("dead-letters", 2, Fault::Retryable);
         bench.publisher.dead_letter(set_aside(inbound(None, Some(b"x")))).await.unwrap();
-        assert_eq!(bench.telemetry.value(Metric::PublishRetries, &["dead_letters"]), 2.0);
+        assert_eq!(bench.telemetry.value(&Metric::publish_retries(Sink::DeadLetters)), 2.0);
 
         bench.sink.fail("dead-letters", 4, Fault::Retryable);
         assert!(bench.publisher.dead_letter(set_aside(inbound(None, Some(b"x")))).await.unwrap_err().is_retryable());

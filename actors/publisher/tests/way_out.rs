@@ -11,7 +11,7 @@ use jtav_kafka::{Fault, OutboundRecord};
 use jtav_pipeline::{DeadLetterRequest, ErrorClass, InboundRecord, Publisher, Stage};
 use jtav_publisher::{PublisherActor, WayOut};
 use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason, Truncation, Whole};
-use jtav_telemetry::{Metric, Telemetry};
+use jtav_telemetry::{Metric, Sink, Telemetry};
 use support::{FaultyStore, RecordingSink, inbound, params, request, telemetry};
 
 struct Bench {
@@ -194,7 +194,7 @@ fn a_label_that_its_topic_refuses_for_its_size_is_refused_for_good_and_one_in_to
         bench.sink.limit("sentiment", 100, 1_000_000);
         let error = bench.publisher.publish(request("p2", 0, 2)).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Permanent(DeadLetterReason::PublishRejected), "the end of the loop");
-        assert_eq!(bench.telemetry.value(Metric::PublishRetries, &["sentiment"]), 3.0);
+        assert_eq!(bench.telemetry.value(&Metric::publish_retries(Sink::Sentiment)), 3.0);
     });
 }
 

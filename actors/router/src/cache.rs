@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use jtav_pipeline::{ContentHash, Encoded, Receipt, StageError};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{EvictionCause, Metric, UrlResult};
 use moka::future::Cache;
 use moka::notification::RemovalCause;
 
@@ -154,7 +154,7 @@ impl EncodingCache {
         let entry = self.entries.entry(key).or_try_insert_with(compute).await.map_err(|error| (*error).clone())?;
         self.count(modality, !entry.is_fresh());
         if entry.is_fresh() {
-            global().set(Metric::CacheBytes, &[], self.entries.weighted_size() as f64);
+            Metric::cache_bytes().set(self.entries.weighted_size() as f64);
         }
         Ok(entry.into_value())
     }
@@ -166,7 +166,7 @@ impl EncodingCache {
             return Asked::Fetch { earlier: None, flight: None };
         }
         if let Some(receipt) = self.urls.get(modality, media).await.filter(|receipt| receipt.is_fresh(Instant::now()))
-            && let Some(known) = self.held(modality, &receipt, "fresh").await
+            && let Some(known) = self.held(modality, &receipt, UrlResult::Fresh).await
         {
             return Asked::Known(receipt.content_hash, known);
         }
@@ -174,7 +174,7 @@ impl EncodingCache {
             TakeOff::Go(flight) => Some(flight),
             TakeOff::Landed(receipt) => {
                 if let Some(receipt) = receipt.filter(|receipt| receipt.answers(media))
-                    && let Some(known) = self.held(modality, &receipt, "joined").await
+                    && let Some(known) = self.held(modality, &receipt, UrlResult::Joined).await
                 {
                     return Asked::Known(receipt.content_hash, known);
                 }
@@ -207,18 +207,21 @@ impl EncodingCache {
     }
 
     /// The encoding of the content of a receipt, if it is held; counted as a hit by way of the URL.
-    pub(crate) async fn held(&self, modality: Modality, receipt: &Receipt, how: &'static str) -> Option<Known> {
+    pub(crate) async fn held(&self, modality: Modality, receipt: &Receipt, how: UrlResult) -> Option<Known> {
         let known = self.entries.get(&self.key(modality, receipt.content_hash)).await?;
         self.count(modality, true);
-        global().inc(Metric::CacheUrls, &[modality.as_str(), how]);
+        Metric::cache_urls(modality, how).inc();
         Some(known)
     }
 
     fn count(&self, modality: Modality, is_hit: bool) {
-        let (counter, metric) =
-            if is_hit { (&self.stats.hits, Metric::CacheHits) } else { (&self.stats.misses, Metric::CacheMisses) };
+        let (counter, series) = if is_hit {
+            (&self.stats.hits, Metric::cache_hits(modality))
+        } else {
+            (&self.stats.misses, Metric::cache_misses(modality))
+        };
         counter.fetch_add(1, Ordering::Relaxed);
-        global().inc(metric, &[modality.as_str()]);
+        series.inc();
     }
 
     /// Remembers that a post uses a medium. Tasks of one post run one after the other, so no note is lost to another.
@@ -253,7 +256,7 @@ impl EncodingCache {
             let media: Vec<_> = media.iter().map(|used| (used.modality, used.hash)).collect();
             shared.forget(&media, &self.model_version).await;
         }
-        global().set(Metric::CacheBytes, &[], self.entries.weighted_size() as f64);
+        Metric::cache_bytes().set(self.entries.weighted_size() as f64);
     }
 
     /// Hits and misses since the start.
@@ -264,12 +267,12 @@ impl EncodingCache {
 
 fn count_eviction(cause: RemovalCause) {
     let cause = match cause {
-        RemovalCause::Size => "size",
-        RemovalCause::Expired => "age",
-        RemovalCause::Explicit => "erased",
+        RemovalCause::Size => EvictionCause::Size,
+        RemovalCause::Expired => EvictionCause::Age,
+        RemovalCause::Explicit => EvictionCause::Erased,
         RemovalCause::Replaced => return,
     };
-    global().inc(Metric::CacheEvictions, &[cause]);
+    Metric::cache_evictions(cause).inc();
 }
 
 fn list_bytes(id: &str, media: &[Used]) -> u32 {

@@ -13,7 +13,7 @@ use jtav_pipeline::{
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
 };
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, UrlResult};
 
 use crate::cache::{Asked, EncodingCache, Known};
 use crate::record::{self, Provenance};
@@ -207,12 +207,12 @@ async fn fetch_medium(
     if let Some(earlier) = earlier {
         match fetch.revalidate(request.clone(), earlier).await? {
             Revalidated::Changed(changed) => {
-                global().inc(Metric::CacheUrls, &[modality.as_str(), "changed"]);
+                Metric::cache_urls(modality, UrlResult::Changed).inc();
                 medium = Some(changed);
             }
             Revalidated::Unchanged(receipt) => {
                 cache.fetched(modality, &media.url, Some(Arc::clone(&receipt)), flight).await;
-                if let Some(known) = cache.held(modality, &receipt, "unchanged").await {
+                if let Some(known) = cache.held(modality, &receipt, UrlResult::Unchanged).await {
                     return Ok(Fetched::Known(receipt.content_hash, known));
                 }
                 // The encoding was evicted meanwhile, and nobody has the bytes.
@@ -263,7 +263,7 @@ fn statuses(parts: &PerModality<Part>) -> PerModality<ModalityStatus> {
             Ok(_) => ModalityStatus::Present,
             Err(reason) => ModalityStatus::Absent(*reason),
         };
-        global().inc(Metric::Modalities, &[modality.as_str(), status.as_str()]);
+        Metric::modalities(modality, status).inc();
         status
     };
     PerModality { text: status(Modality::Text), audio: status(Modality::Audio), image: status(Modality::Image) }
@@ -282,7 +282,7 @@ async fn timed<T, E>(tracker: &StageTracker, stage: Stage, work: impl Future<Out
 }
 
 fn observe_stage(stage: Stage, elapsed: Duration) {
-    global().observe(Metric::StageSeconds, &[stage.as_str()], elapsed.as_secs_f64());
+    Metric::stage_seconds(stage).observe(elapsed.as_secs_f64());
 }
 
 /// Attention of each modality that took part.

@@ -10,7 +10,7 @@ use jtav_schemas::embedding::{f16_le_bytes, f32_from_f16_le};
 use jtav_schemas::redis_key::encoding_key;
 use jtav_schemas::{AttentionSummary, Modality, encoding};
 use jtav_store::{MAX_SHARED_BYTES, SharedCache, StoreError};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, SharedOperation, SharedResult};
 use tokio::time::timeout;
 
 use crate::cache::Known;
@@ -66,13 +66,13 @@ impl SharedEncodings {
         let (result, encoded) = match answer {
             // What cannot be read was written by something else, or is of no use: the same as nothing.
             Ok(Ok(value)) => match value.and_then(|bytes| read(&bytes, modality, self.dimensions)) {
-                Some(encoded) => ("hit", Some(encoded)),
-                None => ("miss", None),
+                Some(encoded) => (SharedResult::Hit, Some(encoded)),
+                None => (SharedResult::Miss, None),
             },
             Ok(Err(error)) => (failed(&error), None),
-            Err(_) => ("error", None),
+            Err(_) => (SharedResult::Error, None),
         };
-        count("get", result);
+        count(SharedOperation::Get, result);
         encoded
     }
 
@@ -84,8 +84,8 @@ impl SharedEncodings {
         }
         let putting = self.cache.put(key, bytes, self.ttl, self.max_items);
         tokio::spawn(async move {
-            let result = putting.await.as_ref().map_or_else(failed, |()| "ok");
-            count("put", result);
+            let result = putting.await.as_ref().map_or_else(failed, |()| SharedResult::Ok);
+            count(SharedOperation::Put, result);
         });
     }
 
@@ -93,23 +93,23 @@ impl SharedEncodings {
     pub(crate) async fn forget(&self, media: &[(Modality, ContentHash)], model_version: &str) {
         let keys = media.iter().map(|(modality, hash)| encoding_key(model_version, *modality, hash)).collect();
         let result = match self.cache.forget(keys).await {
-            Ok(()) => "ok",
+            Ok(()) => SharedResult::Ok,
             Err(error) => {
                 tracing::warn!(%error, "shared encodings of an erased post were not dropped; they lapse with their time");
                 failed(&error)
             }
         };
-        count("forget", result);
+        count(SharedOperation::Forget, result);
     }
 }
 
-fn count(operation: &str, result: &str) {
-    global().inc(Metric::CacheShared, &[operation, result]);
+fn count(operation: SharedOperation, result: SharedResult) {
+    Metric::cache_shared(operation, result).inc();
 }
 
-fn failed(error: &StoreError) -> &'static str {
+fn failed(error: &StoreError) -> SharedResult {
     tracing::debug!(%error, "shared encodings");
-    "error"
+    SharedResult::Error
 }
 
 fn summary(attention: &AttentionPart) -> AttentionSummary {

@@ -11,7 +11,7 @@ use jtav_pipeline::{
     PublishOutcome, RetryPolicy, Run, Stage, StageError, StageFlow, StageTracker, Stages, account_of, fail_point,
 };
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, OutcomeReason};
 
 use crate::cache::EncodingCache;
 use crate::pipeline::{Labelled, PostContext, label_post};
@@ -164,10 +164,7 @@ async fn label(
             Ok(Err(error)) => error,
             Err(_) => panicked(attempt),
         };
-        global().inc(
-            Metric::StageErrors,
-            &[error.stage.as_str(), error.code, if error.is_retryable() { "true" } else { "false" }],
-        );
+        Metric::stage_errors(error.stage, error.code, error.is_retryable()).inc();
         let pause = if error.is_retryable() { policy.pause(attempt, started.elapsed(), rand::random()) } else { None };
         let Some(pause) = pause else { return give_up(context, record, error, attempt).await };
         tracing::debug!(%error, attempt, "trying the post again");
@@ -231,7 +228,7 @@ fn too_late(cause: AbandonCause) -> Verdict {
         }
         AbandonCause::NotTheRecord => (Stage::Publisher, "the post's deadline passed at a sink".to_owned()),
     };
-    global().inc(Metric::PostDeadlines, &[stage.as_str()]);
+    Metric::post_deadlines(stage).inc();
     Verdict { cause, ..abandoned(&StageError::retryable(stage, "post_deadline", message)) }
 }
 
@@ -264,23 +261,22 @@ async fn set_aside(
 }
 
 fn count(outcome: Outcome, verdict: &Verdict, record: &InboundRecord, latency: Duration) {
-    let telemetry = global();
-    telemetry.observe(Metric::PostSeconds, &[outcome.as_str()], latency.as_secs_f64());
+    Metric::post_seconds(outcome).observe(latency.as_secs_f64());
     if !outcome.is_settled() {
         return;
     }
-    telemetry.inc(Metric::Posts, &[outcome.as_str(), outcome.reason()]);
+    Metric::posts(outcome, OutcomeReason(outcome)).inc();
     if outcome == Outcome::Published {
         if verdict.modalities.is_some_and(is_degraded) {
-            telemetry.inc(Metric::Degraded, &[]);
+            Metric::degraded().inc();
         }
         for modality in verdict.sentiment.iter().flat_map(|sentiment| &sentiment.truncated) {
-            telemetry.inc(Metric::Truncated, &[modality.as_str()]);
+            Metric::truncated(*modality).inc();
         }
         if let Some(event_time_ms) = record.source.timestamp_ms {
             let seconds = jtav_pipeline::now_ms().saturating_sub(event_time_ms) as f64 / 1000.0;
             // A producer's clock may be ahead of ours.
-            telemetry.observe(Metric::EventToLabelSeconds, &[], seconds.max(0.0));
+            Metric::event_to_label_seconds().observe(seconds.max(0.0));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::{MediaAccounts, MediaPlace, PostPermit};
 use jtav_pipeline::PostEvent;
 use jtav_schemas::{MediaRef, Modality, PostV1};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, Share};
 use tokio::time::timeout;
 
 use crate::cache::EncodingCache;
@@ -38,7 +38,7 @@ pub(crate) async fn wait(
         turn = match timeout(patience, watched(permit.begin_media(accounts, record_bytes), since)).await {
             Ok(place) => MediaTurn::Now(Some(place)),
             Err(_) => {
-                global().inc(Metric::ParkedTooLong, &[]);
+                Metric::parked_too_long().inc();
                 MediaTurn::Missed
             }
         };
@@ -50,7 +50,7 @@ pub(crate) async fn wait(
 
 /// Says how many posts are parked.
 pub(crate) fn export(permit: &PostPermit) {
-    global().set(Metric::ParkedPosts, &[], permit.parked_posts() as f64);
+    Metric::parked_posts().set(permit.parked_posts() as f64);
 }
 
 /// Counts the time of those that had to wait.
@@ -68,7 +68,7 @@ struct Counted(Instant);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        global().observe(Metric::ShareWaitSeconds, &["media_place"], self.0.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(Share::MediaPlace).observe(self.0.elapsed().as_secs_f64());
     }
 }
 

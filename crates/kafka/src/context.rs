@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::Metric;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
@@ -44,7 +44,7 @@ fn count_error(error: &Native, reason: &str) {
     if code == Code::PartitionEOF {
         return;
     }
-    global().inc(Metric::KafkaErrors, &[&format!("{code:?}")]);
+    Metric::kafka_errors(format!("{code:?}")).inc();
     tracing::warn!(target: "librdkafka", code = ?code, "{reason}");
 }
 

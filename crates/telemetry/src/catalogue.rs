@@ -1,6 +1,12 @@
 //! Every metric of the system: name, kind, labels, help. Base units in the names, bounded labels, never a post id,
 //! a URL or an error text.
 
+use jtav_delivery::Outcome;
+use jtav_schemas::{DeadLetterReason, Modality, ModalityStatus, Stage};
+
+use crate::labels::*;
+use crate::series::{Counter, Gauge, Histogram, Series, ValuesOf};
+
 /// How a metric is counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -17,8 +23,45 @@ pub const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 /// Items of a batch.
 pub const ITEMS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
+macro_rules! kind {
+    (counter) => {
+        Kind::Counter
+    };
+    (gauge) => {
+        Kind::Gauge
+    };
+    (histogram $buckets:ident) => {
+        Kind::Histogram($buckets)
+    };
+}
+
+macro_rules! kind_of_series {
+    (counter) => {
+        Counter
+    };
+    (gauge) => {
+        Gauge
+    };
+    (histogram $buckets:ident) => {
+        Histogram
+    };
+}
+
+macro_rules! label_name {
+    ($label:ident) => {
+        stringify!($label)
+    };
+    ($label:ident $written:literal) => {
+        $written
+    };
+}
+
+/// `KIND VARIANT constructor(label: type of its values, …) => "name", "help";` An alert that watches for a rise needs a
+/// counter that stands at 0 before: a counter that first appears at 1 has not risen. `from zero` says so; then every label
+/// has a known list of values.
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
+    ($($kind:ident $(($buckets:ident))? $variant:ident $series:ident($($label:ident $(as $written:literal)?: $type:ty),*) $(from $zero:ident)?
+        => $name:literal, $help:literal;)*) => {
         /// The catalogue. The documentation of a variant is the help text of its metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Metric { $(#[doc = $help] $variant,)* }
@@ -27,161 +70,177 @@ macro_rules! catalogue {
             /// Every metric.
             pub const ALL: &'static [Metric] = &[$(Metric::$variant,)*];
 
+            /// Those whose every series stands at 0 from the start.
+            pub const FROM_ZERO: &'static [Metric] = &[$($(catalogue!(@keep $zero Metric::$variant),)?)*];
+
             /// Name on `/metrics`; a histogram adds `_bucket`, `_sum` and `_count`.
             pub fn name(self) -> &'static str { match self { $(Metric::$variant => $name,)* } }
 
             /// How it is counted.
-            pub fn kind(self) -> Kind { match self { $(Metric::$variant => $kind,)* } }
+            pub fn kind(self) -> Kind { match self { $(Metric::$variant => kind!($kind $($buckets)?),)* } }
 
             /// Names of its labels, in the order in which values are given.
-            pub fn labels(self) -> &'static [&'static str] { match self { $(Metric::$variant => &[$($label),*],)* } }
+            pub fn labels(self) -> &'static [&'static str] { match self { $(Metric::$variant => &[$(label_name!($label $($written)?)),*],)* } }
+
+            /// What each label can be; none where the list is not known before.
+            pub fn label_values(self) -> Vec<Option<Vec<&'static str>>> {
+                match self { $(Metric::$variant => vec![$(<$type as ValuesOf>::known()),*],)* }
+            }
 
             /// One sentence for a person.
             pub fn help(self) -> &'static str { match self { $(Metric::$variant => $help,)* } }
+
+            $(
+                #[doc = $help]
+                pub fn $series($($label: $type),*) -> Series<kind_of_series!($kind $($buckets)?)> {
+                    Series::new(Metric::$variant, [$(<$type as ValuesOf>::text($label)),*])
+                }
+            )*
         }
     };
+    (@keep zero $metric:expr) => { $metric };
 }
 
 catalogue! {
-    IngestRecords => "jtav_ingest_records_total", Kind::Counter, ["partition"],
+    counter IngestRecords ingest_records(partition: i32) => "jtav_ingest_records_total",
         "Records taken from the input topic, redeliveries included.";
-    IngestInvalid => "jtav_ingest_invalid_records_total", Kind::Counter, ["reason"],
+    counter IngestInvalid ingest_invalid(reason: DeadLetterReason) => "jtav_ingest_invalid_records_total",
         "Records that are no post, by dead-letter reason.";
-    EventLag => "jtav_event_lag_seconds", Kind::Gauge, ["partition"],
+    gauge EventLag event_lag(partition: i32) => "jtav_event_lag_seconds",
         "Age of the oldest unsettled record of the partition, by its Kafka timestamp; 0 when all is settled.";
-    ConsumerLag => "jtav_consumer_lag_records", Kind::Gauge, ["partition"],
+    gauge ConsumerLag consumer_lag(partition: i32) => "jtav_consumer_lag_records",
         "High watermark minus committed position.";
-    PausedPartitions => "jtav_ingest_paused_partitions", Kind::Gauge, [],
+    gauge PausedPartitions paused_partitions() => "jtav_ingest_paused_partitions",
         "Partitions whose next record waits for a permit, for room, or for intake to run again.";
-    AssignedPartitions => "jtav_ingest_assigned_partitions", Kind::Gauge, [],
+    gauge AssignedPartitions assigned_partitions() => "jtav_ingest_assigned_partitions",
         "Partitions that this worker owns.";
-    CarefulPartitions => "jtav_ingest_careful_partitions", Kind::Gauge, [],
+    gauge CarefulPartitions careful_partitions() => "jtav_ingest_careful_partitions",
         "Partitions whose records go in one by one, because their last owner ended without a goodbye.";
-    UncleanTakeovers => "jtav_ingest_unclean_takeovers_total", Kind::Counter, [],
+    counter UncleanTakeovers unclean_takeovers() from zero => "jtav_ingest_unclean_takeovers_total",
         "Partitions taken over from an owner that ended without a goodbye: killed, crashed, or out of the group.";
-    Rebalances => "jtav_ingest_rebalances_total", Kind::Counter, ["kind"],
-        "Rebalance callbacks: assign, revoke, lost.";
-    Commits => "jtav_ingest_commits_total", Kind::Counter, ["result"],
-        "Offset commits: ok, not_owner, error.";
-    KafkaErrors => "jtav_kafka_errors_total", Kind::Counter, ["code"],
+    counter Rebalances rebalances(kind: RebalanceKind) from zero => "jtav_ingest_rebalances_total",
+        "Rebalance callbacks.";
+    counter Commits commits(result: CommitResult) from zero => "jtav_ingest_commits_total",
+        "Offset commits.";
+    counter KafkaErrors kafka_errors(code: String) => "jtav_kafka_errors_total",
         "Errors that the Kafka client reported, by librdkafka code.";
-    Rewinds => "jtav_ingest_rewinds_total", Kind::Counter, [],
+    counter Rewinds rewinds() from zero => "jtav_ingest_rewinds_total",
         "Seeks back after an abandoned record.";
-    InFlightPosts => "jtav_delivery_in_flight_posts", Kind::Gauge, [],
+    gauge InFlightPosts in_flight_posts() => "jtav_delivery_in_flight_posts",
         "Posts inside the system: admitted and not settled.";
-    ParkedPosts => "jtav_delivery_parked_posts", Kind::Gauge, [],
+    gauge ParkedPosts parked_posts() from zero => "jtav_delivery_parked_posts",
         "Posts inside the system that only wait, for a place among those whose media are fetched or behind another record of theirs.";
-    ParkedTooLong => "jtav_delivery_parked_too_long_total", Kind::Counter, [],
+    counter ParkedTooLong parked_too_long() from zero => "jtav_delivery_parked_too_long_total",
         "Posts that waited too long for a place among those whose media are fetched, and were labelled without them.";
-    ShareWaitSeconds => "jtav_share_wait_seconds", Kind::Histogram(SECONDS), ["share"],
-        "Time of those that had to wait for a share: media_place, download, bytes, decode.";
-    Posts => "jtav_posts_total", Kind::Counter, ["outcome", "reason"],
-        "Settled posts by outcome (published, skipped, dead_lettered, erased) and reason.";
-    Truncated => "jtav_posts_truncated_total", Kind::Counter, ["modality"],
+    histogram(SECONDS) ShareWaitSeconds share_wait_seconds(share: Share) => "jtav_share_wait_seconds",
+        "Time of those that had to wait for a share.";
+    counter Posts posts(outcome: Outcome, reason: OutcomeReason) => "jtav_posts_total",
+        "Settled posts by outcome and reason.";
+    counter Truncated truncated(modality: Modality) => "jtav_posts_truncated_total",
         "Published posts of which only a part of this modality was read: it is longer than the network or the caps allow.";
-    Degraded => "jtav_posts_degraded_total", Kind::Counter, [],
+    counter Degraded degraded() from zero => "jtav_posts_degraded_total",
         "Published posts that had a part which could not be used.";
-    Abandoned => "jtav_delivery_abandoned_total", Kind::Counter, [],
+    counter Abandoned abandoned() from zero => "jtav_delivery_abandoned_total",
         "Posts dropped without an outcome; their offset is held and they come again.";
-    PostDeadlines => "jtav_post_deadlines_total", Kind::Counter, ["stage"],
+    counter PostDeadlines post_deadlines(stage: Stage) => "jtav_post_deadlines_total",
         "Posts whose deadline passed, by the stage they were in; `router` where they waited for another post, `publisher` at a sink.";
-    PostTrials => "jtav_ingest_post_trials_total", Kind::Counter, ["kind", "result"],
-        "Posts that were tried again after their deadlines, alone or beside others: passed, guilty, hung_alone, inconclusive, cut_short.";
-    OverduePosts => "jtav_ingest_overdue_posts", Kind::Gauge, [],
+    counter PostTrials post_trials(kind: TrialKind, result: TrialFinding) => "jtav_ingest_post_trials_total",
+        "Posts that were tried again after their deadlines, alone or beside others.";
+    gauge OverduePosts overdue_posts() => "jtav_ingest_overdue_posts",
         "Posts that ran into their deadline and are to be tried again.";
-    ExpiredRecords => "jtav_ingest_expired_records_total", Kind::Counter, ["partition"],
+    counter ExpiredRecords expired_records(partition: i32) => "jtav_ingest_expired_records_total",
         "Offsets that the topic had dropped before they were read: retention was shorter than the lag.";
-    BoxProgressAge => "jtav_box_progress_age_seconds", Kind::Gauge, ["box"],
+    gauge BoxProgressAge box_progress_age(name as "box": &'static str) => "jtav_box_progress_age_seconds",
         "Time since a box last answered, or since its device thread took the batch that it still runs.";
-    ConservationGap => "jtav_conservation_gap", Kind::Gauge, [],
+    gauge ConservationGap conservation_gap() => "jtav_conservation_gap",
         "Received minus settled minus in flight; anything but 0 for a minute is a lost or doubly counted post.";
-    StageSeconds => "jtav_stage_duration_seconds", Kind::Histogram(SECONDS), ["stage"],
+    histogram(SECONDS) StageSeconds stage_seconds(stage: Stage) => "jtav_stage_duration_seconds",
         "Time of one post in one stage, waiting included.";
-    StageErrors => "jtav_stage_errors_total", Kind::Counter, ["stage", "error_code", "retryable"],
+    counter StageErrors stage_errors(stage: Stage, error_code: &'static str, retryable: bool) => "jtav_stage_errors_total",
         "Failures of a stage, every attempt counted.";
-    PostSeconds => "jtav_post_duration_seconds", Kind::Histogram(SECONDS), ["outcome"],
+    histogram(SECONDS) PostSeconds post_seconds(outcome: Outcome) => "jtav_post_duration_seconds",
         "Time from receipt to settlement.";
-    EventToLabelSeconds => "jtav_event_to_label_seconds", Kind::Histogram(SECONDS), [],
+    histogram(SECONDS) EventToLabelSeconds event_to_label_seconds() => "jtav_event_to_label_seconds",
         "Time from the Kafka timestamp of the record to the acknowledged label.";
-    Modalities => "jtav_modalities_total", Kind::Counter, ["modality", "status"],
+    counter Modalities modalities(modality: Modality, status: ModalityStatus) => "jtav_modalities_total",
         "Modalities of processed posts: present, or the reason why not.";
-    CacheHits => "jtav_cache_hits_total", Kind::Counter, ["modality"],
+    counter CacheHits cache_hits(modality: Modality) => "jtav_cache_hits_total",
         "Media whose encoding was already known by content hash and model version.";
-    CacheMisses => "jtav_cache_misses_total", Kind::Counter, ["modality"],
+    counter CacheMisses cache_misses(modality: Modality) => "jtav_cache_misses_total",
         "Media that had to be decoded and encoded.";
-    CacheUrls => "jtav_cache_urls_total", Kind::Counter, ["modality", "result"],
-        "Media whose URL was known: fresh (not asked for), joined (asked for by another post at the moment), unchanged (304), changed.";
-    CacheBytes => "jtav_cache_bytes", Kind::Gauge, [],
+    counter CacheUrls cache_urls(modality: Modality, result: UrlResult) => "jtav_cache_urls_total",
+        "Media whose URL was known: `fresh` is not asked for, `joined` is asked for by another post at the moment, `unchanged` is a 304.";
+    gauge CacheBytes cache_bytes() => "jtav_cache_bytes",
         "Bytes of encodings that are held, about.";
-    CacheEvictions => "jtav_cache_evictions_total", Kind::Counter, ["cause"],
-        "Encodings that were dropped: size, age, erased.";
-    CacheShared => "jtav_cache_shared_total", Kind::Counter, ["operation", "result"],
-        "Questions to the encodings that workers share: get (hit, miss, error), put and forget (ok, error).";
-    MediaFetches => "jtav_media_fetches_total", Kind::Counter, ["modality", "result"],
-        "Downloads by result: ok, unchanged or absent reason.";
-    MediaBytes => "jtav_media_fetched_bytes_total", Kind::Counter, ["modality"],
+    counter CacheEvictions cache_evictions(cause: EvictionCause) => "jtav_cache_evictions_total",
+        "Encodings that were dropped.";
+    counter CacheShared cache_shared(operation: SharedOperation, result: SharedResult) => "jtav_cache_shared_total",
+        "Questions to the encodings that workers share; `put` and `forget` end in `ok` or `error`.";
+    counter MediaFetches media_fetches(modality: Modality, result: FetchResult) => "jtav_media_fetches_total",
+        "Downloads by result: `unchanged` after a 304, or the reason why there is nothing.";
+    counter MediaBytes media_bytes(modality: Modality) => "jtav_media_fetched_bytes_total",
         "Bytes downloaded.";
-    MediaConnections => "jtav_media_connections_total", Kind::Counter, [],
+    counter MediaConnections media_connections() => "jtav_media_connections_total",
         "Connections opened to media hosts; a download that finds one open adds none.";
-    MediaLookups => "jtav_media_lookups_total", Kind::Counter, ["result"],
-        "Names looked up for downloads: ok, known (remembered, or in this machine's files), no_address, timeout, error.";
-    MediaOpenCircuits => "jtav_media_open_circuits", Kind::Gauge, [],
+    counter MediaLookups media_lookups(result: LookupResult) => "jtav_media_lookups_total",
+        "Names looked up for downloads; `known` is remembered, or in this machine's files.";
+    gauge MediaOpenCircuits media_open_circuits() => "jtav_media_open_circuits",
         "Media hosts that are not asked for now because their last requests failed.";
-    MediaRefusedByCircuit => "jtav_media_circuit_refusals_total", Kind::Counter, [],
+    counter MediaRefusedByCircuit media_refused_by_circuit() => "jtav_media_circuit_refusals_total",
         "Downloads that were not begun because the circuit of their host was open.";
-    InFlightBytes => "jtav_inflight_bytes", Kind::Gauge, [],
+    gauge InFlightBytes in_flight_bytes() => "jtav_inflight_bytes",
         "Bytes of the media budget that are reserved.";
-    DecodeQueue => "jtav_decode_queue_items", Kind::Gauge, [],
+    gauge DecodeQueue decode_queue() => "jtav_decode_queue_items",
         "Media waiting for a decode worker.";
-    DecodeWorkerEnds => "jtav_decode_worker_ends_total", Kind::Counter, ["cause"],
-        "Decode processes that ended with a medium in hand: cpu_time, memory, hung, killed, crashed, nonsense.";
-    DecodeWorkerReplacement => "jtav_decode_worker_replacement_seconds", Kind::Histogram(SECONDS), [],
+    counter DecodeWorkerEnds decode_worker_ends(cause: DecodeEnd) => "jtav_decode_worker_ends_total",
+        "Decode processes that ended with a medium in hand.";
+    histogram(SECONDS) DecodeWorkerReplacement decode_worker_replacement() => "jtav_decode_worker_replacement_seconds",
         "Time from the end of a decode process to the next one being ready in its place.";
-    DecodeNurseryStarts => "jtav_decode_nursery_starts_total", Kind::Counter, ["cause"],
-        "Processes started for decode processes to be forked from: start, age, crash, gone.";
-    EncoderBatchItems => "jtav_encoder_batch_items", Kind::Histogram(ITEMS), ["model"],
+    counter DecodeNurseryStarts decode_nursery_starts(cause: NurseryStart) => "jtav_decode_nursery_starts_total",
+        "Processes started for decode processes to be forked from.";
+    histogram(ITEMS) EncoderBatchItems encoder_batch_items(model: &'static str) => "jtav_encoder_batch_items",
         "Items of a batch.";
-    EncoderQueueSeconds => "jtav_encoder_queue_wait_seconds", Kind::Histogram(SECONDS), ["model"],
+    histogram(SECONDS) EncoderQueueSeconds encoder_queue_seconds(model: &'static str) => "jtav_encoder_queue_wait_seconds",
         "Time of an item in the queue of its model.";
-    EncoderForwardSeconds => "jtav_encoder_forward_seconds", Kind::Histogram(SECONDS), ["model"],
+    histogram(SECONDS) EncoderForwardSeconds encoder_forward_seconds(model: &'static str) => "jtav_encoder_forward_seconds",
         "Time of one forward pass of a batch.";
-    EncoderQueue => "jtav_encoder_queue_items", Kind::Gauge, ["model"],
+    gauge EncoderQueue encoder_queue(model: &'static str) => "jtav_encoder_queue_items",
         "Items waiting for a model.";
-    EncoderBisections => "jtav_encoder_bisections_total", Kind::Counter, ["model"],
+    counter EncoderBisections encoder_bisections(model: &'static str) => "jtav_encoder_bisections_total",
         "Failed batches that were halved to find the guilty item.";
-    PublishRecords => "jtav_publish_records_total", Kind::Counter, ["sink", "result"],
-        "Writes to redis, sentiment, embeddings, erasures: ok, stale, erased, error.";
-    PublishRetries => "jtav_publish_retries_total", Kind::Counter, ["sink"],
+    counter PublishRecords publish_records(sink: Sink, result: WriteResult) from zero => "jtav_publish_records_total",
+        "Writes to the store and to the topics.";
+    counter PublishRetries publish_retries(sink: Sink) => "jtav_publish_retries_total",
         "Writes tried again.";
-    ErasuresUnreplicated => "jtav_erasures_unreplicated_total", Kind::Counter, [],
+    counter ErasuresUnreplicated erasures_unreplicated() from zero => "jtav_erasures_unreplicated_total",
         "Tries of an erasure that too few replicas of the store had in time; each is tried again, then abandoned.";
-    ErasureRepairDue => "jtav_erasure_repair_due", Kind::Gauge, [],
+    gauge ErasureRepairDue erasure_repair_due() from zero => "jtav_erasure_repair_due",
         "1 at the start, and when another server than before answers for the store, until the latest erasures are known to stand there.";
-    ErasureRepairs => "jtav_erasure_repairs_total", Kind::Counter, ["result"],
-        "Looks after the latest erasures on another server: ok, error.";
-    ErasuresRestored => "jtav_erasures_restored_total", Kind::Counter, ["result"],
-        "Erasures that were looked after: restored (it was lost), standing, lapsed, foreign (a record that is no receipt).";
-    DeadLetters => "jtav_dead_letters_total", Kind::Counter, ["stage", "reason"],
+    counter ErasureRepairs erasure_repairs(result: RepairResult) from zero => "jtav_erasure_repairs_total",
+        "Looks after the latest erasures on another server.";
+    counter ErasuresRestored erasures_restored(result: RestoreResult) => "jtav_erasures_restored_total",
+        "Erasures that were looked after: `restored` was lost, `lapsed` needs it no more, `foreign` is no receipt.";
+    counter DeadLetters dead_letters(stage: Stage, reason: DeadLetterReason) => "jtav_dead_letters_total",
         "Dead letters acknowledged by the broker.";
-    DeadLettersTruncated => "jtav_dead_letters_truncated_total", Kind::Counter, [],
+    counter DeadLettersTruncated dead_letters_truncated() from zero => "jtav_dead_letters_truncated_total",
         "Dead letters that hold only a part of their record, because the dead-letter topic does not take all of it.";
-    DeadLettersRefused => "jtav_dead_letters_refused_total", Kind::Counter, [],
+    counter DeadLettersRefused dead_letters_refused() from zero => "jtav_dead_letters_refused_total",
         "Dead letters that the dead-letter topic refuses for good, even without any of the record in them.";
-    Ready => "jtav_ready", Kind::Gauge, [],
+    gauge Ready ready() from zero => "jtav_ready",
         "1 while the worker is ready: models warm, store reachable, consumer running.";
-    IntakePaused => "jtav_intake_paused", Kind::Gauge, ["cause"],
-        "1 while intake is stopped: drain, breaker.";
-    PipelineGeneration => "jtav_pipeline_generation", Kind::Gauge, [],
+    gauge IntakePaused intake_paused(cause: PauseCause) => "jtav_intake_paused",
+        "1 while intake is stopped.";
+    gauge PipelineGeneration pipeline_generation() => "jtav_pipeline_generation",
         "Generation of the running pipeline; rises with every restart.";
-    PipelineRestarts => "jtav_pipeline_restarts_total", Kind::Counter, ["reason"],
+    counter PipelineRestarts pipeline_restarts(reason: RestartReason) from zero => "jtav_pipeline_restarts_total",
         "One-for-all restarts of the pipeline.";
-    PipelineRecoverySeconds => "jtav_pipeline_recovery_seconds", Kind::Histogram(SECONDS), [],
+    histogram(SECONDS) PipelineRecoverySeconds pipeline_recovery_seconds() => "jtav_pipeline_recovery_seconds",
         "Time from the failure of a part of the pipeline to the first post that is let in again.";
-    DrainSeconds => "jtav_drain_duration_seconds", Kind::Histogram(SECONDS), ["cause"],
-        "Time to settle what was in flight: revoke, shutdown.";
-    ModelInfo => "jtav_model_info", Kind::Gauge, ["version", "device"],
+    histogram(SECONDS) DrainSeconds drain_seconds(cause: DrainCause) => "jtav_drain_duration_seconds",
+        "Time to settle what was in flight and to commit it.";
+    gauge ModelInfo model_info(version: String, device: String) => "jtav_model_info",
         "1 for the model that serves.";
-    BuildInfo => "jtav_build_info", Kind::Gauge, ["version"],
+    gauge BuildInfo build_info(version: &'static str) => "jtav_build_info",
         "1 for the program that runs.";
 }
 
@@ -199,6 +258,14 @@ mod tests {
             assert!(name.starts_with("jtav_"), "{name}");
             assert_eq!(matches!(metric.kind(), Kind::Counter), name.ends_with("_total"), "{name}");
             assert!(metric.help().ends_with('.'), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stands_at_zero_from_the_start_has_labels_with_known_values() {
+        for metric in Metric::FROM_ZERO {
+            assert!(metric.label_values().iter().all(Option::is_some), "{}", metric.name());
+            assert!(!matches!(metric.kind(), Kind::Histogram(_)), "{}", metric.name());
         }
     }
 }

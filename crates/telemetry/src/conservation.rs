@@ -37,8 +37,8 @@ impl Conservation {
 
     /// Writes the gauges.
     pub fn export(&self, telemetry: &Telemetry, in_flight: usize) {
-        telemetry.set(Metric::InFlightPosts, &[], in_flight as f64);
-        telemetry.set(Metric::ConservationGap, &[], self.gap(in_flight) as f64);
+        telemetry.set(&Metric::in_flight_posts(), in_flight as f64);
+        telemetry.set(&Metric::conservation_gap(), self.gap(in_flight) as f64);
     }
 }
 

@@ -6,10 +6,20 @@
 pub mod catalogue;
 /// received = settled + in flight.
 pub mod conservation;
+mod docs;
+mod labels;
 pub mod logging;
 /// The catalogue as Prometheus families.
 pub mod registry;
+mod series;
 
 pub use catalogue::{Kind, Metric};
 pub use conservation::Conservation;
+pub use docs::reference;
+pub use labels::{
+    CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, LookupResult, NurseryStart, OutcomeReason,
+    PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, Share, SharedOperation, SharedResult, Sink,
+    TrialFinding, TrialKind, UrlResult, WriteResult,
+};
 pub use registry::{Telemetry, TelemetryError, global};
+pub use series::{Counter, Gauge, Histogram, Series};

@@ -2,6 +2,7 @@ use std::sync::OnceLock;
 
 use prometheus::{CounterVec, GaugeVec, HistogramVec, Opts, Registry, TextEncoder};
 
+use crate::series::{Counter, Gauge, Histogram, Series};
 use crate::{Kind, Metric};
 
 /// The metrics of one process.
@@ -53,64 +54,76 @@ impl Telemetry {
         &self.families[metric as usize]
     }
 
-    /// Adds 1 to a counter.
-    pub fn inc(&self, metric: Metric, labels: &[&str]) {
-        self.add(metric, labels, 1.0);
-    }
-
-    /// Adds to a counter, or moves a gauge; negative values are for gauges alone.
-    pub fn add(&self, metric: Metric, labels: &[&str], value: f64) {
-        match self.family(metric) {
-            Family::Counter(family) => match family.get_metric_with_label_values(labels) {
-                Ok(counter) if value >= 0.0 => counter.inc_by(value),
-                _ => misuse(metric, labels),
-            },
-            Family::Gauge(family) => match family.get_metric_with_label_values(labels) {
-                Ok(gauge) => gauge.add(value),
-                Err(_) => misuse(metric, labels),
-            },
-            Family::Histogram(_) => misuse(metric, labels),
+    /// Writes 0 to every series of [`Metric::FROM_ZERO`].
+    pub fn start_from_zero(&self) {
+        for metric in Metric::FROM_ZERO {
+            for values in combinations(&metric.label_values()) {
+                match self.family(*metric) {
+                    Family::Counter(family) => family.with_label_values(&values).inc_by(0.0),
+                    Family::Gauge(family) => family.with_label_values(&values).set(0.0),
+                    Family::Histogram(_) => {}
+                }
+            }
         }
     }
 
+    /// Adds 1.
+    pub fn inc(&self, series: &Series<Counter>) {
+        self.add(series, 1.0);
+    }
+
+    /// Adds an amount; a negative one is our bug and counts nothing.
+    pub fn add(&self, series: &Series<Counter>, amount: f64) {
+        debug_assert!(amount >= 0.0, "Invariant: a counter only rises");
+        self.counter(series, |counter| counter.inc_by(amount.max(0.0)));
+    }
+
     /// Sets a gauge.
-    pub fn set(&self, metric: Metric, labels: &[&str], value: f64) {
-        match self.family(metric) {
-            Family::Gauge(family) => match family.get_metric_with_label_values(labels) {
-                Ok(gauge) => gauge.set(value),
-                Err(_) => misuse(metric, labels),
-            },
-            _ => misuse(metric, labels),
+    pub fn set(&self, series: &Series<Gauge>, value: f64) {
+        self.gauge(series, |gauge| gauge.set(value));
+    }
+
+    /// Moves a gauge.
+    pub fn shift(&self, series: &Series<Gauge>, amount: f64) {
+        self.gauge(series, |gauge| gauge.add(amount));
+    }
+
+    /// Adds an observation.
+    pub fn observe(&self, series: &Series<Histogram>, value: f64) {
+        if let Family::Histogram(family) = self.family(series.metric) {
+            series.with_values(|values| family.with_label_values(values).observe(value));
         }
     }
 
     /// Removes one series, for example of a partition that is no longer owned.
-    pub fn remove(&self, metric: Metric, labels: &[&str]) {
+    pub fn remove<K>(&self, series: &Series<K>) {
         // A series that was never written cannot be removed; that is no fault.
-        let _ = match self.family(metric) {
-            Family::Gauge(family) => family.remove_label_values(labels),
-            Family::Counter(family) => family.remove_label_values(labels),
-            Family::Histogram(family) => family.remove_label_values(labels),
-        };
+        let _ = series.with_values(|values| match self.family(series.metric) {
+            Family::Gauge(family) => family.remove_label_values(values),
+            Family::Counter(family) => family.remove_label_values(values),
+            Family::Histogram(family) => family.remove_label_values(values),
+        });
     }
 
-    /// Adds an observation to a histogram.
-    pub fn observe(&self, metric: Metric, labels: &[&str], value: f64) {
-        match self.family(metric) {
-            Family::Histogram(family) => match family.get_metric_with_label_values(labels) {
-                Ok(histogram) => histogram.observe(value),
-                Err(_) => misuse(metric, labels),
-            },
-            _ => misuse(metric, labels),
+    /// Value of a counter or gauge; 0 where it was never written.
+    pub fn value<K>(&self, series: &Series<K>) -> f64 {
+        series.with_values(|values| match self.family(series.metric) {
+            Family::Counter(family) => family.with_label_values(values).get(),
+            Family::Gauge(family) => family.with_label_values(values).get(),
+            Family::Histogram(_) => 0.0,
+        })
+    }
+
+    // Kind and number of labels hold by the types: both come from the one line of the catalogue.
+    fn counter(&self, series: &Series<Counter>, then: impl FnOnce(&prometheus::Counter)) {
+        if let Family::Counter(family) = self.family(series.metric) {
+            series.with_values(|values| then(&family.with_label_values(values)));
         }
     }
 
-    /// Value of a counter or gauge series; 0 where it was never written.
-    pub fn value(&self, metric: Metric, labels: &[&str]) -> f64 {
-        match self.family(metric) {
-            Family::Counter(family) => family.get_metric_with_label_values(labels).map_or(0.0, |c| c.get()),
-            Family::Gauge(family) => family.get_metric_with_label_values(labels).map_or(0.0, |g| g.get()),
-            Family::Histogram(_) => 0.0,
+    fn gauge(&self, series: &Series<Gauge>, then: impl FnOnce(&prometheus::Gauge)) {
+        if let Family::Gauge(family) = self.family(series.metric) {
+            series.with_values(|values| then(&family.with_label_values(values)));
         }
     }
 
@@ -135,10 +148,14 @@ impl Telemetry {
     }
 }
 
-/// A wrong label count or kind is our bug; it must be seen in tests and must not stop a worker.
-fn misuse(metric: Metric, labels: &[&str]) {
-    debug_assert!(false, "Invariant: {} takes {:?}, not {labels:?}", metric.name(), metric.labels());
-    tracing::error!(metric = metric.name(), "metric written with the wrong labels or kind");
+/// One of each label, in every combination.
+fn combinations(labels: &[Option<Vec<&'static str>>]) -> Vec<Vec<&'static str>> {
+    let mut found = vec![Vec::new()];
+    for known in labels.iter().map(|known| known.as_deref().unwrap_or_default()) {
+        found =
+            found.iter().flat_map(|before| known.iter().map(|value| [before.as_slice(), &[*value]].concat())).collect();
+    }
+    found
 }
 
 impl Family {
@@ -166,22 +183,47 @@ impl Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::{CommitResult, Sink};
+    use jtav_schemas::{Modality, Stage};
 
     #[test]
-    fn the_whole_catalogue_registers_and_renders() {
+    fn the_whole_catalogue_registers_and_what_is_written_is_rendered() {
         let telemetry = Telemetry::new().unwrap();
-        for metric in Metric::ALL {
-            let labels: Vec<&str> = metric.labels().iter().map(|_| "x").collect();
-            match metric.kind() {
-                Kind::Counter => telemetry.inc(*metric, &labels),
-                Kind::Gauge => telemetry.set(*metric, &labels, 1.0),
-                Kind::Histogram(_) => telemetry.observe(*metric, &labels, 0.1),
-            }
-        }
+        telemetry.inc(&Metric::cache_hits(Modality::Audio));
+        telemetry.add(&Metric::cache_hits(Modality::Image), 2.0);
+        telemetry.set(&Metric::ready(), 1.0);
+        telemetry.shift(&Metric::decode_queue(), -1.0);
+        telemetry.observe(&Metric::stage_seconds(Stage::Fetch), 0.1);
         let text = telemetry.render().unwrap();
-        for metric in Metric::ALL {
-            assert!(text.contains(&format!("# TYPE {} ", metric.name())), "{} is missing", metric.name());
+        for line in [
+            "# TYPE jtav_cache_hits_total counter",
+            "jtav_cache_hits_total{modality=\"audio\"} 1",
+            "jtav_cache_hits_total{modality=\"image\"} 2",
+            "jtav_ready 1",
+            "jtav_decode_queue_items -1",
+            "jtav_stage_duration_seconds_bucket{stage=\"fetch\",le=\"0.1\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
+        assert_eq!(telemetry.total(Metric::CacheHits), 3.0);
+        telemetry.remove(&Metric::cache_hits(Modality::Image));
         assert_eq!(telemetry.total(Metric::CacheHits), 1.0);
+    }
+
+    #[test]
+    fn what_stands_at_zero_from_the_start_is_there_in_every_combination_of_its_labels() {
+        let telemetry = Telemetry::new().unwrap();
+        telemetry.inc(&Metric::commits(CommitResult::NotOwner));
+        telemetry.start_from_zero();
+        assert_eq!(telemetry.value(&Metric::commits(CommitResult::NotOwner)), 1.0, "nothing is forgotten");
+        let text = telemetry.render().unwrap();
+        for line in [
+            "jtav_ingest_commits_total{result=\"ok\"} 0",
+            "jtav_publish_records_total{result=\"error\",sink=\"sentiment\"} 0",
+            "jtav_delivery_abandoned_total 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert_eq!(Sink::DeadLetters.as_str(), "dead_letters");
     }
 }

@@ -1,0 +1,189 @@
+//! What labels can be. A value that is not in one of these lists cannot be written, and the lists are what the
+//! documentation and the zeros at the start are made from.
+
+use std::borrow::Cow;
+
+use jtav_delivery::{Outcome, SkipReason};
+use jtav_schemas::{AbsentReason, DeadLetterReason, Modality, ModalityStatus, Stage};
+use strum::VariantNames as _;
+
+use crate::series::ValuesOf;
+
+/// Labels that only metrics have; the names on `/metrics` are those of the variants in snake case.
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),* $(,)? })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantNames)]
+            #[strum(serialize_all = "snake_case")]
+            #[allow(missing_docs, reason = "the list says what they are of, and the names are their values")]
+            pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+            impl $name {
+                /// The value on `/metrics`.
+                pub fn as_str(self) -> &'static str {
+                    self.into()
+                }
+            }
+
+            impl ValuesOf for $name {
+                fn text(self) -> Cow<'static, str> {
+                    Cow::Borrowed(self.as_str())
+                }
+
+                fn known() -> Option<Vec<&'static str>> {
+                    Some(Self::VARIANTS.to_vec())
+                }
+            }
+        )*
+    };
+}
+
+labels! {
+    /// What the group does with partitions.
+    RebalanceKind { Assign, Revoke, Lost }
+    /// How a commit ended.
+    CommitResult {
+        Ok,
+        /// Normal while partitions change hands.
+        NotOwner,
+        Error,
+    }
+    /// What is shared out fairly (ADR 24).
+    Share { MediaPlace, Download, Bytes, Decode }
+    /// How a post is tried again after its deadlines (ADR 27).
+    TrialKind { Alone, Beside }
+    /// What a trial came to.
+    TrialFinding {
+        /// The record is done with.
+        Passed,
+        /// It hung, and later ones overtook it.
+        Guilty,
+        /// It hung alone; whether others pass will be seen.
+        HungAlone,
+        /// It hung, and nothing shows that anybody would have passed.
+        Inconclusive,
+        /// It ended for another reason.
+        CutShort,
+    }
+    /// What was known of a URL (ADR 18).
+    UrlResult { Fresh, Joined, Unchanged, Changed }
+    /// Why an encoding was dropped.
+    EvictionCause { Size, Age, Erased }
+    /// What is asked of the encodings that workers share.
+    SharedOperation { Get, Put, Forget }
+    /// What came of it.
+    SharedResult { Hit, Miss, Ok, Error }
+    /// How a look-up of a name ended.
+    LookupResult { Ok, Known, NoAddress, Timeout, Error }
+    /// How a decode process ended with a medium in hand (ADR 20).
+    DecodeEnd { CpuTime, Memory, Hung, Killed, Crashed, Nonsense }
+    /// Why a process was started for decode processes to be forked from.
+    NurseryStart { Start, Age, Crash, Gone }
+    /// Where is written to.
+    Sink { Redis, Sentiment, Embeddings, Erasures, DeadLetters }
+    /// How a write ended.
+    WriteResult { Ok, Stale, Erased, Error }
+    /// How a look after the latest erasures ended (ADR 29).
+    RepairResult { Ok, Error }
+    /// What such a look found.
+    RestoreResult { Restored, Standing, Lapsed, Foreign }
+    /// Why no post is let in.
+    PauseCause {
+        /// The worker is on its way out.
+        Drain,
+        /// Posts fail for reasons of our own.
+        Breaker,
+        /// The boxes are made anew.
+        Restart,
+        /// Somebody asked for it.
+        Operator,
+    }
+    /// Why the boxes are made anew.
+    RestartReason { IngestFailed, ActorEnded, ActorHung }
+    /// What in-flight posts are waited for.
+    DrainCause { Revoke, Shutdown }
+}
+
+macro_rules! lists_elsewhere {
+    ($($name:ty: $all:expr;)*) => {
+        $(impl ValuesOf for $name {
+            fn text(self) -> Cow<'static, str> {
+                Cow::Borrowed(self.as_str())
+            }
+
+            fn known() -> Option<Vec<&'static str>> {
+                Some($all.into_iter().map(|value| value.as_str()).collect())
+            }
+        })*
+    };
+}
+
+lists_elsewhere! {
+    Modality: Modality::ALL;
+    Stage: Stage::ALL;
+    DeadLetterReason: DeadLetterReason::ALL;
+    ModalityStatus: std::iter::once(ModalityStatus::Present).chain(AbsentReason::ALL.map(ModalityStatus::Absent));
+}
+
+impl ValuesOf for Outcome {
+    fn text(self) -> Cow<'static, str> {
+        Cow::Borrowed(self.as_str())
+    }
+
+    fn known() -> Option<Vec<&'static str>> {
+        let some_of_each = [
+            Outcome::Published,
+            Outcome::Skipped(SkipReason::Stale),
+            Outcome::DeadLettered(DeadLetterReason::InvalidJson),
+            Outcome::Erased,
+            Outcome::Abandoned,
+        ];
+        Some(some_of_each.map(Outcome::as_str).to_vec())
+    }
+}
+
+/// The reason beside an outcome; empty where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutcomeReason(pub Outcome);
+
+impl ValuesOf for OutcomeReason {
+    fn text(self) -> Cow<'static, str> {
+        Cow::Borrowed(self.0.reason())
+    }
+
+    fn known() -> Option<Vec<&'static str>> {
+        let skipped = SkipReason::ALL.into_iter().map(SkipReason::as_str);
+        Some(
+            [""].into_iter()
+                .chain(skipped)
+                .chain(DeadLetterReason::ALL.into_iter().map(|reason| reason.as_str()))
+                .collect(),
+        )
+    }
+}
+
+/// What a download came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchResult {
+    /// The medium was downloaded.
+    Ok,
+    /// The server says that it is the one that was downloaded before.
+    Unchanged,
+    /// Nothing was to be had.
+    Absent(AbsentReason),
+}
+
+impl ValuesOf for FetchResult {
+    fn text(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            FetchResult::Ok => "ok",
+            FetchResult::Unchanged => "unchanged",
+            FetchResult::Absent(reason) => reason.as_str(),
+        })
+    }
+
+    fn known() -> Option<Vec<&'static str>> {
+        Some(["ok", "unchanged"].into_iter().chain(AbsentReason::ALL.into_iter().map(AbsentReason::as_str)).collect())
+    }
+}
