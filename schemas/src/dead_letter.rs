@@ -1,9 +1,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
+use crate::array;
 
 /// Why a record was set aside. Bounded: these are metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum DeadLetterReason {
     /// The value is not JSON (or not UTF-8).
     InvalidJson,
@@ -29,33 +48,11 @@ pub enum DeadLetterReason {
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [DeadLetterReason; 10] = [
-        DeadLetterReason::InvalidJson,
-        DeadLetterReason::InvalidPost,
-        DeadLetterReason::KeyMismatch,
-        DeadLetterReason::RecordTooLarge,
-        DeadLetterReason::NoModality,
-        DeadLetterReason::NonFiniteOutput,
-        DeadLetterReason::PoisonPill,
-        DeadLetterReason::PublishRejected,
-        DeadLetterReason::CrashedWorker,
-        DeadLetterReason::DeadlineExceeded,
-    ];
+    pub const ALL: [DeadLetterReason; DeadLetterReason::COUNT] = array(DeadLetterReason::VARIANTS);
 
     /// The wire and metric name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            DeadLetterReason::InvalidJson => "invalid_json",
-            DeadLetterReason::InvalidPost => "invalid_post",
-            DeadLetterReason::KeyMismatch => "key_mismatch",
-            DeadLetterReason::RecordTooLarge => "record_too_large",
-            DeadLetterReason::NoModality => "no_modality",
-            DeadLetterReason::NonFiniteOutput => "non_finite_output",
-            DeadLetterReason::PoisonPill => "poison_pill",
-            DeadLetterReason::PublishRejected => "publish_rejected",
-            DeadLetterReason::CrashedWorker => "crashed_worker",
-            DeadLetterReason::DeadlineExceeded => "deadline_exceeded",
-        }
+        self.into()
     }
 }
 

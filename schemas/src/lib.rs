@@ -27,6 +27,11 @@ pub use post::{DatasetGroups, DatasetLabels, DatasetMedia, DatasetPostV1, MAX_TE
 pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, Label, MoodTag, SentimentV1, WordWeight};
 pub use stage::Stage;
 
+/// The variants of an enum as an array, which, unlike the slice, can be taken apart by value.
+const fn array<T: Copy, const N: usize>(variants: &'static [T]) -> [T; N] {
+    *variants.first_chunk().expect("Invariant: the array is as long as the enum has variants")
+}
+
 /// Deterministic id of one visible effect: the same post, revision and model give the same id on every attempt,
 /// so a consumer that has seen it may drop the record (design D6).
 pub fn event_id(post_id: &str, revision: u64, model_version: &str) -> String {

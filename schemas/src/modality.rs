@@ -1,9 +1,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
+use crate::array;
 
 /// One of the three kinds of input a post may carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Modality {
     /// Words of any script, in one or more parts.
     Text,
@@ -15,15 +34,11 @@ pub enum Modality {
 
 impl Modality {
     /// All three, in the order of every table of this project.
-    pub const ALL: [Modality; 3] = [Modality::Text, Modality::Audio, Modality::Image];
+    pub const ALL: [Modality; Modality::COUNT] = array(Modality::VARIANTS);
 
     /// The wire and metric name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Modality::Text => "text",
-            Modality::Audio => "audio",
-            Modality::Image => "image",
-        }
+        self.into()
     }
 }
 
@@ -34,8 +49,24 @@ impl std::fmt::Display for Modality {
 }
 
 /// Why a modality took no part in a label (design D7). Bounded: these are metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AbsentReason {
     /// The post does not carry it.
     Absent,
@@ -61,33 +92,11 @@ pub enum AbsentReason {
 
 impl AbsentReason {
     /// Every reason, for the metric catalogue and the schema test.
-    pub const ALL: [AbsentReason; 10] = [
-        AbsentReason::Absent,
-        AbsentReason::FetchDenied,
-        AbsentReason::FetchFailed,
-        AbsentReason::NotFound,
-        AbsentReason::Timeout,
-        AbsentReason::TooLarge,
-        AbsentReason::TypeMismatch,
-        AbsentReason::HashMismatch,
-        AbsentReason::Unsupported,
-        AbsentReason::DecodeError,
-    ];
+    pub const ALL: [AbsentReason; AbsentReason::COUNT] = array(AbsentReason::VARIANTS);
 
     /// The wire and metric name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            AbsentReason::Absent => "absent",
-            AbsentReason::FetchDenied => "fetch_denied",
-            AbsentReason::FetchFailed => "fetch_failed",
-            AbsentReason::NotFound => "not_found",
-            AbsentReason::Timeout => "timeout",
-            AbsentReason::TooLarge => "too_large",
-            AbsentReason::TypeMismatch => "type_mismatch",
-            AbsentReason::HashMismatch => "hash_mismatch",
-            AbsentReason::Unsupported => "unsupported",
-            AbsentReason::DecodeError => "decode_error",
-        }
+        self.into()
     }
 
     /// True where the same bytes would give the same answer again, so the answer may be cached.

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Modality, ModalityStatus, PerModality};
 
 /// The decision: `positive` when the probability reaches the threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Label {
     /// Probability below the threshold.
     Negative,
@@ -16,10 +17,7 @@ pub enum Label {
 impl Label {
     /// The wire name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Label::Negative => "negative",
-            Label::Positive => "positive",
-        }
+        self.into()
     }
 }
 

@@ -1,5 +1,10 @@
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
+use crate::array;
+
 /// The boxes of the diagram, in flow order. Metric labels, dead letters and errors use these names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Stage {
     /// Kafka to posts.
     Ingest,
@@ -23,17 +28,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in flow order.
-    pub const ALL: [Stage; 9] = [
-        Stage::Ingest,
-        Stage::Router,
-        Stage::Fetch,
-        Stage::Decode,
-        Stage::TextEncoder,
-        Stage::AudioEncoder,
-        Stage::ImageEncoder,
-        Stage::Fusion,
-        Stage::Publisher,
-    ];
+    pub const ALL: [Stage; Stage::COUNT] = array(Stage::VARIANTS);
 
     /// Whether what a post holds decides how long this takes: fetch, decode and the encoders. The others take what the
     /// system takes.
@@ -43,17 +38,7 @@ impl Stage {
 
     /// The metric name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Stage::Ingest => "ingest",
-            Stage::Router => "router",
-            Stage::Fetch => "fetch",
-            Stage::Decode => "decode",
-            Stage::TextEncoder => "text_encoder",
-            Stage::AudioEncoder => "audio_encoder",
-            Stage::ImageEncoder => "image_encoder",
-            Stage::Fusion => "fusion",
-            Stage::Publisher => "publisher",
-        }
+        self.into()
     }
 }
 

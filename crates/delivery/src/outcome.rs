@@ -1,7 +1,9 @@
 use jtav_schemas::{DeadLetterReason, Stage};
+use strum::{IntoStaticStr, VariantArray};
 
 /// Why a record was dropped on purpose, with nothing published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum SkipReason {
     /// The store already holds this or a newer revision, and its records were published.
     Stale,
@@ -13,15 +15,11 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Every reason.
-    pub const ALL: [SkipReason; 3] = [SkipReason::Stale, SkipReason::Erased, SkipReason::NothingToLabel];
+    pub const ALL: &'static [SkipReason] = SkipReason::VARIANTS;
 
     /// The metric name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            SkipReason::Stale => "stale",
-            SkipReason::Erased => "erased",
-            SkipReason::NothingToLabel => "nothing_to_label",
-        }
+        self.into()
     }
 }
 

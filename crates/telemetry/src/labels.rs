@@ -153,7 +153,7 @@ impl ValuesOf for OutcomeReason {
     }
 
     fn known() -> Option<Vec<&'static str>> {
-        let skipped = SkipReason::ALL.into_iter().map(SkipReason::as_str);
+        let skipped = SkipReason::ALL.iter().map(|reason| reason.as_str());
         Some(
             [""].into_iter()
                 .chain(skipped)
