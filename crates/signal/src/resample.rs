@@ -6,6 +6,10 @@
 //! pass band is that of the SoX resampler's "HQ" recipe, soxr's default: flat up to 91.4 % of the
 //! lower Nyquist frequency, stopped from that frequency on. The filter is symmetric, so the output
 //! is not delayed.
+//!
+//! Our own and not `rubato` 5.1 (both above 100 dB on tones; that one takes 1.7 to 3.4 times as long for a clip of 30 s): a
+//! GPU resamples with the coefficients of this very filter, and there the length of a transform, so memory, follows from
+//! the rate in a file's header.
 
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, PoisonError};
