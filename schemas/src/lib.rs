@@ -28,7 +28,7 @@ pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, Label
 pub use stage::Stage;
 
 /// Deterministic id of one visible effect: the same post, revision and model give the same id on every attempt,
-/// so a consumer that has seen it may drop the record (design D6).
+/// so a consumer that has seen it may drop the record (ADR 3).
 pub fn event_id(post_id: &str, revision: u64, model_version: &str) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in [post_id.as_bytes(), &revision.to_le_bytes(), model_version.as_bytes()] {

@@ -33,7 +33,7 @@ impl std::fmt::Display for Modality {
     }
 }
 
-/// Why a modality took no part in a label (design D7). Bounded: these are metric labels.
+/// Why a modality took no part in a label (ADR 41). Bounded: these are metric labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AbsentReason {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use jtav_testkit::workspace_root;
 use serde_json::Value;
 
-/// Folders whose packages may use anything (design D15).
+/// Folders whose packages may use anything (ADR 44).
 const EXEMPT: [&str; 3] = ["tests", "load-tests", "crates/testkit"];
 
 struct Package {

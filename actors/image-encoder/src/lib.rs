@@ -1,6 +1,6 @@
 //! Box 5c: picture to its vector by DenseNet-121.
 //!
-//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (ADR 4).
 
 mod actor;
 mod backend;

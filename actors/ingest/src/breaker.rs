@@ -1,4 +1,4 @@
-//! Stops intake when most posts fail for reasons of our own (design D7): it would only turn good posts into abandoned
+//! Stops intake when most posts fail for reasons of our own (ADR 41): it would only turn good posts into abandoned
 //! ones. Bad input never counts. After a pause a few posts are let in; if they go through, intake runs again.
 
 use std::collections::VecDeque;

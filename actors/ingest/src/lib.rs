@@ -5,7 +5,7 @@
 //! router only with a permit; when none is free, or a partition has too many unsettled records, partitions are paused
 //! and polling goes on, because a consumer that stops polling is expelled from its group.
 //!
-//! What is promised (design D4 to D6): the committed offset never passes a record that is not settled; a record whose
+//! What is promised (ADR 2, 3): the committed offset never passes a record that is not settled; a record whose
 //! guard is dropped comes again; a record that comes again may have been worked on before, so effects are idempotent.
 
 mod actor;

@@ -1,4 +1,4 @@
-//! Finds the record that ends the process (design D4). Pure: notes in, decisions out; who commits and waits is the
+//! Finds the record that ends the process (ADR 12). Pure: notes in, decisions out; who commits and waits is the
 //! poll loop.
 //!
 //! Before anything of a partition is let in, its note says `open`; a goodbye makes it `clean`. Whoever takes a partition

@@ -1,4 +1,4 @@
-//! The byte budget of media in flight (design D3), to wait at: a body takes its bytes as they come.
+//! The byte budget of media in flight (ADR 24), to wait at: a body takes its bytes as they come.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

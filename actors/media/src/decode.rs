@@ -1,4 +1,4 @@
-//! The one function behind which media of strangers are decoded (design D8). It knows no actors and no threads, so a
+//! The one function behind which media of strangers are decoded (ADR 20). It knows no actors and no threads, so a
 //! worker process can stand in its place.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -43,7 +43,7 @@ pub struct FetchLimits {
     pub max_image_bytes: u32,
     /// Largest audio file.
     pub max_audio_bytes: u32,
-    /// Bytes of all media that are downloaded and not yet decoded (design D3); at least the largest file.
+    /// Bytes of all media that are downloaded and not yet decoded (ADR 24); at least the largest file.
     pub budget_bytes: u32,
     /// Concurrent downloads, all hosts together. While others wait, they are shared out by site and by network; one of
     /// these never has the last quarter.

@@ -3,7 +3,7 @@
 //!
 //! The store decides first (compare-and-set by revision and source), then the topics follow; then the store is asked once
 //! more, because another worker may have been faster, and the last record of a post is the newest label or null. Every reply means that the effect is acknowledged; a call that fails may be repeated as
-//! often as needed, because each step recognises what is already done (design D6).
+//! often as needed, because each step recognises what is already done (ADR 3).
 
 mod actor;
 mod dead_letter;

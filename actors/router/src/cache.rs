@@ -28,7 +28,7 @@ const LIST_SHARE: u64 = 16;
 const MAX_MEDIA_PER_POST: usize = 8;
 
 /// Encoder outputs by content hash, modality and model version; each computed once however many posts carry the
-/// medium at the same moment (design D9).
+/// medium at the same moment (ADR 6).
 ///
 /// Single-flight is the cache's own: the first caller's future computes, the others wait; should the first be dropped
 /// (its post's deadline), the next waiter's future takes over, so nobody is orphaned.

@@ -145,7 +145,7 @@ impl KafkaError {
     }
 
     /// True for the refusals of a commit that are normal while partitions change hands: the group has moved on, or is
-    /// about to (`style-anchors` 4.3). Counted, never a failure: whoever owns the partition now reads the records again.
+    /// about to (ADR 41). Counted, never a failure: whoever owns the partition now reads the records again.
     pub fn is_not_owner(&self) -> bool {
         matches!(
             self.code(),

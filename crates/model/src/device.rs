@@ -115,7 +115,7 @@ pub(crate) fn multiplies_bf16(device: tch::Device) -> bool {
 }
 
 /// Makes libtorch compute on the calling thread alone. Call it first thing on every thread that owns a network: the
-/// setting does not reach a thread that has used libtorch already, and N threads of one beat one of N (design D10).
+/// setting does not reach a thread that has used libtorch already, and N threads of one beat one of N (ADR 4).
 pub fn single_threaded() {
     tch::set_num_threads(1);
 }

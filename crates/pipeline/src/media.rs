@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jtav_schemas::{MediaRef, Modality};
 
-/// BLAKE3 of the bytes of a medium: its identity in every cache (design D9).
+/// BLAKE3 of the bytes of a medium: its identity in every cache (ADR 6, 18).
 pub type ContentHash = [u8; 32];
 
 /// The first eight bytes of a content hash in hexadecimal, as logs name a medium.

@@ -2,7 +2,7 @@
 //!
 //! A write is one atomic compare-and-set ordered by (revision, source position): an equal or older one changes
 //! nothing, so late and repeated writers are harmless. Erasure is terminal: it deletes the keys of every model and
-//! leaves a marker that refuses every later write until it lapses (design D6). `schemas/redis-keys.md` states the keys.
+//! leaves a marker that refuses every later write until it lapses (ADR 3). `schemas/redis-keys.md` states the keys.
 //!
 //! [`RedisStore`] and [`EmbeddedStore`] pass the same conformance tests (`tests/conformance.rs`).
 

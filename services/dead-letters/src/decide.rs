@@ -24,7 +24,7 @@ pub enum Refusal {
     ReplayLimit,
     /// A later letter of the same record stands for it.
     Superseded,
-    /// The post is erased (design D6).
+    /// The post is erased (ADR 3).
     Erased,
     /// There is no value, and no key that would make it a tombstone.
     BytesMissing,

@@ -60,7 +60,7 @@ impl FromStr for Stage {
     }
 }
 
-/// Network family (design D12).
+/// Network family (ADR 42).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 /// Raise it when decoding, mel or MFCC change their numbers.
 const REVISION: u32 = 1;
 
-/// The mel spectrogram of `jtav-spec` 1.4.
+/// The mel spectrogram of docs/networks.md, "Audio".
 pub(crate) const MEL: MelParams =
     MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
 

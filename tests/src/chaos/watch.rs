@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The same for the last look, when everything is there.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Resident memory that no worker may exceed, the networks replaced by stubs (S6; design 5 has 1.5 GiB with them).
+/// Resident memory that no worker may exceed, the networks replaced by stubs (S6).
 pub const RESIDENT_CEILING_BYTES: u64 = 1 << 30;
 
 /// Names of a run.

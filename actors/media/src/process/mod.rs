@@ -1,4 +1,4 @@
-//! Decoding in processes of its own, where it cannot hurt (design D8, ADR 20).
+//! Decoding in processes of its own, where it cannot hurt (ADR 20).
 //!
 //! ```text
 //! jtav ──exec── jtav decode-worker (nursery: one thread, touches no medium)

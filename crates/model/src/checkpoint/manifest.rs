@@ -101,7 +101,8 @@ impl Manifest {
     }
 }
 
-/// Sizes of the networks. The defaults of [`modern`](Self::modern) are design D12's.
+/// Sizes of the networks. The defaults of [`modern`](Self::modern) are in docs/networks.md,
+/// "Profiles".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dimensions {

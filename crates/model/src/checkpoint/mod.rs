@@ -1,4 +1,4 @@
-//! A checkpoint is a folder: `manifest.json`, `weights.safetensors`, `vocabulary.json` (design D12).
+//! A checkpoint is a folder: `manifest.json`, `weights.safetensors`, `vocabulary.json` (ADR 42).
 //!
 //! Matrices and kernels are stored as f16; vectors (biases, norms, running statistics) stay f32: they are 1 % of the
 //! bytes, and a running variance of 1e-8 has no f16.

@@ -7,7 +7,7 @@ use jtav_signal::SignalError;
 use crate::networks::{DEVIATION, MEAN};
 use crate::{Modality, ModalitySet, ModelError};
 
-/// Frames of one audio segment: 10 s at 22,050 Hz and hop 1024 (`jtav-spec` 1.4).
+/// Frames of one audio segment: 10 s at 22,050 Hz and hop 1024 (docs/networks.md, "Audio").
 pub const SEGMENT_FRAMES: usize = 215;
 /// Constant-Q bins of one frame: 8 octaves from C1.
 pub const SEGMENT_BINS: usize = 96;
@@ -136,8 +136,8 @@ impl Rgb224 {
         &self.0
     }
 
-    /// The picture as the backbone takes it (`jtav-spec` 1.5), `[3, 224, 224]`: scaled to `[0, 1]`, less ImageNet's
-    /// mean, over its deviation, per channel. A network that looks at a smaller picture scales it down first.
+    /// The picture as the backbone takes it (docs/networks.md, "Image"), `[3, 224, 224]`: scaled to `[0, 1]`, less
+    /// ImageNet's mean, over its deviation, per channel. A network that looks at a smaller picture scales it down first.
     pub fn normalised(&self) -> Vec<f32> {
         let channel = |channel: usize| {
             let values = self.0.iter().skip(channel).step_by(3);
@@ -184,7 +184,7 @@ impl FusionInput {
         }
     }
 
-    /// The same post with only the modalities of `subset` left: how a subset is scored (design D13).
+    /// The same post with only the modalities of `subset` left: how a subset is scored (ADR 43).
     pub fn masked(&self, subset: ModalitySet) -> Self {
         let keep = |modality| if subset.contains(modality) { self.vector(modality).map(<[f32]>::to_vec) } else { None };
         Self { text: keep(Modality::Text), audio: keep(Modality::Audio), image: keep(Modality::Image) }

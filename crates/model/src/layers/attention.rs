@@ -1,4 +1,4 @@
-//! Additive attention over a sequence (paper eq. 6-8, after Yang et al. 2016).
+//! Additive attention over a sequence (paper, equation 1, after Yang et al. 2016).
 
 use tch::{Kind, Tensor};
 

@@ -1,4 +1,5 @@
-//! attBiGRU (paper 4.1): the supporting parts gate the protagonist's words, a BiGRU reads them, attention pools them.
+//! attBiGRU (paper, section 3.1.1): the supporting parts gate the protagonist's words, a BiGRU reads them, attention
+//! pools them.
 
 use tch::{Device, Kind, Tensor};
 

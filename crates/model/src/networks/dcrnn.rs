@@ -1,4 +1,4 @@
-//! DCRNN (paper 4.2): dense convolutions over a constant-Q spectrogram, then a recurrent network over time.
+//! DCRNN (paper, section 3.1.2): dense convolutions over a constant-Q spectrogram, then a recurrent network over time.
 
 use tch::Tensor;
 
@@ -7,7 +7,7 @@ use crate::parameters::Scope;
 use crate::{Dimensions, ModelError};
 
 /// Sizes of the convolutional part; the defaults are the authors' shapes with a quarter of their channels
-/// (`jtav-spec` 3.3, 8.5), which takes the network from 15 M to well under 1 M parameters.
+/// (docs/networks.md, "Audio in the profile `modern`"), which takes the network from 15 M to well under 1 M parameters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DcrnnConfig {
     pub stem_channels: i64,

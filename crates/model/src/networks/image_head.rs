@@ -1,4 +1,4 @@
-//! The image network: pixels, DenseNet-121, and the dense layer that ends in the image vector (paper 4.3).
+//! The image network: pixels, DenseNet-121, and the dense layer that ends in the image vector (paper, section 3.1.3).
 
 use tch::{Device, Kind, Tensor};
 

@@ -13,7 +13,7 @@ use crate::{Dimensions, Modality, ModelError};
 ///
 /// Each vector is scaled to length 1 and then by a learned factor; an absent one is replaced by a learned vector, so
 /// that a pair with one side still carries that side into `u` (with zeros CMF-AP would collapse to a constant,
-/// `jtav-spec` 5.3). `u` feeds batch normalisation, dropout and one logit, the paper's classifier.
+/// docs/networks.md, "An absent modality"). `u` feeds batch normalisation, dropout and one logit, the paper's classifier.
 ///
 /// Beside it runs the additive path: the encoders' own heads, summed. Posts whose parts are independent given the
 /// label need nothing else, and it keeps the fused label from being worse than its best part. How far each of the

@@ -1,4 +1,4 @@
-//! Role selection (paper 4.1): the longest part is the protagonist, the others support it.
+//! Role selection (paper, section 3.1.1): the longest part is the protagonist, the others support it.
 
 use std::collections::HashSet;
 

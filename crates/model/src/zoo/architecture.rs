@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Modality, ModelError};
 
-/// Which of the two descriptions of JTAV a network follows; they disagree in most details (`jtav-spec` F6).
+/// Which of the two descriptions of JTAV a network follows; they disagree in most details (docs/networks.md, F6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// The paper's equations, gaps filled as `jtav-spec` recommends.
+    /// The paper's equations, gaps filled as in docs/networks.md.
     Paper,
     /// The authors' published code.
     AuthorsCode,
@@ -28,9 +28,9 @@ impl Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DcrnnForm {
-    /// `jtav-spec` 3.3: dense blocks as in the authors' code, two wide recurrent layers.
+    /// Dense blocks as in the authors' code, two wide recurrent layers.
     AuthorsCode,
-    /// `jtav-spec` 3.4: equation 2 of the paper; the pools of units 1 to 3 have stride 1, so that A1 and A3 fit.
+    /// The paper, equation 2; the pools of units 1 to 3 have stride 1, so that A1 and A3 fit.
     Paper,
     /// The same with pools that halve; A1 is pooled down to the size of A3 before the two are joined.
     PaperPooled,
@@ -121,14 +121,14 @@ impl Widths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "network", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Architecture {
-    /// The text network without the captions' gate (`jtav-spec` 2.2, 2.3).
+    /// The text network without the captions' gate (docs/networks.md, "Text without gate").
     BiGru {
         /// Its form.
         profile: Profile,
         /// Values of a word vector; 300 in the paper.
         dimension: usize,
     },
-    /// The text network of JTAV (`jtav-spec` 2.2, 2.3). Vector: 100 values in `paper`, 300 in `authors-code`.
+    /// The text network of JTAV (docs/networks.md, "Text"). Vector: 100 values in `paper`, 300 in `authors-code`.
     AttBiGru {
         /// Its form.
         profile: Profile,
@@ -140,7 +140,7 @@ pub enum Architecture {
         /// Values of a word vector.
         dimension: usize,
     },
-    /// DCRNN on a constant-Q or mel spectrogram (`jtav-spec` 3.3, 3.4).
+    /// DCRNN on a constant-Q or mel spectrogram (docs/networks.md, "Audio").
     Dcrnn {
         /// Its form.
         form: DcrnnForm,
@@ -150,20 +150,21 @@ pub enum Architecture {
     /// Five convolutions on a mel spectrogram whose averages are joined, 160 values (Choi et al. 2017), from scratch:
     /// the published weights of its tagger are not at hand.
     ConvNet,
-    /// A published backbone with a dense head (`jtav-spec` 4).
+    /// A published backbone with a dense head (docs/networks.md, "Image").
     Image {
         /// The backbone.
         backbone: Backbone,
         /// Values of the vector: 100 in `paper`, 300 in `authors-code`.
         vector: usize,
     },
-    /// Concatenated vectors and a logistic regression (`jtav-spec` 7.1). An absent vector counts as zeros.
+    /// Concatenated vectors and a logistic regression (docs/networks.md, "Beside CMF-AP"). An absent vector counts as
+    /// zeros.
     EarlyFusion {
         /// What is joined; one modality or more.
         widths: Widths,
     },
-    /// CMF-AP over each pair of two or three modalities (`jtav-spec` 5). A pair with an absent side is replaced by a
-    /// learned vector (`jtav-spec` 8.3).
+    /// CMF-AP over each pair of two or three modalities (docs/networks.md, "Fusion"). A pair with an absent side is
+    /// replaced by a learned vector.
     CmfAp {
         /// Its form.
         profile: Profile,
@@ -172,7 +173,7 @@ pub enum Architecture {
         /// Attention width `k`: 100, for retrieval 300. `paper` reduces to 100 values whatever it is.
         attention: usize,
     },
-    /// Low-rank multimodal fusion (Liu et al. 2018, `jtav-spec` 8.2). An absent vector leaves all terms without it.
+    /// Low-rank multimodal fusion (Liu et al. 2018). An absent vector leaves all terms without it.
     LowRank {
         /// What is fused; one modality or more.
         widths: Widths,
@@ -252,7 +253,7 @@ pub struct TableRow {
 /// here because no network is trained for them: doc2vec and MFCC end in a logistic regression on fixed features.
 ///
 /// The vectors that are fused have the widths of the profile: text 100, audio 100 and image 100 in `paper`; 300, 100
-/// and the 1024 pooled values of DenseNet-121 in `authors-code` (`jtav-spec` 4, 5.2).
+/// and the 1024 pooled values of DenseNet-121 in `authors-code` (docs/networks.md, "Fusion").
 pub fn table_1(profile: Profile) -> Vec<TableRow> {
     let dimension = 300;
     let (form, vector, widths) = match profile {

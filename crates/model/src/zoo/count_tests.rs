@@ -1,4 +1,4 @@
-//! Parameter counts to the unit (`jtav-spec` 8).
+//! Parameter counts to the unit (docs/networks.md, "Parameter counts").
 
 use tch::{Device, Kind, Tensor};
 

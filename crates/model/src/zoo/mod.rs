@@ -20,9 +20,8 @@
 //! # }
 //! ```
 //!
-//! What comes from where: the text networks from `jtav-spec` 2, DCRNN from 3, the heads of the image networks from 4,
-//! CMF-AP from 5, low-rank fusion from 8.2. Backbones start from random weights unless
-//! [`Trainer::load_backbone`] reads published ones; a number measured with them must say which.
+//! What each of them computes, and from which source, stands in docs/networks.md. Backbones start from random weights
+//! unless [`Trainer::load_backbone`] reads published ones; a number measured with them must say which.
 
 mod architecture;
 mod input;

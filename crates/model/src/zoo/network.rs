@@ -18,7 +18,7 @@ use crate::{Modality, ModalitySet, ModelError};
 const ROWS: usize = 64;
 const PICTURES: usize = 16;
 const SEGMENTS: usize = 16;
-/// Smallest share of the side that a random crop keeps (`jtav-spec` 1.5).
+/// Smallest share of the side that a random crop keeps (docs/networks.md, "Image").
 const MIN_CROP: f64 = 0.8;
 
 /// Filters of each layer of the convnet (Choi et al. 2017).

@@ -1,4 +1,5 @@
-//! image2song on frozen vectors: what the networks read, how they are trained, and the trainer (`jtav-spec` 6.3, 8.6).
+//! image2song on frozen vectors: what the networks read, how they are trained, and the trainer (docs/networks.md,
+//! "Retrieval").
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -131,8 +132,8 @@ pub struct RetrievalSettings {
 
 impl RetrievalSettings {
     /// The joint scorer as its source has it. `authors-code`: 300 units, k = 300, RMSprop at 1e-3 except Adam for I+C+S
-    /// (`jtav-spec` 6.3). `paper`, which leaves sizes and step open: 100 units and k = 100, as for sentiment (2.2, 5.2),
-    /// Adam at 1e-3.
+    /// (docs/networks.md, "Retrieval"). `paper`, which leaves sizes and step open: 100 units and k = 100, as for
+    /// sentiment, Adam at 1e-3.
     pub fn joint(profile: Profile, inputs: RetrievalInputs) -> Self {
         const KERAS_EPSILON: f64 = 1e-7;
         let optimisation = |batch_size: usize| Optimisation {
@@ -165,7 +166,7 @@ impl RetrievalSettings {
         Self { optimisation: optimisation(batch_size), rule, width: 300, attention: 300, ..common }
     }
 
-    /// The two towers, which neither source has (`jtav-spec` 8.6). A large batch, since its other songs are the
+    /// The two towers, which neither source has. A large batch, since its other songs are the
     /// negatives.
     pub fn two_tower() -> Self {
         let joint = Self::joint(Profile::Paper, RetrievalInputs::All);
@@ -545,7 +546,7 @@ mod tests {
         assert!(refused.to_string().contains("reads caption vectors of no value"), "{refused}");
     }
 
-    /// The failure that lets an optimistic rank report R@1 = 100 % (`jtav-spec` F4).
+    /// The failure that lets an optimistic rank report R@1 = 100 % (docs/networks.md, F4).
     #[test]
     fn ten_dead_units_give_every_song_exactly_one_score() {
         let (_, queries, songs) = data(16);

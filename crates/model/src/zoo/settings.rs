@@ -12,7 +12,7 @@ use crate::{DeviceChoice, ModelError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FineTuning {
-    /// The head alone: the first stage of `jtav-spec` 4.
+    /// The head alone: the first stage.
     #[default]
     Head,
     /// The head and the last block of the backbone (conv5, fc6 and fc7 of VGG-19): the second stage.
@@ -49,9 +49,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What `jtav-spec` 6.1 lists for this network: RMSprop for the authors' encoders, Adam elsewhere; nothing that
-    /// the sources do not have (weight decay, clipping, class weights). Captions are dropped at 0.1 (2.5); a hidden
-    /// modality (8.3) is left to the caller because the sources train on whole posts.
+    /// What docs/networks.md, "Training" lists for this network: RMSprop for the authors' encoders, Adam elsewhere;
+    /// nothing that the sources do not have (weight decay, clipping, class weights). Captions are dropped at 0.1; a
+    /// hidden modality is left to the caller because the sources train on whole posts.
     pub fn of(architecture: &Architecture) -> Self {
         const KERAS_EPSILON: f64 = 1e-7;
         let authors = matches!(

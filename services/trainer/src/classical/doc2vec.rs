@@ -31,7 +31,8 @@ pub struct Doc2VecConfig {
 }
 
 impl Default for Doc2VecConfig {
-    /// Dimension by jtav-spec 7.1; passes, step size and subsampling chosen on the validation split of `polarity-posts`.
+    /// Dimension as the word vectors'; passes, step size and subsampling chosen on the validation split of
+    /// `polarity-posts`.
     fn default() -> Self {
         Self { dimension: 300, epochs: 20, negative: 5, min_count: 2, subsampling: 1e-3, learning_rate: 0.05, seed: 0 }
     }

@@ -30,7 +30,7 @@ struct Scaling {
 
 impl LogisticRegression {
     /// Fits on rows of equal width. `c` is the inverse weight of the penalty in units of one row's loss
-    /// (scikit-learn's `C`; jtav-spec 5.4 has 1).
+    /// (scikit-learn's `C`; 1 in docs/networks.md, "Heads").
     ///
     /// # Errors
     /// Lengths and widths that do not fit, a value or `c` that is not finite, `c` not above 0, only one label.

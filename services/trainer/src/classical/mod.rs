@@ -1,5 +1,5 @@
 //! The rows of the paper's Table 1 that are no networks: doc2vec, and the logistic regression that judges extracted
-//! vectors (jtav-spec 5.4, 7.1).
+//! vectors (docs/networks.md, "Heads").
 //!
 //! Both are plain arithmetic on the CPU and deterministic by seed.
 

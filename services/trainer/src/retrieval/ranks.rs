@@ -1,7 +1,7 @@
-//! Where the true song stands among the candidates, and what follows from it (`jtav-spec` 6.3).
+//! Where the true song stands among the candidates, and what follows from it (docs/networks.md, "Retrieval").
 //!
 //! Ties count half: a scorer that says the same of every song gets the middle rank and not the first, as it would where
-//! a rank is the first place of the true score in the sorted list (F4).
+//! a rank is the first place of the true score in the sorted list (docs/networks.md, F4).
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -101,7 +101,7 @@ pub struct Figures {
     pub n: usize,
     /// Median rank: the "Med r" of the literature.
     pub median_rank: f64,
-    /// Mean rank: the "Med r" of the authors' code (F3).
+    /// Mean rank: the "Med r" of the authors' code (docs/networks.md, F3).
     pub mean_rank: f64,
     /// Mean of 1 / rank.
     pub mrr: f64,

@@ -1,4 +1,4 @@
-//! The rows of the table, and what the paper says of them (`jtav-spec` 7.3).
+//! The rows of the table, and what the paper says of them (docs/networks.md, "Retrieval").
 
 use jtav_model::zoo::RetrievalInputs;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //!
 //! Each post pairs a text with a picture (variant `a`) or with a clip (variant `b`); its label says whether both have the
 //! same polarity. Every part occurs equally often with both labels, so whatever adds up what the parts say is at chance.
-//! `jtav-spec` F5: CMF-AP scales each vector by a number that depends on the other one, which is a product and may learn
-//! this; a logistic regression on the vectors side by side cannot.
+//! CMF-AP scales each vector by a number that depends on the other one (docs/networks.md, F5), which is a product and may
+//! learn this; a logistic regression on the vectors side by side cannot.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -192,8 +192,8 @@ impl Matrices {
 /// Every value on a scale from 0 (first percentile of the training posts) to 1 (last percentile), clipped.
 ///
 /// Given vectors come in any scale. They are not centred: CMF-AP scales a vector by a weighted mean of the other one's
-/// values (`jtav-spec` F5), and a mean of centred values is a number near 0 of any sign, which wipes out the vector that
-/// it scales. Encoders that end in a ReLU never do that to it.
+/// values (docs/networks.md, F5), and a mean of centred values is a number near 0 of any sign, which wipes out the vector
+/// that it scales. Encoders that end in a ReLU never do that to it.
 pub(super) fn scaled(posts: &[FusionInput], train: &[usize]) -> Vec<FusionInput> {
     let ranges = Modality::ALL.map(|modality| ranges(posts, train, modality));
     let scale = |post: &FusionInput, modality: Modality| {

@@ -1,10 +1,11 @@
-//! The rows of the paper's Table 1 (`jtav-spec` 7.1), in its order, and one modern rival.
+//! The rows of the paper's Table 1, in its order, and one modern rival.
 
 use jtav_model::Modality;
 use jtav_model::zoo::{Architecture, Profile, Widths, table_1};
 use serde::Serialize;
 
-/// What the paper reports in a row. Its "AUC" is the balanced accuracy of thresholded predictions (`jtav-spec` F1).
+/// What the paper reports in a row. Its "AUC" is the balanced accuracy of thresholded predictions (docs/networks.md,
+/// F1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PaperFigures {
     /// "AUC".
@@ -105,7 +106,7 @@ pub(super) fn widths_of(architecture: &Architecture) -> Option<Widths> {
 /// The encoders whose vectors are fused.
 pub const FUSED: [&str; 3] = ["attBiGRU", "DCRNN-CQT", "F-DenseNet"];
 
-/// Rank and width of the low-rank rival (`jtav-spec` 8.2).
+/// Rank and width of the low-rank rival (docs/networks.md, "Beside CMF-AP").
 const LOW_RANK: (usize, usize) = (4, 64);
 
 /// AUC, F1 and precision of Table 1, row by row.

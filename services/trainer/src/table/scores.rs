@@ -11,7 +11,7 @@ use crate::metrics::{Metrics, auc};
 pub struct SeedFigures {
     /// Which seed.
     pub seed: u64,
-    /// Over every test post; one with nothing that the row reads gets its fold's base rate (design D13).
+    /// Over every test post; one with nothing that the row reads gets its fold's base rate (ADR 43).
     #[serde(flatten)]
     pub metrics: Metrics,
     /// AUC over the posts that have something.

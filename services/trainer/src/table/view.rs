@@ -69,7 +69,8 @@ impl SentimentTable {
         writeln!(
             out,
             "\nCMF-AP knows pairs only: where one modality is left, all its pairs are absent and its score is a constant \
-             (`jtav-spec` 5.3). The network that serves adds each encoder's own logit for that reason."
+             (docs/networks.md, \"An absent modality\"). The network that serves adds each encoder's own logit for that \
+             reason."
         )
     }
 

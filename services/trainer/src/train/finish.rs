@@ -123,7 +123,7 @@ fn data_hashes(pack: &DataPack) -> BTreeMap<String, String> {
 
 /// Scores a checkpoint on one split of a pack, all seven subsets, through the networks that serve.
 ///
-/// The base rate is that of the pack's training split (design D13). `seed` draws the bootstrap.
+/// The base rate is that of the pack's training split (ADR 43). `seed` draws the bootstrap.
 ///
 /// # Errors
 /// A device that is not there, a split without a post.

@@ -1,8 +1,8 @@
-//! Captions cleaned to five words (jtav-spec 1.3).
+//! Captions cleaned to five words (docs/networks.md, "Text").
 
 use std::collections::{HashMap, HashSet};
 
-/// Words of a caption that are kept (paper 6.1).
+/// Words of a caption that are kept (paper, section 4.1).
 const CAPTION_WORDS: usize = 5;
 /// Times that the training captions must hold a word.
 const MIN_COUNT: usize = 2;

@@ -1,5 +1,5 @@
 //! Frozen word vectors and posts read through them: what the networks of the profiles `paper` and `authors-code` see
-//! of a text (jtav-spec 1.3, 2.1).
+//! of a text (docs/networks.md, "Text").
 //!
 //! The paper reads fastText vectors of the English Wikipedia, which nobody can bundle. [`WordTable`] therefore opens
 //! whatever file its user holds, or trains vectors of the same kind on the training texts.

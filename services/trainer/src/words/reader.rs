@@ -8,13 +8,13 @@ use jtav_schemas::TextPart;
 
 use super::{CaptionVocabulary, WordTable};
 
-/// Words of the protagonist that are read (paper 6.1: lyrics are cut at 100 words).
+/// Words of the protagonist that are read (paper, section 4.1: lyrics are cut at 100).
 const PROTAGONIST_WORDS: usize = 100;
 
 /// Turns the texts of posts into word vectors.
 ///
-/// The part with the most words is the protagonist (paper 4.1; ties to the part declared first), cut at 100 words, its
-/// lines kept apart. The words of all other parts, in declared order, are cleaned to five. A word without a vector is a
+/// The part with the most words is the protagonist (paper, section 3.1.1; ties to the part declared first), cut at 100 words,
+/// its lines kept apart. The words of all other parts, in declared order, are cleaned to five. A word without a vector is a
 /// row of zeros and is counted; it is never left out, so that positions stay what they are.
 pub struct TextReader<'a> {
     table: &'a WordTable,

@@ -22,7 +22,7 @@ use super::check::{self, Format, MAX_DIMENSION};
 /// Passes over the texts. More than fastText's 5, since a pack's texts are short and few; chosen of the two on the
 /// validation split of `polarity-posts`.
 const EPOCHS: i32 = 20;
-/// Rows that the hashed n-grams share (jtav-spec 1.3).
+/// Rows that the hashed n-grams share.
 const BUCKETS: i32 = 50_000;
 /// A word has a row of its own when the texts hold it this often.
 const MIN_COUNT: i32 = 2;

@@ -34,9 +34,9 @@ impl SegmentBatch {
 
 /// An audio network of the zoo.
 pub(crate) enum AudioEncoder {
-    /// `jtav-spec` 3.3.
+    /// docs/networks.md, "Audio in the profile `authors-code`".
     Authors(Box<AuthorsDcrnn>),
-    /// `jtav-spec` 3.4.
+    /// docs/networks.md, "Audio in the profile `paper`".
     Paper(Box<PaperDcrnn>),
     /// Choi et al. 2017.
     ConvNet(ConvNet),

@@ -1,4 +1,5 @@
-//! CMF-AP over two or three modalities of any width, in the paper's and the authors' form (`jtav-spec` 5).
+//! CMF-AP over two or three modalities of any width, in the paper's and the authors' form (docs/networks.md,
+//! "Fusion").
 
 use tch::Tensor;
 

@@ -1,4 +1,4 @@
-//! DCRNN of the authors' code (`jtav-spec` 3.3).
+//! DCRNN of the authors' code (docs/networks.md, "Audio in the profile `authors-code`").
 
 use tch::Tensor;
 

@@ -1,4 +1,4 @@
-//! DCRNN by equation 2 of the paper, made feasible (`jtav-spec` 3.4).
+//! DCRNN by the paper, equation 2, made feasible (docs/networks.md, "The shapes of equation 2").
 
 use tch::Tensor;
 
@@ -27,7 +27,7 @@ pub(crate) struct PaperSizes {
 }
 
 impl PaperSizes {
-    /// The paper gives none ("optimally tuned"); these are `jtav-spec`'s.
+    /// The paper gives none ("optimally tuned"); these are ours.
     pub fn published(vector: i64) -> Self {
         Self { filters: 64, hidden: 128, dense: 256, vector }
     }
@@ -111,7 +111,7 @@ impl Alignment {
 }
 
 /// `A1 = f(A0)`, `A2 = f(A1)`, `A3 = f(A2)`, `A4 = f(A1 + A3 joined)` with f a convolution, batch normalisation, ReLU
-/// and a pool (paper eq. 2).
+/// and a pool (paper, equation 2).
 struct Block {
     units: [(Conv2d, BatchNorm); 4],
 }

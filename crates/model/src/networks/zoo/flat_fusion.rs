@@ -9,7 +9,8 @@ use crate::parameters::{Init, Scope};
 use crate::zoo::Widths;
 use crate::{Modality, ModelError};
 
-/// Concatenated vectors and one linear unit (paper 6.2, "early fusion"). The zeros of an absent vector add nothing.
+/// Concatenated vectors and one linear unit (paper, section 4.1, "early fusion"). The zeros of an absent vector add
+/// nothing.
 pub(crate) struct EarlyFusion {
     head: Linear,
 }

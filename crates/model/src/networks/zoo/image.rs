@@ -1,4 +1,4 @@
-//! A backbone with the head of `jtav-spec` 4.
+//! A backbone with the head of docs/networks.md, "Image".
 
 use tch::Tensor;
 

@@ -1,4 +1,4 @@
-//! The networks of the profiles `paper` and `authors-code` and their rivals (`jtav-spec` 2 to 5, 7, 8).
+//! The networks of the profiles `paper` and `authors-code` and their rivals (docs/networks.md).
 
 mod audio;
 mod backbone;

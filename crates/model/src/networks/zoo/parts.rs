@@ -61,11 +61,11 @@ fn column(posts: &[&FusionInput], modality: Modality, width: usize) -> Result<(V
 
 /// A fusion of the zoo.
 pub(crate) enum Fusion {
-    /// `jtav-spec` 5.
+    /// docs/networks.md, "Fusion".
     Cmf(CmfAp),
     /// Concatenation and logistic regression.
     Early(EarlyFusion),
-    /// `jtav-spec` 8.2.
+    /// docs/networks.md, "Beside CMF-AP".
     LowRank(LowRank),
 }
 

@@ -1,5 +1,5 @@
-//! The networks of image2song on frozen vectors (`jtav-spec` 5.2, 6.3, 8.6): the joint scorer reads a picture and a song
-//! at once, the two towers read them apart.
+//! The networks of image2song on frozen vectors (docs/networks.md, "Retrieval"): the joint scorer reads a picture and
+//! a song at once, the two towers read them apart.
 
 use tch::{Kind, Tensor};
 
@@ -72,8 +72,8 @@ impl Front {
 
 /// Scores a picture, with its caption, and a song together.
 ///
-/// Each part passes a [`Front`]; a caption gates the lyrics (`l * (1 + W c)`, the residual gate of `jtav-spec` 2.5 at
-/// the level of vectors), and only where there are no lyrics it is a part of its own, without an encoder (5.2, row 12).
+/// Each part passes a [`Front`]; a caption gates the lyrics (`l * (1 + W c)`, the gate of `modern`'s text network at
+/// the level of vectors), and only where there are no lyrics it is a part of its own, without an encoder.
 /// CMF-AP joins the parts in pairs. `paper`: unit vectors times a learned scale, batch normalisation, dropout, one unit.
 /// `authors-code`: batch normalisation, ten units with ReLU, one unit.
 pub(crate) struct JointScorer {
@@ -206,7 +206,7 @@ impl Tower {
 }
 
 /// Scores by the cosine of two vectors that do not know of each other, times a learned factor: the cost grows with
-/// queries plus songs, where the joint scorer's grows with queries times songs (`jtav-spec` 8.6).
+/// queries plus songs, where the joint scorer's grows with queries times songs (docs/networks.md, "Retrieval").
 pub(crate) struct TwoTower {
     inputs: RetrievalInputs,
     captions: bool,

@@ -1,4 +1,4 @@
-//! The text networks of the paper (4.1) and lyricsHAN.
+//! The text networks of the paper, section 3.1.1, and lyricsHAN.
 
 use tch::{Device, Tensor};
 
@@ -27,12 +27,12 @@ enum Form {
 }
 
 impl TextEncoder {
-    /// `jtav-spec` 2.2; `gated` for attBiGRU.
+    /// docs/networks.md, "Text in the profile `paper`"; `gated` for attBiGRU.
     pub fn paper(scope: &Scope, dimension: i64, gated: bool) -> Result<Self, ModelError> {
         Ok(Self { form: Form::Paper(PaperText::new(scope, dimension, gated)?), dimension })
     }
 
-    /// `jtav-spec` 2.3; `gated` for attBiGRU.
+    /// docs/networks.md, "Text in the profile `authors-code`"; `gated` for attBiGRU.
     pub fn authors(scope: &Scope, dimension: i64, gated: bool, dropout: f64) -> Result<Self, ModelError> {
         Ok(Self { form: Form::Authors(Box::new(AuthorsText::new(scope, dimension, gated, dropout)?)), dimension })
     }
@@ -56,11 +56,11 @@ impl TextEncoder {
     }
 }
 
-/// `T = X * g`, normalised, through a BiGRU and attention (paper eq. 3 to 8).
+/// `T = X * g`, normalised, through a BiGRU and attention (paper, equation 1).
 ///
 /// `g` is the mean of the supporting words, and 1 for a post without any: zeros would wipe the lyrics out. Words
 /// gated by a mean are some ten times smaller than words gated by 1, which would tell posts with a caption from
-/// those without by their size; normalising each word takes that away (`jtav-spec` 2.5). The normalisation has no
+/// those without by their size; normalising each word takes that away (docs/networks.md, "Text"). It has no
 /// weights, so that the count stays the paper's.
 struct PaperText {
     gated: bool,

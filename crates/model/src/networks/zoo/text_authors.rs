@@ -1,4 +1,4 @@
-//! The text network of the authors' code (`jtav-spec` 2.3).
+//! The text network of the authors' code (docs/networks.md, "Text in the profile `authors-code`").
 
 use tch::{Kind, Tensor};
 
@@ -20,7 +20,7 @@ const EPSILON: f64 = 1e-3;
 ///
 /// Texts are always 100 words long and padding is read like words, as there. One thing differs: a post without a
 /// caption is gated by 1 and not by the softmax of a bias, which would be one learned gate for all of them
-/// (`jtav-spec` 2.5).
+/// (docs/networks.md, "Text").
 pub(super) struct AuthorsText {
     words_norm: BatchNorm,
     gate: Option<Gate>,
