@@ -17,6 +17,10 @@ struct Package {
     dependencies: BTreeSet<String>,
 }
 
+fn is_exempt(package: &Package) -> bool {
+    EXEMPT.iter().any(|folder| package.folder == Path::new(folder))
+}
+
 /// The packages of the workspace with their direct dependencies of every kind.
 fn packages() -> Result<Vec<Package>> {
     let root = workspace_root();
@@ -37,29 +41,60 @@ fn packages() -> Result<Vec<Package>> {
     packages.collect()
 }
 
+/// Heavy dependencies and the packages that may name them (ADR 44). The bans in deny.toml say the same.
+const HOMES: &[(&str, &[&str])] = &[
+    ("tch", &["jtav-model"]),
+    ("torch-sys", &["jtav-model"]),
+    ("rdkafka", &["jtav-kafka"]),
+    ("redis", &["jtav-store"]),
+    ("symphonia", &["jtav-media"]),
+    ("reqwest", &["jtav-media"]),
+    ("image", &["jtav-media", "jtav-picture"]),
+    ("turbojpeg-sys", &["jtav-media"]),
+    ("libwebp-sys", &["jtav-media"]),
+];
+
 #[test]
 fn each_heavy_dependency_has_one_home() -> Result<()> {
-    let homes: [(&str, &[&str]); 9] = [
-        ("tch", &["jtav-model"]),
-        ("torch-sys", &["jtav-model"]),
-        ("rdkafka", &["jtav-kafka"]),
-        ("redis", &["jtav-store"]),
-        ("symphonia", &["jtav-media"]),
-        ("reqwest", &["jtav-media"]),
-        ("image", &["jtav-media", "jtav-picture"]),
-        ("turbojpeg-sys", &["jtav-media"]),
-        ("libwebp-sys", &["jtav-media"]),
-    ];
     let packages = packages()?;
-    for (dependency, homes) in homes {
+    for (dependency, homes) in HOMES {
         let users: Vec<&str> = packages
             .iter()
-            .filter(|package| !EXEMPT.iter().any(|folder| package.folder == Path::new(folder)))
-            .filter(|package| package.dependencies.contains(dependency))
+            .filter(|package| !is_exempt(package))
+            .filter(|package| package.dependencies.contains(*dependency))
             .map(|package| package.name.as_str())
             .collect();
-        assert_eq!(users, homes, "{dependency} is used by {users:?}, its home is {homes:?}");
+        assert_eq!(users, *homes, "{dependency} is used by {users:?}, its home is {homes:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_bans_of_cargo_deny_name_the_same_homes() -> Result<()> {
+    let packages = packages()?;
+    let (exempt, others): (Vec<&Package>, Vec<&Package>) = packages.iter().partition(|package| is_exempt(package));
+    let names = |packages: &[&Package]| packages.iter().map(|package| package.name.clone()).collect::<BTreeSet<_>>();
+    let (exempt, others) = (names(&exempt), names(&others));
+    let rules: toml::Table = read("deny.toml")?.parse()?;
+    let bans = rules["bans"]["deny"].as_array().context("bans.deny")?;
+    let mut banned = BTreeSet::new();
+    for ban in bans {
+        let name = ban["name"].as_str().context("a name")?;
+        let wrappers = ban["wrappers"].as_array().context("wrappers")?.iter().filter_map(toml::Value::as_str);
+        let (ours, foreign): (BTreeSet<&str>, BTreeSet<&str>) =
+            wrappers.partition(|wrapper| wrapper.starts_with("jtav-"));
+        let homes = HOMES.iter().find(|(dependency, _)| *dependency == name).map(|(_, homes)| *homes);
+        let homes: BTreeSet<&str> =
+            homes.with_context(|| format!("deny.toml bans {name}, which has no home"))?.iter().copied().collect();
+        let unknown: Vec<&&str> = ours.iter().filter(|w| !exempt.contains(**w) && !others.contains(**w)).collect();
+        assert!(unknown.is_empty(), "deny.toml, {name}: there is no package {unknown:?}");
+        let listed: BTreeSet<&str> = ours.into_iter().filter(|wrapper| !exempt.contains(*wrapper)).collect();
+        assert_eq!(listed, homes, "deny.toml, {name}");
+        // A library of others stands between us and one of these only where it is one of these itself.
+        assert!(foreign.iter().all(|wrapper| HOMES.iter().any(|(home, _)| home == wrapper)), "{name}: {foreign:?}");
+        banned.insert(name);
+    }
+    assert_eq!(banned, HOMES.iter().map(|(dependency, _)| *dependency).collect());
     Ok(())
 }
 
@@ -109,7 +144,7 @@ fn libraries_know_neither_actors_nor_services() -> Result<()> {
     for package in &packages {
         let allowed = |dependency: &str| match above.get(dependency) {
             None => true,
-            Some(_) if EXEMPT.iter().any(|folder| package.folder == Path::new(folder)) => true,
+            Some(_) if is_exempt(package) => true,
             Some(_) => package.folder.starts_with("services"),
         };
         let wrong: Vec<&String> = package.dependencies.iter().filter(|dependency| !allowed(dependency)).collect();
