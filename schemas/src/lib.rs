@@ -3,6 +3,9 @@
 //! A record's version is part of its module and file name (`post.v1`). Fields are only ever added, with a
 //! default; a change that a reader of the old record could not survive gets a new version.
 
+// They become the descriptions in the JSON Schemas.
+#![warn(missing_docs)]
+
 mod dead_letter;
 /// `embedding.v1` and the packing of vectors.
 pub mod embedding;

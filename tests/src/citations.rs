@@ -170,7 +170,8 @@ fn paths(word: &Word<'_>, language: Language) -> Vec<String> {
         let ends = ENDINGS.iter().any(|ending| path.ends_with(ending) && path.len() > ending.len());
         let decision = path.starts_with("docs/adr/0");
         // In a source, a lone name in small letters is that of a file which the program writes.
-        let named = language == Language::Markdown || path.contains('/') || path.starts_with(|c: char| c.is_uppercase());
+        let named =
+            language == Language::Markdown || path.contains('/') || path.starts_with(|c: char| c.is_uppercase());
         let document = path.ends_with(".md") && path.len() > ".md".len() && !path.starts_with('/') && named;
         match (word.comment, language) {
             (true, Language::Markdown | Language::Rust) => document || known && ends || decision,

@@ -170,6 +170,33 @@ fn every_folder_of_code_is_a_member_of_the_workspace() -> Result<()> {
     Ok(())
 }
 
+/// Links from one crate to another are addresses of pages, which rustdoc does not check.
+#[test]
+fn the_front_page_of_the_documentation_links_every_crate_and_no_other() -> Result<()> {
+    let source = read("services/jtav/src/main.rs")?;
+    let page = source.lines().take_while(|line| line.starts_with("//!"));
+    let linked: Vec<String> = page
+        .flat_map(|line| line.split("](../").skip(1))
+        .filter_map(|rest| rest.split_once("/index.html)"))
+        .map(|(name, _)| name.replace('_', "-"))
+        .collect();
+    let crates = packages()?.into_iter().map(|package| package.name).filter(|name| name != "jtav");
+    assert_eq!(linked.iter().cloned().collect::<BTreeSet<_>>(), crates.collect());
+    assert_eq!(linked.iter().collect::<BTreeSet<_>>().len(), linked.len(), "one is linked twice: {linked:?}");
+    // The boxes come in the order of the diagram; what the page calls media is fetch and decode.
+    let boxes = stages_of_diagram()?.into_iter().filter_map(|stage| match stage {
+        "fetch" => Some("media"),
+        "decode" => None,
+        stage => Some(stage),
+    });
+    let place = |name: &str| linked.iter().position(|linked| linked == &format!("jtav-{name}"));
+    // The text encoder stands beside the media in the diagram; the page keeps the encoders together.
+    let (encoders, spine): (Vec<&str>, Vec<&str>) = boxes.partition(|name| name.ends_with("-encoder"));
+    assert!(spine.iter().map(|name| place(name)).is_sorted(), "{spine:?} in {linked:?}");
+    assert!(encoders.iter().map(|name| place(name)).is_sorted(), "{encoders:?} in {linked:?}");
+    Ok(())
+}
+
 fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(workspace_root().join(path)).with_context(|| path.to_owned())
 }

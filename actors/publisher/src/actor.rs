@@ -40,7 +40,6 @@ pub struct PublisherParams {
     pub store: Arc<dyn Store>,
     /// Where records go.
     pub sink: Arc<dyn RecordSink>,
-    /// Their names.
     pub topics: OutputTopics,
     /// How far a label goes.
     pub reach: Reach,

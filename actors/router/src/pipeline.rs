@@ -23,7 +23,6 @@ use crate::urls::Flight;
 /// What the pipeline of one post works with, besides the post.
 #[derive(Clone)]
 pub struct PostContext {
-    /// The boxes.
     pub stages: Stages,
     /// Encodings that are known.
     pub cache: EncodingCache,
@@ -48,7 +47,6 @@ pub enum Labelled {
     Done {
         /// What the store and the broker said.
         outcome: PublishOutcome,
-        /// The label.
         sentiment: Arc<SentimentV1>,
     },
     /// Nothing of the post could be used: it has media, and each has failed.

@@ -13,7 +13,6 @@ use crate::pipeline::{Attention, PostContext};
 /// Where a post came from and when.
 #[derive(Debug, Clone)]
 pub struct Provenance {
-    /// The input record.
     pub record: Arc<InboundRecord>,
     /// When the worker received it, milliseconds since 1970.
     pub received_at_ms: i64,

@@ -12,7 +12,6 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Every reason.
     pub const ALL: [SkipReason; 3] = [SkipReason::Stale, SkipReason::Erased, SkipReason::NothingToLabel];
 
     /// The metric name.

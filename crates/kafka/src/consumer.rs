@@ -32,7 +32,6 @@ pub enum CommitMode {
 /// A committed position of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommittedPosition {
-    /// Partition.
     pub partition: i32,
     /// Next offset to read; none if nothing was ever committed.
     pub offset: Option<i64>,
@@ -43,7 +42,6 @@ pub struct CommittedPosition {
 /// A position to commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionToCommit {
-    /// Partition.
     pub partition: i32,
     /// Next offset to read.
     pub offset: i64,
@@ -61,7 +59,6 @@ impl PositionToCommit {
 /// Answer of the broker about one partition of a commit.
 #[derive(Debug, Clone)]
 pub struct PartitionCommit {
-    /// Partition.
     pub partition: i32,
     /// Next offset to read.
     pub offset: i64,
@@ -74,7 +71,6 @@ pub struct PartitionCommit {
 pub struct CommitResult {
     /// The commit as a whole.
     pub result: Result<(), KafkaError>,
-    /// Each partition.
     pub partitions: Vec<PartitionCommit>,
 }
 
@@ -86,7 +82,6 @@ pub enum ConsumerEvent {
     /// Partitions must be given up: answer with [`Consumer::release`] when they are settled and committed, well within
     /// `max_poll_interval_ms`. Until then they are ours (unless `lost`) and nothing is fetched.
     Revoked {
-        /// Which.
         partitions: Vec<i32>,
         /// Another member may own them already: committing is pointless.
         lost: bool,
@@ -138,7 +133,6 @@ impl Consumer {
         })
     }
 
-    /// The topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }

@@ -32,9 +32,7 @@ pub enum KafkaError {
         operation: &'static str,
         /// Name of librdkafka's error code; bounded, fit for a metric label.
         code: String,
-        /// For a person.
         message: String,
-        /// What it means.
         fault: Fault,
     },
     /// No answer in time.
@@ -57,7 +55,6 @@ pub enum KafkaError {
     /// The in-process cluster would drop its oldest records without a word from 5 MiB on, so nothing more is sent.
     #[error("in-process cluster: topic `{topic}` is full ({bytes} bytes, {records} records in one partition)")]
     InProcessFull {
-        /// The topic.
         topic: String,
         /// Bytes in its fullest partition.
         bytes: u64,

@@ -19,7 +19,6 @@ const POLL: Duration = Duration::from_millis(200);
 /// Offsets of one partition, `start` included and `end` not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionRange {
-    /// Partition.
     pub partition: i32,
     /// First offset.
     pub start: i64,

@@ -17,9 +17,7 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{stage}: {code}: {message}")]
 pub struct StageError {
-    /// Where.
     pub stage: Stage,
-    /// What to do.
     pub class: ErrorClass,
     /// Bounded name, fit for a metric label.
     pub code: &'static str,

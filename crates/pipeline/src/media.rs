@@ -28,7 +28,6 @@ pub struct FetchRequest {
 pub struct FetchedMedia {
     /// What it should be.
     pub modality: Modality,
-    /// Its bytes.
     pub bytes: Bytes,
     /// BLAKE3 of the bytes.
     pub content_hash: ContentHash,
@@ -126,8 +125,6 @@ pub struct RgbImage {
 /// A decoded medium.
 #[derive(Debug, Clone)]
 pub enum Decoded {
-    /// Sound.
     Audio(Pcm),
-    /// Picture.
     Image(RgbImage),
 }

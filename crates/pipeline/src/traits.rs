@@ -70,9 +70,7 @@ pub trait Fusion: Send + Sync {
 /// A finished post.
 #[derive(Debug, Clone)]
 pub struct PublishRequest {
-    /// The label.
     pub sentiment: Arc<SentimentV1>,
-    /// The vectors.
     pub embedding: Arc<EmbeddingV1>,
     /// Position of the input record.
     pub source: SourcePosition,
@@ -94,7 +92,6 @@ pub enum PublishOutcome {
 /// A tombstone to carry out.
 #[derive(Debug, Clone)]
 pub struct EraseRequest {
-    /// Which post.
     pub post_id: String,
     /// Revision of the tombstone.
     pub revision: u64,
@@ -107,11 +104,9 @@ pub struct EraseRequest {
 pub struct DeadLetterRequest {
     /// The record, untouched.
     pub record: Arc<InboundRecord>,
-    /// Why.
     pub reason: DeadLetterReason,
     /// Who gave up.
     pub stage: Stage,
-    /// For a person.
     pub message: String,
     /// How often it was tried.
     pub attempts: u32,

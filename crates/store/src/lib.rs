@@ -54,7 +54,6 @@ pub trait Store: Send + Sync {
     /// What the store holds of a post by one model, without its content: one short question after every publication.
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>>;
 
-    /// Whether the post is erased.
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>>;
 
     /// A cache that all workers of this store share, where it has room for one.

@@ -36,7 +36,6 @@ impl RealKafka {
         &self.brokers
     }
 
-    /// Settings of a client.
     pub fn client(&self) -> ClientSettings {
         ClientSettings::new(&self.brokers, "jtav-testkit")
     }

@@ -45,9 +45,7 @@ pub enum Harm {
 /// One thing that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What it means.
     pub harm: Harm,
-    /// For a person.
     pub text: String,
 }
 

@@ -105,7 +105,6 @@ impl Worker {
         self.process.wait(timeout)
     }
 
-    /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.process.poll(), Ok(None))
     }

@@ -37,7 +37,6 @@ pub struct Backfill {
     pub networks: Networks,
     /// Decode media.
     pub decoders: DecodePool,
-    /// What to do.
     pub options: Options,
 }
 
@@ -66,15 +65,9 @@ pub enum End {
     /// It was asked to stop: what was in flight is settled and committed, another call goes on.
     Stopped,
     /// It was asked to stop and so many posts did not settle in time; another call reads them again.
-    StopTimedOut {
-        /// How many.
-        in_flight: usize,
-    },
+    StopTimedOut { in_flight: usize },
     /// It could not go on; another call does.
-    Failed {
-        /// Why.
-        reason: String,
-    },
+    Failed { reason: String },
 }
 
 /// What a backfill is doing.
@@ -89,7 +82,6 @@ pub enum Phase {
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Which part.
     pub phase: Phase,
     /// Records that are done in it.
     pub done: u64,

@@ -16,7 +16,6 @@ use crate::walk::{Event, walk};
 /// What the tombstones of a topic came to.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
-    /// On the topic.
     pub(crate) found: u64,
     /// The store did not know of them.
     pub(crate) made_good: u64,

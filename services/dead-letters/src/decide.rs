@@ -50,7 +50,6 @@ impl Refusal {
         }
     }
 
-    /// For a person.
     pub fn explanation(self) -> &'static str {
         match self {
             Refusal::ReplayLimit => "replayed as often as --max-replays allows; look at it with `show`",

@@ -19,10 +19,8 @@ const READ_AHEAD: usize = 16;
 /// Chains of replays that are kept in memory, about 16 MiB.
 const MAX_CHAINS: usize = 1_000_000;
 
-/// What to replay, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplayOptions {
-    /// Which letters.
     pub selection: Selection,
     /// What is allowed.
     pub rules: ReplayRules,
@@ -69,7 +67,6 @@ pub enum ReplayEnd {
     Failed {
         /// Where to go on. The record of this letter may have been delivered nonetheless if sending it failed.
         next: Option<Position>,
-        /// Why.
         error: anyhow::Error,
     },
 }

@@ -5,11 +5,8 @@ use crate::Letter;
 /// Which letters are meant; an empty list means any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Reasons.
     pub reasons: Vec<DeadLetterReason>,
-    /// Names of stages.
     pub stages: Vec<String>,
-    /// Ids of posts.
     pub posts: Vec<String>,
     /// Set aside then or later, milliseconds since 1970.
     pub since_ms: Option<i64>,

@@ -8,9 +8,7 @@ use crate::{Letter, LetterError, Position};
 /// The dead-letter topic, and how to reach it.
 #[derive(Debug, Clone)]
 pub struct DeadLetterTopic {
-    /// Brokers.
     pub client: ClientSettings,
-    /// Name.
     pub name: String,
     /// Longest wait for any one answer.
     pub patience: Duration,
@@ -19,7 +17,6 @@ pub struct DeadLetterTopic {
 /// A record of the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scanned {
-    /// A dead letter.
     Letter(Box<Letter>),
     /// Something else: nobody but the worker should write here.
     Unreadable {

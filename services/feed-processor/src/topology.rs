@@ -42,7 +42,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the boxes between ingest and publisher are made of.
 #[derive(Clone)]
 pub struct BoxesParams {
-    /// Every setting.
     pub settings: Arc<Settings>,
     /// Device threads.
     pub networks: Networks,
@@ -77,9 +76,7 @@ pub struct PipelineParams {
 
 /// One running generation.
 pub struct Pipeline {
-    /// Box 1.
     pub ingest: IngestHandle,
-    /// Box 2.
     pub boxes: Boxes,
     intake: Arc<Intake>,
     specimens: Arc<Specimens>,

@@ -42,10 +42,7 @@ pub enum WorkerExit {
     /// Nothing was in flight and everything settled is committed.
     Drained,
     /// The deadline passed; so many posts come again.
-    DrainTimedOut {
-        /// How many.
-        left: usize,
-    },
+    DrainTimedOut { left: usize },
 }
 
 /// A worker and what operators may ask of it. Cheap to clone.
@@ -68,9 +65,7 @@ struct State {
 /// The parts of the running generation that operators may look at.
 #[derive(Clone)]
 pub struct Running {
-    /// Box 1.
     pub ingest: IngestHandle,
-    /// Box 2.
     pub lanes: RouterLanes,
     /// Signs of life of the threads that run actors.
     pub beats: Beats,

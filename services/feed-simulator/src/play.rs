@@ -34,7 +34,6 @@ pub struct PlayCounts {
     pub total: u64,
     /// Handed to the sink.
     pub sent: u64,
-    /// Acknowledged by it.
     pub acknowledged: u64,
     /// Refused by it.
     pub failed: u64,

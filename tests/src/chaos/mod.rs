@@ -22,7 +22,6 @@ pub use report::{Report, Row, RunResult};
 use anyhow::Result;
 use jtav_pipeline::FailPoint;
 
-/// What to run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Runs of each fault, in this order; a seed decides feed, order and moments.

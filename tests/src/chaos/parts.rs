@@ -13,7 +13,6 @@ const IN_PROCESS_BROKERS: u32 = 3;
 
 /// What the workers of all runs work with; the harness owns it.
 pub struct Parts {
-    /// The broker.
     pub broker: BrokerPart,
     /// The store, which keeps what it has taken.
     pub redis: RealRedis,
@@ -46,7 +45,6 @@ impl Parts {
         })
     }
 
-    /// Which broker it is.
     pub fn kind(&self) -> Broker {
         match self.broker {
             BrokerPart::Real(_) => Broker::Real,
@@ -76,7 +74,6 @@ impl Parts {
         }
     }
 
-    /// Settings of a client.
     pub fn client(&self) -> ClientSettings {
         match &self.broker {
             BrokerPart::Real(kafka) => kafka.client(),
@@ -84,7 +81,6 @@ impl Parts {
         }
     }
 
-    /// Makes topics.
     pub async fn create_topics(&self, topics: &[(&str, i32)]) -> Result<()> {
         match &self.broker {
             BrokerPart::Real(kafka) => kafka.create_topics(topics).await,

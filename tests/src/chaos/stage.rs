@@ -73,7 +73,6 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The worker of a slot.
     pub fn worker(&mut self, slot: usize) -> Result<&mut Worker> {
         self.slots.get_mut(slot).and_then(Option::as_mut).with_context(|| format!("no worker in slot {slot}"))
     }
