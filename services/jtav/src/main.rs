@@ -37,6 +37,9 @@
 //!
 //! This crate is the binary: the commands, one file each; see `jtav --help`.
 
+// Docs of arguments are clap's help, for a terminal: `[words]` and `<model>` mean what they say.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator;
 mod cli;

@@ -24,7 +24,7 @@ pub const IMAGE_CELLS: usize = 49;
 /// frame of sound in ten seconds of padding would count as much as the ten seconds before it.
 const MIN_REMAINDER_FRAMES: usize = 54;
 
-/// One clip, cut into segments of [`SEGMENT_FRAMES`].
+/// One clip, cut into segments of `SEGMENT_FRAMES`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioInput {
     /// Each `[215, 96]` row-major, dB in `[-80, 0]` relative to the clip's maximum; at least one.
@@ -35,7 +35,7 @@ pub struct AudioInput {
 
 impl AudioInput {
     /// Cuts a spectrogram (`[frames, 96]` row-major, dB) into consecutive segments, pads the last with
-    /// [`SILENCE_DB`], and drops a remainder under 2.5 s. An error when it is empty or not made of whole frames.
+    /// `SILENCE_DB`, and drops a remainder under 2.5 s. An error when it is empty or not made of whole frames.
     pub fn from_spectrogram(decibels: &[f32]) -> Result<Self, ModelError> {
         if decibels.is_empty() || !decibels.len().is_multiple_of(SEGMENT_BINS) {
             return Err(ModelError::Input(format!("a spectrogram of {} values has no whole frame", decibels.len())));

@@ -20,7 +20,7 @@ impl AudioInput {
         self.valid_frames.iter().enumerate().flat_map(of_segment).collect()
     }
 
-    /// The clip with the frames of these time steps at [`SILENCE_DB`]; as long as before.
+    /// The clip with the frames of these time steps at `SILENCE_DB`; as long as before.
     pub fn without_steps(&self, steps: &[usize]) -> Self {
         let mut silenced = self.clone();
         for &step in steps {
