@@ -1,104 +1,28 @@
-//! `jtav dead-letters`: what was set aside, and the way back.
+//! `jtav dead-letters replay`.
 
-use std::path::PathBuf;
+use std::io::{IsTerminal as _, Write as _};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Subcommand};
-use jtav_dead_letters::{Position, parse_since};
-use jtav_pipeline::{Stage, now_ms};
-use jtav_schemas::DeadLetterReason;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use jtav_dead_letters::{Refusal, Replay, ReplayAccount, ReplayEnd, ReplayOptions, replay};
+use jtav_feed_processor::exit;
+use jtav_kafka::{Producer, ProducerSettings};
+use jtav_settings::StoreKind;
+use serde_json::{Value, json};
 
-use crate::cli::SettingsArgs;
+use super::open::open;
+use crate::output::{Stdout, errln};
+use crate::setup::{self, SettingsArgs};
 
-/// `jtav dead-letters`.
-#[derive(Debug, Subcommand)]
-#[command(
-    after_help = "Brokers, topics and store are those of the settings: kafka.brokers, kafka.dead_letters_topic, kafka.input_topic,\n\
-                        store.url. Nothing here deletes a dead letter, joins a consumer group or commits an offset.\n\n\
-                        From the page to the repair:\n  jtav dead-letters list --since 2h                            what is there, and why\n  \
-                        jtav dead-letters show 0:17                                  one of them, with its bytes\n  \
-                        jtav dead-letters export old.jsonl --reason poison_pill      evidence for the defect\n  \
-                        jtav dead-letters replay --since 2h --reason no_modality --dry-run\n  \
-                        jtav dead-letters replay --since 2h --reason no_modality --rate 20\n\n\
-                        Exit codes: 65 no such dead letter, 69 broker or store out of reach."
-)]
-pub enum DeadLettersCommand {
-    /// A line for each dead letter, and counts per reason.
-    List(ListArgs),
-    /// One dead letter: where it came from, what happened, its headers and original bytes.
-    Show(ShowArgs),
-    /// Send records back to the input topic, as they were, with a replay count.
-    Replay(ReplayArgs),
-    /// Write dead letters to a file, a line of JSON each, bytes in base64.
-    Export(ExportArgs),
-}
-
-/// Which dead letters; several values of one flag mean any of them, several flags mean all of them.
-#[derive(Debug, Args)]
-pub struct SelectionArgs {
-    /// Only these reasons, comma-separated.
-    #[arg(long, value_name = "REASON,…", value_delimiter = ',', value_parser = reasons())]
-    pub reason: Vec<DeadLetterReason>,
-    /// Only what these stages set aside, comma-separated.
-    #[arg(long, value_name = "STAGE,…", value_delimiter = ',', value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::as_str)))]
-    pub stage: Vec<String>,
-    /// Only what was set aside since: an age (90s, 30m, 2h, 7d) or RFC 3339 (2026-11-25T20:15:30Z).
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    pub since: Option<i64>,
-    /// Only this post; may be given several times.
-    #[arg(long, value_name = "ID")]
-    pub post: Vec<String>,
-}
-
-/// `jtav dead-letters list`.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// Which.
-    #[command(flatten)]
-    pub selection: SelectionArgs,
-    /// Only the counts, as one line of JSON, last on stdout.
-    #[arg(long)]
-    pub json: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub settings: SettingsArgs,
-}
-
-/// `jtav dead-letters show`.
-#[derive(Debug, Args)]
-pub struct ShowArgs {
-    /// Position on the dead-letter topic, as `list` prints it.
-    #[arg(value_name = "PARTITION:OFFSET")]
-    pub position: Position,
-    /// As one line of JSON, last on stdout: the line that `export` writes.
-    #[arg(long)]
-    pub json: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub settings: SettingsArgs,
-}
-
-/// `jtav dead-letters export`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "A line is a dead-letter.v1 (schemas/) with `position`, `post_id`, `origin` and `original_headers` beside it.\n\
-                        `truncated` says what is missing where the record did not fit into its letter.\n\
-                        The file appears under its name when it is complete. It holds what people posted: guard and delete it."
-)]
-pub struct ExportArgs {
-    /// The file to write, or `-` for stdout.
-    #[arg(value_name = "FILE.jsonl")]
-    pub file: PathBuf,
-    /// Which.
-    #[command(flatten)]
-    pub selection: SelectionArgs,
-    /// The counts as one line of JSON, last on stdout.
-    #[arg(long)]
-    pub json: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub settings: SettingsArgs,
-}
+const REFUSALS: [Refusal; 7] = [
+    Refusal::ReplayLimit,
+    Refusal::Superseded,
+    Refusal::Erased,
+    Refusal::BytesMissing,
+    Refusal::KeyMismatch,
+    Refusal::Truncated,
+    Refusal::RefusedByBroker,
+];
 
 /// `jtav dead-letters replay`.
 #[derive(Debug, Args)]
@@ -120,44 +44,108 @@ pub struct ExportArgs {
                         Exit codes: 1 stopped, 69 broker or store out of reach."
 )]
 pub struct ReplayArgs {
-    /// Which.
+    /// Which, and how.
     #[command(flatten)]
-    pub selection: SelectionArgs,
-    /// Send nothing; say what would be sent and what refused.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Records a second at most [default: as fast as they are acknowledged].
-    #[arg(long, value_name = "N", value_parser = rate)]
-    pub rate: Option<f64>,
-    /// A record that was replayed so often is refused.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub max_replays: u32,
-    /// Send records set aside as key_mismatch under the id in their value, for whoever produced them without it.
-    #[arg(long)]
-    pub rekey: bool,
-    /// Leave out what lies before this position: where an earlier run stopped.
-    #[arg(long, value_name = "PARTITION:OFFSET")]
-    pub from: Option<Position>,
+    options: ReplayOptions,
     /// The account as one line of JSON, last on stdout.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// Settings.
     #[command(flatten)]
-    pub settings: SettingsArgs,
+    settings: SettingsArgs,
 }
 
-fn reasons() -> impl TypedValueParser<Value = DeadLetterReason> {
-    PossibleValuesParser::new(DeadLetterReason::ALL.map(DeadLetterReason::as_str)).try_map(|name| {
-        let known = DeadLetterReason::ALL.into_iter().find(|reason| reason.as_str() == name);
-        known.ok_or_else(|| format!("`{name}` is no reason"))
-    })
+pub fn run(arguments: &ReplayArgs) -> anyhow::Result<u8> {
+    let (settings, topic) = open(&arguments.settings)?;
+    if settings.store.kind == StoreKind::Embedded {
+        errln!(
+            "warning: store.kind = embedded is another process's memory: erased posts are not known here; the worker drops them"
+        );
+    }
+    let producer = ProducerSettings {
+        // One record at a time is sent, so there is no batch to wait for.
+        linger_ms: 0,
+        ..ProducerSettings::default()
+    };
+    let producer = Producer::new(&topic.client, &producer)?;
+    let bar = progress();
+    let (account, end) = setup::in_system(async {
+        // In here: the Redis client needs the runtime that it is made in.
+        let store = setup::store(&settings)?;
+        let with = Replay {
+            topic: &topic,
+            producer: &producer,
+            input_topic: &settings.kafka.input_topic,
+            store: &*store,
+        };
+        Ok(replay(&with, &arguments.options, setup::shutdown_signal(), |account| {
+            bar.set_length(account.total);
+            bar.set_position(account.read);
+            bar.set_message(format!("{} replayed, {} refused", account.replayed, refused(account)));
+        })
+        .await)
+    })?;
+    bar.finish_and_clear();
+    report(arguments, &settings.kafka.input_topic, &account, end)
 }
 
-fn since(text: &str) -> Result<i64, String> {
-    parse_since(text, now_ms())
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} read  {msg}  {eta}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| format!("`{text}` is no rate: expected records a second, more than 0"))
+fn refused(account: &ReplayAccount) -> u64 {
+    account.refused.values().sum()
+}
+
+/// Prints the account, whatever the end was; the end decides the exit code.
+fn report(arguments: &ReplayArgs, input_topic: &str, account: &ReplayAccount, end: ReplayEnd) -> anyhow::Result<u8> {
+    let (name, next) = match &end {
+        ReplayEnd::Complete => ("complete", None),
+        ReplayEnd::Stopped { next } => ("stopped", *next),
+        ReplayEnd::Failed { next, .. } => ("failed", *next),
+    };
+    let mut output = Stdout;
+    if arguments.json {
+        let mut line = serde_json::to_value(account)?;
+        if let Value::Object(fields) = &mut line {
+            fields.insert("end".to_owned(), json!(name));
+            fields.insert("next".to_owned(), json!(next.map(|next| next.to_string())));
+        }
+        writeln!(output, "{line}")?;
+    } else {
+        output.write_all(account_text(account, input_topic).as_bytes())?;
+    }
+    output.flush()?;
+    let go_on = next.map_or_else(String::new, |next| format!("; go on with --from {next}"));
+    match end {
+        ReplayEnd::Complete => Ok(exit::OK),
+        ReplayEnd::Stopped { .. } => {
+            errln!("stopped before the end{go_on}");
+            Ok(exit::FAILURE)
+        }
+        ReplayEnd::Failed { error, .. } => Err(error.context(format!("the replay could not go on{go_on}"))),
+    }
+}
+
+fn account_text(account: &ReplayAccount, input_topic: &str) -> String {
+    let verb = if account.dry_run { "would be replayed" } else { "replayed and acknowledged" };
+    let mut text =
+        format!("{:>7} {verb} on topic `{input_topic}`\n{:>7} refused\n", account.replayed, refused(account));
+    for refusal in REFUSALS {
+        if let Some(count) = account.refused.get(refusal.as_str()) {
+            text.push_str(&format!("        {count:>7} {}: {}\n", refusal.as_str(), refusal.explanation()));
+        }
+    }
+    text.push_str(&format!("{:>7} not selected\n", account.not_selected));
+    if account.unreadable > 0 {
+        text.push_str(&format!("{:>7} records that are no dead letters\n", account.unreadable));
+    }
+    text
 }

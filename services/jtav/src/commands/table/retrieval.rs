@@ -1,30 +1,126 @@
 //! `jtav table retrieval`: a thin shell over the trainer's table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
 use jtav_feed_processor::exit;
+use jtav_model::zoo::Profile;
 use jtav_model::{Checkpoint, DeviceChoice};
 use jtav_settings::existing_or_bundled;
 use jtav_trainer::features::Features;
 use jtav_trainer::retrieval::{
-    RetrievalOptions, RetrievalSet, Vectors, is_mosi, read_mosi, retrieval_set, retrieval_table,
+    Protocol, RetrievalOptions, RetrievalSet, Vectors, is_mosi, read_mosi, retrieval_set, retrieval_table,
 };
 use jtav_trainer::{DEFAULT_CACHE_DIR, DataPack, Terminal, resolve_data};
 
-use crate::cli::LogFormatArg;
-use crate::cli_table_retrieval::TableRetrievalArgs;
 use crate::failure::coded;
+use crate::files::write_file;
 use crate::output::{out, outln};
-use crate::setup;
 
 /// Threads that decode media which are not in the cache.
 const DECODE_THREADS: usize = 2;
 
-pub fn table_retrieval(arguments: &TableRetrievalArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
-    setup::logs(log_format, None, "warn");
-    jtav_model::device::open_cuda_library();
-    jtav_model::device::single_threaded();
+/// `jtav table retrieval`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The pack is mosi-tri (real pairing, vectors only, no captions) or any pack of posts with pictures, clips and texts,\n\
+                  whose vectors the networks of --checkpoint make. The table says which data stand in for which.\n\n\
+                  Ties count half. Where more than 1 % of a row's queries are tied the row is void, and the command ends with\n\
+                  code 1 after it has written everything. A killed run goes on with the same command: finished cells are\n\
+                  kept under --work, by settings and data.\n\n\
+                  Examples:\n  JTAV_DATA_DIR=/data jtav table retrieval --data mosi-tri --seeds 3 --out results\n  \
+                  jtav table retrieval --data my-pack --protocol shared --json | jq '.sections[0].rows[] | {name, mrr: .mean.mrr}'"
+)]
+pub struct TableRetrievalArgs {
+    /// Data pack: a folder, or a name below $JTAV_DATA_DIR.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Form of the joint scorer.
+    #[arg(long, value_enum, default_value = "paper")]
+    profile: RetrievalProfileArg,
+    /// Width k of CMF-AP's attention, 1 to 4096 [default: 100 in `paper`, 300 in `authors-code`]. The time of the joint
+    /// scorer grows with it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    attention: Option<u16>,
+    /// Step sizes to try, comma-separated; the best on validation is kept.
+    #[arg(long, value_delimiter = ',', default_value = "0.001,0.0003", value_name = "LIST", value_parser = step_size)]
+    learning_rates: Vec<f64>,
+    /// Runs, with seeds from 0.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+    /// How songs are divided.
+    #[arg(long, value_enum, default_value = "both")]
+    protocol: ProtocolArg,
+    /// Write retrieval.md and retrieval.json here.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Whose networks encode a pack of posts.
+    #[arg(long, value_name = "DIR", default_value = "models/jtav-modern")]
+    checkpoint: PathBuf,
+    /// Where finished cells are kept [default: .cache/table-retrieval].
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Where decoded features are kept [default: .cache/features].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// `auto`, `cpu` or `cuda:0`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// All figures as one line of JSON, last on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Two epochs per training: shows that everything works, the figures are worth nothing.
+    #[arg(long)]
+    quick: bool,
+}
+
+fn step_size(text: &str) -> Result<f64, String> {
+    let size = text.parse::<f64>().ok().filter(|size| *size > 0.0 && *size <= 1.0);
+    size.ok_or_else(|| "expected a number above 0, at most 1".to_owned())
+}
+
+/// Forms of the joint scorer.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RetrievalProfileArg {
+    /// CMF-AP by the paper's equations, 100 units.
+    Paper,
+    /// The authors' code: 300 units, a last layer of 10.
+    AuthorsCode,
+}
+
+impl From<RetrievalProfileArg> for Profile {
+    fn from(profile: RetrievalProfileArg) -> Self {
+        match profile {
+            RetrievalProfileArg::Paper => Self::Paper,
+            RetrievalProfileArg::AuthorsCode => Self::AuthorsCode,
+        }
+    }
+}
+
+/// Divisions of songs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ProtocolArg {
+    /// Test songs are never seen in training.
+    Disjoint,
+    /// All songs on both sides, one picture of each held out.
+    Shared,
+    /// Both.
+    Both,
+}
+
+impl ProtocolArg {
+    /// As the trainer takes them.
+    pub fn protocols(self) -> Vec<Protocol> {
+        match self {
+            Self::Disjoint => vec![Protocol::Disjoint],
+            Self::Shared => vec![Protocol::Shared],
+            Self::Both => Protocol::ALL.to_vec(),
+        }
+    }
+}
+
+pub fn run(arguments: &TableRetrievalArgs) -> anyhow::Result<u8> {
     let device: DeviceChoice = arguments.device.parse().context("--device").map_err(coded(exit::USAGE))?;
     let progress = Terminal::new();
     let root = resolve_data(&arguments.data).context("--data").map_err(coded(exit::DATA))?;
@@ -37,8 +133,8 @@ pub fn table_retrieval(arguments: &TableRetrievalArgs, log_format: Option<LogFor
     let markdown = table.markdown(&command(arguments));
     if let Some(folder) = &arguments.out {
         let json = serde_json::to_string_pretty(&table)? + "\n";
-        write(&folder.join("retrieval.json"), json.as_bytes())?;
-        write(&folder.join("retrieval.md"), markdown.as_bytes())?;
+        write_file(&folder.join("retrieval.json"), json.as_bytes())?;
+        write_file(&folder.join("retrieval.md"), markdown.as_bytes())?;
     }
     match arguments.json {
         true => outln!("{}", serde_json::to_string(&table)?)?,
@@ -105,12 +201,4 @@ fn command(arguments: &TableRetrievalArgs) -> String {
         text.push_str(" --quick");
     }
     text
-}
-
-/// Makes the folder too.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    }
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
