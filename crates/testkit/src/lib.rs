@@ -6,30 +6,30 @@
 mod binary;
 mod group;
 mod hostile;
+mod http;
 mod kafka;
 mod oracle;
 mod process;
 mod produce;
 mod redis;
 mod require;
+mod root;
 mod schema;
+mod topics;
 mod worker;
+mod worker_config;
 
 pub use binary::jtav_binary;
 pub use group::is_through;
 pub use hostile::{HostileProducer, HostileRecord};
+pub use http::{http_get, metric};
 pub use kafka::RealKafka;
 pub use oracle::{Finding, Harm, Labels, Oracle, Progress};
 pub use produce::produce;
 pub use redis::RealRedis;
 pub use require::require_real;
+pub use root::workspace_root;
 pub use schema::Schema;
+pub use topics::Topics;
 pub use worker::{Worker, resident_bytes};
-
-use std::path::{Path, PathBuf};
-
-/// The repository.
-pub fn workspace_root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
-}
+pub use worker_config::WorkerConfig;

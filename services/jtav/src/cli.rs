@@ -16,8 +16,8 @@ use crate::commands::run::RunArgs;
 use crate::commands::table::TableCommand;
 use crate::commands::train::TrainArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, evaluate, feed, inspect, label, media, run, table,
-    train,
+    backfill, completions, config, dead_letters, decode_worker, demo, evaluate, feed, inspect, label, media, run,
+    table, train,
 };
 use crate::setup::{self, LogFormatArg};
 

@@ -117,14 +117,7 @@ pub fn run(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> anyhow
         let decoders = setup::decoders(&next);
         let networks = Networks::load(&next, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
         let decoders = decoders()?;
-        let options = Options {
-            group_id: arguments.group.clone().unwrap_or_else(|| default_group(&live, &version)),
-            from_ms: arguments.from,
-            to_ms: arguments.to,
-            posts_per_second: arguments.rate,
-            publish: arguments.publish,
-            dry_run: arguments.dry_run,
-        };
+        let options = options(arguments, &live, &version);
         let (client, store) = (client_settings(&next), setup::store(&next)?);
         store.ping().await.context("store.url")?;
         let with = Backfill { settings: Arc::new(next), client, store, networks, decoders, options };
@@ -143,6 +136,17 @@ fn settings(arguments: &BackfillArgs) -> anyhow::Result<Settings> {
         loader = loader.flag("--device", "model.device", device);
     }
     Ok(loader.load()?.settings)
+}
+
+fn options(arguments: &BackfillArgs, live: &Settings, model_version: &str) -> Options {
+    Options {
+        group_id: arguments.group.clone().unwrap_or_else(|| default_group(live, model_version)),
+        from_ms: arguments.from,
+        to_ms: arguments.to,
+        posts_per_second: arguments.rate,
+        publish: arguments.publish,
+        dry_run: arguments.dry_run,
+    }
 }
 
 /// Its keys are the live ones.

@@ -75,7 +75,8 @@ pub fn run(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Re
     for (_, topic) in settings.kafka.topics() {
         cluster.create_topic(topic, PARTITIONS)?;
     }
-    let ran = setup::in_system(label_feed(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
+    let ran =
+        setup::in_system(label_feed(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
     if !ran.missing.is_empty() {
         let (count, ids) = (ran.missing.len(), ran.missing.join(", "));
         anyhow::bail!("{count} of {} records have no outcome: {ids}; RUST_LOG=info says more", records.len());
@@ -127,14 +128,7 @@ async fn label_feed(
     let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
     let decoders = decoders()?;
     let model_version = networks.model_version.to_string();
-    view.say(&format!("model    {model_version}"))?;
-    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()))?;
-    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"))?;
-    view.say("store    embedded")?;
-    view.say(
-        "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
-    )?;
-    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n")?;
+    say_what_runs(&view, &model_version, cluster, media_url)?;
     let (sender, mut reports) = mpsc::unbounded_channel();
     let client = cluster.client("jtav-demo");
     let worker = Worker::new(
@@ -168,15 +162,7 @@ async fn label_feed(
     let tally = tally?;
     let wall = started.elapsed();
 
-    let summarise = || {
-        let params = worker.params();
-        let in_flight = params.permits.in_flight();
-        // By what was produced: a record that never came in is missing too.
-        let unseen = tally.records() as i64 - tally.settled() as i64;
-        let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
-        view.summary(&tally, wall, params.boxes.cache.stats(), gap, in_flight, &model_version)?;
-        anyhow::Ok(Ran { gap, missing: tally.missing() })
-    };
+    let summarise = || summarise(&view, &worker, &tally, wall, &model_version);
     // Without --serve the summary comes after the drain, when nothing can be in flight any more.
     let early = if let Some(admin) = &admin {
         until_idle(&worker).await;
@@ -193,6 +179,28 @@ async fn label_feed(
         admin.stop().await;
     }
     early.map_or_else(summarise, Ok)
+}
+
+fn say_what_runs(view: &View, model_version: &str, cluster: &InProcessCluster, media_url: &str) -> anyhow::Result<()> {
+    view.say(&format!("model    {model_version}"))?;
+    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()))?;
+    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"))?;
+    view.say("store    embedded")?;
+    view.say(
+        "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
+    )?;
+    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n")?;
+    Ok(())
+}
+
+fn summarise(view: &View, worker: &Worker, tally: &Tally, wall: Duration, model_version: &str) -> anyhow::Result<Ran> {
+    let params = worker.params();
+    let in_flight = params.permits.in_flight();
+    // By what was produced: a record that never came in is missing too.
+    let unseen = tally.records() as i64 - tally.settled() as i64;
+    let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
+    view.summary(tally, wall, params.boxes.cache.stats(), gap, in_flight, model_version)?;
+    Ok(Ran { gap, missing: tally.missing() })
 }
 
 /// A post's permit comes back a moment after its outcome.
