@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use jtav_testkit::{Counts, Latency};
 use serde::Serialize;
 
 use crate::ceiling::Ceiling;
-use crate::ledger::{Counts, Latency};
-use crate::process::{Machine, output_of};
+use crate::process::Machine;
 use crate::scenario::Scenario;
 use crate::sender::SendReport;
 
@@ -67,15 +67,6 @@ pub struct Report {
     pub ceiling: Option<Ceiling>,
     /// Why there is no ceiling.
     pub ceiling_left_out: Option<String>,
-}
-
-/// Commit of the checkout.
-pub fn commit(root: &Path) -> String {
-    let root = root.to_string_lossy();
-    let git = |arguments: &[&str]| output_of("git", &[&["-C", &root], arguments].concat());
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
-    if dirty { format!("{commit}-dirty") } else { commit }
 }
 
 impl Report {

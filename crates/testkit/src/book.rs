@@ -1,5 +1,5 @@
-//! What must become of every record of a soak, and what did. Filled by the sender, settled by the reader of the output
-//! topics; it keeps a few dozen bytes of a post, however long the soak.
+//! What must become of every record of a feed, and what did. Filled by the sender, settled by the reader of the output
+//! topics; it keeps a few dozen bytes of a post, however long the feed.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
@@ -66,7 +66,7 @@ pub enum Seen<'a> {
     Erasure,
 }
 
-/// Sums of a soak. Each post id ends in exactly one of the first three.
+/// Sums of a feed. Each post id ends in exactly one of the first three.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Records sent, edits and tombstones included.
@@ -96,13 +96,53 @@ pub struct Tally {
     pub foreign: u64,
 }
 
+/// Latencies in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Latency {
+    /// Mean.
+    pub mean_ms: f64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 90 %.
+    pub p90_ms: f64,
+    /// 95 %.
+    pub p95_ms: f64,
+    /// 99 %.
+    pub p99_ms: f64,
+    /// 99.9 %.
+    pub p99_9_ms: f64,
+    /// Largest.
+    pub max_ms: f64,
+}
+
+/// How many posts ended how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Posts of the schedule.
+    pub planned: usize,
+    /// Posts with a label; the first outcome counts.
+    pub labelled: usize,
+    /// Posts with a dead letter instead.
+    pub dead_lettered: usize,
+    /// Posts that the broker never acknowledged, so the worker is not to blame.
+    pub refused_by_broker: usize,
+    /// Posts with neither label nor dead letter: losses.
+    pub lost: usize,
+    /// Further outcomes of posts that had one: redeliveries.
+    pub repeated: usize,
+    /// Records whose key is no post of this phase.
+    pub foreign: usize,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     due: Duration,
     newest_revision: u64,
     is_poison: bool,
     is_erased: bool,
+    /// Nobody waits for its outcome.
     settled: bool,
+    is_refused: bool,
     /// Revision, hash of the event id, hash of the record.
     labels: Vec<(u64, u64, u64)>,
     dead_letter: Option<u64>,
@@ -122,6 +162,40 @@ impl Entry {
     fn is_labelled(&self) -> bool {
         self.labels.iter().any(|label| label.0 == self.newest_revision)
     }
+
+    fn see(&mut self, seen: Seen<'_>, tally: &mut Tally) {
+        match seen {
+            Seen::Label { revision, event_id, value } => {
+                let label = (revision, hash(event_id.as_bytes()), hash(value));
+                match self.labels.iter().find(|known| known.0 == revision) {
+                    Some(known) if *known == label => tally.duplicates_raw += 1,
+                    Some(_) => tally.duplicates_visible += 1,
+                    None => {
+                        tally.backwards += u64::from(self.labels.iter().any(|known| known.0 > revision));
+                        self.labels.push(label);
+                    }
+                }
+                tally.duplicates_visible += u64::from(self.dead_letter.is_some() || self.last_is_null);
+                self.last_is_null = false;
+            }
+            Seen::NullLabel => self.last_is_null = true,
+            Seen::DeadLetter { source, reason } => {
+                let source = hash(&[source.0, b":", source.1].concat());
+                match self.dead_letter.replace(source) {
+                    Some(known) if known == source => tally.duplicates_raw += 1,
+                    Some(_) => tally.duplicates_visible += 1,
+                    None => {
+                        tally.duplicates_visible += u64::from(self.is_labelled());
+                        if !self.is_poison {
+                            *tally.set_aside_reasons.entry(reason.to_owned()).or_default() += 1;
+                        }
+                    }
+                }
+            }
+            Seen::Erasure if self.is_erased => self.erasure_told = true,
+            Seen::Erasure => tally.foreign += 1,
+        }
+    }
 }
 
 /// The book.
@@ -131,6 +205,7 @@ pub struct Book {
     tally: Tally,
     open: usize,
     settlements: u64,
+    last_settled_at: Duration,
     model_version: Option<String>,
     latencies_us: Histogram<u64>,
 }
@@ -143,7 +218,9 @@ impl Book {
             tally: Tally::default(),
             open: 0,
             settlements: 0,
+            last_settled_at: Duration::ZERO,
             model_version: None,
+            // 1 us to one hour, to three digits; it grows nothing while the feed goes on.
             latencies_us: Histogram::new_with_bounds(1, 3_600_000_000, 3)?,
         })
     }
@@ -151,11 +228,9 @@ impl Book {
     /// Notes a record that is about to be sent, due `due` after the start.
     pub fn expect(&mut self, expected: &Expected, due: Duration) {
         self.tally.records += 1;
-        let entry = self.entries.entry(expected.id().to_owned()).or_insert_with(|| Entry {
-            // As if settled: opened below.
-            settled: true,
-            ..Entry::default()
-        });
+        // As if settled: opened below.
+        let new = || Entry { settled: true, ..Entry::default() };
+        let entry = self.entries.entry(expected.id().to_owned()).or_insert_with(new);
         entry.due = due;
         match expected {
             Expected::Labelled { revision, .. } => entry.newest_revision = *revision,
@@ -167,52 +242,32 @@ impl Book {
         self.open += usize::from(was_settled && !entry.settled);
     }
 
-    /// Notes what a reader saw `at` after the start.
+    /// Notes what a reader saw `at` after the start. Only labels count in the latencies: a dead letter is quick for the
+    /// wrong reason.
     pub fn see(&mut self, id: &str, seen: Seen<'_>, at: Duration) {
         let Some(entry) = self.entries.get_mut(id) else {
             self.tally.foreign += 1;
             return;
         };
-        let tally = &mut self.tally;
-        match seen {
-            Seen::Label { revision, event_id, value } => {
-                let label = (revision, hash(event_id.as_bytes()), hash(value));
-                match entry.labels.iter().find(|known| known.0 == revision) {
-                    Some(known) if *known == label => tally.duplicates_raw += 1,
-                    Some(_) => tally.duplicates_visible += 1,
-                    None => {
-                        tally.backwards += u64::from(entry.labels.iter().any(|known| known.0 > revision));
-                        entry.labels.push(label);
-                    }
-                }
-                tally.duplicates_visible += u64::from(entry.dead_letter.is_some() || entry.last_is_null);
-                entry.last_is_null = false;
-            }
-            Seen::NullLabel => entry.last_is_null = true,
-            Seen::DeadLetter { source, reason } => {
-                let source = hash(&[source.0, b":", source.1].concat());
-                match entry.dead_letter.replace(source) {
-                    Some(known) if known == source => tally.duplicates_raw += 1,
-                    Some(_) => tally.duplicates_visible += 1,
-                    None => {
-                        tally.duplicates_visible += u64::from(entry.is_labelled());
-                        if !entry.is_poison {
-                            *tally.set_aside_reasons.entry(reason.to_owned()).or_default() += 1;
-                        }
-                    }
-                }
-            }
-            Seen::Erasure if entry.is_erased => entry.erasure_told = true,
-            Seen::Erasure => tally.foreign += 1,
-        }
-        if !entry.settled && entry.is_settled() {
-            entry.settled = true;
-            self.open -= 1;
+        entry.see(seen, &mut self.tally);
+        if entry.is_settled() && (!entry.settled || entry.is_refused) {
+            self.open -= usize::from(!entry.settled);
+            // The acknowledgement was lost, the record was not.
+            (entry.settled, entry.is_refused) = (true, false);
             self.settlements += 1;
+            self.last_settled_at = self.last_settled_at.max(at);
             if entry.is_labelled() && !entry.is_erased {
                 let latency = at.saturating_sub(entry.due);
                 self.latencies_us.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
             }
+        }
+    }
+
+    /// Notes that the broker did not take a record; nobody will wait for its outcome.
+    pub fn refuse(&mut self, id: &str) {
+        if let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.settled) {
+            (entry.settled, entry.is_refused) = (true, true);
+            self.open -= 1;
         }
     }
 
@@ -236,6 +291,27 @@ impl Book {
         self.settlements
     }
 
+    /// From the start to the last outcome of an id that had none.
+    pub fn last_settled_at(&self) -> Duration {
+        self.last_settled_at
+    }
+
+    /// Percentiles of the labels' latencies; none if there are none.
+    pub fn latency(&self) -> Option<Latency> {
+        if self.latencies_us.is_empty() {
+            return None;
+        }
+        Some(Latency {
+            mean_ms: self.latencies_us.mean() / 1e3,
+            p50_ms: self.latency_ms(50.0),
+            p90_ms: self.latency_ms(90.0),
+            p95_ms: self.latency_ms(95.0),
+            p99_ms: self.latency_ms(99.0),
+            p99_9_ms: self.latency_ms(99.9),
+            max_ms: self.latencies_us.max() as f64 / 1e3,
+        })
+    }
+
     /// Latency of labels, from the moment a post was due, at this percentile.
     pub fn latency_ms(&self, percentile: f64) -> f64 {
         self.latencies_us.value_at_percentile(percentile) as f64 / 1e3
@@ -249,7 +325,7 @@ impl Book {
     /// The sums; what is open now counts as lost.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally { ids: self.entries.len() as u64, ..self.tally.clone() };
-        for entry in self.entries.values() {
+        for entry in self.entries.values().filter(|entry| !entry.is_refused) {
             match (entry.is_settled(), entry.is_erased, entry.is_poison) {
                 (false, ..) => tally.lost += 1,
                 (true, true, _) => tally.erased += 1,
@@ -261,9 +337,25 @@ impl Book {
         tally
     }
 
-    /// Some ids that wait for their outcome, to look for in the worker's log.
+    /// The sums of a feed in which every post should be labelled.
+    pub fn counts(&self) -> Counts {
+        let tally = self.tally();
+        Counts {
+            planned: self.entries.len(),
+            labelled: tally.labelled as usize,
+            dead_lettered: tally.set_aside as usize,
+            refused_by_broker: self.entries.values().filter(|entry| entry.is_refused).count(),
+            lost: tally.lost as usize,
+            repeated: (tally.duplicates_raw + tally.duplicates_visible) as usize,
+            foreign: tally.foreign as usize,
+        }
+    }
+
+    /// Some ids that wait for their outcome, to look for in the worker's log; the first that was due comes first.
     pub fn open_ids(&self, at_most: usize) -> Vec<String> {
-        self.entries.iter().filter(|entry| !entry.1.settled).take(at_most).map(|entry| entry.0.clone()).collect()
+        let mut open: Vec<_> = self.entries.iter().filter(|(_, entry)| !entry.settled).collect();
+        open.sort_by_key(|(_, entry)| entry.due);
+        open.into_iter().take(at_most).map(|(id, _)| id.clone()).collect()
     }
 
     /// What the store must hold: for each id the newest revision with the hash of its event id, or none where the post was
@@ -371,5 +463,97 @@ mod tests {
         assert_eq!((book.tally().duplicates_visible, book.tally().set_aside), (2, 0), "a label beside a dead letter");
         book.see("nobody", letter(b"1"), AT);
         assert_eq!(book.tally().foreign, 1);
+    }
+
+    /// Posts `p0`, `p1`, … that are due one after the other, so many a second.
+    fn paced(posts: usize, per_second: f64) -> Book {
+        let mut book = Book::new().unwrap();
+        for index in 0..posts {
+            let expected = Expected::Labelled { id: id(index), revision: 0 };
+            book.expect(&expected, Duration::from_secs_f64(index as f64 / per_second));
+        }
+        book
+    }
+
+    fn id(index: usize) -> String {
+        format!("p{index}")
+    }
+
+    const LABELLED: Seen<'static> = Seen::Label { revision: 0, event_id: "e", value: b"x" };
+    const DEAD_LETTERED: Seen<'static> = Seen::DeadLetter { source: (b"0", b"1"), reason: "no_modality" };
+
+    #[test]
+    fn percentiles_agree_with_the_sorted_latencies() {
+        let mut book = paced(1000, 1000.0);
+        for index in 0..1000 {
+            let latency = Duration::from_millis(index as u64 + 1);
+            book.see(&id(index), LABELLED, Duration::from_millis(index as u64) + latency);
+        }
+        let latency = book.latency().unwrap();
+        let near = |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 0.002, "{found} {expected}");
+        near(latency.p50_ms, 500.0);
+        near(latency.p90_ms, 900.0);
+        near(latency.p99_ms, 990.0);
+        near(latency.p99_9_ms, 999.0);
+        near(latency.max_ms, 1000.0);
+        near(latency.mean_ms, 500.5);
+    }
+
+    #[test]
+    fn a_stall_is_charged_to_every_post_that_was_due_during_it() {
+        // Ten posts a second; the system freezes from 0 s to 10 s, then answers all at once. A generator that waits
+        // for answers would have sent one post and reported one latency of 10 s.
+        let mut book = paced(101, 10.0);
+        for index in 0..101 {
+            book.see(&id(index), LABELLED, Duration::from_secs(10));
+        }
+        let p50 = book.latency().unwrap().p50_ms;
+        assert!((4_900.0..5_100.0).contains(&p50), "{p50}");
+    }
+
+    #[test]
+    fn a_post_with_neither_label_nor_dead_letter_is_lost() {
+        let mut book = paced(4, 1.0);
+        book.see("p0", LABELLED, Duration::from_secs(1));
+        book.see("p1", DEAD_LETTERED, Duration::from_secs(1));
+        book.refuse("p2");
+        let counts = book.counts();
+        assert_eq!((counts.labelled, counts.dead_lettered, counts.refused_by_broker, counts.lost), (1, 1, 1, 1));
+        assert_eq!(book.open_ids(10), ["p3"]);
+        assert_eq!(book.open(), 1);
+    }
+
+    #[test]
+    fn a_second_outcome_is_a_repetition_and_changes_no_latency() {
+        let mut book = paced(1, 1.0);
+        book.see("p0", LABELLED, Duration::from_millis(10));
+        book.see("p0", LABELLED, Duration::from_secs(10));
+        book.see("p0", DEAD_LETTERED, Duration::from_secs(10));
+        let counts = book.counts();
+        assert_eq!((counts.labelled, counts.dead_lettered, counts.repeated, counts.lost), (1, 0, 2, 0));
+        assert!(book.latency().unwrap().max_ms < 11.0);
+        assert_eq!(book.last_settled_at(), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_key_of_another_phase_is_foreign() {
+        let mut book = paced(1, 1.0);
+        book.see("warm", LABELLED, Duration::from_secs(1));
+        assert_eq!((book.counts().foreign, book.counts().lost), (1, 1));
+    }
+
+    #[test]
+    fn a_post_whose_acknowledgement_was_lost_but_which_was_labelled_counts_as_labelled() {
+        let mut book = paced(1, 1.0);
+        book.refuse("p0");
+        book.see("p0", LABELLED, Duration::from_secs(1));
+        assert_eq!((book.counts().labelled, book.counts().refused_by_broker, book.open()), (1, 0, 0));
+    }
+
+    #[test]
+    fn dead_letters_do_not_flatter_the_latencies() {
+        let mut book = paced(1, 1.0);
+        book.see("p0", DEAD_LETTERED, Duration::from_millis(1));
+        assert_eq!(book.latency(), None);
     }
 }

@@ -4,6 +4,7 @@
 //! Everything is a process of its own in a temporary folder, on loopback or a unix socket, and ends with its value.
 
 mod binary;
+mod book;
 mod group;
 mod hostile;
 mod http;
@@ -20,6 +21,7 @@ mod worker;
 mod worker_config;
 
 pub use binary::jtav_binary;
+pub use book::{Book, Counts, Expected, Latency, Seen, Tally, hash};
 pub use group::is_through;
 pub use hostile::{HostileProducer, HostileRecord};
 pub use http::{http_get, metric};

@@ -30,9 +30,9 @@ impl WorkerConfig {
             .set("kafka.erasures_topic", topics.erasures.as_str())
     }
 
-    /// `store.url`, a Redis.
+    /// `store.url`.
     pub fn redis(self, url: &str) -> Self {
-        self.set("store.kind", "redis").set("store.url", url)
+        self.set("store.url", url)
     }
 
     /// `model.stub`, on a CPU: answers at once, and the same for the same post.

@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::feed::PostFault;
-use super::{Options, Rig};
+use super::options::Options;
+use super::rig::Rig;
+use crate::collector::lock;
 use crate::process::{self, Machine};
 
 /// A tenth of the posts.
@@ -45,8 +47,7 @@ pub struct IsolationReport {
 
 /// Runs the five blocks.
 pub async fn run(options: &Options, block_seconds: f64) -> Result<IsolationReport> {
-    let date = process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?;
-    let (machine, commit) = (process::machine(), crate::report::commit(&options.root));
+    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let mut rig = Rig::start(options).await?;
     let (healthy, dead) = (PostFault::MediaNotFound, PostFault::MediaHostHangs);
     rig.feed.always(healthy);
@@ -73,7 +74,7 @@ pub async fn run(options: &Options, block_seconds: f64) -> Result<IsolationRepor
         ratios: with.iter().zip(neighbours).map(|(with, without)| with / without).collect(),
         without,
         with,
-        lost: super::lock(&rig.book).tally().lost,
+        lost: lock(&rig.book).tally().lost,
     })
 }
 

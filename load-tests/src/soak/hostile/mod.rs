@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt as _;
 use jtav_kafka::OutboundRecord;
+use jtav_testkit::metric;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -23,13 +24,14 @@ use self::outcomes::OutcomeReader;
 pub use self::report::HostileReport;
 use self::report::{Block, Verdict};
 use self::server::HostileServer;
-use super::sample::metric;
-use super::{Options, Rig, UNCOUNTED, lock, make};
+use super::options::Options;
+use super::rig::{RUN, Rig, UNCOUNTED, make};
+use crate::collector::lock;
 use crate::local;
 use crate::pacing::Schedule;
 use crate::process::{self, cpu_seconds_of_tree};
-use crate::run::Topics;
 use crate::sender::{SendReport, send_all};
+use crate::topics::topics_of;
 
 /// Share of all posts that are hostile.
 const SHARE: f64 = 0.05;
@@ -65,8 +67,7 @@ struct Counts {
 
 /// Runs all blocks.
 pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
-    let date = process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?;
-    let (machine, commit) = (process::machine(), crate::report::commit(&options.root));
+    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let server = HostileServer::start(Files::make()).await?;
     let options = Options { further_hosts: server.addresses().to_vec(), ..options.clone() };
     let mut rig = Rig::start(&options).await?;
@@ -121,15 +122,15 @@ pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
 
 impl Strangers {
     fn start(rig: &Rig, server: HostileServer) -> Result<Self> {
-        let topics = Topics::new("soak");
+        let topics = topics_of(RUN);
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", &rig.brokers)
+            .set("bootstrap.servers", rig.brokers())
             .set("client.id", "jtav-load-hostile")
             .set("message.max.bytes", PRODUCER_BYTES)
             .create()
             .context("cannot create the strangers' producer")?;
-        let reader = OutcomeReader::start(&rig.brokers, &topics)?;
-        Ok(Self { feed: HostileFeed::new(&topics.posts, server), reader, producer })
+        let reader = OutcomeReader::start(rig.brokers(), &topics)?;
+        Ok(Self { feed: HostileFeed::new(&topics.input, server), reader, producer })
     }
 }
 
@@ -238,7 +239,7 @@ async fn send(producer: &FutureProducer, record: OutboundRecord) -> Result<()> {
 }
 
 fn counts(rig: &Rig) -> Result<Counts> {
-    let exposition = local::get(rig.admin, "/metrics")?;
+    let exposition = local::metrics(rig.worker.admin())?;
     let sum = |name: &str| metric(&exposition, name, |a, b| a + b).unwrap_or(0.0);
     Ok(Counts {
         generation: sum("jtav_pipeline_generation"),
