@@ -1,5 +1,6 @@
-//! What tests of the whole system need: a real broker, a real store, workers that can be killed, and an oracle that
-//! knows what must come out.
+//! What tests of the whole system need: a real broker, a real store, workers that can be killed and their configuration,
+//! and two judges of what must come out: the [`Oracle`] of a log that has come to its end, which looks into every record,
+//! and the [`Book`] of a feed that goes on, which keeps little of each.
 //!
 //! Everything is a process of its own in a temporary folder, on loopback or a unix socket, and ends with its value.
 
@@ -21,7 +22,8 @@ mod worker;
 mod worker_config;
 
 pub use binary::jtav_binary;
-pub use book::{Book, Counts, Expected, Latency, Seen, Tally, hash};
+pub use book::sums::{Counts, Latency, Tally};
+pub use book::{Book, Expected, Seen, hash};
 pub use group::is_through;
 pub use hostile::{HostileProducer, HostileRecord};
 pub use http::{http_get, metric};

@@ -134,7 +134,7 @@ impl Strangers {
     }
 }
 
-/// Honest posts when they are due and, in some blocks, the others among them.
+/// A block: honest posts and, in some blocks, the others among them.
 async fn block(
     rig: &mut Rig,
     strangers: &mut Strangers,
@@ -146,7 +146,38 @@ async fn block(
     eprintln!("{name}: {seconds:.0} s, {}", if with { "with hostile posts" } else { "honest posts alone" });
     lock(&rig.book).reset_latencies();
     let (before, settled_before) = (counts(rig)?, lock(&rig.book).settlements());
-    let (begin, begin_unix) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH)?);
+    let begin = Instant::now();
+    let [sent, sent_hostile] = send_both(rig, strangers, rate, seconds, with, begin).await?;
+    let settled = lock(&rig.book).settlements() - settled_before;
+    let after = counts(rig)?;
+    let drain_seconds = rest(rig, strangers).await?;
+    let book = lock(&rig.book);
+    Ok(Block {
+        with_hostile: with,
+        honest_sent: sent.sent as u64,
+        hostile_sent: sent_hostile.sent as u64,
+        generator_late_ms: sent.max_lateness_ms,
+        arrival_rate_per_second: sent.arrival_rate_per_second,
+        achieved_rate_per_second: settled as f64 / begin.elapsed().as_secs_f64().min(seconds),
+        p50_ms: book.latency_ms(50.0),
+        p99_ms: book.latency_ms(99.0),
+        max_ms: book.latency_ms(100.0),
+        worker_cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+        drain_seconds,
+        honest_parts: strangers.reader.book().take_honest(),
+    })
+}
+
+/// Sends all posts of a block when they are due, counted from `begin`: what became of honest and of hostile ones.
+async fn send_both(
+    rig: &mut Rig,
+    strangers: &mut Strangers,
+    rate: f64,
+    seconds: f64,
+    with: bool,
+    begin: Instant,
+) -> Result<[SendReport; 2]> {
+    let begin_unix = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let schedule = Schedule::new(rate)?;
     let offset = rig.start.elapsed();
     let Rig { feed, book, producer, worker, .. } = &mut *rig;
@@ -193,24 +224,7 @@ async fn block(
             bail!("a record could not be produced, and nothing was measured: {error}");
         }
     }
-    let settled = lock(&rig.book).settlements() - settled_before;
-    let after = counts(rig)?;
-    let drain_seconds = rest(rig, strangers).await?;
-    let book = lock(&rig.book);
-    Ok(Block {
-        with_hostile: with,
-        honest_sent: sent.sent as u64,
-        hostile_sent: sent_hostile.sent as u64,
-        generator_late_ms: sent.max_lateness_ms,
-        arrival_rate_per_second: sent.arrival_rate_per_second,
-        achieved_rate_per_second: settled as f64 / begin.elapsed().as_secs_f64().min(seconds),
-        p50_ms: book.latency_ms(50.0),
-        p99_ms: book.latency_ms(99.0),
-        max_ms: book.latency_ms(100.0),
-        worker_cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-        drain_seconds,
-        honest_parts: strangers.reader.book().take_honest(),
-    })
+    Ok([sent, sent_hostile])
 }
 
 /// Until every post has ended and the worker is idle; none if that does not come.

@@ -154,12 +154,7 @@ async fn label_feed(
 
     let started = Instant::now();
     let sink = KafkaSink::new(Producer::new(&client, &ProducerSettings::default())?, &settings.kafka.input_topic);
-    let options = PlayOptions { rate_per_second: arguments.rate, ..PlayOptions::default() };
-    let playing = play(records, &sink, &options, |_| {});
-    let watching = watch(&mut reports, records, &mut view);
-    let (played, tally) = futures::future::join(playing, watching).await;
-    played.context("the feed could not be played")?;
-    let tally = tally?;
+    let tally = play_and_watch(arguments.rate, records, &sink, &mut reports, &mut view).await?;
     let wall = started.elapsed();
 
     let summarise = || summarise(&view, &worker, &tally, wall, &model_version);
@@ -201,6 +196,20 @@ fn summarise(view: &View, worker: &Worker, tally: &Tally, wall: Duration, model_
     let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
     view.summary(tally, wall, params.boxes.cache.stats(), gap, in_flight, model_version)?;
     Ok(Ran { gap, missing: tally.missing() })
+}
+
+async fn play_and_watch(
+    rate_per_second: Option<f64>,
+    records: &[FeedRecord],
+    sink: &KafkaSink,
+    reports: &mut mpsc::UnboundedReceiver<PostReport>,
+    view: &mut View,
+) -> anyhow::Result<Tally> {
+    let options = PlayOptions { rate_per_second, ..PlayOptions::default() };
+    let playing = play(records, sink, &options, |_| {});
+    let (played, tally) = futures::future::join(playing, watch(reports, records, view)).await;
+    played.context("the feed could not be played")?;
+    tally
 }
 
 /// A post's permit comes back a moment after its outcome.
