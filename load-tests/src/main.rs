@@ -3,6 +3,7 @@
 mod ceiling;
 mod collector;
 mod commands;
+mod files;
 mod local;
 mod pacing;
 mod process;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jtav_testkit::{Counts, Latency};
 use serde::Serialize;
 
 use crate::ceiling::Ceiling;
+use crate::files;
 use crate::process::Machine;
 use crate::scenario::Scenario;
 use crate::sender::SendReport;
@@ -77,14 +78,11 @@ impl Report {
 
     /// Writes `DATE-NAME.json` and `.md` and returns their paths.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let stem = format!("{}-{}", self.date.replace(':', ""), self.name);
-        let paths = ["json", "md"].map(|ending| folder.join(format!("{stem}.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(
+            folder,
+            &format!("{}-{}", self.date.replace(':', ""), self.name),
+            [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())],
+        )
     }
 
     /// Heading and table.

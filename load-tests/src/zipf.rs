@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use self::feed::ZipfFeed;
 use crate::collector::{SharedBook, collect, lock};
+use crate::files;
 use crate::local;
 use crate::process::{self, Machine, cpu_seconds_of_tree};
 use crate::reader::Reader;
@@ -331,12 +332,10 @@ impl ZipfReport {
 
     /// Writes `media-cache.json` and `.md`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let paths = ["json", "md"].map(|ending| folder.join(format!("media-cache.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(
+            folder,
+            "media-cache",
+            [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())],
+        )
     }
 }

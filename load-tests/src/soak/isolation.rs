@@ -4,13 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::feed::PostFault;
 use super::options::Options;
 use super::rig::Rig;
 use crate::collector::lock;
+use crate::files;
 use crate::process::{self, Machine};
 
 /// A tenth of the posts.
@@ -108,13 +109,10 @@ impl IsolationReport {
 
     /// Writes `dead-host-DATE.json` and `.md`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let stem = format!("dead-host-{}", self.date.replace(':', ""));
-        let paths = ["json", "md"].map(|ending| folder.join(format!("{stem}.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(
+            folder,
+            &format!("dead-host-{}", self.date.replace(':', "")),
+            [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())],
+        )
     }
 }

@@ -6,7 +6,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jtav_testkit::Tally;
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use super::feed::PostFault;
 use super::outage::OutageRecord;
 use super::sample::Series;
 use super::slope::{Slope, Verdict, block_medians, verdict};
+use crate::files;
 use crate::process::Machine;
 
 /// What memory may grow by.
@@ -146,15 +147,11 @@ impl SoakReport {
 
     /// Writes `soak-DATE.json`, `.md` and `.png`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 3]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let stem = format!("soak-{}", self.date.replace(':', ""));
-        let paths = ["json", "md", "png"].map(|ending| folder.join(format!("{stem}.{ending}")));
         let markdown = format!("{}\n![memory, descriptors, lag, throughput]({stem}.png)\n", self.markdown());
-        let contents = [(serde_json::to_string(self)? + "\n").into_bytes(), markdown.into_bytes(), self.picture()?];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        let json = serde_json::to_string(self)? + "\n";
+        let contents = [("json", json.into_bytes()), ("md", markdown.into_bytes()), ("png", self.picture()?)];
+        files::write(folder, &stem, contents)
     }
 
     /// The whole as one JSON value, without the samples.

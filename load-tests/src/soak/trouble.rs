@@ -82,13 +82,13 @@ impl Trouble<'_> {
 
     async fn restart(&self, worker: &mut Worker) -> Result<()> {
         worker.restart()?;
-        self.sampler.follow(worker.pid());
         let deadline = Instant::now() + local::READY;
         while !worker.is_ready() {
             worker.check()?;
             ensure!(Instant::now() < deadline, "the worker is not ready again:\n{}", worker.log_tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        self.sampler.follow(worker.pid());
         Ok(())
     }
 }

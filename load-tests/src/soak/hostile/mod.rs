@@ -22,7 +22,7 @@ use self::kinds::HostileFeed;
 use self::media::Files;
 use self::outcomes::OutcomeReader;
 pub use self::report::HostileReport;
-use self::report::{Block, Verdict};
+use self::report::{Block, LONGEST_END, Verdict};
 use self::server::HostileServer;
 use super::options::Options;
 use super::rig::{RUN, Rig, UNCOUNTED, make};
@@ -35,8 +35,6 @@ use crate::topics::topics_of;
 
 /// Share of all posts that are hostile.
 const SHARE: f64 = 0.05;
-/// A hostile post that has not ended by then holds something up.
-const LONGEST_END: Duration = Duration::from_secs(120);
 /// Bytes of the largest record that is sent, headers included; a topic takes 1,048,588 of Kafka's own default.
 const PRODUCER_BYTES: &str = "2000000";
 
