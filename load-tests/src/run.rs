@@ -1,6 +1,6 @@
 //! One run: start everything, warm up, measure, compare, write down.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,7 +66,7 @@ impl Bench {
         // Before all else: what is missing is said at once.
         local::worker_program(options.worker.clone())?;
         let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
-        let media = MediaServer::start(pack.folder(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let media = MediaServer::on_loopback(pack.folder())?;
         let round = records_of(&pack, options.scenario.posts, &media.base_url())?;
 
         let kafka = options.brokers.is_none().then(local::start_kafka).transpose()?;

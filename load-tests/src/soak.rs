@@ -16,7 +16,7 @@ mod trouble;
 
 use anyhow::{Result, bail};
 
-use self::options::Options;
+use self::options::{RigOptions, SoakPlan};
 use self::outage::Outage;
 use self::recovery::{longest_gap_seconds, recoveries};
 use self::report::{Growth, SoakReport};
@@ -24,11 +24,14 @@ use self::rig::{Rig, UNCOUNTED};
 use crate::collector::lock;
 use crate::process;
 
+/// Posts a second, as a share of the capacity.
+const LOAD: f64 = 0.8;
+
 /// Measures the capacity, soaks, waits for the last outcome and judges.
-pub async fn run(options: &Options) -> Result<SoakReport> {
+pub async fn run(plan: &SoakPlan, options: &RigOptions) -> Result<SoakReport> {
     let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let mut rig = Rig::start(options).await?;
-    let capacity = rig.closed_loop(options.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
+    let capacity = rig.closed_loop(plan.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
     if rig.drain().await?.is_none() {
         bail!(
             "the worker did not come to rest after its capacity was measured: {}; the end of its log:\n{}",
@@ -36,21 +39,21 @@ pub async fn run(options: &Options) -> Result<SoakReport> {
             rig.worker.log_tail()
         );
     }
-    let rate = options.rate.unwrap_or(options.load * capacity.posts_per_second);
+    let rate = plan.rate.unwrap_or(LOAD * capacity.posts_per_second);
     eprintln!(
         "capacity {:.1} posts a second; soaking for {:.0} minutes at {rate:.1} a second ...",
-        capacity.posts_per_second, options.minutes
+        capacity.posts_per_second, plan.minutes
     );
     lock(&rig.book).reset_latencies();
     let soak_from = rig.start.elapsed().as_secs_f64();
-    let (sent, mut outages) = rig.soak(rate, options).await?;
+    let (sent, mut outages) = rig.soak(rate, plan).await?;
     let soak_until = rig.start.elapsed().as_secs_f64();
     let drained = rig.drain().await?;
     let store_differences = rig.store_differences().await?;
 
     let series = rig.sampler.series();
     recoveries(&mut outages, &series);
-    let warm_up_seconds = soak_from + options.warm_up_minutes * 60.0;
+    let warm_up_seconds = soak_from + plan.warm_up_minutes * 60.0;
     // Another process after a kill has other memory.
     let until = outages.iter().find(|record| record.outage == Outage::WorkerKilled).map(|record| record.at_seconds);
     let growth = Growth::of(&series, warm_up_seconds, until.unwrap_or(soak_until));
@@ -61,7 +64,7 @@ pub async fn run(options: &Options) -> Result<SoakReport> {
         commit,
         machine,
         model: options.model_name().to_owned(),
-        minutes: options.minutes,
+        minutes: plan.minutes,
         soak_from_seconds: soak_from,
         warm_up_seconds,
         capacity,

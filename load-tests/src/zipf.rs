@@ -39,16 +39,20 @@ const CACHE_CONTROL: &str = "public, max-age=600";
 /// So long without a single new outcome, and what is open counts as lost.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What the command line decides.
-#[derive(Debug)]
+/// How much is measured, and with which worker.
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Length of a block.
+    /// Seconds of a block; there are four
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
     pub block_seconds: f64,
-    /// Before the first block of each kind, seconds.
+    /// Seconds before the first block of each worker, which fill its cache
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
     pub warm_up_seconds: f64,
-    /// Stubs instead of the bundled networks.
+    /// Stubs instead of the bundled networks
+    #[arg(long)]
     pub stub: bool,
-    /// The worker's program.
+    /// The worker's program [default: jtav beside this program]
+    #[arg(long, value_name = "FILE")]
     pub worker: Option<PathBuf>,
 }
 

@@ -74,7 +74,7 @@ async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no
     jtav_binary()?;
     let folder = tempfile::tempdir()?;
     large_images(folder.path())?;
-    let media = MediaServer::start(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let media = MediaServer::on_loopback(folder.path())?;
     let (kafka, mut redis) = (RealKafka::start()?, RealRedis::start()?);
     kafka.create_topics(&[("posts", 4)]).await?;
     kafka.create_topics(&Topics::default().outputs().map(|name| (name, 1))).await?;

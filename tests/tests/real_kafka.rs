@@ -1,7 +1,7 @@
 //! A worker is killed in the middle of a feed, on a real broker and a real store, and nobody can tell afterwards.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -168,7 +168,7 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
     let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
     let client = kafka.client();
     let pack_folder = workspace_root().join(SAMPLE_FEED);
-    let media = MediaServer::start(&pack_folder, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let media = MediaServer::on_loopback(&pack_folder)?;
     let [faulty, reference] = [Run { name: "faulty", database: 0 }, Run { name: "reference", database: 1 }];
     kafka.create_topics(&[("posts", PARTITIONS)]).await?;
     faulty.create_topics(&kafka).await?;

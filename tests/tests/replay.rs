@@ -1,6 +1,5 @@
 //! Dead letters go back through a live worker, on a real broker and a real store.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -31,7 +30,7 @@ impl Bench {
         kafka.create_topics(&[("posts", 2)]).await?;
         kafka.create_topics(&Topics::default().outputs().map(|name| (name, 1))).await?;
         std::fs::create_dir(folder.path().join("media"))?;
-        let media = MediaServer::start(folder.path().join("media"), (Ipv4Addr::LOCALHOST, 0).into())?;
+        let media = MediaServer::on_loopback(folder.path().join("media"))?;
         let bench = Self { kafka, redis, media, folder };
         std::fs::write(bench.config_file(), bench.config().to_toml())?;
         Ok(bench)

@@ -1,7 +1,7 @@
 //! What becomes of the posts when a part of a worker breaks, or one of them ends the process again and again: real
 //! processes on a real broker and a real store.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -103,7 +103,7 @@ fn text_post(id: String) -> PostV1 {
 }
 
 fn media_server() -> Result<MediaServer> {
-    Ok(MediaServer::start(workspace_root().join(SAMPLE_FEED), (Ipv4Addr::LOCALHOST, 0).into())?)
+    Ok(MediaServer::on_loopback(workspace_root().join(SAMPLE_FEED))?)
 }
 
 fn media_posts(base_url: &str) -> Result<Vec<PostV1>> {

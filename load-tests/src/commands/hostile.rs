@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::shared::{block_on, results, shown};
-use crate::soak::{hostile, options::Options};
+use crate::soak::{hostile, options::RigOptions};
 
 /// The sample feed at 70 % of what the worker can do, alone and with one post in twenty from strangers who mean harm: texts
 /// that are dear to read, records that fit nowhere, servers that hang, drip, lie and never end on a hundred addresses,
@@ -16,18 +16,9 @@ use crate::soak::{hostile, options::Options};
 /// 2 nothing was measured.
 #[derive(clap::Args)]
 pub struct HostileArguments {
-    /// Seconds of a block
-    #[arg(long, value_name = "S", default_value_t = 60.0)]
-    block_seconds: f64,
-    /// Pairs of blocks, one without and one with hostile posts
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pairs: usize,
-    /// Seconds over which the capacity is measured
-    #[arg(long, value_name = "S", default_value_t = 60.0)]
-    capacity_seconds: f64,
-    /// Honest posts a second [default: 70 % of the capacity]
-    #[arg(long, value_name = "N")]
-    rate: Option<f64>,
+    /// How much is measured.
+    #[command(flatten)]
+    plan: hostile::Plan,
     /// Stubs instead of the bundled networks
     #[arg(long)]
     stub: bool,
@@ -44,23 +35,15 @@ pub struct HostileArguments {
 
 /// Whether every post came to its end and, unless that is not asked, the honest ones to theirs in time.
 pub fn run(arguments: HostileArguments) -> Result<bool> {
-    let options = Options {
-        minutes: 0.0,
-        warm_up_minutes: 0.0,
-        capacity_seconds: arguments.capacity_seconds,
-        rate: arguments.rate,
-        load: 0.7,
+    let options = RigOptions {
         fault_share: 0.0,
-        outage_every: None,
-        kill_every: 0,
         stub: arguments.stub,
         circuit_breaker: true,
         small_cache: true,
         further_hosts: Vec::new(),
         worker: arguments.worker,
     };
-    let plan = hostile::Plan { block_seconds: arguments.block_seconds, pairs: arguments.pairs };
-    let report = block_on(hostile::run(&options, plan))?;
+    let report = block_on(hostile::run(arguments.plan, &options))?;
     println!("{}", report.markdown());
     for path in report.write(&arguments.out.unwrap_or_else(results))? {
         eprintln!("kept: {}", shown(&path));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::shared::{block_on, results, shown};
-use crate::soak::{isolation, options::Options};
+use crate::soak::{isolation, options::RigOptions};
 
 /// A tenth of the posts have an image on a host that takes connections and never answers. The throughput is held against
 /// that of the same posts with an image that is not there, in blocks in the order A B A B A.
@@ -30,15 +30,8 @@ pub struct IsolationArguments {
 
 /// Whether nothing was lost.
 pub fn run(arguments: IsolationArguments) -> Result<bool> {
-    let options = Options {
-        minutes: 0.0,
-        warm_up_minutes: 0.0,
-        capacity_seconds: 0.0,
-        rate: None,
-        load: 1.0,
+    let options = RigOptions {
         fault_share: isolation::SHARE,
-        outage_every: None,
-        kill_every: 0,
         stub: arguments.stub,
         circuit_breaker: !arguments.without_circuit_breaker,
         small_cache: false,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::shared::{block_on, results, shown};
-use crate::soak::{self, options::Options};
+use crate::soak;
+use crate::soak::options::{RigOptions, SoakPlan};
 
 /// First the capacity is measured, with a fixed number of posts under way. Then posts arrive when they are due, drawn from
 /// the sample feed, media over HTTP. One in a hundred has a fault: a media host that hangs, drips, lies, breaks off or
@@ -64,22 +65,23 @@ pub fn run(arguments: SoakArguments) -> Result<bool> {
         bail!("--fault-percent {} is not between 0 and 100", arguments.fault_percent);
     }
     let every = arguments.outage_every_seconds;
-    let options = Options {
+    let plan = SoakPlan {
         minutes: arguments.minutes,
         warm_up_minutes: arguments.warm_up_minutes.unwrap_or((arguments.minutes / 3.0).min(10.0)),
         capacity_seconds: arguments.capacity_seconds,
         rate: arguments.rate,
-        load: 0.8,
-        fault_share: arguments.fault_percent / 100.0,
         outage_every: (every > 0.0).then(|| Duration::try_from_secs_f64(every)).transpose()?,
         kill_every: arguments.kill_every,
+    };
+    let options = RigOptions {
+        fault_share: arguments.fault_percent / 100.0,
         stub: arguments.stub,
         circuit_breaker: true,
         small_cache: true,
         further_hosts: Vec::new(),
         worker: arguments.worker,
     };
-    let report = block_on(soak::run(&options))?;
+    let report = block_on(soak::run(&plan, &options))?;
     let paths = report.write(&arguments.out.unwrap_or_else(results))?;
     for problem in &report.problems {
         eprintln!("not clean: {problem}");

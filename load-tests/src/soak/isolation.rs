@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::feed::PostFault;
-use super::options::Options;
+use super::options::RigOptions;
 use super::rig::Rig;
 use crate::collector::lock;
 use crate::files;
@@ -47,7 +47,7 @@ pub struct IsolationReport {
 }
 
 /// Runs the five blocks.
-pub async fn run(options: &Options, block_seconds: f64) -> Result<IsolationReport> {
+pub async fn run(options: &RigOptions, block_seconds: f64) -> Result<IsolationReport> {
     let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let mut rig = Rig::start(options).await?;
     let (healthy, dead) = (PostFault::MediaNotFound, PostFault::MediaHostHangs);

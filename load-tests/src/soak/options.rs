@@ -10,9 +10,9 @@ use jtav_testkit::WorkerConfig;
 /// and the networks work for every other post.
 const CACHE_BYTES: i64 = 32_000;
 
-/// What the command line decides.
+/// What a soak is to do.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SoakPlan {
     /// Length.
     pub minutes: f64,
     /// Minutes until the slopes begin.
@@ -21,14 +21,17 @@ pub struct Options {
     pub capacity_seconds: f64,
     /// Posts a second; none: a share of the capacity.
     pub rate: Option<f64>,
-    /// That share.
-    pub load: f64,
-    /// Share of posts with a fault.
-    pub fault_share: f64,
     /// Between two outages of store or broker; none: no outages.
     pub outage_every: Option<Duration>,
     /// Every n-th outage is a SIGKILL of the worker; 0: never.
     pub kill_every: usize,
+}
+
+/// Which posts go to which worker.
+#[derive(Debug, Clone)]
+pub struct RigOptions {
+    /// Share of posts with a fault.
+    pub fault_share: f64,
     /// Stubs instead of the bundled networks.
     pub stub: bool,
     /// Whether the worker may close its eyes to a dead media host.
@@ -41,7 +44,7 @@ pub struct Options {
     pub worker: Option<PathBuf>,
 }
 
-impl Options {
+impl RigOptions {
     /// For reports.
     pub fn model_name(&self) -> &'static str {
         if self.stub { "stub" } else { "models/jtav-modern" }

@@ -1,6 +1,5 @@
 //! Broker, store, media hosts, worker and feed of a soak and its kin.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use jtav_testkit::{Book, Worker, hash, workspace_root};
 
 use super::bad_host::{BadHost, Manner};
 use super::feed::{MediaAddresses, SoakFeed};
-use super::options::Options;
+use super::options::{RigOptions, SoakPlan};
 use super::outage::{OutageRecord, Victims};
 use super::progress::Progress;
 use super::report::Capacity;
@@ -65,13 +64,12 @@ pub struct Rig {
 
 impl Rig {
     /// Starts everything; returns when the worker is ready.
-    pub async fn start(options: &Options) -> Result<Self> {
+    pub async fn start(options: &RigOptions) -> Result<Self> {
         // Before all else: what is missing is said at once.
         local::worker_program(options.worker.clone())?;
         let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let media = MediaServer::start(pack.folder(), anywhere)?;
-        let bad_media = MediaServer::start(pack.folder(), anywhere)?;
+        let media = MediaServer::on_loopback(pack.folder())?;
+        let bad_media = MediaServer::on_loopback(pack.folder())?;
         let bad_hosts = [BadHost::start(Manner::Hangs)?, BadHost::start(Manner::Truncates)?];
         let victims = Victims { broker: local::start_kafka()?, redis: local::start_redis()? };
         let (brokers, topics) = (victims.broker.brokers().to_owned(), topics_of(RUN));
@@ -150,9 +148,9 @@ impl Rig {
     }
 
     /// Offers posts at `rate`, whatever becomes of them, and brings about outages meanwhile.
-    pub async fn soak(&mut self, rate: f64, options: &Options) -> Result<(SendReport, Vec<OutageRecord>)> {
+    pub async fn soak(&mut self, rate: f64, plan: &SoakPlan) -> Result<(SendReport, Vec<OutageRecord>)> {
         let schedule = Schedule::new(rate)?;
-        let records = schedule.records_in(options.minutes * 60.0);
+        let records = schedule.records_in(plan.minutes * 60.0);
         let (begin, begin_unix) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH)?);
         let offset = self.start.elapsed();
         let Self { feed, book, producer, .. } = self;
@@ -174,7 +172,7 @@ impl Rig {
             start: self.start,
             begin,
             length,
-            options,
+            plan,
             victims: &mut self.victims,
             sampler: &self.sampler,
             book: &self.book,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use jtav_testkit::Worker;
 
-use super::options::Options;
+use super::options::SoakPlan;
 use super::outage::{Outage, OutageRecord, Victims};
 use super::progress::Progress;
 use super::sample::{Sampler, state};
@@ -24,7 +24,7 @@ pub struct Trouble<'a> {
     /// Of the soak.
     pub length: Duration,
     /// How often, and what.
-    pub options: &'a Options,
+    pub plan: &'a SoakPlan,
     /// Whom it befalls.
     pub victims: &'a mut Victims,
     /// Follows a new worker.
@@ -61,13 +61,13 @@ impl Trouble<'_> {
                 state(self.sampler, self.book)
             ));
         }
-        let Some(every) = self.options.outage_every else { return Ok(()) };
+        let Some(every) = self.plan.outage_every else { return Ok(()) };
         let due = every * (outages.len() as u32 + 1);
         if self.begin.elapsed() < due || self.begin.elapsed() + QUIET_END > self.length {
             return Ok(());
         }
         let number = outages.len();
-        let is_kill = self.options.kill_every > 0 && number % self.options.kill_every == self.options.kill_every - 1;
+        let is_kill = self.plan.kill_every > 0 && number % self.plan.kill_every == self.plan.kill_every - 1;
         let outage = if is_kill { Outage::WorkerKilled } else { Outage::ROUND[number % Outage::ROUND.len()] };
         let at_seconds = self.start.elapsed().as_secs_f64();
         if is_kill {

@@ -24,7 +24,7 @@ use self::outcomes::OutcomeReader;
 pub use self::report::HostileReport;
 use self::report::{Block, LONGEST_END, Verdict};
 use self::server::HostileServer;
-use super::options::Options;
+use super::options::RigOptions;
 use super::rig::{RUN, Rig, UNCOUNTED, make};
 use crate::collector::lock;
 use crate::local;
@@ -33,18 +33,28 @@ use crate::process::{self, cpu_seconds_of_tree};
 use crate::sender::{SendReport, send_all};
 use crate::topics::topics_of;
 
+/// Honest posts a second, as a share of the capacity.
+const LOAD: f64 = 0.7;
 /// Share of all posts that are hostile.
 const SHARE: f64 = 0.05;
 /// Bytes of the largest record that is sent, headers included; a topic takes 1,048,588 of Kafka's own default.
 const PRODUCER_BYTES: &str = "2000000";
 
-/// How long what takes.
-#[derive(Debug, Clone, Copy)]
+/// How much is measured.
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Plan {
-    /// Length of a block.
+    /// Seconds of a block
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
     pub block_seconds: f64,
-    /// Pairs of blocks, one without and one with.
+    /// Pairs of blocks, one without and one with hostile posts
+    #[arg(long, value_name = "N", default_value_t = 2)]
     pub pairs: usize,
+    /// Seconds over which the capacity is measured
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    pub capacity_seconds: f64,
+    /// Honest posts a second [default: 70 % of the capacity]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
 }
 
 /// What stands beside the rig.
@@ -64,17 +74,17 @@ struct Counts {
 }
 
 /// Runs all blocks.
-pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
+pub async fn run(plan: Plan, options: &RigOptions) -> Result<HostileReport> {
     let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let server = HostileServer::start(Files::make()).await?;
-    let options = Options { further_hosts: server.addresses().to_vec(), ..options.clone() };
+    let options = RigOptions { further_hosts: server.addresses().to_vec(), ..options.clone() };
     let mut rig = Rig::start(&options).await?;
     let mut strangers = Strangers::start(&rig, server)?;
-    let (rate, capacity) = match options.rate {
+    let (rate, capacity) = match plan.rate {
         Some(rate) => (rate, None),
         None => {
-            let capacity = rig.closed_loop(options.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
-            (options.load * capacity.posts_per_second, Some(capacity.posts_per_second))
+            let capacity = rig.closed_loop(plan.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
+            (LOAD * capacity.posts_per_second, Some(capacity.posts_per_second))
         }
     };
     rest(&mut rig, &strangers).await?;
@@ -109,7 +119,7 @@ pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
         model: options.model_name().to_owned(),
         share: SHARE,
         capacity_posts_per_second: capacity,
-        load: options.load,
+        load: LOAD,
         rate_per_second: rate,
         block_seconds: plan.block_seconds,
         blocks,

@@ -4,7 +4,7 @@
 mod view;
 
 use std::io::IsTerminal as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ pub fn run(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Re
         None => bundled(SAMPLE_FEED)?,
     };
     let pack = Pack::open(&folder).map_err(anyhow::Error::from).map_err(coded(exit::DATA))?;
-    let media = MediaServer::start(pack.folder(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let media = MediaServer::on_loopback(pack.folder())?;
     let records = demo_feed(&pack, &media.base_url());
     let cluster = InProcessCluster::create(1)?;
     let settings = Arc::new(settings(arguments, &cluster, media.address()));
