@@ -18,8 +18,8 @@ use jtav_schemas::{DatasetMedia, DatasetPostV1, Modality};
 use jtav_signal::CqtFrontEnd;
 use serde::Serialize;
 
-use crate::collector::plain_consumer;
 use crate::process::{cores, cpu_seconds};
+use crate::reader::plain_consumer;
 use crate::scenario::Posts;
 
 /// A ceiling. CPU times are of this process, and so of the work named alone.

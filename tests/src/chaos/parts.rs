@@ -1,5 +1,3 @@
-use std::net::Ipv4Addr;
-
 use anyhow::Result;
 use jtav_feed_simulator::{MediaServer, SAMPLE_FEED};
 use jtav_kafka::{ClientSettings, InProcessCluster};
@@ -40,7 +38,7 @@ impl Parts {
         Ok(Self {
             broker,
             redis: RealRedis::start_durable()?,
-            media: MediaServer::start(workspace_root().join(SAMPLE_FEED), (Ipv4Addr::LOCALHOST, 0).into())?,
+            media: MediaServer::on_loopback(workspace_root().join(SAMPLE_FEED))?,
             canary: Canary::start()?,
         })
     }
