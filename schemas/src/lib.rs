@@ -4,6 +4,7 @@
 //! default; a change that a reader of the old record could not survive gets a new version.
 
 mod dead_letter;
+mod decoded;
 /// `embedding.v1` and the packing of vectors.
 pub mod embedding;
 pub mod encoding;
@@ -20,6 +21,7 @@ pub mod document;
 pub use dead_letter::{
     DeadLetterHeaders, DeadLetterReason, DeadLetterV1, DeliveredFrom, RecordHeaders, Truncation, Whole,
 };
+pub use decoded::{Decoded, Pcm, RgbImage};
 pub use embedding::{EmbeddingV1, Vector, VectorError};
 pub use erasure::ErasureV1;
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};

@@ -1,12 +1,12 @@
 //! Time of one thread per picture or clip, of the fixtures and of a picture of two megapixels:
-//! `cargo bench --profile release -p jtav-media`.
+//! `cargo bench --profile release -p jtav-media-codecs`.
 
 use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
-use jtav_media::{DecodeLimits, decode, image_view};
+use jtav_media_codecs::{DecodeLimits, decode, image_view};
 use jtav_schemas::Modality;
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -3,14 +3,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use jtav_pipeline::{Decoded, RgbImage};
-use jtav_schemas::{AbsentReason, Modality};
-use jtav_telemetry::Metric;
+use jtav_schemas::{AbsentReason, Decoded, Modality, RgbImage};
 
 use crate::facts::MediaFacts;
-use crate::params::DecodeLimits;
+use crate::format::{Content, refusal};
+use crate::limits::{BeforeLarge, DecodeLimits};
 use crate::picture::{self, center_crop};
-use crate::sniff::{Content, recognise, refusal, sniff};
+use crate::sniff::{recognise, sniff};
 use crate::sound;
 
 /// Decodes one medium: a picture to upright RGB (shorter side resized, centre cropped), a clip to mono at
@@ -21,7 +20,7 @@ use crate::sound;
 ///
 /// # Errors
 /// `type_mismatch` (other content than `modality`), `unsupported` (recognised, not decoded), `too_large` (a limit),
-/// `decode_error` (damaged, empty, or the decoder panicked, which is counted).
+/// `decode_error` (damaged, empty, or the decoder panicked).
 pub fn decode(
     bytes: &[u8],
     modality: Modality,
@@ -41,26 +40,30 @@ pub fn decode_with_facts(
     media_type: Option<&str>,
     limits: &DecodeLimits,
 ) -> Result<(Decoded, MediaFacts), AbsentReason> {
-    counted(decode_guarded(bytes, modality, media_type, limits))
+    verdict(decode_guarded(bytes, modality, media_type, limits, &|| ()))
 }
 
-/// [`decode_with_facts`] for a caller that counts panics itself: a worker process has no metrics.
-pub(crate) fn decode_guarded(
+/// [`decode_with_facts`] for a caller that tells a panic from damage, and that keeps memory of earlier media.
+///
+/// # Errors
+/// The outer one: the decoder panicked. The inner one as [`decode`].
+pub fn decode_guarded(
     bytes: &[u8],
     modality: Modality,
     media_type: Option<&str>,
     limits: &DecodeLimits,
+    before_large: BeforeLarge<'_>,
 ) -> Guarded<(Decoded, MediaFacts)> {
     guarded(|| {
         let (content, bytes) = recognise(bytes);
         match (content, modality) {
             (Content::Picture(format), Modality::Image) => {
-                let (view, mut facts) = picture::decode(bytes, format, limits, limits.shorter_side_px)?;
+                let (view, mut facts) = picture::decode(bytes, format, limits, limits.shorter_side_px, before_large)?;
                 picture::place_crop(&mut facts, limits.crop_px);
                 Ok((Decoded::Image(center_crop(&view, limits.crop_px)), MediaFacts::Picture(facts)))
             }
             (Content::Sound(format), Modality::Audio) => {
-                let (pcm, facts) = sound::decode(bytes, format, limits)?;
+                let (pcm, facts) = sound::decode(bytes, format, limits, before_large)?;
                 Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts)))
             }
             (content, _) => Err(refusal(content, modality, media_type)),
@@ -74,18 +77,18 @@ pub(crate) fn decode_guarded(
 /// # Errors
 /// As [`decode`].
 pub fn image_view(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<RgbImage, AbsentReason> {
-    counted(guarded(|| match sniff(bytes) {
-        Content::Picture(format) => picture::decode(bytes, format, limits, side).map(|(view, _)| view),
+    verdict(guarded(|| match sniff(bytes) {
+        Content::Picture(format) => picture::decode(bytes, format, limits, side, &|| ()).map(|(view, _)| view),
         content => Err(refusal(content, Modality::Image, None)),
     }))
 }
 
 /// A decoder panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Panicked;
+pub struct Panicked;
 
 /// What decoding came to, if it did not panic.
-pub(crate) type Guarded<T> = Result<Result<T, AbsentReason>, Panicked>;
+pub type Guarded<T> = Result<Result<T, AbsentReason>, Panicked>;
 
 /// A panic of a decoder is a property of the bytes: the item is lost, the thread is not. (An abort, for example of an
 /// allocation, cannot be caught here; worker processes are for that.)
@@ -94,13 +97,9 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, AbsentReason>) -> Guarded<T> {
     catch_unwind(AssertUnwindSafe(decode)).map_err(|_| Panicked)
 }
 
-/// What a medium is told; a panic is counted, and damage.
-pub(crate) fn counted<T>(guarded: Guarded<T>) -> Result<T, AbsentReason> {
-    guarded.unwrap_or_else(|Panicked| {
-        jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
-        tracing::warn!("a media decoder panicked; the medium counts as damaged");
-        Err(AbsentReason::DecodeError)
-    })
+/// What a medium is told: a panic is damage.
+fn verdict<T>(guarded: Guarded<T>) -> Result<T, AbsentReason> {
+    guarded.unwrap_or(Err(AbsentReason::DecodeError))
 }
 
 #[cfg(test)]
@@ -108,11 +107,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panicking_decoder_is_a_counted_decode_error() {
-        let labels = ["decode", "decoder_panicked", "false"];
-        let before = jtav_telemetry::global().value(Metric::StageErrors, &labels);
+    fn a_panicking_decoder_is_a_decode_error() {
         let result: Guarded<()> = guarded(|| panic!("a decoder's bug, on purpose"));
-        assert_eq!(counted(result), Err(AbsentReason::DecodeError));
-        assert_eq!(jtav_telemetry::global().value(Metric::StageErrors, &labels), before + 1.0);
+        assert_eq!(result, Err(Panicked));
+        assert_eq!(verdict(result), Err(AbsentReason::DecodeError));
     }
 }

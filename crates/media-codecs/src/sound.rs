@@ -6,30 +6,28 @@
 //! listened to is cut off.
 
 pub(crate) mod adts;
+mod codecs;
 mod flac;
 mod listen;
 mod mp4;
 pub(crate) mod mpeg;
 mod ogg;
+mod opus;
+mod sbr;
 mod spliced;
 mod steps;
 mod wav;
 
-use std::sync::OnceLock;
-
-use jtav_pipeline::Pcm;
-use jtav_schemas::AbsentReason;
+use jtav_schemas::{AbsentReason, Pcm};
 use jtav_signal::{SignalError, check_clip, resample};
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
-use symphonia::core::codecs::registry::CodecRegistry;
-use symphonia::core::errors::Error;
-use symphonia::default::codecs;
 
 use crate::clock::Clock;
 use crate::facts::{SoundEnd, SoundFacts};
-use crate::params::DecodeLimits;
-use crate::sniff::SoundFormat;
-use listen::{Heard, Stretch, listen};
+use crate::format::SoundFormat;
+use crate::limits::{BeforeLarge, DecodeLimits};
+use codecs::Codecs;
+use listen::{Heard, Stretch, Terms, listen};
+use mpeg::header::layer_of_stream;
 use steps::{Demux, Ending};
 
 /// What the audio encoder listens at.
@@ -43,12 +41,15 @@ pub(crate) fn decode(
     bytes: &[u8],
     format: SoundFormat,
     limits: &DecodeLimits,
+    before_large: BeforeLarge<'_>,
 ) -> Result<(Pcm, SoundFacts), AbsentReason> {
+    let codecs = Codecs::served();
     let clock = Clock::start(limits.max_audio_cpu);
     let in_time = |reason| if clock.is_over() { AbsentReason::TooLarge } else { reason };
-    let mut container = open(bytes, format, clock).map_err(in_time)?;
+    let mut container = open(bytes, format, clock, &codecs).map_err(in_time)?;
     let stated_seconds = container.seconds();
-    let heard = listen(container.as_mut(), stated_seconds.unwrap_or(0.0), limits, clock).map_err(in_time)?;
+    let terms = Terms { limits, codecs: &codecs, clock, before_large };
+    let heard = listen(container.as_mut(), stated_seconds.unwrap_or(0.0), terms).map_err(in_time)?;
     let facts = facts(&heard, format, stated_seconds);
     if heard.ending == Some(Ending::Cut) && facts.decoded_seconds < LEAST_OF_A_CUT_CLIP_SECONDS {
         return Err(AbsentReason::DecodeError);
@@ -58,13 +59,18 @@ pub(crate) fn decode(
     Ok((pcm, facts))
 }
 
-fn open<'a>(bytes: &'a [u8], format: SoundFormat, clock: Clock) -> Result<Box<dyn Demux<'a> + 'a>, AbsentReason> {
+fn open<'a>(
+    bytes: &'a [u8],
+    format: SoundFormat,
+    clock: Clock,
+    codecs: &Codecs,
+) -> Result<Box<dyn Demux<'a> + 'a>, AbsentReason> {
     Ok(match format {
         SoundFormat::Mp3 => Box::new(mpeg::Mpeg::new(bytes)),
         SoundFormat::Adts => Box::new(adts::Adts::new(bytes)?),
         SoundFormat::Flac => Box::new(flac::Flac::new(bytes, clock)?),
         SoundFormat::Ogg => Box::new(ogg::Ogg::new(bytes)?),
-        SoundFormat::Mp4 => Box::new(mp4::Mp4::new(bytes, clock)?),
+        SoundFormat::Mp4 => Box::new(mp4::Mp4::new(bytes, clock, codecs)?),
         SoundFormat::Wav => {
             let layout = wav::layout(bytes)?;
             match layout.format.is_mpeg() {
@@ -77,7 +83,7 @@ fn open<'a>(bytes: &'a [u8], format: SoundFormat, clock: Clock) -> Result<Box<dy
 
 /// Layer II has the same format tag as the others.
 fn mpeg_in_wav<'a>(data: &'a [u8]) -> Result<Box<dyn Demux<'a> + 'a>, AbsentReason> {
-    match mpeg::layer_of_stream(data) {
+    match layer_of_stream(data) {
         None | Some(3) => Ok(Box::new(mpeg::Mpeg::new(data))),
         Some(_) => Err(AbsentReason::Unsupported),
     }
@@ -123,32 +129,4 @@ fn at_wanted_rate(mut stretches: Vec<Stretch>, limits: &DecodeLimits) -> Result<
         }
     }
     Ok(Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ })
-}
-
-/// The codecs that are served. The library knows more; each is a parser that a stranger could reach.
-fn registry() -> &'static CodecRegistry {
-    static REGISTRY: OnceLock<CodecRegistry> = OnceLock::new();
-    REGISTRY.get_or_init(|| {
-        let mut registry = CodecRegistry::new();
-        registry.register_audio_decoder::<codecs::MpaDecoder>();
-        registry.register_audio_decoder::<codecs::AacDecoder>();
-        registry.register_audio_decoder::<codecs::FlacDecoder>();
-        registry.register_audio_decoder::<codecs::VorbisDecoder>();
-        registry.register_audio_decoder::<codecs::PcmDecoder>();
-        registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
-        registry
-    })
-}
-
-fn can_decode(params: &AudioCodecParameters) -> Result<(), AbsentReason> {
-    let decoder = registry().make_audio_decoder(params, &AudioDecoderOptions::default());
-    decoder.map(drop).map_err(|error| reason(&error))
-}
-
-fn reason(error: &Error) -> AbsentReason {
-    match error {
-        Error::Unsupported(_) => AbsentReason::Unsupported,
-        Error::LimitError(_) => AbsentReason::TooLarge,
-        _ => AbsentReason::DecodeError,
-    }
 }

@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use jtav_media::{DecodeLimits, MediaFacts, decode, decode_with_facts, image_view};
-use jtav_pipeline::{Decoded, RgbImage};
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_media_codecs::{DecodeLimits, MediaFacts, decode, decode_with_facts, image_view};
+use jtav_schemas::{AbsentReason, Decoded, Modality, RgbImage};
 
 const DOCUMENT: &str = include_str!("../../../docs/media-formats.md");
 

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jtav_media::{DecodeLimits, decode};
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_media_codecs::{DecodeLimits, decode};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 
 #[path = "common/mutate.rs"]
 mod mutate;

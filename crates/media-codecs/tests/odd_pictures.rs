@@ -7,9 +7,8 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use jpeg_encoder::{ColorType, Encoder};
-use jtav_media::{DecodeLimits, image_view};
-use jtav_pipeline::RgbImage;
-use jtav_schemas::AbsentReason;
+use jtav_media_codecs::{DecodeLimits, image_view};
+use jtav_schemas::{AbsentReason, RgbImage};
 
 /// Shorter side of the views.
 const SIDE: u32 = 64;

@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jtav_media::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts, decode_with_facts};
-use jtav_pipeline::{Decoded, Pcm};
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_media_codecs::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts, decode_with_facts};
+use jtav_schemas::{AbsentReason, Decoded, Modality, Pcm};
 
 fn path(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(name)

@@ -11,9 +11,9 @@ use jtav_schemas::AbsentReason;
 use jtav_telemetry::Metric;
 use tokio::sync::oneshot;
 
-use crate::params::{DecodeParams, Isolation};
-use crate::process::{Engine, Keeper};
-use crate::queue::JobQueue;
+use super::params::{DecodeParams, Isolation};
+use super::process::{Engine, Keeper};
+use super::queue::JobQueue;
 
 /// Decodes on its own threads; cheap to clone. The threads end when the last clone is gone and the queue is empty.
 #[derive(Clone)]

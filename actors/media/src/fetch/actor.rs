@@ -1,12 +1,11 @@
-//! The two boxes of the diagram as actors: typed addresses around [`Fetcher`] and [`DecodePool`].
+//! The box as an actor: a typed address around [`Fetcher`].
 
 use actix::{Actor, Context, Handler, ResponseFuture};
-use jtav_pipeline::messages::{DecodeMedia, FetchMedia, RevalidateMedia};
-use jtav_pipeline::{Decoded, FailPoint, FetchedMedia, Revalidated, StageError, fail_point};
+use jtav_pipeline::messages::{FetchMedia, RevalidateMedia};
+use jtav_pipeline::{FailPoint, FetchedMedia, Revalidated, fail_point};
 use jtav_schemas::AbsentReason;
 
-use crate::fetch::Fetcher;
-use crate::pool::DecodePool;
+use super::fetcher::Fetcher;
 
 /// URL to bytes.
 pub struct FetchActor(Fetcher);
@@ -39,29 +38,5 @@ impl Handler<RevalidateMedia> for FetchActor {
         fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.0.clone();
         Box::pin(async move { fetcher.revalidate(request, earlier).await })
-    }
-}
-
-/// Bytes to sound or picture.
-pub struct DecodeActor(DecodePool);
-
-impl DecodeActor {
-    /// Around running workers, which others may share.
-    pub fn new(pool: DecodePool) -> Self {
-        Self(pool)
-    }
-}
-
-impl Actor for DecodeActor {
-    type Context = Context<Self>;
-}
-
-impl Handler<DecodeMedia> for DecodeActor {
-    type Result = ResponseFuture<Result<Result<Decoded, AbsentReason>, StageError>>;
-
-    fn handle(&mut self, DecodeMedia(media): DecodeMedia, _: &mut Self::Context) -> Self::Result {
-        fail_point::hit(FailPoint::DecodeBefore, media.modality.as_str());
-        let pool = self.0.clone();
-        Box::pin(async move { pool.decode(media).await })
     }
 }

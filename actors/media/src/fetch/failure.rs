@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use jtav_schemas::AbsentReason;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use crate::circuit::Answer;
-use crate::policy::Denied;
+use super::address::Denied;
+use super::shares::circuit::Answer;
 
 /// How one try failed.
 pub(crate) struct Failure {

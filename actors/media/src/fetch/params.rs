@@ -1,13 +1,11 @@
-//! Limits and their defaults. Sizes in bytes, times as durations.
+//! Limits of downloads and their defaults. Sizes in bytes, times as durations.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jtav_schemas::Modality;
-use serde::{Deserialize, Serialize};
 
-use crate::policy::AddressPolicy;
-use crate::sources::MediaSources;
+use super::address::AddressPolicy;
+use super::sources::MediaSources;
 
 /// Everything that the fetcher can be told.
 #[derive(Debug, Clone)]
@@ -101,123 +99,17 @@ impl Default for FetchLimits {
 }
 
 impl FetchLimits {
+    /// Largest file of any modality.
+    pub(super) fn largest_bytes(&self) -> u32 {
+        self.max_image_bytes.max(self.max_audio_bytes)
+    }
+
     /// Largest file of a modality; text is never fetched.
     pub fn max_bytes(&self, modality: Modality) -> u32 {
         match modality {
             Modality::Text => 0,
             Modality::Audio => self.max_audio_bytes,
             Modality::Image => self.max_image_bytes,
-        }
-    }
-}
-
-/// Limits of decoding.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecodeLimits {
-    /// Width × height, read from the header before anything is allocated.
-    pub max_pixels: u64,
-    /// Bytes of the decoded picture before it is reduced.
-    pub max_image_bytes: u64,
-    /// The same with what the decoder needs beside it (coefficients of a progressive JPEG, planes of a WebP).
-    pub max_image_working_bytes: u64,
-    /// What decoding a picture may cost in CPU time, by what its header says (`picture/price.rs`).
-    pub max_picture_price: Duration,
-    /// Shorter side after resizing, in pixels.
-    pub shorter_side_px: u32,
-    /// Side of the central square that is encoded, in pixels; at most `shorter_side_px`.
-    pub crop_px: u32,
-    /// Longest sound that is decoded, whatever is listened to: a longer clip is cut off.
-    pub max_audio: Duration,
-    /// Decoding stops after this much sound, so that what a clip costs does not grow with its length.
-    pub analysed_audio: Duration,
-    /// Clips of these rates keep theirs, because who listens resamples: a GPU does it beside what it does anyway. Others
-    /// come at [`crate::SAMPLE_RATE_HZ`].
-    pub left_rates_hz: Vec<u32>,
-    /// Lowest sample rate.
-    pub min_sample_rate_hz: u32,
-    /// Highest sample rate.
-    pub max_sample_rate_hz: u32,
-    /// Most channels.
-    pub max_channels: usize,
-    /// CPU time that the audio of one file may take, looked at between packets and between reads of the file: a clip that is
-    /// made to be searched through ends here. An honest one of a minute takes a tenth.
-    pub max_audio_cpu: Duration,
-}
-
-impl Default for DecodeLimits {
-    fn default() -> Self {
-        Self {
-            max_pixels: 40_000_000,
-            max_image_bytes: 128 << 20,
-            max_image_working_bytes: 256 << 20,
-            max_picture_price: Duration::from_secs(1),
-            shorter_side_px: 256,
-            crop_px: 224,
-            max_audio: Duration::from_secs(600),
-            analysed_audio: Duration::from_secs(60),
-            left_rates_hz: Vec::new(),
-            min_sample_rate_hz: 8_000,
-            max_sample_rate_hz: 192_000,
-            max_channels: 8,
-            max_audio_cpu: Duration::from_secs(1),
-        }
-    }
-}
-
-/// Everything that the decode workers can be told.
-#[derive(Debug, Clone)]
-pub struct DecodeParams {
-    /// What is decoded.
-    pub limits: DecodeLimits,
-    /// Workers; one picture or clip each.
-    pub workers: usize,
-    /// Media that may wait for a worker. The permits of the pipeline bound how many can come, two for each post.
-    pub max_queued: usize,
-    /// Where decoding happens.
-    pub isolation: Isolation,
-}
-
-impl Default for DecodeParams {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { limits: DecodeLimits::default(), workers: cores, max_queued: 1024, isolation: Isolation::Threads }
-    }
-}
-
-/// Where decoding happens.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Isolation {
-    /// In threads of this process. A decoder's panic is caught; its crash, or an allocation that fails, ends the process.
-    Threads,
-    /// In processes of their own, which cost one medium each when they end.
-    Processes(ProcessParams),
-}
-
-/// How decode workers are started and what they may take.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProcessParams {
-    /// A program that calls [`crate::serve_decode_workers`] when it is started with `arguments`.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-    /// Memory that one medium may take, bytes: the file, the decoder and what it decodes to.
-    pub max_memory_bytes: u64,
-    /// CPU time that one medium may take.
-    pub max_cpu: Duration,
-    /// Wall time that one medium may take: ends a decoder that waits for ever. A busy machine makes it long.
-    pub max_wall: Duration,
-}
-
-impl ProcessParams {
-    /// With the program that runs now, which must serve as `jtav decode-worker` does.
-    pub fn this_program() -> Self {
-        Self {
-            // Also where the file was replaced by a new version meanwhile.
-            program: PathBuf::from("/proc/self/exe"),
-            arguments: vec!["decode-worker".to_owned()],
-            max_memory_bytes: 128 << 20,
-            max_cpu: Duration::from_secs(2),
-            max_wall: Duration::from_secs(10),
         }
     }
 }

@@ -10,8 +10,8 @@ use jtav_schemas::AbsentReason;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use url::Url;
 
-use crate::failure::Failure;
-use crate::policy::Denied;
+use super::address::Denied;
+use super::failure::Failure;
 
 /// RFC 4648 4, as forgiving about its end as browsers are.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

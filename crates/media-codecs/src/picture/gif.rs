@@ -4,12 +4,12 @@ use std::io;
 
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, MemoryLimit};
 use image::metadata::Orientation;
-use jtav_pipeline::RgbImage;
-use jtav_schemas::AbsentReason;
+use jtav_schemas::{AbsentReason, RgbImage};
 
+use super::demand::{Demand, Head, allow, is_at_least_half};
 use super::metered::Metered;
-use super::{Demand, Head, allow, is_at_least_half, price, view};
-use crate::params::DecodeLimits;
+use super::{price, view};
+use crate::limits::{BeforeLarge, DecodeLimits};
 
 /// Of a pixel on the screen.
 const PAINTED_BYTES: u64 = 3;
@@ -18,7 +18,12 @@ const PAINTED_BYTES: u64 = 3;
 ///
 /// # Errors
 /// `too_large`: pixels, memory or price; `decode_error`: no frame, no palette, or less than half of the frame's rows.
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+pub(super) fn decode(
+    bytes: &[u8],
+    side: u32,
+    limits: &DecodeLimits,
+    before_large: BeforeLarge<'_>,
+) -> Result<(Head, RgbImage), AbsentReason> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Unlimited);
@@ -38,7 +43,11 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(
     let (painted, coded) = (u64::from(width) * u64::from(height), (place.width * place.height) as u64);
     let work = price::RowWork { coded_bytes: bytes.len() as u64, pixels: coded, pixel_bytes: 1, painted };
     let price = price::gif(&work);
-    allow(&Demand { size: (width, height), bytes: painted * PAINTED_BYTES, beside: coded, price }, limits)?;
+    allow(
+        &Demand { size: (width, height), bytes: painted * PAINTED_BYTES, beside: coded, price },
+        limits,
+        before_large,
+    )?;
     let indices = indices(&mut decoder, &place, interlaced)?;
     let colours = colours(decoder.palette().map_err(reason)?, transparent);
     let mut data = vec![255; (painted * PAINTED_BYTES) as usize];

@@ -3,11 +3,11 @@
 //! The transform itself makes the picture smaller, by 2, 4 or 8. What is missing of a damaged file stays grey, as
 //! browsers and Pillow show it; a picture of which less than half could be read is none.
 
-use jtav_pipeline::RgbImage;
-use jtav_schemas::AbsentReason;
+use jtav_schemas::{AbsentReason, RgbImage};
 
-use super::{Demand, Head, exif, is_at_least_half, price, view};
-use crate::params::DecodeLimits;
+use super::demand::{Demand, Head, allow, is_at_least_half};
+use super::{exif, price, view};
+use crate::limits::{BeforeLarge, DecodeLimits};
 
 mod structure;
 mod turbo;
@@ -27,12 +27,17 @@ const BLOCK_BYTES: u64 = 128;
 /// # Errors
 /// `unsupported`: lossless, hierarchical, 12 bits, two components; `too_large`: pixels, memory, or a price over the limit,
 /// known before a pixel is decoded; `decode_error`: no picture, or less than half of one.
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+pub(super) fn decode(
+    bytes: &[u8],
+    side: u32,
+    limits: &DecodeLimits,
+    before_large: BeforeLarge<'_>,
+) -> Result<(Head, RgbImage), AbsentReason> {
     let structure = structure::read(bytes)?;
     let frame = &structure.frame;
     let size = (frame.width, frame.height);
     let divisor = divisor(size.0.min(size.1), side);
-    allow(&structure, divisor, limits)?;
+    allow(&demand(&structure, divisor), limits, before_large)?;
     let order = Order {
         bytes: structure.bytes,
         size,
@@ -66,14 +71,14 @@ fn divisor(shorter: u32, side: u32) -> u32 {
     [8, 4, 2].into_iter().find(|divisor| u64::from(shorter) >= wanted * u64::from(*divisor)).unwrap_or(1)
 }
 
-/// Holds what the header says against the limits.
-fn allow(structure: &Structure<'_>, divisor: u32, limits: &DecodeLimits) -> Result<(), AbsentReason> {
+/// What the header, and the markers, ask for.
+fn demand(structure: &Structure<'_>, divisor: u32) -> Demand {
     let frame = &structure.frame;
     let painted = u64::from(frame.width.div_ceil(divisor)) * u64::from(frame.height.div_ceil(divisor));
     let beside = if structure.buffered { frame.blocks() * BLOCK_BYTES } else { 0 };
     let bytes = painted * frame.component_count() as u64;
     let price = price::jpeg(&structure.work(painted));
-    super::allow(&Demand { size: (frame.width, frame.height), bytes, beside, price }, limits)
+    Demand { size: (frame.width, frame.height), bytes, beside, price }
 }
 
 /// The pixels that were painted with something else than what stands for missing bits: 128 in every component, of which

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use jtav_pipeline::RgbImage;
-use jtav_schemas::AbsentReason;
+use jtav_schemas::{AbsentReason, RgbImage};
 use png::{BitDepth, ColorType, Decoder, DecodingError, InterlaceInfo, Limits, Reader, Transformations};
 
+use super::demand::{Demand, Head, allow, is_at_least_half};
 use super::metered::Metered;
 use super::pixels::{Layout, flatten};
-use super::{Demand, Head, allow, exif, is_at_least_half, price, view};
-use crate::params::DecodeLimits;
+use super::{exif, price, view};
+use crate::limits::{BeforeLarge, DecodeLimits};
 
 /// What the decoder may take for itself: rows, and chunks that it keeps.
 const INTERNAL_BYTES: usize = 32 << 20;
@@ -22,7 +22,12 @@ const WHITE: u8 = 255;
 ///
 /// # Errors
 /// `too_large`: pixels, memory or price; `decode_error`: no picture, or less than half of one.
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+pub(super) fn decode(
+    bytes: &[u8],
+    side: u32,
+    limits: &DecodeLimits,
+    before_large: BeforeLarge<'_>,
+) -> Result<(Head, RgbImage), AbsentReason> {
     let mut decoder =
         Decoder::new_with_limits(Metered::new(bytes, limits.max_picture_price), Limits { bytes: INTERNAL_BYTES });
     // Compressed profiles and texts are of no use here, and a way to spend memory.
@@ -37,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(
         price::RowWork { coded_bytes: bytes.len() as u64, pixels, pixel_bytes: layout.bytes() as u64, painted: pixels };
     let interlaced = reader.info().interlaced;
     let price = price::png(&work, interlaced);
-    allow(&Demand { size: (width, height), bytes: pixels * work.pixel_bytes, beside: 0, price }, limits)?;
+    allow(&Demand { size: (width, height), bytes: pixels * work.pixel_bytes, beside: 0, price }, limits, before_large)?;
     let orientation = exif::orientation(exif_chunk(bytes));
     let stride = width as usize * layout.bytes();
     let mut data = vec![WHITE; stride * height as usize];

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jtav_schemas::AbsentReason;
 
 use crate::clock::thread_cpu_time;
-use crate::params::DecodeLimits;
-use crate::sniff::PictureFormat;
+use crate::format::PictureFormat;
+use crate::limits::DecodeLimits;
 
 /// A progressive grey JPEG of so many scans behind the first that refine everything and change nothing: a kilobyte makes
 /// the decoder look at every coefficient of the picture a dozen times.
@@ -83,7 +83,7 @@ fn jpeg(width: u16, height: u16, scans: u8) -> Vec<u8> {
 /// What became of it, and the CPU time that it took.
 fn decode(bytes: &[u8], format: PictureFormat, limits: &DecodeLimits) -> (Result<(), AbsentReason>, Duration) {
     let before = thread_cpu_time();
-    let verdict = super::decode(bytes, format, limits, limits.shorter_side_px).map(|_| ());
+    let verdict = super::decode(bytes, format, limits, limits.shorter_side_px, &|| ()).map(|_| ());
     (verdict, thread_cpu_time() - before)
 }
 

@@ -5,8 +5,7 @@ use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::DynamicImage;
 use image::metadata::Orientation;
-use jtav_pipeline::RgbImage;
-use jtav_schemas::AbsentReason;
+use jtav_schemas::{AbsentReason, RgbImage};
 
 /// Of a longer picture only the central part counts: resized to a shorter side of 256, a sliver of 10 × 4,000,000
 /// pixels would be 100 million pixels long.

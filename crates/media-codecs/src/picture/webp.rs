@@ -8,12 +8,12 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use jtav_pipeline::RgbImage;
-use jtav_schemas::AbsentReason;
+use jtav_schemas::{AbsentReason, RgbImage};
 
+use super::demand::{Demand, Head, allow, is_at_least_half};
 use super::pixels::{Layout, flatten};
-use super::{Demand, Head, allow, exif, is_at_least_half, price, view};
-use crate::params::DecodeLimits;
+use super::{exif, price, view};
+use crate::limits::{BeforeLarge, DecodeLimits};
 
 /// What stands where nothing was read.
 const WHITE: u8 = 255;
@@ -25,7 +25,12 @@ const ROW_BYTES: u64 = 256;
 ///
 /// # Errors
 /// `too_large`: pixels, memory or price; `decode_error`: no frame, or less than half of one.
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(Head, RgbImage), AbsentReason> {
+pub(super) fn decode(
+    bytes: &[u8],
+    side: u32,
+    limits: &DecodeLimits,
+    before_large: BeforeLarge<'_>,
+) -> Result<(Head, RgbImage), AbsentReason> {
     let Container { canvas, frame, exif } = container(bytes);
     let frame = frame.ok_or(AbsentReason::DecodeError)?;
     let layout = Layout { channels: 3, alpha: frame.alpha, deep: false };
@@ -38,7 +43,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, side: u32) -> Result<(
     let bytes = pixels * pixel_bytes;
     let canvas_bytes = if frame.covers(width, height) { 0 } else { painted * 3 };
     let beside = frame.working_bytes(pixels) + canvas_bytes;
-    allow(&Demand { size: (frame.width, frame.height), bytes, beside, price }, limits)?;
+    allow(&Demand { size: (frame.width, frame.height), bytes, beside, price }, limits, before_large)?;
     if painted == 0 || painted > limits.max_pixels {
         return Err(AbsentReason::TooLarge);
     }

@@ -6,9 +6,9 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 
 use jtav_schemas::AbsentReason;
 
+use super::sbr;
 use super::steps::{Begin, Demux, Ending, Packet, Step, Ticks, Trim};
-use crate::sbr;
-use crate::sniff::id3v2_len;
+use crate::tags::id3v2_len;
 
 const SAMPLES_PER_FRAME: u64 = 1024;
 const RATES_HZ: [u32; 13] =

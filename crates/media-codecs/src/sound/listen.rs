@@ -3,21 +3,31 @@
 use std::ops::Range;
 
 use jtav_schemas::AbsentReason;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration as PacketDuration, Timestamp};
 
+use super::codecs::{Codecs, reason};
 use super::steps::{Begin, Demux, Ending, Packet, Step, Ticks, Trim};
-use super::{reason, registry};
 use crate::clock::Clock;
-use crate::params::DecodeLimits;
-use crate::process::room;
+use crate::limits::{BeforeLarge, DecodeLimits};
 
 /// Packets between two looks at the clock.
 const PACKETS_PER_LOOK: u64 = 8;
 /// Streams of one file that are heard, one after the other.
 const MAX_STREAMS: usize = 64;
+/// Sound of a higher rate is large: of the usual ones a minute takes less.
+const LARGE_RATE_HZ: u32 = 48_000;
+
+/// What holds for one file.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) limits: &'a DecodeLimits,
+    pub(super) codecs: &'a Codecs,
+    pub(super) clock: Clock,
+    pub(super) before_large: BeforeLarge<'a>,
+}
 
 /// What was heard of a file.
 pub(super) struct Heard {
@@ -51,10 +61,10 @@ impl Stretch {
 pub(super) fn listen(
     container: &mut dyn Demux<'_>,
     expected_seconds: f64,
-    limits: &DecodeLimits,
-    clock: Clock,
+    terms: Terms<'_>,
 ) -> Result<Heard, AbsentReason> {
-    let mut ear = Ear::new(limits, expected_seconds);
+    let clock = terms.clock;
+    let mut ear = Ear::new(terms, expected_seconds);
     let (mut packets, mut streams) = (0_u64, 0);
     let ending = loop {
         match container.step() {
@@ -106,8 +116,8 @@ struct Stream {
     from: usize,
 }
 
-struct Ear<'l> {
-    limits: &'l DecodeLimits,
+struct Ear<'a> {
+    terms: Terms<'a>,
     wanted_seconds: f64,
     expected_seconds: f64,
     stream: Option<Stream>,
@@ -122,11 +132,12 @@ struct Ear<'l> {
     failure: AbsentReason,
 }
 
-impl<'l> Ear<'l> {
-    fn new(limits: &'l DecodeLimits, expected_seconds: f64) -> Self {
+impl<'a> Ear<'a> {
+    fn new(terms: Terms<'a>, expected_seconds: f64) -> Self {
+        let limits = terms.limits;
         let wanted_seconds = limits.analysed_audio.min(limits.max_audio).as_secs_f64();
         Self {
-            limits,
+            terms,
             wanted_seconds,
             expected_seconds: expected_seconds.clamp(0.0, wanted_seconds),
             stream: None,
@@ -150,11 +161,10 @@ impl<'l> Ear<'l> {
         let Begin { params, gain, keep } = begin;
         let channels = params.channels.as_ref().map(|channels| channels.count());
         let rate_is_fine = params.sample_rate.is_none_or(|rate_hz| self.check_rate(rate_hz).is_ok());
-        let made = if !rate_is_fine || channels.is_some_and(|channels| channels > self.limits.max_channels) {
+        let made = if !rate_is_fine || channels.is_some_and(|channels| channels > self.terms.limits.max_channels) {
             Err(AbsentReason::Unsupported)
         } else {
-            let decoder = registry().make_audio_decoder(&params, &AudioDecoderOptions::default());
-            decoder.map_err(|error| reason(&error))
+            self.terms.codecs.decoder(&params)
         };
         match made {
             Ok(decoder) => {
@@ -173,7 +183,7 @@ impl<'l> Ear<'l> {
     }
 
     fn check_rate(&self, rate_hz: u32) -> Result<(), AbsentReason> {
-        let range = self.limits.min_sample_rate_hz..=self.limits.max_sample_rate_hz;
+        let range = self.terms.limits.min_sample_rate_hz..=self.terms.limits.max_sample_rate_hz;
         if range.contains(&rate_hz) { Ok(()) } else { Err(AbsentReason::Unsupported) }
     }
 
@@ -197,7 +207,7 @@ impl<'l> Ear<'l> {
         let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
         buffer.copy_to_vecs_planar(&mut self.planes);
         self.check_rate(rate_hz)?;
-        if channels == 0 || channels > self.limits.max_channels {
+        if channels == 0 || channels > self.terms.limits.max_channels {
             return Err(AbsentReason::Unsupported);
         }
         if self.channels == 0 {
@@ -222,7 +232,9 @@ impl<'l> Ear<'l> {
         if self.stretches.last().is_some_and(|stretch| stretch.rate_hz == rate_hz) {
             return;
         }
-        room::make_for_sound(rate_hz);
+        if rate_hz > LARGE_RATE_HZ {
+            (self.terms.before_large)();
+        }
         self.stretches.retain(|stretch| !stretch.mono.is_empty());
         self.before_seconds = self.stretches.iter().map(Stretch::seconds).sum();
         let mut mono = Vec::new();

@@ -4,16 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jtav_media_codecs::{DecodeLimits, Guarded, MediaFacts, Panicked, decode_guarded};
 use jtav_pipeline::{Decoded, FetchedMedia, Stage, StageError, log_name};
 use jtav_schemas::AbsentReason;
 use jtav_telemetry::{Metric, global};
 
 use super::keeper::Keeper;
-use super::nursery::Ended;
+use super::orders::Ended;
 use super::remote::{NoReply, Worker};
-use crate::decode::{counted, decode_with_facts};
-use crate::facts::MediaFacts;
-use crate::params::{DecodeLimits, ProcessParams};
+use crate::decode::params::ProcessParams;
 
 type Verdict = Result<(Decoded, MediaFacts), AbsentReason>;
 
@@ -114,7 +113,8 @@ impl Engine {
     pub(crate) fn decode(&mut self, media: &FetchedMedia) -> Result<Verdict, StageError> {
         let (keeper, ready, ended_at) = match self {
             Engine::Here(limits) => {
-                return Ok(decode_with_facts(&media.bytes, media.modality, media.media_type.as_deref(), limits));
+                let media_type = media.media_type.as_deref();
+                return Ok(counted(decode_guarded(&media.bytes, media.modality, media_type, limits, &|| ())));
             }
             Engine::Process { keeper, worker, ended_at } => (keeper, worker, ended_at),
         };
@@ -146,6 +146,15 @@ fn end_if_worn(keeper: &Keeper, ready: &mut Option<Worker>) {
     if let Some(worn) = ready.take_if(|worker| keeper.is_worn(worker)) {
         worn.end();
     }
+}
+
+/// What a medium is told; a panic is counted, and damage.
+fn counted<T>(guarded: Guarded<T>) -> Result<T, AbsentReason> {
+    guarded.unwrap_or_else(|Panicked| {
+        global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
+        tracing::warn!("a media decoder panicked; the medium counts as damaged");
+        Err(AbsentReason::DecodeError)
+    })
 }
 
 fn no_worker(error: &io::Error) -> StageError {
@@ -226,6 +235,15 @@ impl OneByOne {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panicking_decoder_is_a_counted_decode_error() {
+        let labels = ["decode", "decoder_panicked", "false"];
+        let before = global().value(Metric::StageErrors, &labels);
+        let result: Guarded<()> = Err(Panicked);
+        assert_eq!(counted(result), Err(AbsentReason::DecodeError));
+        assert_eq!(global().value(Metric::StageErrors, &labels), before + 1.0);
+    }
 
     fn signal(signal: i32) -> Option<Ended> {
         Some(Ended { signal: Some(signal), max_resident_kib: 0 })

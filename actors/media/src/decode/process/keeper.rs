@@ -9,13 +9,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use jtav_media_codecs::DecodeLimits;
 use jtav_pipeline::FetchedMedia;
 use jtav_telemetry::{Metric, global};
 
-use super::nursery::Setup;
+use super::orders::Setup;
 use super::remote::{NURSERY_TIMEOUT, NoReply, Nursery, Worker};
 use super::wire::{Outcome, ReplyLimits};
-use crate::params::{DecodeLimits, ProcessParams};
+use crate::decode::params::ProcessParams;
 
 /// Media after which a worker is replaced although nothing is wrong: whatever one of them left behind ends with it. A fork
 /// costs a few milliseconds of CPU, shared by so many media.

@@ -14,8 +14,9 @@ mod confine;
 mod engine;
 mod keeper;
 mod nursery;
+mod orders;
 mod remote;
-pub(crate) mod room;
+mod room;
 mod wire;
 mod worker;
 

@@ -15,9 +15,9 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::nursery::{Answer, Ended, Order, Setup, receive, send};
+use super::orders::{Answer, Ended, Order, Setup, receive, send};
 use super::wire::{Job, Outcome, ReplyLimits, read_reply, write_header};
-use crate::params::ProcessParams;
+use crate::decode::params::ProcessParams;
 
 /// Longest wait for a nursery. It forks in milliseconds; it starts as slowly as the program on a busy machine.
 pub(super) const NURSERY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -5,15 +5,11 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use jtav_media_codecs::{DecodeLimits, Guarded, MediaFacts, Panicked, PictureFacts, SAMPLE_RATE_HZ, SoundFacts};
 use jtav_pipeline::{Decoded, Pcm, RgbImage};
 use jtav_schemas::{AbsentReason, Modality};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::decode::{Guarded, Panicked};
-use crate::facts::{MediaFacts, PictureFacts, SoundFacts};
-use crate::params::DecodeLimits;
-use crate::sound::SAMPLE_RATE_HZ;
 
 /// A header is a few hundred bytes.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
@@ -174,7 +170,7 @@ mod tests {
             stated_seconds: None,
             decoded_seconds: 1.0,
             skipped_packets: 0,
-            end: crate::facts::SoundEnd::Whole,
+            end: jtav_media_codecs::SoundEnd::Whole,
         };
         let samples: Vec<f32> = (0..samples).map(|at| (at as f32).sin()).collect();
         Ok(Ok((Decoded::Audio(Pcm { samples: samples.into(), sample_rate_hz: rate_hz }), MediaFacts::Sound(facts))))

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-use crate::host_rules::HostRules;
-use crate::nat64::Nat64Prefix;
+use super::host_rules::HostRules;
+use super::nat64::Nat64Prefix;
 
 /// What may be fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]

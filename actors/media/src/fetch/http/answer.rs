@@ -1,15 +1,15 @@
 //! What a server's answer says before its body counts: status, redirect, encoding. Servers say odd things; where browsers
 //! show the picture all the same, it is taken here too, and where they do not agree, the bytes decide.
 
+use jtav_media_codecs::is_medium;
 use jtav_schemas::AbsentReason;
 use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use crate::failure::Failure;
-use crate::policy::Denied;
-use crate::sniff::{Content, skip_tags, sniff};
+use crate::fetch::address::Denied;
+use crate::fetch::failure::Failure;
 
 /// Content codings that exist (IANA, HTTP Content Coding Registry) and change the bytes.
 const CODINGS: [&str; 12] = [
@@ -92,7 +92,7 @@ pub(crate) fn check_encoding(headers: &HeaderMap, bytes: &[u8]) -> Result<(), Fa
     let is_coding =
         |name: &[u8]| CODINGS.iter().any(|coding| name.trim_ascii().eq_ignore_ascii_case(coding.as_bytes()));
     let is_encoded = names.into_iter().any(is_coding);
-    if is_encoded && matches!(sniff(skip_tags(bytes)), Content::Unknown | Content::Foreign) {
+    if is_encoded && !is_medium(bytes) {
         return Err(Failure::last(AbsentReason::Unsupported));
     }
     Ok(())

@@ -14,12 +14,11 @@ use reqwest::Client;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::fetch::FetchSetupError;
-use crate::params::FetchParams;
-use crate::peers::Peers;
-use crate::policy::AddressPolicy;
-use crate::resolver::{GuardedResolver, Lookup};
-use crate::tls::tls;
+use super::tls::tls;
+use crate::fetch::address::AddressPolicy;
+use crate::fetch::error::FetchSetupError;
+use crate::fetch::names::{GuardedResolver, Lookup, Peers};
+use crate::fetch::params::FetchParams;
 
 /// What one answer over HTTP/2 may send ahead of its reading; over HTTP/1.1 the socket's buffer bounds it.
 const H2_STREAM_WINDOW_BYTES: u32 = 512 << 10;

@@ -10,7 +10,7 @@ use reqwest::Response;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use url::Url;
 
-use crate::freshness::{Answered, Freshness};
+use super::freshness::{Answered, Freshness};
 
 /// Longer validators are not kept: nobody needs them, and every one is memory.
 const MAX_VALIDATOR_BYTES: usize = 256;

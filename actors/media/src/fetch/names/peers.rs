@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jtav_pipeline::network_of;
 use tokio::time::timeout;
 
-use crate::resolver::Lookup;
+use super::lookup::Lookup;
 
 /// Hosts that are remembered at most; a stranger chooses their names.
 const MAX_HOSTS: usize = 4096;

@@ -1,20 +1,12 @@
 //! DNS under the address policy, at the moment of connecting.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::peers::Peers;
-use crate::policy::AddressPolicy;
-
-/// Turns a name into addresses. [`Dns`](crate::Dns) does; a test puts its own in its place.
-pub trait Lookup: Send + Sync {
-    /// Every address of `host`, each with `port`.
-    fn lookup(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
-}
+use super::lookup::Lookup;
+use super::peers::Peers;
+use crate::fetch::address::AddressPolicy;
 
 /// The resolver of one client, and so of one port. The HTTP client asks for a name without its port, and the policy
 /// judges an address with it; that is why the fetcher keeps a client for each open port.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jtav_telemetry::{Metric, global};
 use tokio::sync::oneshot;
 
-use crate::bank::{Account, Bank};
+use super::bank::{Account, Bank};
 
 /// Bytes that a body takes ahead of what has come: one step for many pieces.
 const STEP_BYTES: usize = 128 << 10;

@@ -11,7 +11,7 @@ use jtav_schemas::AbsentReason;
 use jtav_telemetry::{Metric, global};
 use tokio::time::timeout;
 
-use crate::circuit::{Answer, CircuitParams, Circuits};
+use super::circuit::{Answer, CircuitParams, Circuits};
 
 /// How often a post that waits for a slot asks whether the host is still worth it.
 const RECHECK: Duration = Duration::from_millis(200);

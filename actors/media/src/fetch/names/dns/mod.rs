@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use self::files::Files;
 use self::message::{Family, Reply, question, read};
-use crate::resolver::Lookup;
+use super::lookup::Lookup;
 
 /// Lookups that may be young at once, and as many that have taken long.
 const PLACES: usize = 32;
