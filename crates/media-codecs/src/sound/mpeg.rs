@@ -185,7 +185,6 @@ impl<'a> Demux<'a> for Mpeg<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::header::layer_of_stream;
     use super::*;
 
     /// MPEG-1, Layer III, 128 kbit/s, 44.1 kHz, stereo: 417 bytes.
@@ -228,24 +227,6 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_frames_are_those_of_the_standard() {
-        for (header, layer, bytes, samples) in [
-            ([0xff, 0xfb, 0x90, 0x00], 3, Some(417), 1152),
-            ([0xff, 0xfb, 0x92, 0x00], 3, Some(418), 1152),
-            ([0xff, 0xf3, 0x84, 0xc0], 3, Some(192), 576),
-            ([0xff, 0xe3, 0x18, 0xc0], 3, Some(72), 576),
-            ([0xff, 0xfd, 0x84, 0x00], 2, Some(384), 1152),
-            ([0xff, 0xff, 0x80, 0x00], 1, Some(276), 384),
-            ([0xff, 0xfb, 0x00, 0x00], 3, None, 1152),
-        ] {
-            let read = Header::read(&header).unwrap();
-            assert_eq!((read.layer, read.bytes, read.samples), (layer, bytes, samples), "{header:x?}");
-        }
-        assert_eq!(Header::read(&[0xff, 0xfb, 0xf0, 0x00]), None, "no such bit rate");
-        assert_eq!(Header::read(&[0xff, 0xf9, 0x50, 0x80]), None, "ADTS");
-    }
-
-    #[test]
     fn frames_are_counted_whatever_the_tag_says() {
         for said in [0, 1, 3, 60_000] {
             let file = [info_frame(said, 576, 1000), frame().repeat(3)].concat();
@@ -285,20 +266,6 @@ mod tests {
         let file = frame().repeat(3);
         assert_eq!(told(&file[..file.len() - 1]), ("B0 2".to_owned(), Ending::Cut));
         assert_eq!(told(&file[1..]), ("B0 2 E0 0".to_owned(), Ending::Whole), "the first frame cut");
-    }
-
-    #[test]
-    fn other_layers_and_the_free_format_are_named() {
-        let stream = |header: [u8; 4], len: usize| {
-            let mut frame = vec![0; len];
-            frame[..4].copy_from_slice(&header);
-            frame.repeat(4)
-        };
-        assert_eq!(layer_of_stream(&stream([0xff, 0xfb, 0x90, 0x00], 417)), Some(3));
-        assert_eq!(layer_of_stream(&stream([0xff, 0xfd, 0x84, 0x00], 384)), Some(2));
-        assert_eq!(layer_of_stream(&stream([0xff, 0xff, 0x80, 0x00], 276)), Some(1));
-        assert_eq!(layer_of_stream(&stream([0xff, 0xfb, 0x00, 0x00], 333)), Some(3));
-        assert_eq!(layer_of_stream(&stream([0xff, 0xfb, 0x90, 0x00], 400)), None);
     }
 
     proptest! {

@@ -150,7 +150,7 @@ fn inside(way: &str) {
 fn said(way: &str, key: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", "--test-threads=1"])
-        .arg("process::confine::tests::no_way_to_memory_gives_more_than_the_limit")
+        .arg("decode::process::confine::tests::no_way_to_memory_gives_more_than_the_limit")
         .env(INSIDE, way)
         .output()
         .unwrap();

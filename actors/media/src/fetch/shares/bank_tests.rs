@@ -58,6 +58,8 @@ enum Step {
 }
 
 const CAP: u64 = 300;
+/// On their way at once at most.
+const BODIES: usize = 8;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
@@ -85,52 +87,68 @@ fn served(bodies: &mut [Body], accounts: Vec<Account>) {
     }
 }
 
+fn carry_out(step: Step, bank: &mut Bank, bodies: &mut Vec<Body>) -> Result<(), TestCaseError> {
+    let at = |which: usize, bodies: &[Body]| which.checked_rem(bodies.len());
+    match step {
+        Step::Open(most) => {
+            if bodies.iter().filter(|body| !body.finished).count() < BODIES {
+                bodies.push(Body { account: bank.open(most), most, wants: None, finished: false });
+            }
+        }
+        Step::More(which, more) => {
+            if let Some(at) = at(which, bodies) {
+                let body = &mut bodies[at];
+                let bytes = (bank.held(body.account) + more).min(body.most);
+                if !body.finished && body.wants.is_none() && !bank.ask(body.account, bytes) {
+                    body.wants = Some(bytes);
+                }
+            }
+        }
+        Step::Expect(which, most) => {
+            if let Some(at) = at(which, bodies) {
+                let body = &mut bodies[at];
+                if body.wants.is_none() && !body.finished {
+                    body.most = most.clamp(bank.held(body.account), body.most);
+                    let accounts = bank.expect(body.account, most);
+                    served(bodies, accounts);
+                }
+            }
+        }
+        Step::Finish(which) => {
+            if let Some(at) = at(which, bodies) {
+                bodies[at].finished = true;
+                bodies[at].wants = None;
+                let held = bank.held(bodies[at].account);
+                let accounts = bank.finish(bodies[at].account, held / 2);
+                prop_assert_eq!(bank.held(bodies[at].account), held / 2);
+                served(bodies, accounts);
+            }
+        }
+        Step::Close(which) => {
+            if let Some(at) = at(which, bodies) {
+                let accounts = bank.close(bodies.remove(at).account);
+                served(bodies, accounts);
+            }
+        }
+        Step::Withdraw(which) => {
+            if let Some(at) = at(which, bodies) {
+                bank.withdraw(bodies[at].account);
+                bodies[at].wants = None;
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     /// At most eight are on their way at once. Whatever happened, they can all be read to their end, if those that are
     /// read to their end are decoded.
     #[test]
     fn the_sum_stays_within_the_budget_and_everybody_can_finish(budget in CAP..1_500, steps in steps()) {
-        const BODIES: usize = 8;
         let mut bank = Bank::new(budget, CAP, BODIES as u64);
         let mut bodies: Vec<Body> = Vec::new();
         for step in steps {
-            let at = |which: usize, bodies: &[Body]| which.checked_rem(bodies.len());
-            match step {
-                Step::Open(most) => if bodies.iter().filter(|body| !body.finished).count() < BODIES {
-                    bodies.push(Body { account: bank.open(most), most, wants: None, finished: false });
-                },
-                Step::More(which, more) => if let Some(at) = at(which, &bodies) {
-                    let body = &mut bodies[at];
-                    let bytes = (bank.held(body.account) + more).min(body.most);
-                    if !body.finished && body.wants.is_none() && !bank.ask(body.account, bytes) {
-                        body.wants = Some(bytes);
-                    }
-                },
-                Step::Expect(which, most) => if let Some(at) = at(which, &bodies) {
-                    let body = &mut bodies[at];
-                    if body.wants.is_none() && !body.finished {
-                        body.most = most.clamp(bank.held(body.account), body.most);
-                        let accounts = bank.expect(body.account, most);
-                        served(&mut bodies, accounts);
-                    }
-                },
-                Step::Finish(which) => if let Some(at) = at(which, &bodies) {
-                    bodies[at].finished = true;
-                    bodies[at].wants = None;
-                    let held = bank.held(bodies[at].account);
-                    let accounts = bank.finish(bodies[at].account, held / 2);
-                    prop_assert_eq!(bank.held(bodies[at].account), held / 2);
-                    served(&mut bodies, accounts);
-                },
-                Step::Close(which) => if let Some(at) = at(which, &bodies) {
-                    let accounts = bank.close(bodies.remove(at).account);
-                    served(&mut bodies, accounts);
-                },
-                Step::Withdraw(which) => if let Some(at) = at(which, &bodies) {
-                    bank.withdraw(bodies[at].account);
-                    bodies[at].wants = None;
-                },
-            }
+            carry_out(step, &mut bank, &mut bodies)?;
             prop_assert!(bank.total() <= budget);
             prop_assert!(bank.first.held <= bank.first.bytes && bank.rest.held <= bank.rest.bytes);
             prop_assert_eq!(bank.total(), bodies.iter().map(|body| bank.held(body.account)).sum::<u64>());

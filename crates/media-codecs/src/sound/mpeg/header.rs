@@ -125,3 +125,40 @@ fn is_tag(bytes: &[u8]) -> bool {
     [b"TAG".as_slice(), b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI"].iter().any(|tag| bytes.starts_with(tag))
         || bytes.iter().take(64).all(|byte| *byte == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_frames_are_those_of_the_standard() {
+        for (header, layer, bytes, samples) in [
+            ([0xff, 0xfb, 0x90, 0x00], 3, Some(417), 1152),
+            ([0xff, 0xfb, 0x92, 0x00], 3, Some(418), 1152),
+            ([0xff, 0xf3, 0x84, 0xc0], 3, Some(192), 576),
+            ([0xff, 0xe3, 0x18, 0xc0], 3, Some(72), 576),
+            ([0xff, 0xfd, 0x84, 0x00], 2, Some(384), 1152),
+            ([0xff, 0xff, 0x80, 0x00], 1, Some(276), 384),
+            ([0xff, 0xfb, 0x00, 0x00], 3, None, 1152),
+        ] {
+            let read = Header::read(&header).unwrap();
+            assert_eq!((read.layer, read.bytes, read.samples), (layer, bytes, samples), "{header:x?}");
+        }
+        assert_eq!(Header::read(&[0xff, 0xfb, 0xf0, 0x00]), None, "no such bit rate");
+        assert_eq!(Header::read(&[0xff, 0xf9, 0x50, 0x80]), None, "ADTS");
+    }
+
+    #[test]
+    fn other_layers_and_the_free_format_are_named() {
+        let stream = |header: [u8; 4], len: usize| {
+            let mut frame = vec![0; len];
+            frame[..4].copy_from_slice(&header);
+            frame.repeat(4)
+        };
+        assert_eq!(layer_of_stream(&stream([0xff, 0xfb, 0x90, 0x00], 417)), Some(3));
+        assert_eq!(layer_of_stream(&stream([0xff, 0xfd, 0x84, 0x00], 384)), Some(2));
+        assert_eq!(layer_of_stream(&stream([0xff, 0xff, 0x80, 0x00], 276)), Some(1));
+        assert_eq!(layer_of_stream(&stream([0xff, 0xfb, 0x00, 0x00], 333)), Some(3));
+        assert_eq!(layer_of_stream(&stream([0xff, 0xfb, 0x90, 0x00], 400)), None);
+    }
+}
