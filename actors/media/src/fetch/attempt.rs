@@ -102,10 +102,10 @@ impl Downloads {
             "data" if self.sources.data => self.data(url, wanted).await?,
             "file" if !self.sources.file_roots.is_empty() => self.file(url, wanted).await?,
             "s3" => match &self.sources.s3 {
-                Some(endpoint) => return self.from_web(endpoint.locate(url)?, wanted).await,
+                Some(endpoint) => return self.web(endpoint.locate(url)?, wanted).await,
                 None => return Err(Denied::Scheme.into()),
             },
-            _ => return self.from_web(url.clone(), wanted).await,
+            _ => return self.web(url.clone(), wanted).await,
         };
         Ok(Arrived::Body(body, Course::new()))
     }
@@ -135,7 +135,7 @@ impl Downloads {
     }
 
     /// Follows redirects to a body.
-    async fn from_web(&self, mut url: Url, mut wanted: Wanted<'_>) -> Result<Arrived, Failure> {
+    async fn web(&self, mut url: Url, mut wanted: Wanted<'_>) -> Result<Arrived, Failure> {
         let mut course = Course::new();
         let mut redirects = 0;
         loop {
