@@ -8,13 +8,12 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jtav_feed_simulator::{FeedRecord, Pack};
 use jtav_kafka::{OutboundRecord, Producer};
-use jtav_media::DecodeLimits;
+use jtav_media_codecs::DecodeLimits;
 use jtav_model::{
     AudioInput, AudioNetwork, Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224, TextInput,
     TextNetwork, Tokenizer,
 };
-use jtav_pipeline::Decoded;
-use jtav_schemas::{DatasetMedia, DatasetPostV1, Modality};
+use jtav_schemas::{DatasetMedia, DatasetPostV1, Decoded, Modality};
 use jtav_signal::CqtFrontEnd;
 use serde::Serialize;
 
@@ -242,7 +241,7 @@ fn add_media(inputs: &mut Prepared, pack: &Pack, post: &DatasetPostV1, front_end
         let bytes =
             std::fs::read(pack.folder().join(&file.path)).with_context(|| format!("cannot read {}", file.path))?;
         // What the worker leaves out, the ceiling leaves out.
-        Ok(jtav_media::decode(&bytes, modality, file.media_type.as_deref(), &limits).ok())
+        Ok(jtav_media_codecs::decode(&bytes, modality, file.media_type.as_deref(), &limits).ok())
     };
     if let Some(Decoded::Audio(pcm)) = decoded(&post.audio, Modality::Audio)? {
         inputs.audio = Some(AudioInput::from_spectrogram(&front_end.decibels(&pcm.samples)?.values)?);

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod dead_letter;
+mod decoded;
 /// `embedding.v1` and the packing of vectors.
 pub mod embedding;
 pub mod encoding;
@@ -23,6 +24,7 @@ pub mod document;
 pub use dead_letter::{
     DeadLetterHeaders, DeadLetterReason, DeadLetterV1, DeliveredFrom, RecordHeaders, Truncation, Whole,
 };
+pub use decoded::{Decoded, Pcm, RgbImage};
 pub use embedding::{EmbeddingV1, Vector, VectorError};
 pub use erasure::ErasureV1;
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};

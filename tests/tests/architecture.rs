@@ -47,11 +47,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("torch-sys", &["jtav-model"]),
     ("rdkafka", &["jtav-kafka"]),
     ("redis", &["jtav-store"]),
-    ("symphonia", &["jtav-media"]),
+    ("symphonia", &["jtav-media-codecs"]),
     ("reqwest", &["jtav-media"]),
-    ("image", &["jtav-media", "jtav-picture"]),
-    ("turbojpeg-sys", &["jtav-media"]),
-    ("libwebp-sys", &["jtav-media"]),
+    ("image", &["jtav-media-codecs", "jtav-picture"]),
+    ("turbojpeg-sys", &["jtav-media-codecs"]),
+    ("libwebp-sys", &["jtav-media-codecs"]),
 ];
 
 #[test]
@@ -95,6 +95,24 @@ fn the_bans_of_cargo_deny_name_the_same_homes() -> Result<()> {
         banned.insert(name);
     }
     assert_eq!(banned, HOMES.iter().map(|(dependency, _)| *dependency).collect());
+    Ok(())
+}
+
+/// Whoever decodes (a worker, the trainer, a fuzzer) gets decoders and nothing that runs, fetches or counts.
+#[test]
+fn media_codecs_stand_on_no_runtime_no_web_and_no_metrics() -> Result<()> {
+    const NONE_OF: [&str; 6] = ["actix", "reqwest", "tokio", "rdkafka", "jtav-telemetry", "jtav-pipeline"];
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["tree", "--offline", "-p", "jtav-media-codecs", "--prefix", "none", "--format", "{p}"])
+        .args(["--edges", "normal,build"])
+        .current_dir(workspace_root())
+        .output()?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("symphonia"), "{names:?}");
+    let wrong: Vec<&str> = NONE_OF.into_iter().filter(|name| names.contains(name)).collect();
+    assert!(wrong.is_empty(), "jtav-media-codecs stands on {wrong:?}");
     Ok(())
 }
 
@@ -371,7 +389,10 @@ fn the_table_of_boxes_names_them_in_flow_order_with_folders_that_exist() -> Resu
         .iter()
         .map(|row| {
             let (_, link) = row[2].split_once('(').context("a link")?;
-            Ok(PathBuf::from(link.trim_end_matches(')')))
+            let link = Path::new(link.trim_end_matches(')'));
+            ensure!(workspace_root().join(link).is_dir(), "{} is no folder", link.display());
+            // An actor of two boxes has a folder for each.
+            Ok(link.iter().take(2).collect())
         })
         .collect::<Result<_>>()?;
     let actors: BTreeSet<PathBuf> =

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
-use jtav_media::{DecodeLimits, DecodeParams, DecodePool, Isolation, ProcessParams};
+use jtav_media::{DecodeParams, DecodePool, Isolation, ProcessParams};
+use jtav_media_codecs::DecodeLimits;
 use jtav_pipeline::FetchedMedia;
 use jtav_schemas::Modality;
 use jtav_telemetry::Metric;
@@ -14,7 +15,7 @@ use jtav_testkit::{jtav_binary, workspace_root};
 
 // Other tests use what this one does not.
 #[allow(dead_code, reason = "a module that several tests take in")]
-#[path = "../../actors/media/tests/common/mutate.rs"]
+#[path = "../../crates/media-codecs/tests/common/mutate.rs"]
 mod mutate;
 
 use mutate::mutate;
@@ -24,7 +25,7 @@ const SLICE: u64 = 3_000;
 
 /// Valid files of every format that is decoded, largest last.
 fn originals() -> Result<Vec<(Modality, Vec<u8>)>> {
-    let folder = workspace_root().join("actors/media/tests/fixtures");
+    let folder = workspace_root().join("crates/media-codecs/tests/fixtures");
     let kind = |name: &str| match name.rsplit('.').next()? {
         "jpg" | "png" | "gif" | "webp" | "avif" => Some(Modality::Image),
         "mp3" | "aac" | "m4a" | "flac" | "ogg" | "opus" | "wav" => Some(Modality::Audio),

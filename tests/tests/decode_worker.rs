@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use image::ImageEncoder as _;
-use jtav_media::{DecodeLimits, DecodeParams, DecodePool, Isolation, OneByOne, ProcessParams, decode_with_facts};
+use jtav_media::{DecodeParams, DecodePool, Isolation, OneByOne, ProcessParams};
+use jtav_media_codecs::{DecodeLimits, decode_with_facts};
 use jtav_pipeline::{Decoded, FetchedMedia};
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
@@ -19,7 +20,7 @@ use tokio::sync::Mutex;
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn fixture(name: &str) -> Result<Vec<u8>> {
-    let path = workspace_root().join("actors/media/tests/fixtures").join(name);
+    let path = workspace_root().join("crates/media-codecs/tests/fixtures").join(name);
     std::fs::read(&path).with_context(|| path.display().to_string())
 }
 
@@ -112,7 +113,7 @@ async fn a_process_decodes_every_fixture_to_the_bits_that_a_thread_decodes_it_to
 fn same_bits(limits: &DecodeLimits) -> Result<()> {
     let decoder = OneByOne::start(process()?, limits)?;
     let mut decoded = 0;
-    for entry in std::fs::read_dir(workspace_root().join("actors/media/tests/fixtures"))? {
+    for entry in std::fs::read_dir(workspace_root().join("crates/media-codecs/tests/fixtures"))? {
         let path = entry?.path();
         if !path.is_file() || path.extension().is_some_and(|extension| extension == "py") {
             continue;

@@ -24,7 +24,7 @@ struct Seen {
     most_at_once: AtomicUsize,
 }
 
-const PICTURE: &[u8] = include_bytes!("fixtures/photo.jpg");
+const PICTURE: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
 
 async fn flaky(seen: web::Data<Seen>) -> HttpResponse {
     match seen.flaky.fetch_add(1, SeqCst) % 3 {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use jtav_media::{DecodeLimits, decode};
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_media_codecs::{DecodeLimits, decode};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 
 /// CPU time that one file may take, with the fuzzer's instruments in the code.
 const MAX_CPU: Duration = Duration::from_secs(5);

@@ -115,9 +115,8 @@ mod tests {
     use std::collections::HashSet;
 
     use jtav_feed_simulator::SAMPLE_FEED;
-    use jtav_media::{DecodeLimits, decode};
-    use jtav_pipeline::Decoded;
-    use jtav_schemas::Modality;
+    use jtav_media_codecs::{DecodeLimits, decode};
+    use jtav_schemas::{Decoded, Modality};
 
     use super::*;
 

@@ -14,9 +14,10 @@ use jtav_image_encoder::ImageEncoderActor;
 use jtav_ingest::{Drain, IngestExit, IngestHandle, IngestParams, IngestSettings, Pause, RESTART, Resume, StageWatch};
 use jtav_kafka::{AssignmentStrategy, ClientSettings, ConsumerSettings, Producer, ProducerSettings};
 use jtav_media::{
-    AddressPolicy, DecodeActor, DecodeLimits, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher,
-    HostRules, Isolation, MediaSources, ProcessParams,
+    AddressPolicy, DecodeActor, DecodeParams, DecodePool, FetchActor, FetchLimits, FetchParams, Fetcher, HostRules,
+    Isolation, MediaSources, ProcessParams,
 };
+use jtav_media_codecs::DecodeLimits;
 use jtav_pipeline::{
     Admitted, Heartbeat, MediaDecoder, MediaFetcher, Observer, Publisher, RetryPolicy, RouterIntake, StageFlow, Stages,
 };

@@ -1,8 +1,7 @@
 //! Media as the serving path decodes them.
 
-use jtav_media::{DecodeLimits, center_crop, decode, image_view};
-use jtav_pipeline::Decoded;
-use jtav_schemas::Modality;
+use jtav_media_codecs::{DecodeLimits, center_crop, decode, image_view};
+use jtav_schemas::{Decoded, Modality};
 
 /// Mono samples at 22,050 Hz; else the reason for which a post would go without its clip.
 pub(crate) fn decode_audio(bytes: &[u8], media_type: Option<&str>) -> Result<Vec<f32>, String> {

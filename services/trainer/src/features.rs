@@ -285,16 +285,7 @@ mod tests {
         let samples: Vec<i16> = (0..11_025)
             .map(|i| ((f64::from(i) * 440.0 * std::f64::consts::TAU / 22_050.0).sin() * 20_000.0) as i16)
             .collect();
-        let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        let mut file = b"RIFF".to_vec();
-        file.extend((36 + data.len() as u32).to_le_bytes());
-        file.extend(b"WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00");
-        file.extend(22_050_u32.to_le_bytes());
-        file.extend(44_100_u32.to_le_bytes());
-        file.extend(b"\x02\x00\x10\x00data");
-        file.extend((data.len() as u32).to_le_bytes());
-        file.extend(data);
-        file
+        jtav_media_codecs::write_wav(&samples, 22_050)
     }
 
     fn pack(folder: &Path, image: &[u8]) -> DataPack {

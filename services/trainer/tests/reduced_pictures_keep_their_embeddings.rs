@@ -15,10 +15,9 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use jtav_media::{DecodeLimits, center_crop, decode, image_view};
+use jtav_media_codecs::{DecodeLimits, center_crop, decode, image_view};
 use jtav_model::{Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224};
-use jtav_pipeline::{Decoded, RgbImage};
-use jtav_schemas::Modality;
+use jtav_schemas::{Decoded, Modality, RgbImage};
 
 const TILE_WIDTH: u32 = 400;
 const TILE_HEIGHT: u32 = 320;

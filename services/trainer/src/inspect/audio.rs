@@ -1,10 +1,9 @@
 //! A clip: decoded facts, spectrogram, attention per second.
 
-use jtav_media::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts};
+use jtav_media_codecs::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts};
 use jtav_model::{AudioInput, AudioNetwork};
 use jtav_picture::{FrequencyTick, SpectrogramPlot, spectrogram};
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 use jtav_signal::constants::{
     BINS, BINS_PER_OCTAVE, F_MIN_HZ, FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, SAMPLE_RATE_HZ,
 };
