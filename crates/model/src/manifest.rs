@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inference::SEGMENT_BINS;
-use crate::{ModalitySet, ModelError};
+use crate::error::ModelError;
+use crate::modality::ModalitySet;
+use crate::vectors::SEGMENT_BINS;
 
 /// Version of the folder's layout: 2 since the text network has a bag of n-grams.
-pub(super) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// `manifest.json`. Unknown fields are refused: a field that an older program does not know may matter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl Manifest {
 
     /// Reads `manifest.json`. The format is looked at first: another one has other fields, and the first of them that
     /// is missing would say nothing.
-    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Header {
             format: u32,
@@ -178,8 +179,8 @@ impl Dimensions {
     }
 }
 
-/// The backbone halves its input five times.
-pub(crate) fn check_resolution(side: i64) -> Result<(), String> {
+/// Refuses a side in pixels that the backbone cannot halve five times; the reason begins with "is".
+pub fn check_resolution(side: i64) -> Result<(), String> {
     if side % 32 != 0 || !(64..=224).contains(&side) {
         return Err(format!("is {side}, expected a multiple of 32 from 64 to 224"));
     }
@@ -202,9 +203,9 @@ pub struct Calibration {
 }
 
 /// The four summands of a fused logit by the names used in [`Calibration::bound`].
-pub(crate) const SUMMANDS: [&str; 4] = ["text", "audio", "image", "interaction"];
+pub const SUMMANDS: [&str; 4] = ["text", "audio", "image", "interaction"];
 /// In place of "none": beyond any logit, and small enough that dividing by it loses nothing.
-pub(crate) const NO_BOUND: f32 = 1e6;
+pub const NO_BOUND: f32 = 1e6;
 
 impl Calibration {
     /// Temperature of a subset.
@@ -282,7 +283,8 @@ impl Standardisation {
         Ok(fitted)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ModelError> {
+    /// Refuses anything but 96 finite means and 96 deviations above 0.
+    pub fn check(&self) -> Result<(), ModelError> {
         let whole = self.mean.len() == SEGMENT_BINS && self.std.len() == SEGMENT_BINS;
         if whole && self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0) {
             return Ok(());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jtav_signal::SignalError;
 
-use crate::networks::{DEVIATION, MEAN};
-use crate::{Modality, ModalitySet, ModelError};
+use crate::error::ModelError;
+use crate::modality::{Modality, ModalitySet};
 
 /// Frames of one audio segment: 10 s at 22,050 Hz and hop 1024 (`jtav-spec` 1.4).
 pub const SEGMENT_FRAMES: usize = 215;
@@ -19,6 +19,11 @@ pub const FRAME_SECONDS: f64 = 1024.0 / 22_050.0;
 pub const IMAGE_SIDE: usize = 224;
 /// Cells of the image attention: 7 rows of 7, top left first.
 pub const IMAGE_CELLS: usize = 49;
+
+/// ImageNet's mean per channel of RGB in `[0, 1]`, which torchvision's weights expect.
+pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// ImageNet's standard deviation per channel of RGB in `[0, 1]`.
+pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// A remainder shorter than this is dropped when the clip also has a full segment: 10 s give 216 frames, and one
 /// frame of sound in ten seconds of padding would count as much as the ten seconds before it.
@@ -50,7 +55,8 @@ impl AudioInput {
         Ok(Self { segments, valid_frames })
     }
 
-    pub(crate) fn check(&self) -> Result<(), ModelError> {
+    /// Refuses what the network cannot take: no segment, one of another size, a level that is no number.
+    pub fn check(&self) -> Result<(), ModelError> {
         if self.segments.is_empty() || self.segments.len() != self.valid_frames.len() {
             return Err(ModelError::Input(format!(
                 "a clip of {} segments with {} frame counts",
@@ -116,7 +122,7 @@ impl Waveform {
 
 /// A decoded picture, 224 x 224 pixels, RGB, 8 bits, row by row (height, width, channel). Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rgb224(pub(super) Arc<[u8]>);
+pub struct Rgb224(pub(crate) Arc<[u8]>);
 
 impl Rgb224 {
     /// Bytes of one picture.

@@ -1,4 +1,4 @@
-//! What one item costs on this machine, network by network: `cargo run --release -p jtav-model --example speed`.
+//! What one item costs on this machine, network by network: `cargo run --release -p jtav-training --example speed`.
 //!
 //! Takes a checkpoint's folder or measures untrained networks of the profile `modern`. Prints wall and CPU
 //! milliseconds per item on one intra-op thread, the median of the repetitions; CPU time is the one to compare on a
@@ -7,14 +7,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use jtav_model::training::{
-    AudioConfig, AudioTrainer, FusionConfig, FusionTrainer, ImageConfig, ImageTrainer, TextConfig, TextTrainer,
-    UnimodalHeads, assemble_checkpoint,
-};
 use jtav_model::{
     AudioInput, AudioNetwork, Calibration, Checkpoint, DeviceChoice, Dimensions, FusionInput, FusionNetwork,
     ImageNetwork, Manifest, ModelError, Rgb224, Standardisation, TextInput, TextNetwork, Tokenizer, Vocabulary,
     VocabularyConfig, device,
+};
+use jtav_training::{
+    AudioConfig, AudioTrainer, FusionConfig, FusionTrainer, ImageConfig, ImageTrainer, TextConfig, TextTrainer,
+    UnimodalHeads, assemble_checkpoint,
 };
 
 fn main() -> Result<(), ModelError> {

@@ -5,11 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use jtav_model::ModelError;
+use jtav_model::parameters::Parameters;
 use tch::Tensor;
-
-use super::optimiser::Step;
-use crate::ModelError;
-use crate::parameters::Parameters;
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
@@ -31,20 +29,21 @@ impl Adam {
         Ok(Self { moments, epsilon })
     }
 
-    /// Moves one parameter.
+    /// Moves one parameter; steps count from 1.
     pub fn update(
         &mut self,
         name: &str,
         parameter: &mut Tensor,
         gradient: &Tensor,
-        step: &Step,
+        step: i32,
+        learning_rate: f64,
     ) -> Result<(), ModelError> {
         let Some((first, second)) = self.moments.get_mut(name) else { return Ok(()) };
-        let (correct_1, correct_2) = (1.0 - BETA_1.powi(step.number), 1.0 - BETA_2.powi(step.number));
+        let (correct_1, correct_2) = (1.0 - BETA_1.powi(step), 1.0 - BETA_2.powi(step));
         let _ = first.f_lerp_(gradient, 1.0 - BETA_1)?;
         let _ = second.f_lerp_(&gradient.f_square()?, 1.0 - BETA_2)?;
         let scale = second.f_sqrt()?.f_mul_scalar(1.0 / correct_2.sqrt())?.f_add_scalar(self.epsilon)?;
-        let move_by = first.f_div(&scale)?.f_mul_scalar(-step.learning_rate / correct_1)?;
+        let move_by = first.f_div(&scale)?.f_mul_scalar(-learning_rate / correct_1)?;
         let _ = parameter.f_add_(&move_by)?;
         Ok(())
     }

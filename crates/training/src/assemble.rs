@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{AudioTrainer, FusionTrainer, ImageTrainer, TextTrainer};
-use crate::checkpoint::{Checkpoint, Manifest, Precision, encode_weights};
-use crate::{ModelError, Vocabulary, probe};
+use jtav_model::checkpoint::{Precision, encode_weights};
+use jtav_model::{Checkpoint, Manifest, ModelError, Vocabulary, record_probe};
+
+use crate::audio::AudioTrainer;
+use crate::fusion::FusionTrainer;
+use crate::image::ImageTrainer;
+use crate::text::TextTrainer;
 
 /// Writes the trained networks to `folder` and returns the checkpoint as it reads back.
 ///
@@ -31,7 +35,7 @@ pub fn assemble_checkpoint(
     manifest.dimensions.image_resolution = image.serve_resolution() as i64;
     let weights = encode_weights(&tensors, Precision::Half, None)?;
     let unproved = Checkpoint::from_parts(manifest.clone(), vocabulary.clone(), weights, folder)?;
-    manifest.probe = Some(probe::record(&unproved)?);
+    manifest.probe = Some(record_probe(&unproved)?);
     unproved.with_manifest(manifest).save(folder)?;
     Checkpoint::load(folder)
 }

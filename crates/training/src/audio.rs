@@ -1,23 +1,21 @@
 //! Training of the audio network.
 
+use jtav_model::networks::{AudioBatch, Dcrnn, DcrnnConfig, encode_clips};
+use jtav_model::parameters::{Builder, to_rows, to_vec};
+use jtav_model::{AudioInput, Dimensions, ModelError, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Standardisation};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
-use super::joint::Said;
-use super::kept::Kept;
-use super::learner::{Learner, learner_methods};
-use super::types::{AudioConfig, AudioExample, EpochReport, LinearHead};
-use super::{check_share, linear_head};
-use crate::checkpoint::Standardisation;
-use crate::inference::{AudioBatch, AudioInput, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, encode_clips};
-use crate::networks::{Dcrnn, DcrnnConfig};
-use crate::parameters::{Builder, to_rows, to_vec};
-use crate::{Dimensions, ModelError};
+use crate::encoder::{Said, linear_head};
+use crate::kept::Kept;
+use crate::learner::Learner;
+use crate::learner_methods;
+use crate::types::{AudioConfig, AudioExample, EpochReport, LinearHead, check_share};
 
 /// DCRNN in training, with its sentiment and mood heads.
 pub struct AudioTrainer {
-    pub(super) learner: Learner,
+    pub(crate) learner: Learner,
     network: Dcrnn,
     config: AudioConfig,
     standardisation: Standardisation,
@@ -90,7 +88,7 @@ impl AudioTrainer {
     }
 
     /// With augmentation but with the statistics of batch normalisation frozen, and without dropout; for joint training.
-    pub(super) fn say(&self, parts: &[&AudioExample], rng: &mut StdRng) -> Result<Said, ModelError> {
+    pub(crate) fn say(&self, parts: &[&AudioExample], rng: &mut StdRng) -> Result<Said, ModelError> {
         self.check_moods(parts.iter().copied())?;
         let batch = self.windows(parts.iter().copied(), rng)?;
         let vector = self.network.forward(&batch.x, &batch.steps, false)?.vector;

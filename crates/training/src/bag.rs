@@ -1,18 +1,19 @@
-//! Fitting of the bag of n-grams: logistic regression with an L2 penalty, solved to the optimum in plain arithmetic.
+//! Fitting of the bag of n-grams: logistic regression over sparse rows.
 //!
 //! Each feature is scaled by the size of its log-count ratio first (Wang and Manning 2012), so that the penalty falls
 //! lightly on n-grams that tell the labels apart and heavily on those that both have. The scales go into the table and
 //! cost nothing later.
 //!
-//! It is convex, so no step size, no order of examples and no early stopping enter it, and the penalty is the only
-//! choice. Gradient steps through libtorch would need hundreds of passes to come as near.
+//! The penalty is the only choice in it. Gradient steps through libtorch would need hundreds of passes to come as near.
 
-use crate::ModelError;
-use crate::text::{Ngrams, buckets, for_each_feature};
+use jtav_model::text::{buckets, for_each_feature};
+use jtav_model::{ModelError, Ngrams};
+
+use crate::logistic::{Regression, minimum};
 
 /// Tables of a fitted bag.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct FittedBag {
+pub(crate) struct FittedBag {
     pub weight: Vec<f32>,
     pub idf: Vec<f32>,
     pub bias: f32,
@@ -27,7 +28,7 @@ const BLOCK: usize = 16;
 
 /// Fits on `(n-grams, label)` pairs; `penalty` is the inverse weight of the L2 term in units of one example's loss
 /// (scikit-learn's `C`).
-pub(super) fn fit(
+pub(crate) fn fit(
     examples: &[(&Ngrams, bool)],
     table: usize,
     penalty: f64,
@@ -43,14 +44,14 @@ pub(super) fn fit(
     let idf = document_frequencies(examples, table, least_documents);
     let rows = Rows::new(examples, &idf);
     let all: Vec<usize> = (0..examples.len()).collect();
-    let whole = Regression::new(&rows, &all, penalty).solve();
+    let whole = Scaled::new(&rows, &all, penalty).solve();
     let mut held_out = vec![[0.0; 2]; examples.len()];
     for fold in 0..FOLDS {
         let (judged, others): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&at| at / BLOCK % FOLDS == fold);
         if judged.is_empty() || others.is_empty() {
             continue;
         }
-        let fitted = Regression::new(&rows, &others, penalty).solve();
+        let fitted = Scaled::new(&rows, &others, penalty).solve();
         for at in judged {
             held_out[at] = rows.logits(at, &fitted);
         }
@@ -87,7 +88,7 @@ struct Rows {
     starts: Vec<[usize; 3]>,
     columns: Vec<u32>,
     values: Vec<f32>,
-    targets: Vec<f64>,
+    positive: Vec<bool>,
 }
 
 impl Rows {
@@ -97,7 +98,7 @@ impl Rows {
         for (column, &bucket) in (0..).zip(&used) {
             column_of[bucket] = column;
         }
-        let mut rows = Self { used, starts: Vec::new(), columns: Vec::new(), values: Vec::new(), targets: Vec::new() };
+        let mut rows = Self { used, starts: Vec::new(), columns: Vec::new(), values: Vec::new(), positive: Vec::new() };
         for (ngrams, positive) in examples {
             let mut starts = [rows.columns.len(); 3];
             for (group, end) in [&ngrams.words, &ngrams.pieces].into_iter().zip(1..) {
@@ -108,7 +109,7 @@ impl Rows {
                 starts[end] = rows.columns.len();
             }
             rows.starts.push(starts);
-            rows.targets.push(f64::from(u8::from(*positive)));
+            rows.positive.push(*positive);
         }
         rows
     }
@@ -124,7 +125,7 @@ impl Rows {
     fn log_count_ratios(&self, examples: &[usize]) -> Vec<f64> {
         let (mut counts, mut texts) = ([vec![1.0; self.used.len()], vec![1.0; self.used.len()]], [0.0; 2]);
         for &at in examples {
-            let label = usize::from(self.targets[at] > 0.5);
+            let label = usize::from(self.positive[at]);
             texts[label] += 1.0;
             for &column in &self.columns[self.starts[at][0]..self.starts[at][2]] {
                 counts[label][column as usize] += 1.0;
@@ -143,95 +144,53 @@ impl Rows {
     }
 }
 
-/// `min |w / scale|^2 / 2 + C sum(log loss)` over one weight per column and a constant without a penalty.
-struct Regression<'a> {
+/// The regression over some of the examples, one weight per column. The unknowns of the search are `w / scale`.
+struct Scaled<'a> {
     rows: &'a Rows,
     examples: &'a [usize],
     penalty: f64,
-    /// One per column, and 1 for the constant. The unknowns of the search are `w / scale`.
+    /// One per column, and 1 for the constant.
     scales: Vec<f64>,
 }
 
-impl<'a> Regression<'a> {
+impl<'a> Scaled<'a> {
     fn new(rows: &'a Rows, examples: &'a [usize], penalty: f64) -> Self {
         let scales = rows.log_count_ratios(examples).iter().map(|ratio| ratio.abs()).chain([1.0]).collect();
         Self { rows, examples, penalty, scales }
     }
 
-    /// Newton's method, each step by conjugate gradients (Lin, Weng and Keerthi 2008, with a line search in place of
-    /// the trust region). Stops when the gradient has shrunk by 1e-4, far below what f16 keeps of the weights.
+    /// Weights of the columns and the constant.
     fn solve(&self) -> Vec<f64> {
-        let unscaled = self.minimum();
-        unscaled.iter().zip(&self.scales).map(|(w, scale)| w * scale).collect()
+        self.times_scales(&minimum(self))
     }
 
-    fn minimum(&self) -> Vec<f64> {
-        let mut weights = vec![0.0; self.rows.used.len() + 1];
-        let mut least = f64::INFINITY;
-        for _ in 0..40 {
-            let logits = self.forward(&weights);
-            let errors: Vec<f64> = self.pair(&logits, |logit, target| sigmoid(logit) - target);
-            let gradient = self.with_penalty(self.backward(&errors), &weights);
-            let size = norm(&gradient);
-            least = least.min(1e-4 * size);
-            if size <= least {
-                break;
-            }
-            let curvature: Vec<f64> = logits.iter().map(|&logit| sigmoid(logit) * sigmoid(-logit)).collect();
-            let step = self.newton_step(&gradient, &curvature);
-            let along = dot(&gradient, &step);
-            let before = self.objective(&logits, &weights);
-            let mut scale = 1.0;
-            loop {
-                let moved: Vec<f64> = weights.iter().zip(&step).map(|(w, s)| w + scale * s).collect();
-                if self.objective(&self.forward(&moved), &moved) <= before + 1e-4 * scale * along || scale < 1e-8 {
-                    weights = moved;
-                    break;
-                }
-                scale /= 2.0;
-            }
-        }
-        weights
+    fn times_scales(&self, weights: &[f64]) -> Vec<f64> {
+        weights.iter().zip(&self.scales).map(|(w, scale)| w * scale).collect()
+    }
+}
+
+impl Regression for Scaled<'_> {
+    fn features(&self) -> usize {
+        self.rows.used.len()
     }
 
-    /// Solves `H step = -gradient` to a tenth.
-    fn newton_step(&self, gradient: &[f64], curvature: &[f64]) -> Vec<f64> {
-        let mut step = vec![0.0; gradient.len()];
-        let mut residual: Vec<f64> = gradient.iter().map(|g| -g).collect();
-        let mut direction = residual.clone();
-        let mut square = dot(&residual, &residual);
-        let enough = 0.01 * square;
-        for _ in 0..200 {
-            if square <= enough {
-                break;
-            }
-            let through: Vec<f64> = self.forward(&direction).iter().zip(curvature).map(|(a, b)| a * b).collect();
-            let product = self.with_penalty(self.backward(&through), &direction);
-            let length = square / dot(&direction, &product);
-            for ((s, r), (d, p)) in step.iter_mut().zip(&mut residual).zip(direction.iter().zip(&product)) {
-                *s += length * d;
-                *r -= length * p;
-            }
-            let next = dot(&residual, &residual);
-            for (d, r) in direction.iter_mut().zip(&residual) {
-                *d = r + next / square * *d;
-            }
-            square = next;
-        }
-        step
+    fn c(&self) -> f64 {
+        self.penalty
     }
 
-    /// `X w + b` over this regression's examples.
-    fn forward(&self, unscaled: &[f64]) -> Vec<f64> {
-        let weights: Vec<f64> = unscaled.iter().zip(&self.scales).map(|(w, scale)| w * scale).collect();
-        let bias = weights[self.rows.used.len()];
+    fn labels(&self) -> impl Iterator<Item = bool> {
+        self.examples.iter().map(|&at| self.rows.positive[at])
+    }
+
+    fn forward(&self, weights: &[f64]) -> Vec<f64> {
+        let weights = self.times_scales(weights);
+        let bias = weights[self.features()];
         let row = |&at: &usize| self.rows.dot(self.rows.starts[at][0], self.rows.starts[at][2], &weights) + bias;
         self.examples.iter().map(row).collect()
     }
 
-    /// `C X' values`, scaled, and their sum for the constant.
     fn backward(&self, values: &[f64]) -> Vec<f64> {
-        let constant = self.rows.used.len();
+        let constant = self.features();
         let mut sums = vec![0.0; constant + 1];
         for (&at, &value) in self.examples.iter().zip(values) {
             let value = self.penalty * value;
@@ -241,52 +200,14 @@ impl<'a> Regression<'a> {
             }
             sums[constant] += value;
         }
-        for (sum, scale) in sums.iter_mut().zip(&self.scales) {
-            *sum *= scale;
-        }
-        sums
+        self.times_scales(&sums)
     }
-
-    /// Adds the penalty's share, which the constant is free of.
-    fn with_penalty(&self, mut sums: Vec<f64>, weights: &[f64]) -> Vec<f64> {
-        for (sum, weight) in sums.iter_mut().zip(&weights[..self.rows.used.len()]) {
-            *sum += weight;
-        }
-        sums
-    }
-
-    fn objective(&self, logits: &[f64], weights: &[f64]) -> f64 {
-        let loss: f64 = self.pair(logits, |logit, target| softplus(logit) - target * logit).iter().sum();
-        let penalised = &weights[..self.rows.used.len()];
-        self.penalty * loss + 0.5 * dot(penalised, penalised)
-    }
-
-    fn pair(&self, logits: &[f64], of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        logits.iter().zip(self.examples).map(|(&logit, &at)| of(logit, self.rows.targets[at])).collect()
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
-}
-
-fn sigmoid(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
-/// `ln(1 + exp(x))` without overflow.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TextInput, Tokenizer, Vocabulary, VocabularyConfig};
+    use jtav_model::{TextInput, Tokenizer, Vocabulary, VocabularyConfig};
     use serde::Deserialize;
 
     #[derive(Deserialize)]
@@ -323,11 +244,11 @@ mod tests {
         (rows, weights)
     }
 
-    /// `tests/fixtures/ngram_bag.py` fits the same texts with scikit-learn.
+    /// `crates/model/tests/fixtures/ngram_bag.py` fits the same texts with scikit-learn.
     #[test]
     fn the_fit_is_scikit_learns() {
         let Reference { buckets, fit: case } =
-            serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
+            serde_json::from_str(include_str!("../../model/tests/fixtures/ngram_bag.json")).unwrap();
         let ngrams = ngrams(&case.texts);
         let examples: Vec<(&Ngrams, bool)> = ngrams.iter().zip(case.labels).collect();
         let fitted = fit(&examples, buckets, case.penalty, 2).unwrap();

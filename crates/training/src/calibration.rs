@@ -1,7 +1,8 @@
 //! What is fitted on validation posts: a handful of numbers, in plain f64 arithmetic.
 
-use crate::checkpoint::{Calibration, NO_BOUND};
-use crate::{Modality, ModalitySet, ModelError};
+use jtav_model::{Calibration, Modality, ModalitySet, ModelError, NO_BOUND};
+
+use crate::logistic::{dot, log_loss, sigmoid};
 
 /// One post as one subset of modalities shows it.
 pub(crate) struct Evidence {
@@ -91,23 +92,6 @@ fn columns(post: &Evidence) -> [f64; COLUMNS] {
         4..7 => f64::from(u8::from(post.subset.contains(Modality::ALL[column - 4]))),
         _ => 1.0,
     })
-}
-
-fn dot(a: &[f64; COLUMNS], b: &[f64; COLUMNS]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
-fn sigmoid(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
-/// `ln(1 + exp(x))` without overflow.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-fn log_loss(logit: f64, positive: bool) -> f64 {
-    softplus(if positive { -logit } else { logit })
 }
 
 fn objective(evidence: &[Evidence], coefficients: &[f64; COLUMNS]) -> f64 {

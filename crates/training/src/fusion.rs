@@ -1,18 +1,16 @@
 //! Training of the fusion on frozen vectors, and its calibration.
 
+use jtav_model::networks::{Joint, JointBatch, JointForward};
+use jtav_model::parameters::{Builder, to_rows, to_vec};
+use jtav_model::{Calibration, Dimensions, FusionInput, Modality, ModalitySet, ModelError, SUMMANDS};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
-use super::calibration::{self, Evidence, Stack};
-use super::check_share;
-use super::learner::{Learner, learner_methods};
-use super::types::{EpochReport, FusionConfig, FusionExample, UnimodalHeads};
-use crate::checkpoint::{Calibration, SUMMANDS};
-use crate::inference::FusionInput;
-use crate::networks::{Joint, JointBatch, JointForward};
-use crate::parameters::{Builder, to_rows, to_vec};
-use crate::{Dimensions, Modality, ModalitySet, ModelError};
+use crate::calibration::{self, Evidence, Stack};
+use crate::learner::Learner;
+use crate::learner_methods;
+use crate::types::{EpochReport, FusionConfig, FusionExample, UnimodalHeads, check_share};
 
 /// Posts of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
@@ -22,7 +20,7 @@ const PREDICT_BATCH: usize = 128;
 /// [`epoch`](Self::epoch) trains CMF-AP with its own logit, as the paper does. [`calibrate`](Self::calibrate) then
 /// weighs that logit against the encoders' own; before it has run, [`predict`](Self::predict) gives CMF-AP alone.
 pub struct FusionTrainer {
-    pub(super) learner: Learner,
+    pub(crate) learner: Learner,
     network: Joint,
     config: FusionConfig,
     width: usize,
@@ -47,7 +45,7 @@ impl FusionTrainer {
     }
 
     /// Takes copies of the encoders' heads.
-    pub(super) fn set_heads(&mut self, heads: &UnimodalHeads) -> Result<(), ModelError> {
+    pub(crate) fn set_heads(&mut self, heads: &UnimodalHeads) -> Result<(), ModelError> {
         let heads = [&heads.text, &heads.audio, &heads.image];
         let weights: Vec<f32> = heads.iter().flat_map(|head| head.weight.iter().copied()).collect();
         self.network.set_heads(&weights, &heads.map(|head| head.bias))
@@ -55,17 +53,17 @@ impl FusionTrainer {
 
     /// With what the encoders' heads said (`[posts, 3]`) in place of the copies of the heads, so that gradients reach
     /// them; for joint training.
-    pub(super) fn forward_with(&self, batch: &JointBatch, own_logits: &Tensor) -> Result<JointForward, ModelError> {
+    pub(crate) fn forward_with(&self, batch: &JointBatch, own_logits: &Tensor) -> Result<JointForward, ModelError> {
         self.network.forward_with(batch, own_logits, true)
     }
 
     /// Length of each vector.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
     /// Where it is trained.
-    pub(super) fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.device
     }
 
@@ -166,7 +164,7 @@ impl FusionTrainer {
 }
 
 /// Hides each present modality with this probability; the last one stays.
-pub(crate) fn hide(input: &FusionInput, share: f64, rng: &mut StdRng) -> FusionInput {
+pub fn hide(input: &FusionInput, share: f64, rng: &mut StdRng) -> FusionInput {
     let hidden = ModalitySet::from_presence(!rng.random_bool(share), !rng.random_bool(share), !rng.random_bool(share));
     let masked = input.masked(hidden);
     if masked.modalities().is_empty() { input.clone() } else { masked }

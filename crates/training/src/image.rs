@@ -1,27 +1,25 @@
 //! Training of the image network.
 
+use jtav_model::device::multiplies_bf16;
+use jtav_model::networks::{ImageForward, ImageModel, Pixels};
+use jtav_model::parameters::{Builder, to_rows, to_vec};
+use jtav_model::{Dimensions, IMAGE_SIDE, ModelError, Rgb224, check_resolution};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Kind, Tensor};
 
-use super::joint::Said;
-use super::kept::Kept;
-use super::learner::{Learner, learner_methods};
-use super::types::{EpochReport, ImageConfig, ImageExample, LinearHead};
-use super::{check_share, linear_head};
-use crate::checkpoint::check_resolution;
-use crate::device::multiplies_bf16;
-use crate::inference::{IMAGE_SIDE, Rgb224};
-use crate::networks::{ImageForward, ImageModel, Pixels};
-use crate::parameters::{Builder, to_rows, to_vec};
-use crate::{Dimensions, ModelError};
+use crate::encoder::{Said, linear_head};
+use crate::kept::Kept;
+use crate::learner::Learner;
+use crate::learner_methods;
+use crate::types::{EpochReport, ImageConfig, ImageExample, LinearHead, check_share};
 
 /// Pictures of a pass without gradients.
 const PREDICT_BATCH: usize = 16;
 
 /// DenseNet-121 and its head in training.
 pub struct ImageTrainer {
-    pub(super) learner: Learner,
+    pub(crate) learner: Learner,
     network: ImageModel,
     config: ImageConfig,
     device: Device,
@@ -89,7 +87,7 @@ impl ImageTrainer {
     }
 
     /// With augmentation but with the statistics of batch normalisation frozen, and without dropout; for joint training.
-    pub(super) fn say(&self, parts: &[&ImageExample], rng: &mut StdRng) -> Result<Said, ModelError> {
+    pub(crate) fn say(&self, parts: &[&ImageExample], rng: &mut StdRng) -> Result<Said, ModelError> {
         let x = self.crops(parts.iter().copied(), rng)?;
         let ImageForward { vector, logit, .. } = self.network.forward(&x, false, Some(self.kind()))?;
         Ok(Said { vector, logit, beside: None })

@@ -1,16 +1,20 @@
 //! Fine-tuning of all four networks together, end to end on posts.
 
+use jtav_model::networks::JointBatch;
+use jtav_model::parameters::Parameters;
+use jtav_model::{Calibration, Modality, ModalitySet, ModelError, TextInput};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Kind, Tensor};
 
-use super::learner::{Learner, learner_methods};
-use super::types::{AudioExample, EpochReport, ImageExample, JointConfig, UnimodalHeads};
-use super::{AudioTrainer, FusionTrainer, ImageTrainer, TextTrainer, check_share};
-use crate::checkpoint::Calibration;
-use crate::networks::JointBatch;
-use crate::parameters::Parameters;
-use crate::{Modality, ModalitySet, ModelError, TextInput};
+use crate::audio::AudioTrainer;
+use crate::encoder::Said;
+use crate::fusion::FusionTrainer;
+use crate::image::ImageTrainer;
+use crate::learner::Learner;
+use crate::learner_methods;
+use crate::text::TextTrainer;
+use crate::types::{AudioExample, EpochReport, ImageExample, JointConfig, UnimodalHeads, check_share};
 
 /// One post with its label. The labels of its parts are not looked at, but for the mood of the clip.
 #[derive(Debug, Clone)]
@@ -47,16 +51,6 @@ pub struct JointTrainer {
     image: ImageTrainer,
     fusion: FusionTrainer,
     config: JointConfig,
-}
-
-/// What one encoder says of those posts of a batch whose part it is shown.
-pub(super) struct Said {
-    /// `[shown, vector]`.
-    pub vector: Tensor,
-    /// `[shown]`.
-    pub logit: Tensor,
-    /// Loss beside that of the logit.
-    pub beside: Option<Tensor>,
 }
 
 impl JointTrainer {
@@ -217,10 +211,10 @@ fn show(present: ModalitySet, share: f64, rng: &mut StdRng) -> ModalitySet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AudioConfig, FusionConfig, ImageConfig, Optimisation, TextConfig};
     use super::*;
-    use crate::parameters::to_vec;
-    use crate::{DeviceChoice, Standardisation, Tokenizer, Vocabulary, VocabularyConfig};
+    use crate::{AudioConfig, FusionConfig, ImageConfig, Optimisation, TextConfig};
+    use jtav_model::parameters::to_vec;
+    use jtav_model::{DeviceChoice, Standardisation, Tokenizer, Vocabulary, VocabularyConfig};
     use rand::SeedableRng;
     use std::collections::BTreeMap;
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jtav_model::checkpoint::{MANIFEST, StoredWeights, WEIGHTS, read, sha256};
+use jtav_model::{ModelError, Standardisation};
 use serde::Deserialize;
-
-use crate::ModelError;
-use crate::checkpoint::{MANIFEST, Standardisation, StoredWeights, WEIGHTS, read, sha256};
 
 /// The weights of a checkpoint's folder, of any format: only the tensors that a trainer asks for are looked at, and
 /// they must have the names and shapes of this version. Matrices were rounded to f16 when the folder was written; they
@@ -81,7 +80,7 @@ impl Kept {
         &self.header.metrics
     }
 
-    pub(super) fn stored(&self) -> Result<StoredWeights<'_>, ModelError> {
+    pub(crate) fn stored(&self) -> Result<StoredWeights<'_>, ModelError> {
         StoredWeights::parse(&self.weights).map_err(|reason| ModelError::malformed(Path::new(WEIGHTS), reason))
     }
 }

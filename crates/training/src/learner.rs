@@ -4,22 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
+use jtav_model::ModelError;
+use jtav_model::checkpoint::{Precision, StoredWeights, encode_weights};
+use jtav_model::parameters::{Parameters, Stored};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use safetensors::SafeTensors;
 use tch::Tensor;
 
-use super::optimiser::Optimiser;
-use super::types::{EpochReport, Optimisation, UpdateRule};
-use crate::ModelError;
-use crate::checkpoint::{Precision, StoredWeights, encode_weights};
-use crate::parameters::{Parameters, Stored};
+use crate::optimiser::Optimiser;
+use crate::types::{EpochReport, Optimisation, UpdateRule};
 
 /// Begins the names of a snapshot's tensors in a state file; no network has such a name.
 const BEST: &str = "best.";
 
-pub(crate) struct Learner {
+/// The trained tensors of a network with their optimiser; equal seeds go over examples in equal order.
+pub struct Learner {
+    /// Every tensor; the optimiser moves those that are trainable.
     pub parameters: Parameters,
     optimiser: Optimiser,
     optimisation: Optimisation,
@@ -29,7 +31,7 @@ pub(crate) struct Learner {
 }
 
 /// One pass in progress.
-pub(crate) struct Pass {
+pub struct Pass {
     /// Indices of examples, in batches; none of one example unless there is but one.
     pub batches: Vec<Vec<usize>>,
     /// For augmentation.
@@ -40,10 +42,12 @@ pub(crate) struct Pass {
 }
 
 impl Learner {
+    /// With Adam. [`ModelError::Configuration`] for settings out of their range.
     pub fn new(parameters: Parameters, optimisation: Optimisation, seed: u64) -> Result<Self, ModelError> {
         Self::with_rule(parameters, optimisation, UpdateRule::default(), seed)
     }
 
+    /// The same with another rule.
     pub fn with_rule(
         parameters: Parameters,
         optimisation: Optimisation,
@@ -94,6 +98,7 @@ impl Learner {
         self.optimiser.step(&mut self.parameters, loss)
     }
 
+    /// What the pass did; the next one is another epoch.
     pub fn end(&mut self, pass: Pass) -> EpochReport {
         self.epoch += 1;
         EpochReport {
@@ -118,15 +123,18 @@ impl Learner {
         })
     }
 
+    /// Step size from the next step on.
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
         self.optimiser.learning_rate = learning_rate;
     }
 
+    /// Keeps a copy of the weights, in place of an earlier one.
     pub fn snapshot(&mut self) {
         let copies = self.parameters.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy()));
         self.best = Some(copies.collect());
     }
 
+    /// Goes back to the last copy; false when there is none.
     pub fn restore(&mut self) -> bool {
         let Some(best) = &self.best else { return false };
         let _guard = tch::no_grad_guard();
@@ -214,6 +222,7 @@ impl Learner {
 }
 
 /// The methods that every trainer passes on to its `learner`.
+#[macro_export]
 macro_rules! learner_methods {
     () => {
         /// Changes the optimiser's step size from the next epoch on.
@@ -233,19 +242,19 @@ macro_rules! learner_methods {
         }
 
         /// Writes weights, the optimiser's moments, epoch and seed to one safetensors file.
-        pub fn save_state(&self, path: &std::path::Path) -> Result<(), crate::ModelError> {
+        pub fn save_state(&self, path: &std::path::Path) -> Result<(), jtav_model::ModelError> {
             self.learner.save_state(path, false)
         }
 
         /// [`save_state`](Self::save_state) with the last [`snapshot`](Self::snapshot) too: all that is needed to go on
         /// as if nothing had happened.
-        pub fn save_progress(&self, path: &std::path::Path) -> Result<(), crate::ModelError> {
+        pub fn save_progress(&self, path: &std::path::Path) -> Result<(), jtav_model::ModelError> {
             self.learner.save_state(path, true)
         }
 
         /// Takes up a training where [`save_state`](Self::save_state) or [`save_progress`](Self::save_progress) left it.
         /// On an error nothing has changed.
-        pub fn load_state(&mut self, path: &std::path::Path) -> Result<(), crate::ModelError> {
+        pub fn load_state(&mut self, path: &std::path::Path) -> Result<(), jtav_model::ModelError> {
             self.learner.load_state(path)
         }
 
@@ -255,5 +264,3 @@ macro_rules! learner_methods {
         }
     };
 }
-
-pub(crate) use learner_methods;

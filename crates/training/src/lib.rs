@@ -37,11 +37,13 @@ mod assemble;
 mod audio;
 mod bag;
 mod calibration;
+mod encoder;
 mod fusion;
 mod image;
 mod joint;
 mod kept;
-pub(crate) mod learner;
+pub mod learner;
+pub mod logistic;
 mod optimiser;
 mod rmsprop;
 mod text;
@@ -49,32 +51,12 @@ mod types;
 
 pub use assemble::assemble_checkpoint;
 pub use audio::AudioTrainer;
-pub use fusion::FusionTrainer;
-pub(crate) use fusion::hide;
+pub use fusion::{FusionTrainer, hide};
 pub use image::ImageTrainer;
 pub use joint::{JointExample, JointTrainer};
 pub use kept::Kept;
 pub use text::TextTrainer;
 pub use types::{
     AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, JointConfig,
-    LinearHead, Optimisation, TextConfig, TextExample, UnimodalHeads, UpdateRule,
+    LinearHead, Optimisation, TextConfig, TextExample, UnimodalHeads, UpdateRule, check_share,
 };
-
-pub use crate::checkpoint::Standardisation;
-
-use crate::ModelError;
-use crate::layers::Linear;
-use crate::parameters::to_vec;
-
-/// A probability that is drawn from, so below 1: at 1 nothing would be left.
-pub(crate) fn check_share(name: &str, share: f64) -> Result<(), ModelError> {
-    if (0.0..1.0).contains(&share) {
-        return Ok(());
-    }
-    Err(ModelError::Configuration(format!("{name} is {share}, expected 0 to below 1")))
-}
-
-fn linear_head(head: &Linear) -> Result<LinearHead, ModelError> {
-    let bias = to_vec(&head.bias)?;
-    Ok(LinearHead { weight: to_vec(&head.weight)?, bias: bias.first().copied().unwrap_or(0.0) })
-}

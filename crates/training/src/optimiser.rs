@@ -1,12 +1,12 @@
 //! One step of an optimiser: gradients, clipping, weight decay, then the rule for each parameter.
 
+use jtav_model::ModelError;
+use jtav_model::parameters::Parameters;
 use tch::Tensor;
 
-use super::adam::Adam;
-use super::rmsprop::RmsProp;
-use super::types::{Optimisation, UpdateRule};
-use crate::ModelError;
-use crate::parameters::Parameters;
+use crate::adam::Adam;
+use crate::rmsprop::RmsProp;
+use crate::types::{Optimisation, UpdateRule};
 
 pub(crate) struct Optimiser {
     rule: Rule,
@@ -19,13 +19,6 @@ pub(crate) struct Optimiser {
 enum Rule {
     Adam(Adam),
     RmsProp(RmsProp),
-}
-
-/// What a rule must know of the step besides the gradient.
-pub(super) struct Step {
-    /// From 1.
-    pub number: i32,
-    pub learning_rate: f64,
 }
 
 impl Optimiser {
@@ -44,7 +37,6 @@ impl Optimiser {
         let _guard = tch::no_grad_guard();
         let shrink = self.clip_factor(parameters)?;
         self.steps += 1;
-        let step = Step { number: self.steps, learning_rate: self.learning_rate };
         for name in &parameters.trainable {
             let Some(parameter) = parameters.tensors.get_mut(name) else { continue };
             let gradient = parameter.f_grad()?;
@@ -57,8 +49,8 @@ impl Optimiser {
                 let _ = parameter.f_mul_scalar_(1.0 - self.learning_rate * self.weight_decay)?;
             }
             match &mut self.rule {
-                Rule::Adam(adam) => adam.update(name, parameter, &gradient, &step)?,
-                Rule::RmsProp(rmsprop) => rmsprop.update(name, parameter, &gradient, &step)?,
+                Rule::Adam(adam) => adam.update(name, parameter, &gradient, self.steps, self.learning_rate)?,
+                Rule::RmsProp(rmsprop) => rmsprop.update(name, parameter, &gradient, self.learning_rate)?,
             }
             parameter.zero_grad();
         }
@@ -104,7 +96,7 @@ fn decays(name: &str, parameter: &Tensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::{Builder, Init, to_vec};
+    use jtav_model::parameters::{Builder, Init, to_vec};
     use tch::{Device, Kind};
 
     /// One matrix `[[1, -2]]` and its optimiser with step size 0.1.

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jtav_model::ModelError;
+use jtav_model::parameters::Parameters;
 use tch::Tensor;
-
-use super::optimiser::Step;
-use crate::ModelError;
-use crate::parameters::Parameters;
 
 /// Share of the past in the mean square.
 const RHO: f64 = 0.9;
@@ -34,13 +32,13 @@ impl RmsProp {
         name: &str,
         parameter: &mut Tensor,
         gradient: &Tensor,
-        step: &Step,
+        learning_rate: f64,
     ) -> Result<(), ModelError> {
         let Some(square) = self.squares.get_mut(name) else { return Ok(()) };
         let _ = square.f_lerp_(&gradient.f_square()?, 1.0 - RHO)?;
         // Keras adds epsilon to the root.
         let move_by = gradient.f_div(&square.f_sqrt()?.f_add_scalar(self.epsilon)?)?;
-        let _ = parameter.f_add_(&move_by.f_mul_scalar(-step.learning_rate)?)?;
+        let _ = parameter.f_add_(&move_by.f_mul_scalar(-learning_rate)?)?;
         Ok(())
     }
 

@@ -1,18 +1,17 @@
 //! Training of the text network.
 
+use jtav_model::networks::{AttBiGru, TextBatch, TextForward};
+use jtav_model::parameters::{Builder, to_rows, to_vec};
+use jtav_model::{Dimensions, ModalitySet, ModelError, Ngrams, TextInput, TokenisedText};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::Device;
 
-use super::calibration::{Evidence, Stack};
-use super::joint::Said;
-use super::learner::{Learner, learner_methods};
-use super::types::{EpochReport, LinearHead, TextConfig, TextExample};
-use super::{bag, check_share};
-use crate::networks::{AttBiGru, TextBatch, TextForward};
-use crate::parameters::{Builder, to_rows, to_vec};
-use crate::text::{Ngrams, TokenisedText};
-use crate::{Dimensions, ModalitySet, ModelError, TextInput};
+use crate::calibration::{Evidence, Stack};
+use crate::encoder::Said;
+use crate::learner::Learner;
+use crate::types::{EpochReport, LinearHead, TextConfig, TextExample, check_share};
+use crate::{bag, learner_methods};
 
 /// Rows of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
@@ -23,7 +22,7 @@ const PREDICT_BATCH: usize = 128;
 /// trusted, with the bag's word for each example taken from a fit that did not see it. On the examples it was fitted
 /// to, a bag is right about nearly everything, and nothing would be left to learn.
 pub struct TextTrainer {
-    pub(super) learner: Learner,
+    pub(crate) learner: Learner,
     network: AttBiGru,
     config: TextConfig,
     table_rows: i64,
@@ -80,7 +79,7 @@ impl TextTrainer {
     }
 
     /// With dropout and augmentation, as in an epoch; for joint training.
-    pub(super) fn say(&self, parts: &[&(TextInput, [f32; 2])], rng: &mut StdRng) -> Result<Said, ModelError> {
+    pub(crate) fn say(&self, parts: &[&(TextInput, [f32; 2])], rng: &mut StdRng) -> Result<Said, ModelError> {
         let inputs: Vec<TextInput> = parts.iter().map(|(input, _)| augment(input, &self.config, rng)).collect();
         let evidence: Vec<[f32; 2]> = parts.iter().map(|(_, evidence)| *evidence).collect();
         let batch = TextBatch::new(&inputs, &evidence, self.table_rows, self.device)?;

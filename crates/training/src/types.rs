@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
+use jtav_model::{DeviceChoice, FusionInput, ModelError, SEGMENT_BINS, TextInput};
 use serde::{Deserialize, Serialize};
-
-use crate::inference::{FusionInput, SEGMENT_BINS};
-use crate::{DeviceChoice, ModelError, TextInput};
 
 /// One text with its label.
 #[derive(Debug, Clone)]
@@ -315,4 +313,12 @@ pub struct UnimodalHeads {
     pub audio: LinearHead,
     /// From [`ImageTrainer::head`](super::ImageTrainer::head).
     pub image: LinearHead,
+}
+
+/// A probability that is drawn from, so below 1: at 1 nothing would be left.
+pub fn check_share(name: &str, share: f64) -> Result<(), ModelError> {
+    if (0.0..1.0).contains(&share) {
+        return Ok(());
+    }
+    Err(ModelError::Configuration(format!("{name} is {share}, expected 0 to below 1")))
 }

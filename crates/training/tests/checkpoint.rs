@@ -164,7 +164,7 @@ fn networks_may_move_to_the_thread_that_owns_them() {
     is_send::<jtav_model::AudioNetwork>();
     is_send::<jtav_model::ImageNetwork>();
     is_send::<FusionNetwork>();
-    is_send::<jtav_model::training::TextTrainer>();
+    is_send::<jtav_training::TextTrainer>();
     fn is_sync<T: Sync + Send>() {}
     is_sync::<Checkpoint>();
     is_sync::<ModelError>();

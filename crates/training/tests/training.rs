@@ -5,13 +5,13 @@ mod common;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::{assert_close, clip, picture, pixels, spectrogram, text};
-use jtav_model::training::{
-    AudioConfig, AudioExample, AudioTrainer, FusionConfig, FusionExample, FusionTrainer, ImageConfig, ImageExample,
-    ImageTrainer, Kept, LinearHead, Optimisation, TextConfig, TextExample, TextTrainer, UnimodalHeads,
-};
 use jtav_model::{
     AudioNetwork, FusionInput, FusionNetwork, ImageNetwork, ModalitySet, ModelError, Standardisation, TextInput,
     TextNetwork,
+};
+use jtav_training::{
+    AudioConfig, AudioExample, AudioTrainer, FusionConfig, FusionExample, FusionTrainer, ImageConfig, ImageExample,
+    ImageTrainer, Kept, LinearHead, Optimisation, TextConfig, TextExample, TextTrainer, UnimodalHeads,
 };
 
 /// Dropout draws from libtorch's one generator per process, so a training is only repeatable while no other runs.

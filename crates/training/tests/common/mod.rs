@@ -3,19 +3,19 @@
 
 use std::path::Path;
 
-use jtav_model::training::{
-    AudioConfig, AudioTrainer, FusionConfig, FusionTrainer, ImageConfig, ImageTrainer, Optimisation, TextConfig,
-    TextExample, TextTrainer, UnimodalHeads, assemble_checkpoint,
-};
 use jtav_model::{
     AudioInput, Calibration, Checkpoint, DeviceChoice, Dimensions, Manifest, Rgb224, Standardisation, TextInput,
     Tokenizer, Vocabulary, VocabularyConfig,
+};
+use jtav_training::{
+    AudioConfig, AudioTrainer, FusionConfig, FusionTrainer, ImageConfig, ImageTrainer, Optimisation, TextConfig,
+    TextExample, TextTrainer, UnimodalHeads, assemble_checkpoint,
 };
 
 pub const BINS: usize = 96;
 
 /// Where the suites compute: the CPU, or what `JTAV_TEST_DEVICE` names (`JTAV_TEST_DEVICE=cuda:0 cargo test --release -p
-/// jtav-model`).
+/// jtav-training`).
 pub fn device() -> DeviceChoice {
     jtav_model::device::open_cuda_library();
     match std::env::var("JTAV_TEST_DEVICE") {

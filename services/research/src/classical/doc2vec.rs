@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::ClassicalError;
+use super::error::ClassicalError;
 use super::negative_sampling::{Lexicon, Output};
 
 /// Where the step size ends, as a share of where it begins.

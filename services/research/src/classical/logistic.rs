@@ -1,16 +1,8 @@
-//! Logistic regression with an L2 penalty on standardised features, solved to the optimum.
-//!
-//! It is convex, so neither a step size nor an order of the rows nor a seed enters it. Newton's method, each step by
-//! conjugate gradients (Nocedal and Wright 2006, algorithm 7.1): no matrix of second derivatives is ever built, so a
-//! few thousand features are no trouble. The rows are kept as they are and standardised on the way through.
+//! Logistic regression on standardised features. The rows are kept as they are and standardised on the way through.
 
-use super::{ClassicalError, sigmoid};
+use jtav_training::logistic::{Regression, dot, minimum};
 
-/// Most Newton steps; ten or so are enough.
-const MAX_STEPS: usize = 100;
-/// The penalty bends the objective by at least 1 in every direction of the coefficients, so a gradient of this size
-/// means that they are this near to the optimum.
-const GRADIENT_TOLERANCE: f64 = 1e-8;
+use super::error::ClassicalError;
 
 /// A fitted logistic regression, scikit-learn's by its objective:
 /// `C sum(log loss) + |w|^2 / 2` over features that are standardised by the training rows, the intercept unpenalised.
@@ -38,7 +30,7 @@ impl LogisticRegression {
         check(rows, labels, c)?;
         let scaling = Scaling::of(rows);
         let problem = Problem { rows, labels, c, scaling: &scaling };
-        let mut coefficients = problem.minimum();
+        let mut coefficients = minimum(&problem);
         let intercept = coefficients.pop().unwrap_or_default();
         Ok(Self { scaling, coefficients, intercept })
     }
@@ -124,106 +116,25 @@ struct Problem<'a> {
     scaling: &'a Scaling,
 }
 
-impl Problem<'_> {
-    fn minimum(&self) -> Vec<f64> {
-        let mut weights = vec![0.0; self.scaling.means.len() + 1];
-        let mut logits = self.forward(&weights);
-        let mut first = None;
-        for _ in 0..MAX_STEPS {
-            let gradient = self.gradient(&logits, &weights);
-            let size = norm(&gradient);
-            let start = *first.get_or_insert(size);
-            if size <= GRADIENT_TOLERANCE * start.min(1.0) {
-                break;
-            }
-            let step = self.newton_step(&gradient, &logits, (size / start).sqrt().min(0.1));
-            let Some(moved) = self.line_search(&weights, &logits, &gradient, &step) else { break };
-            (weights, logits) = moved;
-        }
-        weights
+impl Regression for Problem<'_> {
+    fn features(&self) -> usize {
+        self.scaling.means.len()
     }
 
-    /// The first point along the step, halved each time, that lowers the objective enough; `None` when rounding hides
-    /// every gain.
-    fn line_search(
-        &self,
-        weights: &[f64],
-        logits: &[f64],
-        gradient: &[f64],
-        step: &[f64],
-    ) -> Option<(Vec<f64>, Vec<f64>)> {
-        let before = self.objective(logits, weights);
-        let slope = dot(gradient, step);
-        // Near the optimum the gain drowns in the rounding of the objective, and the full step is the right one.
-        let rounding = 1e-13 * before.abs();
-        let mut scale = 1.0;
-        while scale > 1e-10 {
-            let moved: Vec<f64> = weights.iter().zip(step).map(|(w, s)| w + scale * s).collect();
-            let moved_logits = self.forward(&moved);
-            if self.objective(&moved_logits, &moved) <= before + 1e-4 * scale * slope + rounding {
-                return Some((moved, moved_logits));
-            }
-            scale /= 2.0;
-        }
-        None
+    fn c(&self) -> f64 {
+        self.c
     }
 
-    /// Solves `H step = -gradient` by conjugate gradients until the residual has shrunk by `accuracy`.
-    fn newton_step(&self, gradient: &[f64], logits: &[f64], accuracy: f64) -> Vec<f64> {
-        let curvature: Vec<f64> = logits.iter().map(|&logit| sigmoid(logit) * sigmoid(-logit)).collect();
-        let mut step = vec![0.0; gradient.len()];
-        let mut residual: Vec<f64> = gradient.iter().map(|g| -g).collect();
-        let mut direction = residual.clone();
-        let mut square = dot(&residual, &residual);
-        let enough = accuracy.powi(2) * square;
-        for _ in 0..2 * gradient.len() + 20 {
-            if square <= enough {
-                break;
-            }
-            let through: Vec<f64> = self.forward(&direction).iter().zip(&curvature).map(|(a, b)| a * b).collect();
-            let product = self.with_penalty(self.backward(&through), &direction);
-            let bend = dot(&direction, &product);
-            if bend <= 0.0 {
-                break;
-            }
-            let length = square / bend;
-            for ((s, r), (d, p)) in step.iter_mut().zip(&mut residual).zip(direction.iter().zip(&product)) {
-                *s += length * d;
-                *r -= length * p;
-            }
-            let next = dot(&residual, &residual);
-            for (d, r) in direction.iter_mut().zip(&residual) {
-                *d = r + next / square * *d;
-            }
-            square = next;
-        }
-        step
+    fn labels(&self) -> impl Iterator<Item = bool> {
+        self.labels.iter().copied()
     }
 
-    fn gradient(&self, logits: &[f64], weights: &[f64]) -> Vec<f64> {
-        let errors = logits.iter().zip(self.labels);
-        let errors: Vec<f64> = errors.map(|(&logit, &label)| sigmoid(logit) - f64::from(u8::from(label))).collect();
-        self.with_penalty(self.backward(&errors), weights)
-    }
-
-    fn objective(&self, logits: &[f64], weights: &[f64]) -> f64 {
-        let loss = |(&logit, &label): (&f64, &bool)| {
-            let margin = if label { logit } else { -logit };
-            // ln(1 + exp(-margin)), without an overflow.
-            (-margin).max(0.0) + (-margin.abs()).exp().ln_1p()
-        };
-        let penalised = &weights[..weights.len() - 1];
-        self.c * logits.iter().zip(self.labels).map(loss).sum::<f64>() + dot(penalised, penalised) / 2.0
-    }
-
-    /// Logits of all rows.
     fn forward(&self, weights: &[f64]) -> Vec<f64> {
         let scaled: Vec<f64> = weights.iter().zip(&self.scaling.deviations).map(|(w, d)| w / d).collect();
         let shift = weights[scaled.len()] - dot(&scaled, &self.scaling.means);
         self.rows.iter().map(|row| product(row, &scaled) + shift).collect()
     }
 
-    /// `C` times the sum of the standardised rows, each times its value, and of the values.
     fn backward(&self, values: &[f64]) -> Vec<f64> {
         let mut sums = vec![0.0; self.scaling.means.len()];
         for (row, value) in self.rows.iter().zip(values) {
@@ -237,15 +148,6 @@ impl Problem<'_> {
             features.map(|((sum, mean), deviation)| self.c * (sum - mean * total) / deviation).collect();
         sums.push(self.c * total);
         sums
-    }
-
-    /// Adds the penalty's share, which the intercept is free of.
-    fn with_penalty(&self, mut gradient: Vec<f64>, weights: &[f64]) -> Vec<f64> {
-        let penalised = weights.len() - 1;
-        for (g, w) in gradient.iter_mut().zip(&weights[..penalised]) {
-            *g += w;
-        }
-        gradient
     }
 }
 
@@ -261,14 +163,6 @@ fn product(row: &[f32], weights: &[f64]) -> f64 {
         }
     }
     sums.iter().sum::<f64>() + tail
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
 }
 
 #[cfg(test)]
