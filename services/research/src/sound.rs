@@ -1,5 +1,5 @@
 //! What the audio rivals read of each clip: a mel spectrogram, and statistics of its MFCC. Decoded once and kept, like
-//! the [`Features`](crate::features::Features) of the networks that serve.
+//! the [`Features`](jtav_trainer::features::Features) of the networks that serve.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,22 +7,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use half::f16;
-use jtav_signal::constants::{BINS, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ};
-use jtav_signal::{MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db};
+use jtav_signal::constants::{BINS, MFCC_COEFFICIENTS, SAMPLE_RATE_HZ};
+use jtav_signal::{MelSpectrogram, Mfcc, Spectrogram, power_to_db};
+use jtav_trainer::Progress;
+use jtav_trainer::dataset::{MediaFile, Post};
+use jtav_trainer::decode::decode_audio;
+use jtav_trainer::files::{f32_values, for_each_file, read_described, write_whole};
+use jtav_trainer::inspect::MEL;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use crate::dataset::{MediaFile, Post};
-use crate::decode::decode_audio;
-use crate::features::{f32_values, for_each_file, read_described, write_whole};
-use crate::progress::Progress;
-
 /// Raise it when decoding, mel or MFCC change their numbers.
 const REVISION: u32 = 1;
-
-/// The mel spectrogram of `jtav-spec` 1.4.
-pub(crate) const MEL: MelParams =
-    MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
 
 /// Values of a clip's MFCC statistics: mean, deviation, and deviation of the change from frame to frame of each.
 pub const MFCC_STATISTICS: usize = 3 * MFCC_COEFFICIENTS;

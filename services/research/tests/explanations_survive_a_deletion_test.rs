@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_research::deletion::{DeletionReport, Settings, deletion_test};
 use jtav_trainer::dataset::Split;
-use jtav_trainer::deletion::{DeletionReport, Settings, deletion_test};
 use jtav_trainer::features::Features;
 use jtav_trainer::{DataPack, Silent};
 

@@ -1,6 +1,6 @@
 //! `tests/fixtures/make_logistic.py` says how the expected figures were made.
 
-use jtav_trainer::classical::LogisticRegression;
+use jtav_research::classical::LogisticRegression;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use jtav_model::DeviceChoice;
-use jtav_trainer::table::{SentimentOptions, SentimentTable, sentiment_table, write_sentiment_table};
+use jtav_research::table::{SentimentOptions, SentimentTable, sentiment_table, write_sentiment_table};
 use jtav_trainer::{Progress, Silent};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -39,7 +39,7 @@ fn options(pack: &Path, work: &Path, seeds: &[u64]) -> SentimentOptions {
         seeds: seeds.to_vec(),
         work_dir: work.to_owned(),
         device: DeviceChoice::Cpu,
-        profile: jtav_model::zoo::Profile::Paper,
+        profile: jtav_research::zoo::Profile::Paper,
         ..SentimentOptions::new(pack)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jtav_trainer::words::WordTable;
+use jtav_research::words::WordTable;
 use serde::Deserialize;
 use tempfile::TempDir;
 

@@ -1,18 +1,30 @@
 //! The networks of the paper's table through their public face: they learn, do not care about their batch, live with
 //! what is missing, and can be stopped and taken up.
 
-mod common;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jtav_model::training::{Optimisation, UpdateRule};
-use jtav_model::zoo::{
+use jtav_model::{AudioInput, DeviceChoice, FusionInput, ModalitySet, ModelError};
+use jtav_research::zoo::{
     Architecture, Backbone, DcrnnForm, Example, Input, Profile, Settings, Trainer, Widths, WordVectors,
 };
-use jtav_model::{AudioInput, FusionInput, ModalitySet, ModelError};
+use jtav_training::{Optimisation, UpdateRule};
 
 const DIMENSION: usize = 16;
 const PROFILES: [Profile; 2] = [Profile::Paper, Profile::AuthorsCode];
+
+/// Where the networks compute: the CPU, or what `JTAV_TEST_DEVICE` names.
+fn device() -> DeviceChoice {
+    jtav_model::device::open_cuda_library();
+    match std::env::var("JTAV_TEST_DEVICE") {
+        Ok(name) => name.parse().expect("JTAV_TEST_DEVICE names a device"),
+        Err(_) => DeviceChoice::Cpu,
+    }
+}
+
+/// A GPU's convolutions and recurrent layers multiply in TF32 (cuDNN), 11 bits.
+fn least_tolerance() -> f32 {
+    if device() == DeviceChoice::Cpu { 0.0 } else { 2e-3 }
+}
 
 /// Dropout draws from libtorch's one generator per process, so a training is only repeatable while no other runs.
 fn alone() -> MutexGuard<'static, ()> {
@@ -63,7 +75,7 @@ fn labelled(inputs: &[Input]) -> Vec<Example> {
 fn trainer(architecture: Architecture, learning_rate: f64, seed: u64) -> Trainer {
     let published = Settings::of(&architecture);
     let optimisation = Optimisation { learning_rate, batch_size: 32, ..published.optimisation };
-    let settings = Settings { optimisation, device: common::device(), dropout: 0.0, caption_dropout: 0.0, ..published };
+    let settings = Settings { optimisation, device: device(), dropout: 0.0, caption_dropout: 0.0, ..published };
     Trainer::new(architecture, settings, seed).unwrap()
 }
 
@@ -131,7 +143,7 @@ fn assert_close(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     for (at, (x, y)) in a.iter().zip(b).enumerate() {
         assert!(
-            (x - y).abs() <= common::least_tolerance().max(1e-5) * y.abs().max(1.0),
+            (x - y).abs() <= least_tolerance().max(1e-5) * y.abs().max(1.0),
             "{what}: value {at} is {x}, alone {y}"
         );
     }
@@ -163,7 +175,7 @@ fn all_seven_presence_masks_are_finite_in_training_and_after() {
     let _alone = alone();
     for architecture in fusions_of_three() {
         let published = Settings::of(&architecture);
-        let settings = Settings { device: common::device(), modality_dropout: 0.3, ..published };
+        let settings = Settings { device: device(), modality_dropout: 0.3, ..published };
         let mut trainer = Trainer::new(architecture, settings, 2).unwrap();
         let masked: Vec<Input> = ModalitySet::all_non_empty().map(|set| vectors(5).masked(set).into()).collect();
         for _ in 0..3 {
@@ -211,7 +223,7 @@ fn equal_seeds_train_equally_and_a_state_goes_on_where_it_stopped() {
     let examples = labelled(&inputs);
     let attended = Architecture::AttBiGru { profile: Profile::Paper, dimension: DIMENSION };
     for rule in [UpdateRule::Adam { epsilon: 1e-7 }, UpdateRule::RmsProp { epsilon: 1e-7 }] {
-        let settings = Settings { rule, device: common::device(), ..Settings::of(&attended) };
+        let settings = Settings { rule, device: device(), ..Settings::of(&attended) };
         let fresh = |seed| Trainer::new(attended, settings.clone(), seed).unwrap();
         let (mut straight, mut twin) = (fresh(5), fresh(5));
         for _ in 0..2 {

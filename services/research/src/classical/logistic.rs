@@ -167,9 +167,9 @@ fn product(row: &[f32], weights: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use jtav_training::logistic::sigmoid;
+    use proptest::prelude::*;
 
     fn examples() -> impl Strategy<Value = (Vec<Vec<f32>>, Vec<bool>)> {
         let row = prop::collection::vec(-3.0_f32..3.0, 3);

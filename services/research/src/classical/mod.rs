@@ -8,6 +8,6 @@ mod error;
 mod logistic;
 mod negative_sampling;
 
-pub use error::ClassicalError;
 pub use doc2vec::{Doc2Vec, Doc2VecConfig};
+pub use error::ClassicalError;
 pub use logistic::LogisticRegression;

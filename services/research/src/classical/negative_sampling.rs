@@ -123,9 +123,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-
     use super::*;
+    use rand::SeedableRng;
 
     #[test]
     fn negative_samples_follow_the_smoothed_counts() {

@@ -1,12 +1,12 @@
 //! From changes of a logit to the figures of a deletion test.
 
+use jtav_trainer::bootstrap::{Interval, mean_interval};
+use jtav_trainer::evaluation::BOOTSTRAP_RESAMPLES;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
 use super::places::{Shape, how_many, moved, random, top};
-use crate::bootstrap::{Interval, mean_interval};
-use crate::evaluation::BOOTSTRAP_RESAMPLES;
 
 /// How a deletion test is made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

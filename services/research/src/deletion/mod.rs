@@ -13,6 +13,7 @@
 
 mod figures;
 mod places;
+mod view;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,10 +27,9 @@ use serde::Serialize;
 pub use figures::{Changes, Comparison, DeletionFigures, Settings, changes};
 pub use places::{Shape, how_many, moved, random, top};
 
-use crate::dataset::{DataPack, Post, Split};
-use crate::features::Features;
-use crate::progress::Progress;
-use crate::train::{picture_input, text_input};
+use jtav_trainer::dataset::{DataPack, Post, Split};
+use jtav_trainer::features::Features;
+use jtav_trainer::{Progress, picture_input, text_input};
 
 /// A fifth of fewer words is less than one.
 pub const FEWEST_WORDS: usize = 5;

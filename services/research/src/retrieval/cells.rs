@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use jtav_trainer::dataset::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use super::ranks::Rank;
 use super::rows::{Protocol, Row};
 use super::set::RetrievalSet;
-use crate::dataset::sha256_hex;
 
 /// Raise it when a change of the code gives other numbers with the same settings.
 const REVISION: u32 = 1;

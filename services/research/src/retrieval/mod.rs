@@ -11,24 +11,33 @@
 //! states chance, and what knowing no more than the group (video, polarity) would give.
 
 mod cells;
+mod joint_scorer;
 mod mosi;
+mod pairs;
 mod posts;
 pub mod ranks;
 mod rows;
 mod run;
 mod set;
+mod settings;
 mod table;
+mod tables;
+mod trainer;
+mod two_tower;
 mod view;
 
 pub use cells::{Cell, CellResult};
 pub use mosi::{is_mosi, read as read_mosi};
+pub use pairs::{QueryVectors, SongVectors, TruePair};
 pub use posts::{Vectors, retrieval_set};
 pub use rows::{Protocol, Row};
 pub use run::{DEFAULT_WORK_DIR, RetrievalOptions, run_cells};
 pub use set::{Fold, Part, Query, RetrievalSet, SetError, Song};
+pub use settings::{RetrievalInputs, RetrievalSettings, RetrievalWidths};
 pub use table::{RetrievalTable, RowSummary, Section};
+pub use trainer::RetrievalTrainer;
 
-use crate::progress::Progress;
+use jtav_trainer::Progress;
 
 /// Trains what is not kept already and sums up.
 ///

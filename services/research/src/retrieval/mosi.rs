@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use jtav_model::zoo::{QueryVectors, RetrievalWidths, SongVectors};
+use jtav_trainer::dataset::sha256_hex;
+use jtav_trainer::files::f32_values;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde::Deserialize;
 
+use super::pairs::{QueryVectors, SongVectors};
 use super::rows::Protocol;
 use super::set::{Fold, Part, Query, RetrievalSet, Song};
-use crate::dataset::sha256_hex;
-use crate::features::f32_values;
+use super::settings::RetrievalWidths;
 
 /// Of the utterances of a video in order, one of so many is held out for the test and the one after it for validation.
 const HELD_OUT: usize = 5;

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jtav_model::zoo::{QueryVectors, RetrievalWidths, SongVectors};
 use jtav_model::{
     AudioInput, AudioNetwork, Checkpoint, DeviceChoice, Encoded, ImageNetwork, ModelError, Rgb224, TextInput,
     TextNetwork, Tokenizer,
 };
 use jtav_schemas::TextPart;
+use jtav_trainer::Progress;
+use jtav_trainer::dataset::{DataPack, MediaFile, Post, Split, sha256_hex};
+use jtav_trainer::features::{Features, centre_crop};
 
+use super::pairs::{QueryVectors, SongVectors};
 use super::rows::Protocol;
 use super::set::{Fold, Part, Query, RetrievalSet, Song};
-use crate::dataset::{DataPack, MediaFile, Post, Split, sha256_hex};
-use crate::features::{Features, centre_crop};
-use crate::progress::Progress;
+use super::settings::RetrievalWidths;
 
 /// What is encoded at a time.
 const CHUNK: usize = 32;

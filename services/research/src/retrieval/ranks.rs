@@ -3,11 +3,10 @@
 //! Ties count half: a scorer that says the same of every song gets the middle rank and not the first, as it would where
 //! a rank is the first place of the true score in the sorted list (F4).
 
+use jtav_trainer::bootstrap::{Interval, middle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
-
-use crate::bootstrap::{Interval, middle};
 
 /// Share of queries with a tie above which figures say nothing.
 pub const MAX_TIES: f64 = 0.01;

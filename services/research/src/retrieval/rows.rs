@@ -1,7 +1,8 @@
 //! The rows of the table, and what the paper says of them (`jtav-spec` 7.3).
 
-use jtav_model::zoo::RetrievalInputs;
 use serde::{Deserialize, Serialize};
+
+use super::settings::RetrievalInputs;
 
 /// How songs are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,14 +5,17 @@ use std::time::Instant;
 
 use anyhow::Context;
 use jtav_model::DeviceChoice;
-use jtav_model::zoo::{Profile, QueryVectors, RetrievalSettings, RetrievalTrainer, RetrievalWidths, SongVectors};
+use jtav_trainer::Progress;
 use serde::Serialize;
 
 use super::cells::{Cell, CellResult, CellStore};
+use super::pairs::{QueryVectors, SongVectors};
 use super::ranks::{Figures, Rank, rank, reranked};
 use super::rows::{Protocol, Row};
 use super::set::{Fold, Part, RetrievalSet};
-use crate::progress::Progress;
+use super::settings::{RetrievalSettings, RetrievalWidths};
+use super::trainer::RetrievalTrainer;
+use crate::zoo::Profile;
 
 /// Where finished cells are kept unless another folder is named.
 pub const DEFAULT_WORK_DIR: &str = ".cache/table-retrieval";

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use jtav_model::zoo::{QueryVectors, RetrievalWidths, SongVectors, TruePair};
-
+use super::pairs::{QueryVectors, SongVectors, TruePair};
 use super::ranks::distinct;
 use super::rows::Protocol;
+use super::settings::RetrievalWidths;
 
 /// Standardised values beyond this many deviations are cut: one broken value must not decide a rank.
 const LARGEST_DEVIATION: f32 = 5.0;

@@ -3,13 +3,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jtav_model::DeviceChoice;
-use jtav_model::zoo::Profile;
+use jtav_trainer::Silent;
 
 use super::ranks::rank;
 use super::run::{RetrievalOptions, run_cells};
 use super::set::tests::set;
 use super::*;
-use crate::progress::Silent;
+use crate::zoo::Profile;
 
 /// libtorch's random numbers are the process's: two trainings at a time would not repeat.
 fn alone() -> MutexGuard<'static, ()> {

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use jtav_model::zoo::{RetrievalInputs, RetrievalSettings};
-
 use super::ranks::{CUTOFFS, Figures, MAX_TIES, RankIntervals};
 use super::rows::{Protocol, Row};
+use super::settings::{RetrievalInputs, RetrievalSettings};
 use super::table::{RetrievalTable, RowSummary, Section};
 
 impl RetrievalTable {

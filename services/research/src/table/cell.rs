@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use jtav_trainer::files::{f32_values, write_whole};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
-
-use crate::features::{f32_values, write_whole};
 
 /// What became of a training.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use jtav_model::zoo::{Architecture, Profile, Widths};
 use jtav_model::{Checkpoint, FusionInput, Modality};
 use jtav_schemas::{DatasetMedia, TextPart};
+use jtav_trainer::dataset::{DataPack, MediaFile, Post, Split, sha256_hex};
+use jtav_trainer::features::Features;
+use jtav_trainer::{Progress, encode_with_checkpoint};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -20,10 +22,7 @@ use super::figures::SentimentTable;
 use super::material::{Fold, Material, Source};
 use super::rows::{Method, Row, low_rank};
 use super::sentiment::{SentimentOptions, table_of};
-use crate::dataset::{DataPack, MediaFile, Post, Split, sha256_hex};
-use crate::features::Features;
-use crate::progress::Progress;
-use crate::train::encode_with_checkpoint;
+use crate::zoo::{Architecture, Profile, Widths};
 
 /// What the probe is told beside the options of every table.
 #[derive(Debug, Clone)]

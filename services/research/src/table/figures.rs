@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use jtav_trainer::files::{write_json, write_text};
 use serde::Serialize;
 
 use super::cell::Training;
@@ -71,8 +72,8 @@ pub struct SentimentTable {
 /// A folder that cannot be written.
 pub fn write_sentiment_table(table: &SentimentTable, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    crate::report::write_text(&folder.join(format!("{}.md", table.name)), &table.markdown())?;
-    crate::report::write_json(&folder.join(format!("{}.json", table.name)), table)
+    write_text(&folder.join(format!("{}.md", table.name)), &table.markdown())?;
+    write_json(&folder.join(format!("{}.json", table.name)), table)
 }
 
 /// The paper's figures of a row, for its line of the table.

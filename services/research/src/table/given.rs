@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context;
-use jtav_model::zoo::{Profile, Widths};
 use jtav_model::{FusionInput, Modality};
 use jtav_schemas::DatasetPostV1;
+use jtav_trainer::dataset::sha256_hex;
+use jtav_trainer::files::f32_values;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde::Deserialize;
 
 use super::material::{Fold, Material, Source};
-use crate::dataset::sha256_hex;
-use crate::features::f32_values;
+use crate::zoo::{Profile, Widths};
 
 /// `clean-protocol.json`: lists of speakers (`groups.speaker`) over which the vectors may be cross-validated.
 #[derive(Deserialize)]

@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use jtav_model::zoo::{Architecture, Input, Profile};
 use jtav_model::{AudioInput, FusionInput, Tokenizer};
+use jtav_trainer::dataset::{DataPack, MediaFile, Post, Split};
+use jtav_trainer::features::Features;
+use jtav_trainer::{Progress, picture_input};
 
 use super::rows::{Method, Sound};
 use crate::classical::Doc2VecConfig;
-use crate::dataset::{DataPack, MediaFile, Post, Split};
-use crate::features::Features;
-use crate::progress::Progress;
 use crate::sound::SoundFeatures;
-use crate::train::picture_input;
 use crate::words::{CaptionVocabulary, TextReader, WordTable};
+use crate::zoo::{Architecture, Input, Profile};
 
 /// Positions of posts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

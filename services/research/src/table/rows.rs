@@ -1,8 +1,9 @@
 //! The rows of the paper's Table 1 (`jtav-spec` 7.1), in its order, and one modern rival.
 
 use jtav_model::Modality;
-use jtav_model::zoo::{Architecture, Profile, Widths, table_1};
 use serde::Serialize;
+
+use crate::zoo::{Architecture, Profile, Widths, table_1};
 
 /// What the paper reports in a row. Its "AUC" is the balanced accuracy of thresholded predictions (`jtav-spec` F1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

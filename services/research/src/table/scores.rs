@@ -1,10 +1,10 @@
 //! From logits to figures: thresholds by validation, folds pooled, mean and spread over seeds.
 
+use jtav_trainer::metrics::{Metrics, auc};
+use jtav_training::logistic::sigmoid;
 use serde::Serialize;
 
 use super::material::Fold;
-use crate::classical::sigmoid;
-use crate::metrics::{Metrics, auc};
 
 /// The figures of one seed: every test post of every fold once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

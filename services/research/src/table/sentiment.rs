@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jtav_model::zoo::{Architecture, Profile, Widths};
 use jtav_model::{DeviceChoice, FusionInput, Modality, ModalitySet};
+use jtav_trainer::dataset::{DataPack, sha256_hex};
+use jtav_trainer::files::write_text;
+use jtav_trainer::{DEFAULT_CACHE_DIR, Progress, resolve_data};
 
 use super::cell::{Cell, Cells};
 use super::figures::{RowFigures, SentimentTable};
@@ -13,10 +15,8 @@ use super::material::{Fold, Material, Media, Source, training_words};
 use super::rows::{FUSED, Method, Row, media_rows, vector_rows};
 use super::scores::{SeedFigures, Spread, score};
 use super::training::{BackboneWeights, Order, Workshop};
-use crate::dataset::{DataPack, sha256_hex};
-use crate::options::DEFAULT_CACHE_DIR;
-use crate::progress::Progress;
 use crate::words::WordTable;
+use crate::zoo::{Architecture, Profile, Widths};
 
 /// Raise it when a change makes kept cells worthless.
 const CELL_REVISION: u32 = 1;
@@ -132,7 +132,7 @@ pub(super) fn table_of(
 }
 
 fn prepare(options: &SentimentOptions, progress: &dyn Progress) -> anyhow::Result<(Material, Vec<Row>)> {
-    let folder = crate::options::resolve_data(&options.data)?;
+    let folder = resolve_data(&options.data)?;
     if given::is_given(&folder) {
         let (material, widths) = given::read(&folder, options.profile)?;
         return Ok((material, vector_rows(options.profile, widths)));
@@ -189,7 +189,7 @@ fn own_words(texts: &[Vec<String>], cache: &Path) -> anyhow::Result<(WordTable, 
     let words = WordTable::train(texts, WORDS_DIMENSION, WORDS_SEED)?;
     words.save(&kept)?;
     // The description goes last: without it the vectors do not count.
-    crate::report::write_text(&beside, &words.describe())?;
+    write_text(&beside, &words.describe())?;
     let description = words.describe();
     Ok((words, description))
 }

@@ -3,16 +3,16 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use jtav_model::training::{EpochReport, Standardisation};
-use jtav_model::zoo::{Architecture, Backbone, Example, FineTuning, Input, Profile, Settings, Trainer, Widths};
-use jtav_model::{DeviceChoice, FusionInput, Modality, ModalitySet};
+use jtav_model::{DeviceChoice, FusionInput, Modality, ModalitySet, Standardisation};
+use jtav_trainer::Progress;
+use jtav_trainer::fit::{FitPlan, FitProgress, Learner, Validation, fit, validation};
+use jtav_training::EpochReport;
 
 use super::cell::{Cell, Training};
 use super::material::{Fold, Items, Material, Media, Source};
 use super::rows::{Method, widths_of};
 use crate::classical::{Doc2Vec, Doc2VecConfig, LogisticRegression};
-use crate::fit::{FitPlan, FitProgress, Learner, Validation, fit, validation};
-use crate::progress::Progress;
+use crate::zoo::{Architecture, Backbone, Example, FineTuning, Input, Profile, Settings, Trainer, Widths};
 
 /// Inverse penalties that validation chooses from.
 const PENALTIES: [f64; 5] = [1e-3, 1e-2, 0.1, 1.0, 10.0];

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jtav_model::Tokenizer;
-use jtav_model::zoo::WordVectors;
 use jtav_schemas::TextPart;
 
 use super::{CaptionVocabulary, WordTable};
+use crate::zoo::WordVectors;
 
 /// Words of the protagonist that are read (paper 6.1: lyrics are cut at 100 words).
 const PROTAGONIST_WORDS: usize = 100;

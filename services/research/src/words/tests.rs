@@ -1,9 +1,9 @@
 use std::collections::HashSet;
 
-use jtav_model::zoo::WordVectors;
 use jtav_schemas::TextPart;
 
 use super::*;
+use crate::zoo::WordVectors;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()

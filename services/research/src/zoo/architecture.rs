@@ -1,8 +1,7 @@
 //! Which network, in which form.
 
+use jtav_model::{Modality, ModelError};
 use serde::{Deserialize, Serialize};
-
-use crate::{Modality, ModelError};
 
 /// Which of the two descriptions of JTAV a network follows; they disagree in most details (`jtav-spec` F6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

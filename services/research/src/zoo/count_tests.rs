@@ -1,11 +1,11 @@
 //! Parameter counts to the unit (`jtav-spec` 8).
 
+use jtav_model::ModelError;
+use jtav_model::parameters::{Builder, Stored};
 use tch::{Device, Kind, Tensor};
 
 use super::network::Network;
-use super::{Architecture, Backbone, DcrnnForm, Profile, Widths};
-use crate::ModelError;
-use crate::parameters::{Builder, Stored};
+use crate::zoo::architecture::{Architecture, Backbone, DcrnnForm, Profile, Widths};
 
 /// Tensors that cost nothing to make: fc6 of VGG-19 alone has 103 million values.
 struct Zeros;

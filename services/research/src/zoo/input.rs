@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{AudioInput, FusionInput, ModelError, Rgb224};
+use jtav_model::{AudioInput, FusionInput, ModelError, Rgb224};
 
 /// One post as word vectors, in the order of its words; cheap to clone.
 #[derive(Debug, Clone, PartialEq)]

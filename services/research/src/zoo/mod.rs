@@ -1,11 +1,11 @@
 //! The networks of the paper's Table 1: the profiles `paper` and `authors-code`, and what they are compared with.
 //!
 //! An [`Architecture`] says which network, [`table_1`] which network a row of the table needs, [`Settings::of`] how
-//! its source trains it, and a [`Trainer`] trains it and predicts with it. As in [`training`](crate::training), the
+//! its source trains it, and a [`Trainer`] trains it and predicts with it. As in [`jtav_training`], the
 //! fusions read the vectors of trained encoders.
 //!
 //! ```no_run
-//! use jtav_model::zoo::{Architecture, Example, Input, Profile, Settings, Trainer, WordVectors};
+//! use jtav_research::zoo::{Architecture, Example, Input, Profile, Settings, Trainer, WordVectors};
 //!
 //! # fn main() -> Result<(), jtav_model::ModelError> {
 //! let architecture = Architecture::AttBiGru { profile: Profile::Paper, dimension: 300 };
@@ -27,16 +27,13 @@
 mod architecture;
 mod input;
 mod network;
-mod retrieval;
+pub(crate) mod networks;
 mod settings;
 mod trainer;
 mod weights;
 
 pub use architecture::{Architecture, Backbone, DcrnnForm, Profile, TableRow, Widths, table_1};
 pub use input::{Example, Input, WordVectors};
-pub use retrieval::{
-    QueryVectors, RetrievalInputs, RetrievalSettings, RetrievalTrainer, RetrievalWidths, SongVectors, TruePair,
-};
 pub use settings::{FineTuning, Settings};
 pub use trainer::Trainer;
 

@@ -1,18 +1,19 @@
 //! A network of any kind and its batches.
 
+use jtav_model::networks::Pixels;
+use jtav_model::parameters::{Scope, to_rows, to_vec};
+use jtav_model::{AudioInput, FusionInput, IMAGE_SIDE, Modality, ModalitySet, ModelError, Rgb224};
+use jtav_training::hide;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
-use super::{Architecture, FineTuning, Input, Profile, Settings, Widths, WordVectors};
-use crate::inference::{AudioInput, FusionInput, IMAGE_SIDE, Rgb224};
-use crate::networks::Pixels;
-use crate::networks::zoo::{
+use crate::zoo::architecture::{Architecture, Profile, Widths};
+use crate::zoo::input::{Input, WordVectors};
+use crate::zoo::networks::{
     AudioEncoder, CmfAp, EarlyFusion, Forward, Fusion, ImageEncoder, LowRank, PartsBatch, SegmentBatch, TextEncoder,
 };
-use crate::parameters::{Scope, to_rows, to_vec};
-use crate::training::hide;
-use crate::{Modality, ModalitySet, ModelError};
+use crate::zoo::settings::{FineTuning, Settings};
 
 /// Most inputs of one pass without gradients: texts and vectors, pictures, segments.
 const ROWS: usize = 64;

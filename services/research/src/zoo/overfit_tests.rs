@@ -2,16 +2,18 @@
 //! fraction of their published widths, so that it takes seconds; `tests/zoo.rs` has the networks that are small as
 //! they are.
 
+use jtav_model::parameters::{Builder, Scope};
+use jtav_model::{AudioInput, DeviceChoice, ModelError, Rgb224, Standardisation};
+use jtav_training::learner::Learner;
+use jtav_training::{Optimisation, UpdateRule};
 use tch::{Device, Tensor};
 
 use super::network::{Network, prepared};
-use super::{Architecture, Backbone, DcrnnForm, Example, FineTuning, Input, Settings, Trainer};
-use crate::checkpoint::Standardisation;
-use crate::networks::zoo::{Alignment, AudioEncoder, AuthorsSizes, ImageEncoder, PaperSizes, SegmentBatch};
-use crate::parameters::{Builder, Scope};
-use crate::training::learner::Learner;
-use crate::training::{Optimisation, UpdateRule};
-use crate::{AudioInput, DeviceChoice, ModelError, Rgb224};
+use crate::zoo::architecture::{Architecture, Backbone, DcrnnForm};
+use crate::zoo::input::{Example, Input};
+use crate::zoo::networks::{Alignment, AudioEncoder, AuthorsSizes, ImageEncoder, PaperSizes, SegmentBatch};
+use crate::zoo::settings::{FineTuning, Settings};
+use crate::zoo::trainer::Trainer;
 
 const BINS: usize = 96;
 

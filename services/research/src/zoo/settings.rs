@@ -1,12 +1,10 @@
 //! How a network of the zoo is trained.
 
+use jtav_model::{DeviceChoice, IMAGE_SIDE, ModelError, Standardisation};
+use jtav_training::{Optimisation, UpdateRule, check_share};
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Profile};
-use crate::checkpoint::Standardisation;
-use crate::training::{Optimisation, UpdateRule};
-use crate::zoo::DcrnnForm;
-use crate::{DeviceChoice, ModelError};
+use crate::zoo::architecture::{Architecture, DcrnnForm, Profile};
 
 /// Which part of an image network moves; the rest keeps its weights and its running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,7 +91,7 @@ impl Settings {
             modality_dropout: 0.0,
             standardisation: None,
             fine_tuning: FineTuning::Head,
-            resolution: crate::IMAGE_SIDE,
+            resolution: IMAGE_SIDE,
             augment: true,
         }
     }
@@ -104,13 +102,12 @@ impl Settings {
             ("caption_dropout", self.caption_dropout),
             ("modality_dropout", self.modality_dropout),
         ] {
-            crate::training::check_share(name, share)?;
+            check_share(name, share)?;
         }
-        if !self.resolution.is_multiple_of(32) || !(32..=crate::IMAGE_SIDE).contains(&self.resolution) {
+        if !self.resolution.is_multiple_of(32) || !(32..=IMAGE_SIDE).contains(&self.resolution) {
             return Err(ModelError::Configuration(format!(
                 "resolution is {}, expected a multiple of 32 from 32 to {}",
-                self.resolution,
-                crate::IMAGE_SIDE
+                self.resolution, IMAGE_SIDE
             )));
         }
         let hears = matches!(architecture, Architecture::Dcrnn { .. } | Architecture::ConvNet);

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
+use jtav_model::ModelError;
+use jtav_model::parameters::{Builder, Parameters, Scope};
+use jtav_training::learner::Learner;
+use jtav_training::{EpochReport, learner_methods};
 use tch::Device;
 
 use super::network::Network;
-use super::{Architecture, Example, FineTuning, Input, Settings, weights};
-use crate::ModelError;
-use crate::networks::zoo::last_block;
-use crate::parameters::{Builder, Parameters, Scope};
-use crate::training::EpochReport;
-use crate::training::learner::{Learner, learner_methods};
+use super::weights;
+use crate::zoo::architecture::Architecture;
+use crate::zoo::input::{Example, Input};
+use crate::zoo::networks::last_block;
+use crate::zoo::settings::{FineTuning, Settings};
 
 /// A network with its optimiser. Equal seeds give equal trainings as long as no other thread of the process trains:
 /// dropout draws from libtorch's one generator.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use jtav_model::ModelError;
+use jtav_model::checkpoint::{StoredWeights, sha256};
+use jtav_model::parameters::{Parameters, Stored};
 use tch::Tensor;
 
-use super::Backbone;
-use crate::ModelError;
-use crate::checkpoint::{StoredWeights, sha256};
-use crate::networks::zoo::is_classifier;
-use crate::parameters::{Parameters, Stored};
+use crate::zoo::architecture::Backbone;
+use crate::zoo::networks::is_classifier;
 
 /// Copies a file into the tensors whose names start with `prefix`; see [`Trainer::load_backbone`].
 ///
@@ -53,14 +53,12 @@ pub(super) fn load(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use tch::{Device, Kind};
-
     use super::*;
-    use crate::checkpoint::{Precision, encode_weights};
-    use crate::networks::zoo::ImageEncoder;
-    use crate::parameters::Builder;
+    use crate::zoo::networks::ImageEncoder;
+    use jtav_model::checkpoint::{Precision, encode_weights};
+    use jtav_model::parameters::Builder;
+    use std::collections::BTreeMap;
+    use tch::{Device, Kind};
 
     const BACKBONE: Backbone = Backbone::DenseNet121;
 

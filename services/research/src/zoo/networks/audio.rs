@@ -1,16 +1,15 @@
 //! The audio networks of the zoo: DCRNN in its forms and the convnet.
 
+use jtav_model::layers::{BatchNorm, Conv2d, Linear};
+use jtav_model::networks::AudioBatch;
+use jtav_model::parameters::Scope;
+use jtav_model::{ModelError, Standardisation};
 use tch::{Device, Tensor};
 
-use super::Forward;
 use super::dcrnn_authors::{AuthorsDcrnn, AuthorsSizes};
 use super::dcrnn_paper::{Alignment, PaperDcrnn, PaperSizes};
-use crate::ModelError;
-use crate::checkpoint::Standardisation;
-use crate::inference::AudioBatch;
-use crate::layers::{BatchNorm, Conv2d, Linear};
-use crate::parameters::Scope;
-use crate::zoo::DcrnnForm;
+use super::forward::Forward;
+use crate::zoo::architecture::DcrnnForm;
 
 /// Segments on their way into the network.
 pub(crate) struct SegmentBatch {

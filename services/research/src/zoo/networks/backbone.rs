@@ -1,16 +1,16 @@
 //! The three published image networks up to their last feature.
 
+use jtav_model::ModelError;
+use jtav_model::networks::{DenseNet, DenseNetConfig};
+use jtav_model::parameters::Scope;
 use tch::{Kind, Tensor};
 
 use super::resnet::ResNet101;
 use super::vgg::Vgg19;
-use crate::ModelError;
-use crate::networks::densenet::{DenseNet, DenseNetConfig};
-use crate::parameters::Scope;
-use crate::zoo::Backbone;
+use crate::zoo::architecture::Backbone;
 
 /// A backbone with torchvision's parameter names.
-pub(super) enum BackboneNetwork {
+pub(crate) enum BackboneNetwork {
     Vgg(Vgg19),
     ResNet(ResNet101),
     DenseNet(DenseNet),

@@ -1,14 +1,14 @@
 //! CMF-AP over two or three modalities of any width, in the paper's and the authors' form (`jtav-spec` 5).
 
+use jtav_model::layers::{BatchNorm, Linear, unit_rows};
+use jtav_model::networks::CrossAttention;
+use jtav_model::parameters::{Init, Scope};
+use jtav_model::{Modality, ModelError};
 use tch::Tensor;
 
-use super::Forward;
+use super::forward::Forward;
 use super::parts::PartsBatch;
-use crate::layers::{BatchNorm, Linear, unit_rows};
-use crate::networks::cmf_ap::CrossAttention;
-use crate::parameters::{Init, Scope};
-use crate::zoo::{Profile, Widths};
-use crate::{Modality, ModelError};
+use crate::zoo::architecture::{Profile, Widths};
 
 /// Values of a rebuilt vector in the paper's form (its r).
 const REDUCED: i64 = 100;
@@ -17,7 +17,7 @@ const REDUCED: i64 = 100;
 ///
 /// They score row i of `C = m n'` by `u' sigmoid(W C_i + b_i)`, with a bias per row, and return `C' a`. Row i is `m_i
 /// n`, hence `W C_i = m_i (W n)` and `C' a = n (m' a)`: no matrix is needed, and the result is `n` times a scalar.
-pub(super) struct ScaledAttention {
+pub(crate) struct ScaledAttention {
     pub weight: Tensor,
     pub bias: Tensor,
     pub context: Tensor,
@@ -134,7 +134,7 @@ impl CmfAp {
 }
 
 /// All pairs of two or three modalities.
-pub(super) struct Pairs {
+pub(crate) struct Pairs {
     pairs: Vec<Pair>,
     unit_outputs: bool,
     /// Values of `u`.
@@ -237,8 +237,8 @@ impl Preparation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::networks::dense_oracle::{assert_same, vectors};
-    use crate::parameters::Builder;
+    use crate::zoo::networks::dense_oracle::{assert_same, vectors};
+    use jtav_model::parameters::Builder;
     use tch::{Device, Kind};
 
     /// The authors' code as written, with the matrix: scores from its rows, pooling along them.

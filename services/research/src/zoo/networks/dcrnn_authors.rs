@@ -1,11 +1,11 @@
 //! DCRNN of the authors' code (`jtav-spec` 3.3).
 
+use jtav_model::ModelError;
+use jtav_model::layers::{BatchNorm, BiGru, Conv2d, Linear};
+use jtav_model::parameters::Scope;
 use tch::Tensor;
 
-use super::Forward;
-use crate::ModelError;
-use crate::layers::{BatchNorm, BiGru, Conv2d, Linear};
-use crate::parameters::Scope;
+use super::forward::Forward;
 
 /// Keras' epsilons: that of the applications' convolutional blocks, and that of a bare layer.
 const CONV_EPSILON: f64 = 1.001e-5;

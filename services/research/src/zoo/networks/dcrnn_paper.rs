@@ -1,11 +1,11 @@
 //! DCRNN by equation 2 of the paper, made feasible (`jtav-spec` 3.4).
 
+use jtav_model::ModelError;
+use jtav_model::layers::{BatchNorm, BiGru, Conv2d, Linear};
+use jtav_model::parameters::Scope;
 use tch::Tensor;
 
-use super::Forward;
-use crate::ModelError;
-use crate::layers::{BatchNorm, BiGru, Conv2d, Linear};
-use crate::parameters::Scope;
+use super::forward::Forward;
 
 /// How A1 and A3 come to have one size, without which equation 2 cannot join them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! The fusions without attention: concatenation, and the low-rank product.
 
+use jtav_model::layers::Linear;
+use jtav_model::parameters::{Init, Scope};
+use jtav_model::{Modality, ModelError};
 use tch::Tensor;
 
-use super::Forward;
+use super::forward::Forward;
 use super::parts::PartsBatch;
-use crate::layers::Linear;
-use crate::parameters::{Init, Scope};
-use crate::zoo::Widths;
-use crate::{Modality, ModelError};
+use crate::zoo::architecture::Widths;
 
 /// Concatenated vectors and one linear unit (paper 6.2, "early fusion"). The zeros of an absent vector add nothing.
 pub(crate) struct EarlyFusion {

@@ -1,13 +1,13 @@
 //! A backbone with the head of `jtav-spec` 4.
 
+use jtav_model::ModelError;
+use jtav_model::layers::{BatchNorm, Linear};
+use jtav_model::parameters::Scope;
 use tch::Tensor;
 
-use super::Forward;
 use super::backbone::BackboneNetwork;
-use crate::ModelError;
-use crate::layers::{BatchNorm, Linear};
-use crate::parameters::Scope;
-use crate::zoo::Backbone;
+use super::forward::Forward;
+use crate::zoo::architecture::Backbone;
 
 /// An image network of the zoo: batch normalisation of the feature, a dense layer with ReLU, one logit.
 pub(crate) struct ImageEncoder {

@@ -2,14 +2,15 @@
 
 mod audio;
 mod backbone;
-mod cmf;
+pub(crate) mod cmf;
 mod dcrnn_authors;
 mod dcrnn_paper;
 mod flat_fusion;
+mod forward;
+mod fusion;
 mod image;
 mod parts;
 mod resnet;
-mod retrieval;
 mod text;
 mod text_authors;
 mod vgg;
@@ -19,9 +20,10 @@ pub(crate) use audio::{AudioEncoder, SegmentBatch};
 pub(crate) use backbone::{is_classifier, last_block};
 pub(crate) use cmf::CmfAp;
 pub(crate) use flat_fusion::{EarlyFusion, LowRank};
+pub(crate) use forward::Forward;
+pub(crate) use fusion::Fusion;
 pub(crate) use image::ImageEncoder;
-pub(crate) use parts::{Fusion, PartsBatch};
-pub(crate) use retrieval::{JointScorer, QueryTable, SongTable, TwoTower};
+pub(crate) use parts::PartsBatch;
 pub(crate) use text::TextEncoder;
 
 #[cfg(test)]
@@ -30,26 +32,11 @@ pub(crate) use {
     dcrnn_paper::{Alignment, PaperSizes},
 };
 
-use tch::Tensor;
-
-use crate::ModelError;
-use crate::layers::Linear;
-
-/// What one forward pass yields.
-pub(crate) struct Forward {
-    /// `[rows, width]`: the vector before the last layer.
-    pub features: Tensor,
-    /// `[rows]`.
-    pub logits: Tensor,
-}
-
-impl Forward {
-    /// A linear head on the features themselves.
-    fn of(features: Tensor, head: &Linear) -> Result<Self, ModelError> {
-        let logits = head.forward(&features)?.f_squeeze_dim(1)?;
-        Ok(Self { features, logits })
-    }
-}
-
+#[cfg(test)]
+#[path = "../../../../../crates/model/tests/fixtures/dense_oracle.rs"]
+mod dense_oracle;
+#[cfg(test)]
+#[path = "../../../../../crates/model/tests/fixtures/formula.rs"]
+mod formula;
 #[cfg(test)]
 mod parity_tests;

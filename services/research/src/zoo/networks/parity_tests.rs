@@ -1,15 +1,17 @@
 //! The zoo's networks against PyTorch and torchvision on the same weights, which both sides draw from a formula
 //! (`tests/fixtures/zoo_reference.py`, where the numbers come from).
 
+use jtav_model::ModelError;
+use jtav_model::parameters::{Builder, Scope, Stored, to_rows, to_vec};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::backbone::BackboneNetwork;
-use super::{AudioEncoder, Forward, SegmentBatch, TextEncoder};
-use crate::ModelError;
-use crate::networks::parity_tests::{fnv1a, fraction, wave};
-use crate::parameters::{Builder, Scope, Stored, to_rows, to_vec};
-use crate::zoo::{Backbone, DcrnnForm, WordVectors};
+use super::forward::Forward;
+use super::{AudioEncoder, SegmentBatch, TextEncoder};
+use crate::zoo::architecture::{Backbone, DcrnnForm};
+use crate::zoo::input::WordVectors;
+use crate::zoo::networks::formula::{fnv1a, fraction, wave};
 
 #[derive(Deserialize)]
 struct Reference {

@@ -1,13 +1,9 @@
-//! The fusions of the zoo and what they read.
+//! What the fusions of the zoo read.
 
+use jtav_model::{FusionInput, Modality, ModelError};
 use tch::{Device, Tensor};
 
-use super::Forward;
-use super::cmf::CmfAp;
-use super::flat_fusion::{EarlyFusion, LowRank};
-use crate::inference::FusionInput;
-use crate::zoo::Widths;
-use crate::{Modality, ModelError};
+use crate::zoo::architecture::Widths;
 
 /// The vectors of a batch.
 pub(crate) struct PartsBatch {
@@ -57,24 +53,4 @@ fn column(posts: &[&FusionInput], modality: Modality, width: usize) -> Result<(V
         }
     }
     Ok((values, present))
-}
-
-/// A fusion of the zoo.
-pub(crate) enum Fusion {
-    /// `jtav-spec` 5.
-    Cmf(CmfAp),
-    /// Concatenation and logistic regression.
-    Early(EarlyFusion),
-    /// `jtav-spec` 8.2.
-    LowRank(LowRank),
-}
-
-impl Fusion {
-    pub fn forward(&self, batch: &PartsBatch, train: bool) -> Result<Forward, ModelError> {
-        match self {
-            Self::Cmf(network) => network.forward(batch, train),
-            Self::Early(network) => network.forward(batch),
-            Self::LowRank(network) => network.forward(batch),
-        }
-    }
 }

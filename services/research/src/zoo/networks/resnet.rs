@@ -1,10 +1,9 @@
 //! ResNet-101 (He et al. 2016) with torchvision's parameter names and its place of the stride.
 
+use jtav_model::ModelError;
+use jtav_model::layers::{BatchNorm, Conv2d};
+use jtav_model::parameters::Scope;
 use tch::{Kind, Tensor};
-
-use crate::ModelError;
-use crate::layers::{BatchNorm, Conv2d};
-use crate::parameters::Scope;
 
 /// Bottlenecks of the four stages.
 const DEPTHS: [usize; 4] = [3, 4, 23, 3];
@@ -12,7 +11,7 @@ const DEPTHS: [usize; 4] = [3, 4, 23, 3];
 const EXPANSION: i64 = 4;
 
 /// The network up to its pooled feature, without torchvision's `fc`.
-pub(super) struct ResNet101 {
+pub(crate) struct ResNet101 {
     stem: (Conv2d, BatchNorm),
     blocks: Vec<Bottleneck>,
 }

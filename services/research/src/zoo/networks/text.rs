@@ -1,15 +1,15 @@
 //! The text networks of the paper (4.1) and lyricsHAN.
 
+use jtav_model::ModelError;
+use jtav_model::layers::{AdditiveAttention, BiGru, Linear};
+use jtav_model::networks::{gather, places_tensor};
+use jtav_model::parameters::Scope;
 use tch::{Device, Tensor};
 
-use super::Forward;
+use super::forward::Forward;
 use super::text_authors::AuthorsText;
 use super::words::{Reading, WordBatch};
-use crate::ModelError;
-use crate::layers::{AdditiveAttention, BiGru, Linear};
-use crate::networks::att_bigru::{gather, places_tensor};
-use crate::parameters::Scope;
-use crate::zoo::WordVectors;
+use crate::zoo::input::WordVectors;
 
 /// Hidden values per direction (the paper's M); Yang et al. use as many.
 const HIDDEN: i64 = 50;

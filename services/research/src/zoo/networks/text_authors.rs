@@ -1,12 +1,12 @@
 //! The text network of the authors' code (`jtav-spec` 2.3).
 
+use jtav_model::ModelError;
+use jtav_model::layers::{BatchNorm, BiGru, Linear, unit_rows};
+use jtav_model::parameters::{Init, Scope};
 use tch::{Kind, Tensor};
 
-use super::Forward;
+use super::forward::Forward;
 use super::words::{MAX_WORDS, WordBatch};
-use crate::ModelError;
-use crate::layers::{BatchNorm, BiGru, Linear, unit_rows};
-use crate::parameters::{Init, Scope};
 
 /// Hidden values per direction.
 const HIDDEN: i64 = 150;
@@ -21,7 +21,7 @@ const EPSILON: f64 = 1e-3;
 /// Texts are always 100 words long and padding is read like words, as there. One thing differs: a post without a
 /// caption is gated by 1 and not by the softmax of a bias, which would be one learned gate for all of them
 /// (`jtav-spec` 2.5).
-pub(super) struct AuthorsText {
+pub(crate) struct AuthorsText {
     words_norm: BatchNorm,
     gate: Option<Gate>,
     layers: [(BiGru, BatchNorm); 2],

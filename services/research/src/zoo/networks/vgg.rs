@@ -1,10 +1,9 @@
 //! VGG-19 (Simonyan and Zisserman 2015, configuration E) with torchvision's parameter names.
 
+use jtav_model::ModelError;
+use jtav_model::layers::{Conv2d, Linear};
+use jtav_model::parameters::Scope;
 use tch::Tensor;
-
-use crate::ModelError;
-use crate::layers::{Conv2d, Linear};
-use crate::parameters::Scope;
 
 /// Channels of the convolutions between one pool and the next.
 const STAGES: [&[i64]; 5] =
@@ -15,7 +14,7 @@ const SIDE: i64 = 7;
 const HIDDEN: i64 = 4096;
 
 /// The network up to fc7, without torchvision's `classifier.6`.
-pub(super) struct Vgg19 {
+pub(crate) struct Vgg19 {
     stages: Vec<Vec<Conv2d>>,
     fc6: Linear,
     fc7: Linear,

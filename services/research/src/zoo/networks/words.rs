@@ -1,14 +1,14 @@
 //! Posts as batches of word vectors.
 
+use jtav_model::ModelError;
 use tch::{Device, Kind, Tensor};
 
-use crate::ModelError;
-use crate::zoo::WordVectors;
+use crate::zoo::input::WordVectors;
 
 /// Words of lyrics that are read (paper 6.1); the rest is cut off.
-pub(super) const MAX_WORDS: usize = 100;
+pub(crate) const MAX_WORDS: usize = 100;
 /// Words of a caption that are read.
-pub(super) const MAX_SUPPORTING: usize = 5;
+pub(crate) const MAX_SUPPORTING: usize = 5;
 
 /// How much of a text is read, and how it is padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ fn stacked(texts: &[&[f32]], longest: i64, dimension: i64, device: Device) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::to_vec;
+    use jtav_model::parameters::to_vec;
 
     #[test]
     fn long_texts_are_cut_and_short_ones_padded_with_zeros() {
