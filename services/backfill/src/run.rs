@@ -17,7 +17,8 @@ use jtav_store::Store;
 use jtav_telemetry::Conservation;
 
 use crate::account::{Account, Tally};
-use crate::{InputTopic, Plan, dry_run, tombstones};
+use crate::plan::{InputTopic, Plan};
+use crate::{dry_run, tombstones};
 
 /// Longest wait for any one answer of a broker.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use jtav_feed_processor::rereading::ensure_erased;
 use jtav_kafka::PartitionRange;
 use jtav_store::Store;
 
-use crate::InputTopic;
+use crate::plan::InputTopic;
 use crate::walk::{Event, walk};
 
 /// What the tombstones of a topic came to.

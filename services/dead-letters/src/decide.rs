@@ -4,7 +4,8 @@ use bytes::Bytes;
 use jtav_kafka::OutboundRecord;
 use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason};
 
-use crate::{Chains, Letter};
+use crate::chains::Chains;
+use crate::letter::Letter;
 
 /// What a replay may do.
 #[derive(Debug, Clone, PartialEq, Eq)]

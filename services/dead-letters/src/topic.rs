@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jtav_kafka::{ClientSettings, PartitionRange, Record, TopicScan, partition_ranges};
 
-use crate::{Letter, LetterError, Position};
+use crate::letter::{Letter, LetterError, Position};
 
 /// The dead-letter topic, and how to reach it.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{FeedRecord, FeedSink};
+use crate::feed::FeedRecord;
+use crate::sink::FeedSink;
 
 /// How a feed is played.
 #[derive(Debug, Clone, PartialEq)]

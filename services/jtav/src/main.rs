@@ -3,13 +3,9 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator;
 mod cli;
-mod cli_backfill;
-mod cli_dead_letters;
-mod cli_media;
-mod cli_table;
-mod cli_table_retrieval;
 mod commands;
 mod failure;
+mod files;
 mod output;
 mod setup;
 
@@ -24,7 +20,7 @@ fn main() {
     let cli = cli::Cli::parse();
     // Unwind safe: whatever state a panic left behind, nothing looks at it any more.
     let ended =
-        catch_unwind(AssertUnwindSafe(|| commands::dispatch(cli).unwrap_or_else(|error| failure::report(&error))));
+        catch_unwind(AssertUnwindSafe(|| cli.run().unwrap_or_else(|error| failure::report(&error))));
     // The hook has said where; returning would run the destructors of libraries under their threads.
     output::leave(ended.unwrap_or(PANICKED))
 }

@@ -1,34 +1,66 @@
 //! `jtav demo`: the whole system on one machine with nothing installed: in-process Kafka, a local media server (the
 //! one address that may be fetched from), the real networks, the embedded store.
 
+mod view;
+
 use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::Args;
 use jtav_feed_processor::admin::Admin;
 use jtav_feed_processor::networks::name_device;
 use jtav_feed_processor::{Networks, Worker, exit};
 use jtav_feed_simulator::{FeedRecord, KafkaSink, MediaServer, Pack, PlayOptions, SAMPLE_FEED, demo_feed, play};
 use jtav_kafka::{InProcessCluster, Producer, ProducerSettings};
 use jtav_pipeline::{Observer, PostReport};
-use jtav_settings::{Settings, StoreKind, bundled};
+use jtav_settings::{Device, Settings, StoreKind, bundled};
 use jtav_store::EmbeddedStore;
 use tokio::sync::{mpsc, oneshot};
 
-use super::demo_view::{Tally, View};
-use crate::cli::{DemoArgs, LogFormatArg};
+use self::view::{Tally, View};
 use crate::failure::coded;
 use crate::output::errln;
-use crate::setup;
+use crate::setup::{self, LogFormatArg};
 
 /// Partitions of the input topic.
 const PARTITIONS: i32 = 4;
 /// Without any outcome for so long, the demo gives up and says so.
 const SILENCE: Duration = Duration::from_secs(60);
 
-pub fn demo(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav demo`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  jtav demo\n  jtav demo --json | jq .latency_ms\n  jtav demo --serve    then open http://127.0.0.1:9600/metrics"
+)]
+pub struct DemoArgs {
+    /// One line of JSON, last on stdout, in place of the live view.
+    #[arg(long)]
+    json: bool,
+    /// Stay alive after the feed and serve /metrics, /healthz, /readyz, /describe until Ctrl-C.
+    #[arg(long)]
+    serve: bool,
+    /// Where --serve listens.
+    #[arg(long, default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Data pack to play in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    feed: Option<PathBuf>,
+    /// Checkpoint in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Posts a second; without it as fast as they are taken.
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// `auto` (a GPU if there is one), `cpu` or `cuda:0`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Device,
+}
+
+pub fn run(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, if arguments.json { "warn" } else { "error" });
     let view = View::new(arguments.json, std::io::stdout().is_terminal());
     let folder = match &arguments.feed {
@@ -43,7 +75,7 @@ pub fn demo(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     for (_, topic) in settings.kafka.topics() {
         cluster.create_topic(topic, PARTITIONS)?;
     }
-    let ran = setup::in_system(run(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
+    let ran = setup::in_system(label_feed(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
     if !ran.missing.is_empty() {
         let (count, ids) = (ran.missing.len(), ran.missing.join(", "));
         anyhow::bail!("{count} of {} records have no outcome: {ids}; RUST_LOG=info says more", records.len());
@@ -82,7 +114,7 @@ struct Ran {
 }
 
 /// Runs worker and feed side by side.
-async fn run(
+async fn label_feed(
     arguments: &DemoArgs,
     settings: Arc<Settings>,
     cluster: &InProcessCluster,

@@ -13,8 +13,9 @@ use jtav_pipeline::{
     PublishRequest, Publisher, ReadRules, Rejection, StageError, now_ms, read_post,
 };
 use jtav_schemas::{AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, Modality};
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
+
+use crate::files::read_file;
 
 /// Marks a media reference that is a path. Drawn anew by every process, so that no post can bring one along.
 static FILE_MARK: LazyLock<String> = LazyLock::new(|| format!("file-path-{:032x}:", rand::random::<u128>()));
@@ -141,16 +142,6 @@ impl MediaFetcher for FilesOrNetwork {
         }
         .boxed()
     }
-}
-
-/// At most `bytes`: a file may grow while it is read, and what only looks like a file may never end.
-///
-/// # Errors
-/// Of the file system.
-pub async fn read_file(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut read = Vec::with_capacity(bytes as usize);
-    tokio::fs::File::open(path).await?.take(bytes).read_to_end(&mut read).await?;
-    Ok(read)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> AbsentReason {
