@@ -19,8 +19,7 @@ const PANICKED: u8 = 101;
 fn main() {
     let cli = cli::Cli::parse();
     // Unwind safe: whatever state a panic left behind, nothing looks at it any more.
-    let ended =
-        catch_unwind(AssertUnwindSafe(|| cli.run().unwrap_or_else(|error| failure::report(&error))));
+    let ended = catch_unwind(AssertUnwindSafe(|| cli.run().unwrap_or_else(|error| failure::report(&error))));
     // The hook has said where; returning would run the destructors of libraries under their threads.
     output::leave(ended.unwrap_or(PANICKED))
 }

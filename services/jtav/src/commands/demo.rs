@@ -75,7 +75,8 @@ pub fn run(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Re
     for (_, topic) in settings.kafka.topics() {
         cluster.create_topic(topic, PARTITIONS)?;
     }
-    let ran = setup::in_system(label_feed(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
+    let ran =
+        setup::in_system(label_feed(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
     if !ran.missing.is_empty() {
         let (count, ids) = (ran.missing.len(), ran.missing.join(", "));
         anyhow::bail!("{count} of {} records have no outcome: {ids}; RUST_LOG=info says more", records.len());

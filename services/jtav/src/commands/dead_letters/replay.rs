@@ -72,12 +72,8 @@ pub fn run(arguments: &ReplayArgs) -> anyhow::Result<u8> {
     let (account, end) = setup::in_system(async {
         // In here: the Redis client needs the runtime that it is made in.
         let store = setup::store(&settings)?;
-        let with = Replay {
-            topic: &topic,
-            producer: &producer,
-            input_topic: &settings.kafka.input_topic,
-            store: &*store,
-        };
+        let with =
+            Replay { topic: &topic, producer: &producer, input_topic: &settings.kafka.input_topic, store: &*store };
         Ok(replay(&with, &arguments.options, setup::shutdown_signal(), |account| {
             bar.set_length(account.total);
             bar.set_position(account.read);
