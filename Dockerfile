@@ -11,8 +11,9 @@ WORKDIR /src
 COPY scripts/setup.sh scripts/setup-libtorch.sh scripts/
 RUN scripts/setup.sh demo && rm -rf /root/.cache /var/lib/apt/lists/*
 COPY . .
+# Without training and research, which an image that serves has no use for.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --workspace --bin jtav && cp target/release/jtav /usr/local/bin/jtav
+    cargo build --release --locked -p jtav --no-default-features --bin jtav && cp target/release/jtav /usr/local/bin/jtav
 # All libraries in one folder: libtorch looks for its CUDA run-time stubs beside itself, the program in ../lib.
 RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
     && cp -a third_party/pytorch/torch/lib/. third_party/pytorch/nvidia/cu13/lib/. /opt/jtav/lib/ \

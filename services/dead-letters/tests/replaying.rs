@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jtav_dead_letters::{
-    DeadLetterTopic, Position, Replay, ReplayAccount, ReplayEnd, ReplayOptions, Scanned, Selection,
-    export, find, list, replay, show,
+    DeadLetterTopic, Position, Replay, ReplayAccount, ReplayEnd, ReplayOptions, Scanned, Selection, export, find, list,
+    replay, show,
 };
 use jtav_kafka::{
     InProcessCluster, InjectedError, OutboundRecord, Producer, ProducerSettings, Record, Request, read_all,
@@ -81,8 +81,7 @@ impl Bench {
             from: None,
         };
         change(&mut options);
-        let with =
-            Replay { topic: &self.topic, producer: &self.producer, input_topic: INPUT, store: &self.store };
+        let with = Replay { topic: &self.topic, producer: &self.producer, input_topic: INPUT, store: &self.store };
         replay(&with, &options, stop, watch).await
     }
 
