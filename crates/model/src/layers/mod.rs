@@ -123,7 +123,7 @@ impl BatchNorm {
     }
 
     /// In evaluation mode the layer is `x * scale + shift`.
-    pub fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
+    pub(crate) fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
         let scale = self.weight.f_mul(&self.running_var.f_add_scalar(self.epsilon)?.f_rsqrt()?)?;
         let shift = self.bias.f_sub(&self.running_mean.f_mul(&scale)?)?;
         Ok((scale, shift))
@@ -198,7 +198,7 @@ impl Conv2d {
 }
 
 /// The same `[N, C, H, W]` values with C innermost in memory; tch offers no memory-format argument.
-pub fn channels_last(x: &Tensor) -> Result<Tensor, ModelError> {
+pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor, ModelError> {
     Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
@@ -209,7 +209,7 @@ pub fn unit_rows(x: &Tensor) -> Result<Tensor, ModelError> {
 }
 
 /// `[batch, longest]`, true where a row has a value.
-pub fn length_mask(lengths: &[i64], longest: i64, device: Device) -> Result<Tensor, ModelError> {
+pub(crate) fn length_mask(lengths: &[i64], longest: i64, device: Device) -> Result<Tensor, ModelError> {
     let lengths = Tensor::f_from_slice(lengths)?.f_view([-1, 1])?;
     Ok(Tensor::f_arange(longest, (Kind::Int64, Device::Cpu))?.f_lt_tensor(&lengths)?.f_to_device(device)?)
 }
