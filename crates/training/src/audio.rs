@@ -9,8 +9,7 @@ use tch::{Device, Tensor};
 
 use crate::encoder::{Said, linear_head};
 use crate::kept::Kept;
-use crate::learner::Learner;
-use crate::learner_methods;
+use crate::learner::{Learner, learner_methods};
 use crate::types::{AudioConfig, AudioExample, EpochReport, LinearHead, check_share};
 
 /// DCRNN in training, with its sentiment and mood heads.

@@ -8,8 +8,7 @@ use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
 use crate::calibration::{self, Evidence, Stack};
-use crate::learner::Learner;
-use crate::learner_methods;
+use crate::learner::{Learner, learner_methods};
 use crate::types::{EpochReport, FusionConfig, FusionExample, UnimodalHeads, check_share};
 
 /// Posts of a pass without gradients.

@@ -10,8 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::encoder::{Said, linear_head};
 use crate::kept::Kept;
-use crate::learner::Learner;
-use crate::learner_methods;
+use crate::learner::{Learner, learner_methods};
 use crate::types::{EpochReport, ImageConfig, ImageExample, LinearHead, check_share};
 
 /// Pictures of a pass without gradients.

@@ -11,10 +11,9 @@ use crate::audio::AudioTrainer;
 use crate::encoder::Said;
 use crate::fusion::FusionTrainer;
 use crate::image::ImageTrainer;
-use crate::learner::Learner;
-use crate::learner_methods;
+use crate::learner::{Learner, learner_methods};
 use crate::text::TextTrainer;
-use crate::types::{AudioExample, EpochReport, ImageExample, JointConfig, UnimodalHeads, check_share};
+use crate::types::{AudioExample, EpochReport, FusionExample, ImageExample, JointConfig, UnimodalHeads, check_share};
 
 /// One post with its label. The labels of its parts are not looked at, but for the mood of the clip.
 #[derive(Debug, Clone)]
@@ -170,7 +169,7 @@ impl JointTrainer {
 
     /// Calibrates the fusion anew, on vectors of [`text`](Self::text) and its siblings as they are now; see
     /// [`FusionTrainer::calibrate`].
-    pub fn calibrate(&mut self, validation: &[super::FusionExample]) -> Result<Calibration, ModelError> {
+    pub fn calibrate(&mut self, validation: &[FusionExample]) -> Result<Calibration, ModelError> {
         self.fusion.calibrate(validation)
     }
 
@@ -212,7 +211,7 @@ fn show(present: ModalitySet, share: f64, rng: &mut StdRng) -> ModalitySet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AudioConfig, FusionConfig, ImageConfig, Optimisation, TextConfig};
+    use crate::types::{AudioConfig, FusionConfig, ImageConfig, Optimisation, TextConfig};
     use jtav_model::parameters::to_vec;
     use jtav_model::{DeviceChoice, Standardisation, Tokenizer, Vocabulary, VocabularyConfig};
     use rand::SeedableRng;

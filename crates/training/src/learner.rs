@@ -264,3 +264,5 @@ macro_rules! learner_methods {
         }
     };
 }
+
+pub use learner_methods;

@@ -7,11 +7,11 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::Device;
 
+use crate::bag;
 use crate::calibration::{Evidence, Stack};
 use crate::encoder::Said;
-use crate::learner::Learner;
+use crate::learner::{Learner, learner_methods};
 use crate::types::{EpochReport, LinearHead, TextConfig, TextExample, check_share};
-use crate::{bag, learner_methods};
 
 /// Rows of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
@@ -33,7 +33,7 @@ pub struct TextTrainer {
 }
 
 impl TextTrainer {
-    /// A fresh network for a vocabulary of this many rows ([`Vocabulary::rows_total`](crate::Vocabulary::rows_total)).
+    /// A fresh network for a vocabulary of this many rows ([`Vocabulary::rows_total`](jtav_model::Vocabulary::rows_total)).
     pub fn new(config: TextConfig, vocabulary_rows: usize, seed: u64) -> Result<Self, ModelError> {
         for (name, share) in [
             ("word_dropout", config.word_dropout),

@@ -307,11 +307,11 @@ pub struct LinearHead {
 /// The heads of the three encoders; the fusion adds up their logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnimodalHeads {
-    /// From [`TextTrainer::head`](super::TextTrainer::head).
+    /// From [`TextTrainer::head`](crate::TextTrainer::head).
     pub text: LinearHead,
-    /// From [`AudioTrainer::head`](super::AudioTrainer::head).
+    /// From [`AudioTrainer::head`](crate::AudioTrainer::head).
     pub audio: LinearHead,
-    /// From [`ImageTrainer::head`](super::ImageTrainer::head).
+    /// From [`ImageTrainer::head`](crate::ImageTrainer::head).
     pub image: LinearHead,
 }
 

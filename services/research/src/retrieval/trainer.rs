@@ -2,8 +2,8 @@
 
 use jtav_model::ModelError;
 use jtav_model::parameters::{Builder, to_rows, to_vec};
-use jtav_training::learner::{Learner, Pass};
-use jtav_training::{EpochReport, learner_methods};
+use jtav_training::EpochReport;
+use jtav_training::learner::{Learner, Pass, learner_methods};
 use rand::RngExt;
 use tch::{Device, Tensor};
 

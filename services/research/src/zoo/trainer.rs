@@ -4,8 +4,8 @@ use std::path::Path;
 
 use jtav_model::ModelError;
 use jtav_model::parameters::{Builder, Parameters, Scope};
-use jtav_training::learner::Learner;
-use jtav_training::{EpochReport, learner_methods};
+use jtav_training::EpochReport;
+use jtav_training::learner::{Learner, learner_methods};
 use tch::Device;
 
 use super::network::Network;
