@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image for every command of jtav. Not built where it was written: no container engine was at hand. Its steps are the
+# One image for every command of jtav that serves. Not built where it was written: no container engine was at hand. Its steps are the
 # set-up script and the cargo command that every build uses, and the run-time layout was tried with ldd.
 #
 #   docker build -t jtav:0.1.0 .

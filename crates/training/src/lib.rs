@@ -29,7 +29,7 @@
 //!
 //! [`AudioTrainer::predict_moods`] gives the mood logits. [`FusionTrainer::calibrate`] fits on validation what must
 //! not be fitted on training vectors (encoders know their training posts by heart): the reliability of each
-//! modality, the temperatures and the thresholds. [`Standardisation::fit`] takes the bins' statistics
+//! modality, the temperatures and the thresholds. [`Standardisation::fit`](jtav_model::Standardisation::fit) takes the bins' statistics
 //! of the training clips. [`assemble_checkpoint`] writes the folder.
 
 mod adam;

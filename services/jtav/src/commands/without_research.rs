@@ -27,17 +27,16 @@ pub enum ResearchCommand {
 #[command(disable_help_flag = true)]
 pub struct Unread {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
+    _words: Vec<OsString>,
 }
 
 pub fn run(command: &ResearchCommand, _log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
-    let (name, Unread { words }) = match command {
-        ResearchCommand::Train(unread) => ("train", unread),
-        ResearchCommand::Evaluate(unread) => ("evaluate", unread),
-        ResearchCommand::Table(unread) => ("table", unread),
-        ResearchCommand::Inspect(unread) => ("inspect", unread),
+    let name = match command {
+        ResearchCommand::Train(_) => "train",
+        ResearchCommand::Evaluate(_) => "evaluate",
+        ResearchCommand::Table(_) => "table",
+        ResearchCommand::Inspect(_) => "inspect",
     };
-    tracing::debug!(name, ?words, "a command that is not in this build");
     Err(coded(exit::USAGE)(anyhow!(
         "`jtav {name}` is not in this build, which only serves; a plain `cargo build` has it (feature `research` of the \
          package `jtav`)"
