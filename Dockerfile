@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# One image for every command of jtav that serves. Not built where it was written: no container engine was at hand. Its steps are the
-# set-up script and the cargo command that every build uses, and the run-time layout was tried with ldd.
+# One image for every command of jtav that serves. Not built where it was written: no container engine was at hand. Its
+# steps are the set-up script and a cargo command that was tried, and the run-time layout was tried with ldd.
 #
 #   docker build -t jtav:0.1.0 .
 #   docker build -t jtav:0.1.0-gpu --target gpu .      # with libtorch's CUDA libraries, 4 GB more; see docs/gpu.md
