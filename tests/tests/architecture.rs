@@ -43,7 +43,8 @@ fn packages() -> Result<Vec<Package>> {
 
 /// Heavy dependencies and the packages that may name them (ADR 44). The bans in deny.toml say the same.
 const HOMES: &[(&str, &[&str])] = &[
-    ("tch", &["jtav-model"]),
+    // What serves speaks vectors: only what moves weights sees tensors beside the networks (ADR 5, 31).
+    ("tch", &["jtav-model", "jtav-research", "jtav-training"]),
     ("torch-sys", &["jtav-model"]),
     ("rdkafka", &["jtav-kafka"]),
     ("redis", &["jtav-store"]),
@@ -58,12 +59,13 @@ const HOMES: &[(&str, &[&str])] = &[
 fn each_heavy_dependency_has_one_home() -> Result<()> {
     let packages = packages()?;
     for (dependency, homes) in HOMES {
-        let users: Vec<&str> = packages
+        let mut users: Vec<&str> = packages
             .iter()
             .filter(|package| !is_exempt(package))
             .filter(|package| package.dependencies.contains(*dependency))
             .map(|package| package.name.as_str())
             .collect();
+        users.sort_unstable();
         assert_eq!(users, *homes, "{dependency} is used by {users:?}, its home is {homes:?}");
     }
     Ok(())
@@ -113,6 +115,26 @@ fn media_codecs_stand_on_no_runtime_no_web_and_no_metrics() -> Result<()> {
     assert!(names.contains("symphonia"), "{names:?}");
     let wrong: Vec<&str> = NONE_OF.into_iter().filter(|name| names.contains(name)).collect();
     assert!(wrong.is_empty(), "jtav-media-codecs stands on {wrong:?}");
+    Ok(())
+}
+
+/// An image that serves carries neither the trainer nor the paper's rivals, nor what only they ask for.
+#[test]
+fn what_serves_is_built_without_training_and_research() -> Result<()> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["tree", "--offline", "--package", "jtav", "--no-default-features"])
+        .args(["--prefix", "none", "--format", "{p}", "--edges", "normal,build"])
+        // It would add up the features of the whole workspace.
+        .env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION")
+        .current_dir(workspace_root())
+        .output()?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout)?;
+    let carried: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(carried.contains("jtav-model"), "{carried:?}");
+    for research in ["jtav-training", "jtav-trainer", "jtav-research", "fasttext", "finalfusion"] {
+        assert!(!carried.contains(research), "`jtav run` would carry {research}");
+    }
     Ok(())
 }
 

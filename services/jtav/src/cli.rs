@@ -7,17 +7,13 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::dead_letters::DeadLettersCommand;
 use crate::commands::demo::DemoArgs;
-use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::feed::FeedArgs;
-use crate::commands::inspect::InspectCommand;
 use crate::commands::label::LabelArgs;
 use crate::commands::media::MediaCommand;
+use crate::commands::research::ResearchCommand;
 use crate::commands::run::RunArgs;
-use crate::commands::table::TableCommand;
-use crate::commands::train::TrainArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, evaluate, feed, inspect, label, media, run,
-    table, train,
+    backfill, completions, config, dead_letters, decode_worker, demo, feed, label, media, research, run,
 };
 use crate::setup::{self, LogFormatArg};
 
@@ -55,16 +51,9 @@ pub enum Command {
     Label(LabelArgs),
     /// Play a data pack into a broker as a live feed, and serve its media.
     Feed(FeedArgs),
-    /// Train the networks on a data pack and write a checkpoint with its model card.
-    Train(TrainArgs),
-    /// Score a checkpoint on a split of a data pack, in all seven combinations of modalities, or a file of predictions.
-    Evaluate(EvaluateArgs),
-    /// Make the paper's tables: train every row on a data pack and set it beside the paper's figures.
-    #[command(subcommand)]
-    Table(TableCommand),
-    /// Show what an encoder sees of one file: decoded facts, features, attention.
-    #[command(subcommand)]
-    Inspect(InspectCommand),
+    /// What trains, measures and looks into the networks; in builds with the feature `research`.
+    #[command(flatten)]
+    Research(ResearchCommand),
     /// Look at what the worker set aside, and send it back when the cause is mended.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -93,10 +82,7 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, log_format),
             Command::Label(arguments) => label::run(&arguments, log_format),
             Command::Feed(arguments) => feed::run(&arguments, log_format),
-            Command::Train(arguments) => train::run(&arguments, log_format),
-            Command::Evaluate(arguments) => evaluate::run(&arguments, log_format),
-            Command::Table(command) => table::run(&command, log_format),
-            Command::Inspect(command) => inspect::run(&command, log_format),
+            Command::Research(command) => research::run(&command, log_format),
             Command::DeadLetters(command) => dead_letters::run(&command, log_format),
             Command::Backfill(arguments) => backfill::run(&arguments, log_format),
             Command::Media(command) => media::run(&command, log_format),

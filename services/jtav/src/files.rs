@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+#[cfg(feature = "research")]
 use anyhow::Context as _;
 use tokio::io::AsyncReadExt as _;
 
@@ -20,6 +21,7 @@ pub async fn read_file(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Of the file system, with the path.
+#[cfg(feature = "research")]
 pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;

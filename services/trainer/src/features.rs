@@ -5,10 +5,8 @@
 //! Decoding and front end are those of the serving path, so that a network is trained on what it will be given.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use half::f16;
@@ -18,8 +16,9 @@ use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, HOP_LENGTH, SAMPLE_RATE_HZ};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use crate::dataset::{MediaFile, Post, sha256_hex};
+use crate::dataset::{MediaFile, Post};
 use crate::decode::{decode_audio, decode_picture};
+use crate::files::{for_each_file, read_described, write_whole};
 use crate::progress::Progress;
 
 /// Side in pixels of a kept picture: its centre square, shorter side resized to this.
@@ -115,62 +114,6 @@ impl Features {
     }
 }
 
-/// Makes something of each file, on `threads` threads, and hands it over one at a time, until none is left or one failed.
-pub(crate) fn for_each_file<File: Sync, Made>(
-    files: &[File],
-    threads: usize,
-    progress: &dyn Progress,
-    make: impl Fn(&File) -> anyhow::Result<Made> + Sync,
-    take: impl FnMut(&File, Made) + Send,
-) -> anyhow::Result<()> {
-    let next = AtomicUsize::new(0);
-    let taken = Mutex::new((Ok(()), take));
-    let work = || {
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let made = make(file);
-            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let (result, take) = &mut *taken;
-            if result.is_err() {
-                return;
-            }
-            match made {
-                Ok(made) => take(file, made),
-                Err(error) => {
-                    *result = Err(error);
-                    return;
-                }
-            }
-            progress.advance(1);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(work);
-        }
-    });
-    taken.into_inner().unwrap_or_else(PoisonError::into_inner).0
-}
-
-/// The bytes of a file and their SHA-256.
-///
-/// # Errors
-/// A file that is missing, or is not the one that the pack describes.
-pub(crate) fn read_described(file: &MediaFile) -> anyhow::Result<(Vec<u8>, String)> {
-    let bytes = std::fs::read(&file.path).with_context(|| format!("reading {}", file.path.display()))?;
-    let digest = sha256_hex(&bytes);
-    match &file.sha256 {
-        Some(expected) if *expected != digest => {
-            anyhow::bail!("{}: sha256 is {digest}, the pack says {expected}", file.path.display())
-        }
-        _ => Ok((bytes, digest)),
-    }
-}
-
-/// Little-endian f32, as safetensors has them.
-pub(crate) fn f32_values(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-}
-
 /// The feature of one file, and whether it was already there.
 fn feature(
     front_end: &CqtFrontEnd,
@@ -253,17 +196,6 @@ impl Feature {
     }
 }
 
-/// Writes beside and renames, so that a reader never sees half a file.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let beside = path.with_extension(format!("tmp{}", std::process::id()));
-    let write = || {
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(bytes)?;
-        std::fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("writing {}", path.display()))
-}
-
 /// The centre 224 × 224 of a kept picture: with a shorter side of 256, exactly what serving cuts out.
 pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
     let margin = (PICTURE_SIDE - IMAGE_SIDE) / 2;
@@ -274,7 +206,7 @@ pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::DataPack;
+    use crate::dataset::{DataPack, sha256_hex};
     use crate::progress::Silent;
 
     /// A one-pixel GIF, red.

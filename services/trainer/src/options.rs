@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jtav_model::training::{AudioConfig, FusionConfig, ImageConfig, JointConfig, Optimisation, TextConfig};
 use jtav_model::{DeviceChoice, VocabularyConfig};
+use jtav_training::{AudioConfig, FusionConfig, ImageConfig, JointConfig, Optimisation, TextConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

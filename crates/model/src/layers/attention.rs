@@ -3,11 +3,11 @@
 use tch::{Kind, Tensor};
 
 use super::{Linear, length_mask};
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::parameters::{Init, Scope};
 
 /// `a = softmax(tanh(W h + b) . c)` over the valid steps, then the weighted sum.
-pub(crate) struct AdditiveAttention {
+pub struct AdditiveAttention {
     project: Linear,
     context: Tensor,
 }

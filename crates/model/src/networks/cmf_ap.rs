@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::layers::Linear;
 use crate::parameters::{Init, Scope};
 
@@ -12,7 +12,7 @@ use crate::parameters::{Init, Scope};
 /// hence `W C = (W m) n'` and `C a = m (n' a)`: with `w = W m` the score of column `j` is `u' tanh(w n_j + b)` and the
 /// pooled vector is `m` times the scalar `s = n' a`. Same numbers, 34 to 213 times fewer operations
 /// (docs/networks.md, "The factorised form"), and no `p x q` matrix.
-pub(crate) struct CrossAttention {
+pub struct CrossAttention {
     /// `W` and `b`.
     project: Linear,
     /// `u`.
@@ -45,7 +45,7 @@ impl CrossAttention {
 }
 
 /// Both directions of one pair.
-pub(crate) struct CmfPair {
+pub struct CmfPair {
     first: CrossAttention,
     second: CrossAttention,
 }

@@ -103,7 +103,7 @@ impl TextInput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VocabularyConfig;
+    use crate::text::VocabularyConfig;
 
     fn input(parts: &[(&str, &str)]) -> Option<TextInput> {
         let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jtav_feed_processor::exit;
 use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_research::deletion::{self, DeletionReport, deletion_test};
 use jtav_settings::existing_or_bundled;
 use jtav_trainer::dataset::Split;
-use jtav_trainer::deletion::{self, deletion_test};
 use jtav_trainer::evaluate::{
-    DEFAULT_SEED, Predictions, check_split, evaluate_checkpoint, evaluate_predictions, write_predictions,
+    CheckpointReport, DEFAULT_SEED, Predictions, check_split, evaluate_checkpoint, evaluate_predictions,
+    write_predictions,
 };
 use jtav_trainer::features::Features;
 use jtav_trainer::{DEFAULT_CACHE_DIR, DataPack, Terminal, resolve_data};
@@ -132,17 +133,30 @@ fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
         tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
     }
     let seed = arguments.seed.unwrap_or(DEFAULT_SEED);
-    let mut report = evaluate_checkpoint(&checkpoint, &pack, &features, split, device, seed, &progress)?;
-    if arguments.deletion {
-        let settings = deletion::Settings::new(seed);
-        let tested = deletion_test(&checkpoint, &pack, &features, split, device, settings, &progress)?;
-        report.deletion = Some(tested);
-    }
+    let report = evaluate_checkpoint(&checkpoint, &pack, &features, split, device, seed, &progress)?;
+    let test = || deletion_test(&checkpoint, &pack, &features, split, device, deletion::Settings::new(seed), &progress);
+    let evaluated = Evaluated { report, deletion: arguments.deletion.then(test).transpose()? };
     let outputs = Outputs::new(arguments);
-    outputs.diagram(|| Ok(report.diagram()?))?;
-    outputs.json(&report)?;
-    outputs.file("predictions.jsonl", || write_predictions(&report, &pack).into_bytes())?;
-    outputs.show(arguments.json, &report, || report.table())
+    outputs.diagram(|| Ok(evaluated.report.diagram()?))?;
+    outputs.json(&evaluated)?;
+    outputs.file("predictions.jsonl", || write_predictions(&evaluated.report, &pack).into_bytes())?;
+    outputs.show(arguments.json, &evaluated, || evaluated.table())
+}
+
+/// Everything that was measured of a checkpoint.
+#[derive(Serialize)]
+struct Evaluated {
+    #[serde(flatten)]
+    report: CheckpointReport,
+    /// Absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionReport>,
+}
+
+impl Evaluated {
+    fn table(&self) -> String {
+        self.report.table() + &self.deletion.as_ref().map_or_else(String::new, DeletionReport::table)
+    }
 }
 
 /// Where results go beside stdout.

@@ -6,11 +6,17 @@ pub mod config;
 pub mod dead_letters;
 pub mod decode_worker;
 pub mod demo;
+#[cfg(feature = "research")]
 pub mod evaluate;
 pub mod feed;
+#[cfg(feature = "research")]
 pub mod inspect;
 pub mod label;
 pub mod media;
+#[cfg_attr(not(feature = "research"), path = "without_research.rs")]
+pub mod research;
 pub mod run;
+#[cfg(feature = "research")]
 pub mod table;
+#[cfg(feature = "research")]
 pub mod train;

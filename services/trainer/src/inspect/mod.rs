@@ -4,7 +4,7 @@ mod audio;
 mod image;
 mod text;
 
-pub use audio::{AudioFeatures, AudioInspection, inspect_audio};
+pub use audio::{AudioFeatures, AudioInspection, MEL, inspect_audio};
 pub use image::{ImageInspection, inspect_image};
 pub use text::{TextInspection, WordInspection, inspect_text};
 

@@ -7,6 +7,7 @@
 mod encoders;
 mod examples;
 mod finish;
+mod fitting;
 mod joint;
 mod keep;
 mod network;
@@ -15,10 +16,8 @@ mod state;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use jtav_model::training::{
-    AudioConfig, AudioTrainer, ImageConfig, ImageTrainer, Kept, Standardisation, TextConfig, TextTrainer,
-};
-use jtav_model::{Tokenizer, Vocabulary};
+use jtav_model::{Standardisation, Tokenizer, Vocabulary};
+use jtav_training::{AudioConfig, AudioTrainer, ImageConfig, ImageTrainer, Kept, TextConfig, TextTrainer};
 
 use crate::dataset::{DataPack, Split};
 use crate::features::Features;
@@ -28,12 +27,12 @@ use crate::progress::Progress;
 use crate::report::{StageRecord, TrainReport};
 
 use encoders::Encoders;
-use network::{Network, Stateful, WithExamples};
+use fitting::WithExamples;
+use network::{Network, Stateful};
 use state::{BegunStage, Origin, WorkDir};
 
-pub(crate) use examples::{picture_input, text_input};
-pub(crate) use finish::encode_with_checkpoint;
-pub use finish::score_checkpoint;
+pub use examples::{picture_input, text_input};
+pub use finish::{encode_with_checkpoint, score_checkpoint};
 
 /// Trains as `options` say and writes the checkpoint with its model card to `options.out`.
 ///

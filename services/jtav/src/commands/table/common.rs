@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_trainer::table::{SentimentOptions, SentimentTable, write_sentiment_table};
+use jtav_research::table::{SentimentOptions, SentimentTable, write_sentiment_table};
 
 use crate::failure::coded;
 use crate::output::{errln, out, outln};

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jtav_feed_processor::exit;
+use jtav_research::table::{CongruenceOptions, SentimentOptions, congruence_tables};
 use jtav_settings::existing_or_bundled;
 use jtav_trainer::Terminal;
-use jtav_trainer::table::{CongruenceOptions, SentimentOptions, congruence_tables};
 
 use super::common::{TableArgs, options, show};
 use crate::failure::coded;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jtav_feed_processor::exit;
-use jtav_model::zoo::Profile;
 use jtav_model::{Checkpoint, DeviceChoice};
-use jtav_settings::existing_or_bundled;
-use jtav_trainer::features::Features;
-use jtav_trainer::retrieval::{
+use jtav_research::retrieval::{
     Protocol, RetrievalOptions, RetrievalSet, Vectors, is_mosi, read_mosi, retrieval_set, retrieval_table,
 };
+use jtav_research::zoo::Profile;
+use jtav_settings::existing_or_bundled;
+use jtav_trainer::features::Features;
 use jtav_trainer::{DEFAULT_CACHE_DIR, DataPack, Terminal, resolve_data};
 
 use crate::failure::coded;

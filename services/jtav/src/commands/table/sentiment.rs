@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jtav_feed_processor::exit;
-use jtav_model::zoo::{Backbone, Profile};
+use jtav_research::table::{BackboneWeights, SentimentOptions, sentiment_table};
+use jtav_research::zoo::{Backbone, Profile};
 use jtav_trainer::Terminal;
-use jtav_trainer::table::{BackboneWeights, SentimentOptions, sentiment_table};
 
 use super::common::{TableArgs, options, show};
 use crate::failure::coded;
