@@ -189,6 +189,7 @@ impl Fetcher {
 
 impl MediaFetcher for Fetcher {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
+        fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.clone();
         Box::pin(async move { Fetcher::fetch(&fetcher, request).await })
     }
@@ -198,6 +199,7 @@ impl MediaFetcher for Fetcher {
         request: FetchRequest,
         earlier: Arc<Receipt>,
     ) -> BoxFuture<'static, Result<Revalidated, AbsentReason>> {
+        fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.clone();
         Box::pin(async move { Fetcher::revalidate(&fetcher, request, earlier).await })
     }

@@ -1,8 +1,8 @@
 //! The media box of the diagram: fetch, then decode.
 //!
 //! ```text
-//! FetchMedia ──► FetchActor ─ Fetcher ─► policy · host slots, circuits · byte budget · redirects · retries ─► FetchedMedia
-//! DecodeMedia ─► DecodeActor ─ DecodePool ─► worker process ─► decode(bytes): sniff ─► picture | sound ► Decoded
+//! FetchRequest ─► Fetcher ─► policy · host slots, circuits · byte budget · redirects · retries ─► FetchedMedia
+//! FetchedMedia ─► DecodePool ─► worker process ─► decode(bytes): sniff ─► picture | sound ► Decoded
 //! ```
 //!
 //! Everything here treats hosts and bytes as hostile: nothing is contacted that the [`policy`] does not name public,
@@ -11,7 +11,6 @@
 //! [`AbsentReason`]: jtav_schemas::AbsentReason
 
 mod accept;
-mod actor;
 mod answer;
 mod bank;
 mod budget;
@@ -44,7 +43,6 @@ mod sources;
 mod tls;
 
 pub use accept::accept;
-pub use actor::{DecodeActor, FetchActor};
 pub use decode::{decode, decode_with_facts, image_view};
 pub use dns::Dns;
 pub use facts::{MediaFacts, PictureFacts, SoundEnd, SoundFacts};

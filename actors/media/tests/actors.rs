@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Actor as _;
-use jtav_media::{DecodeActor, DecodeParams, DecodePool, FetchActor, FetchParams, Fetcher, accept};
-use jtav_pipeline::{Decoded, FetchRequest, FetchedMedia, MediaDecoder, MediaFetcher};
+use jtav_media::{DecodeParams, DecodePool, FetchParams, Fetcher, accept};
+use jtav_pipeline::{Decoded, Ends, FetchRequest, FetchedMedia, MediaDecoder, MediaFetcher, StageActor};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
 
 async fn medium(bytes: &'static [u8], modality: Modality) -> FetchedMedia {
@@ -16,7 +15,7 @@ async fn medium(bytes: &'static [u8], modality: Modality) -> FetchedMedia {
 #[actix::test]
 async fn the_decode_actor_answers_each_medium_with_its_own_result() {
     let pool = DecodePool::start(&DecodeParams { workers: 2, ..DecodeParams::default() }).unwrap();
-    let decoder: Arc<dyn MediaDecoder> = Arc::new(DecodeActor::new(pool).start());
+    let decoder = StageActor::<dyn MediaDecoder>::start(Arc::new(pool), &Ends::default());
     let photo = medium(include_bytes!("fixtures/photo.jpg"), Modality::Image).await;
     let clip = medium(include_bytes!("fixtures/tone.ogg"), Modality::Audio).await;
     let broken = medium(b"broken", Modality::Image).await;
@@ -62,8 +61,8 @@ async fn a_full_queue_is_a_retryable_error_and_loses_nothing() {
 
 #[actix::test]
 async fn the_fetch_actor_gives_reasons() {
-    let actor = FetchActor::new(Fetcher::new(FetchParams::default()).unwrap()).start();
-    let fetcher: Arc<dyn MediaFetcher> = Arc::new(actor);
+    let fetcher = Fetcher::new(FetchParams::default()).unwrap();
+    let fetcher = StageActor::<dyn MediaFetcher>::start(Arc::new(fetcher), &Ends::default());
     let media = MediaRef { url: "http://169.254.169.254/".into(), media_type: None, sha256: None, bytes: None };
     let request = FetchRequest { modality: Modality::Image, media, deadline: Instant::now() + Duration::from_secs(5) };
     assert_eq!(fetcher.fetch(request).await.err(), Some(AbsentReason::FetchDenied));

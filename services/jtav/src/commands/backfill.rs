@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use jtav_backfill::{Account, Backfill, End, Options, Phase, Progress, backfill as run, default_group};
 use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, exit, model_version};
 use jtav_kafka::KafkaError;
 use jtav_settings::{Settings, StoreKind};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jtav_feed_processor::exit;
 use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics, topic_settings};
 use jtav_model::Checkpoint;
 use jtav_settings::{Settings, existing_or_bundled};

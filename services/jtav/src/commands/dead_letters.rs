@@ -11,7 +11,7 @@ use jtav_dead_letters::{
     list, replay, show, show_json,
 };
 use jtav_feed_processor::exit;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_kafka::{KafkaError, Producer, ProducerSettings};
 use jtav_settings::{Settings, StoreKind};
 use jtav_store::StoreError;

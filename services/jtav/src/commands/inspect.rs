@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use jtav_feed_processor::exit;
 use jtav_feed_processor::networks::device_choice;
-use jtav_feed_processor::topology::decode_limits;
+use jtav_feed_processor::parameters::decode_limits;
 use jtav_model::{AudioNetwork, Checkpoint, DeviceChoice, ImageNetwork, TextNetwork};
 use jtav_settings::{Settings, existing_or_bundled};
 use jtav_trainer::inspect::{AudioFeatures, InspectError, inspect_audio, inspect_image, inspect_text};

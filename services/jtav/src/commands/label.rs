@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits};
 use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::fetcher;
+use jtav_feed_processor::parameters::fetcher;
 use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
 use jtav_pipeline::{
-    Admitted, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run, StageFlow,
-    now_ms,
+    Admitted, Ends, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run,
+    StageFlow, now_ms,
 };
 use jtav_router::EncodingCache;
 use jtav_schemas::DeliveredFrom;
@@ -120,7 +120,7 @@ async fn label_lines(
         max_image_bytes: settings.media.max_image_bytes,
         max_audio_bytes: settings.media.max_audio_bytes,
     };
-    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)))?;
+    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)), Ends::default())?;
     drop(params);
 
     let permits = PostPermits::new(settings.ingest.max_in_flight_posts);

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use jtav_dead_letters::one_line;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::topology::{decode_limits, fetcher, this_program};
+use jtav_feed_processor::parameters::{decode_limits, fetcher, this_program};
 use jtav_media::{Fetcher, MediaFacts, OneByOne, SoundEnd, SoundFacts, accept};
 use jtav_pipeline::{FetchRequest, FetchedMedia};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};

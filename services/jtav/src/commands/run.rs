@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jtav_feed_processor::admin::Admin;
 use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
 use jtav_pipeline::{NoObserver, fail_point};
 use jtav_settings::Settings;
