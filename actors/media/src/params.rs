@@ -1,4 +1,4 @@
-//! Limits and their defaults. Sizes in bytes, times as durations.
+//! Limits. Sizes in bytes, times as durations. What serves has them from the settings; there are no defaults here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,11 +24,12 @@ pub struct FetchParams {
     pub extra_authorities_pem: Vec<Vec<u8>>,
 }
 
-impl Default for FetchParams {
-    fn default() -> Self {
+impl FetchParams {
+    /// Of tests and fuzzers.
+    pub fn for_tests() -> Self {
         Self {
             policy: AddressPolicy::default(),
-            limits: FetchLimits::default(),
+            limits: FetchLimits::for_tests(),
             user_agent: concat!("jtav/", env!("CARGO_PKG_VERSION")).to_owned(),
             sources: MediaSources::default(),
             extra_authorities_pem: Vec::new(),
@@ -76,8 +77,9 @@ pub struct FetchLimits {
     pub max_host_rest: Duration,
 }
 
-impl Default for FetchLimits {
-    fn default() -> Self {
+impl FetchLimits {
+    /// Of tests.
+    pub fn for_tests() -> Self {
         Self {
             max_image_bytes: 20_000_000,
             max_audio_bytes: 30_000_000,
@@ -144,23 +146,29 @@ pub struct DecodeLimits {
     pub max_audio_cpu: Duration,
 }
 
-impl Default for DecodeLimits {
-    fn default() -> Self {
+impl DecodeLimits {
+    /// With the limits that are set; the others are what the decoders here are made for.
+    pub fn new(max_pixels: u64, max_audio: Duration, analysed_audio: Duration) -> Self {
         Self {
-            max_pixels: 40_000_000,
+            max_pixels,
             max_image_bytes: 128 << 20,
             max_image_working_bytes: 256 << 20,
             max_picture_price: Duration::from_secs(1),
             shorter_side_px: 256,
             crop_px: 224,
-            max_audio: Duration::from_secs(600),
-            analysed_audio: Duration::from_secs(60),
+            max_audio,
+            analysed_audio,
             left_rates_hz: Vec::new(),
             min_sample_rate_hz: 8_000,
             max_sample_rate_hz: 192_000,
             max_channels: 8,
             max_audio_cpu: Duration::from_secs(1),
         }
+    }
+
+    /// Of tests, benchmarks and fuzzers.
+    pub fn for_tests() -> Self {
+        Self::new(40_000_000, Duration::from_secs(600), Duration::from_secs(60))
     }
 }
 
@@ -177,10 +185,11 @@ pub struct DecodeParams {
     pub isolation: Isolation,
 }
 
-impl Default for DecodeParams {
-    fn default() -> Self {
+impl DecodeParams {
+    /// Of tests.
+    pub fn for_tests() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { limits: DecodeLimits::default(), workers: cores, max_queued: 1024, isolation: Isolation::Threads }
+        Self { limits: DecodeLimits::for_tests(), workers: cores, max_queued: 1024, isolation: Isolation::Threads }
     }
 }
 
@@ -210,14 +219,20 @@ pub struct ProcessParams {
 
 impl ProcessParams {
     /// With the program that runs now, which must serve as `jtav decode-worker` does.
-    pub fn this_program() -> Self {
+    pub fn this_program(max_memory_bytes: u64, max_cpu: Duration, max_wall: Duration) -> Self {
         Self {
             // Also where the file was replaced by a new version meanwhile.
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec!["decode-worker".to_owned()],
-            max_memory_bytes: 128 << 20,
-            max_cpu: Duration::from_secs(2),
-            max_wall: Duration::from_secs(10),
+            max_memory_bytes,
+            max_cpu,
+            max_wall,
         }
+    }
+
+    /// Of tests: a program that serves as `jtav decode-worker` does.
+    pub fn for_tests(program: impl Into<PathBuf>) -> Self {
+        let limits = Self::this_program(128 << 20, Duration::from_secs(2), Duration::from_secs(10));
+        Self { program: program.into(), ..limits }
     }
 }

@@ -14,7 +14,7 @@ async fn medium(bytes: &'static [u8], modality: Modality) -> FetchedMedia {
 
 #[actix::test]
 async fn the_decode_actor_answers_each_medium_with_its_own_result() {
-    let pool = DecodePool::start(&DecodeParams { workers: 2, ..DecodeParams::default() }).unwrap();
+    let pool = DecodePool::start(&DecodeParams { workers: 2, ..DecodeParams::for_tests() }).unwrap();
     let decoder = StageActor::<dyn MediaDecoder>::start(Arc::new(pool), &Ends::default());
     let photo = medium(include_bytes!("fixtures/photo.jpg"), Modality::Image).await;
     let clip = medium(include_bytes!("fixtures/tone.ogg"), Modality::Audio).await;
@@ -35,7 +35,7 @@ impl Drop for Token {
 
 #[actix::test]
 async fn the_reservation_is_back_when_the_answer_comes() {
-    let pool = DecodePool::start(&DecodeParams { workers: 1, ..DecodeParams::default() }).unwrap();
+    let pool = DecodePool::start(&DecodeParams { workers: 1, ..DecodeParams::for_tests() }).unwrap();
     let returned = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let mut media = medium(include_bytes!("fixtures/rgb.png"), Modality::Image).await;
     media.reservation = Some(Arc::new(Token(returned.clone())));
@@ -45,7 +45,7 @@ async fn the_reservation_is_back_when_the_answer_comes() {
 
 #[actix::test]
 async fn a_full_queue_is_a_retryable_error_and_loses_nothing() {
-    let pool = DecodePool::start(&DecodeParams { workers: 1, max_queued: 2, ..DecodeParams::default() }).unwrap();
+    let pool = DecodePool::start(&DecodeParams { workers: 1, max_queued: 2, ..DecodeParams::for_tests() }).unwrap();
     let jobs = (0..40)
         .map(|_| async { pool.decode(medium(include_bytes!("fixtures/lossless.webp"), Modality::Image).await).await });
     let results = futures::future::join_all(jobs).await;
@@ -61,7 +61,7 @@ async fn a_full_queue_is_a_retryable_error_and_loses_nothing() {
 
 #[actix::test]
 async fn the_fetch_actor_gives_reasons() {
-    let fetcher = Fetcher::new(FetchParams::default()).unwrap();
+    let fetcher = Fetcher::new(FetchParams::for_tests()).unwrap();
     let fetcher = StageActor::<dyn MediaFetcher>::start(Arc::new(fetcher), &Ends::default());
     let media = MediaRef { url: "http://169.254.169.254/".into(), media_type: None, sha256: None, bytes: None };
     let request = FetchRequest { modality: Modality::Image, media, deadline: Instant::now() + Duration::from_secs(5) };

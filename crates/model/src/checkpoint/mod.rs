@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tch::Device;
 
 pub use manifest::{Calibration, Dimensions, Manifest, Probe, Standardisation};
-pub(crate) use manifest::{NO_BOUND, SUMMANDS, check_resolution};
+pub(crate) use manifest::{NO_BOUND, SUMMANDS, before_it_was_written, check_resolution};
 pub(crate) use weights::{Precision, StoredWeights, encode_weights};
 
 use crate::networks::{AttBiGru, Dcrnn, DcrnnConfig, ImageModel, Joint};
@@ -37,18 +37,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Reads and checks the manifest of a folder and nothing else of it.
+    pub fn read_manifest(folder: &Path) -> Result<Manifest, ModelError> {
+        let path = folder.join(MANIFEST);
+        Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))
+    }
+
     /// Reads a folder. Every file must have the hash that the manifest names, the weights must hold every tensor of
     /// the profile in its shape, finite, and no other.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join(MANIFEST);
-        let manifest = Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))?;
-
+        let manifest = Self::read_manifest(folder)?;
         let mut files = BTreeMap::new();
         for name in NEEDED {
             let expected = manifest
                 .files
                 .get(name)
-                .ok_or_else(|| ModelError::malformed(&path, format!("`files` lacks `{name}`")))?;
+                .ok_or_else(|| ModelError::malformed(&folder.join(MANIFEST), format!("`files` lacks `{name}`")))?;
             let path = folder.join(name);
             let bytes = read(&path)?;
             let found = sha256(&bytes);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::ModelError;
-use crate::checkpoint::{MANIFEST, Standardisation, StoredWeights, WEIGHTS, read, sha256};
+use crate::checkpoint::{MANIFEST, Standardisation, StoredWeights, WEIGHTS, before_it_was_written, read, sha256};
 
 /// The weights of a checkpoint's folder, of any format: only the tensors that a trainer asks for are looked at, and
 /// they must have the names and shapes of this version. Matrices were rounded to f16 when the folder was written; they
@@ -24,6 +24,8 @@ struct Header {
     profile: String,
     dimensions: KeptDimensions,
     standardisation: Standardisation,
+    #[serde(default = "before_it_was_written")]
+    max_audio_seconds: u32,
     data: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
     #[serde(default)]
@@ -54,6 +56,11 @@ impl Kept {
         StoredWeights::parse(&weights).map_err(|reason| ModelError::malformed(&path, reason))?;
         let version = format!("jtav-{}-{}", header.profile, &found[..12]);
         Ok(Self { weights, header, version })
+    }
+
+    /// Seconds of a clip that the audio network was trained on at most.
+    pub fn max_audio_seconds(&self) -> u32 {
+        self.header.max_audio_seconds
     }
 
     /// The version that labels of that checkpoint carry.

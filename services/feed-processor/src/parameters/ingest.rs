@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::Context as _;
 use jtav_ingest::IngestSettings;
 use jtav_kafka::{AssignmentStrategy, ConsumerSettings};
@@ -8,6 +10,26 @@ use crate::rereading::Rereading;
 
 /// Time between heartbeats; a third of the session time-out where that is less.
 const MAX_HEARTBEAT_INTERVAL_MS: u32 = 3_000;
+/// Records that librdkafka keeps fetched ahead of each partition, within the bytes that are set.
+const QUEUED_MIN_MESSAGES: u32 = 1_000;
+/// Headers of one record that are kept, the last ones.
+const MAX_KEPT_HEADERS: usize = 1_000;
+/// Records of one partition since its oldest unsettled one; more where more may be in flight.
+const MAX_WINDOW_PER_PARTITION: usize = 10_000;
+/// How long a commit at a revocation or at the end may take.
+const COMMIT_TIMEOUT_MS: u64 = 5_000;
+/// Wait before the first seek back after an abandoned record; doubles with every further one.
+const REWIND_BACKOFF_MS: u64 = 200;
+/// Longest such wait.
+const REWIND_BACKOFF_MAX_MS: u64 = 10_000;
+/// Time between updates of the gauges.
+const EXPORT_INTERVAL_MS: u64 = 1_000;
+/// Posts that the breaker looks back at.
+const BREAKER_RECORDS: usize = 50;
+/// How long intake stops before a few posts are let in to try; doubles while they fail.
+const BREAKER_WAIT_MS: u64 = 5_000;
+/// Longest such wait.
+const BREAKER_WAIT_MAX_MS: u64 = 60_000;
 
 /// The consumer of the live feed, or of the part that is read again.
 pub(crate) fn consumer_settings(
@@ -33,7 +55,9 @@ pub(crate) fn consumer_settings(
         queued_max_messages_kbytes: fit("ingest.prefetch_max_bytes (KiB)", prefetch_kbytes)?.max(1),
         // What the memory ceiling counts for a record. Half of it is sure to the value, so all that is parsed is whole.
         max_kept_bytes: max_record_bytes.saturating_mul(2),
-        ..ConsumerSettings::default()
+        max_kept_headers: MAX_KEPT_HEADERS,
+        queued_min_messages: QUEUED_MIN_MESSAGES,
+        tell_end_of_partition: false,
     };
     if let Some(rereading) = rereading {
         consumer.group_id.clone_from(&rereading.group_id);
@@ -46,18 +70,25 @@ pub(crate) fn consumer_settings(
 /// Bounds and patience of ingest.
 pub(crate) fn ingest_settings(settings: &Settings, rereading: Option<&Rereading>) -> IngestSettings {
     let (ingest, router) = (&settings.ingest, &settings.router);
-    let defaults = IngestSettings::default();
     let mut bounds = IngestSettings {
         max_record_bytes: ingest.max_record_bytes,
         max_in_flight_per_partition: ingest.max_in_flight_per_partition,
-        max_window_per_partition: defaults.max_window_per_partition.max(ingest.max_in_flight_per_partition),
+        max_window_per_partition: MAX_WINDOW_PER_PARTITION.max(ingest.max_in_flight_per_partition),
         commit_interval_ms: ingest.commit_interval_ms,
         drain_timeout_ms: ingest.drain_timeout_ms,
         max_rewinds: ingest.rewind_attempts,
         max_deadlines: router.max_deadlines,
         trial_deadline: router.trial_deadline(),
         breaker_failed_percent: ingest.breaker_failed_percent,
-        ..defaults
+        commit_timeout_ms: COMMIT_TIMEOUT_MS,
+        rewind_backoff_ms: REWIND_BACKOFF_MS,
+        rewind_backoff_max_ms: REWIND_BACKOFF_MAX_MS,
+        export_interval_ms: EXPORT_INTERVAL_MS,
+        breaker_records: BREAKER_RECORDS,
+        breaker_wait_ms: BREAKER_WAIT_MS,
+        breaker_wait_max_ms: BREAKER_WAIT_MAX_MS,
+        min_admission_gap: Duration::ZERO,
+        stretch: None,
     };
     if let Some(rereading) = rereading {
         bounds.min_admission_gap = rereading.min_gap();

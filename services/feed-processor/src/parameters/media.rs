@@ -81,13 +81,8 @@ fn sources(media: &Media) -> anyhow::Result<MediaSources> {
 
 /// What the settings allow a decoder.
 pub fn decode_limits(settings: &Settings) -> DecodeLimits {
-    let media = &settings.media;
-    DecodeLimits {
-        max_pixels: media.max_pixels,
-        max_audio: Duration::from_secs(u64::from(media.max_decoded_audio_seconds)),
-        analysed_audio: Duration::from_secs(u64::from(media.analysed_audio_seconds)),
-        ..DecodeLimits::default()
-    }
+    let (media, seconds) = (&settings.media, |seconds| Duration::from_secs(u64::from(seconds)));
+    DecodeLimits::new(media.max_pixels, seconds(media.max_decoded_audio_seconds), seconds(media.analysed_audio_seconds))
 }
 
 /// What the settings allow a decoder of the pipeline: where the networks run on a GPU, sound is resampled there.
@@ -116,10 +111,6 @@ pub fn decoders(settings: &Settings, program: ProcessParams) -> anyhow::Result<D
 
 /// The program that runs now as decode worker, within the limits of the settings. It must be `jtav`.
 pub fn this_program(settings: &Settings) -> ProcessParams {
-    ProcessParams {
-        max_memory_bytes: settings.media.decode_memory_bytes,
-        max_cpu: settings.media.decode_cpu(),
-        max_wall: settings.media.decode_wall(),
-        ..ProcessParams::this_program()
-    }
+    let media = &settings.media;
+    ProcessParams::this_program(media.decode_memory_bytes, media.decode_cpu(), media.decode_wall())
 }

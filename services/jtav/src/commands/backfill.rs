@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use jtav_backfill::{Account, Backfill, End, Options, Phase, Progress, backfill as run, default_group};
-use jtav_feed_processor::networks::name_device;
+use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, exit, model_version};
 use jtav_kafka::KafkaError;
@@ -43,7 +43,7 @@ pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> a
     setup::with_model(&mut next, Some(&arguments.model));
     let version = model_version(&next).context("--model").map_err(coded(exit::CONFIG))?;
     refuse_the_live_model(arguments, &live, &version).map_err(coded(exit::CONFIG))?;
-    name_device(&mut next);
+    fit_to_model(&mut next);
 
     let (account, end) = setup::in_system(async {
         let decoders = setup::decoders(&next);

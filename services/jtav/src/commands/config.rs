@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::name_device;
+use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::parameters::client_settings;
 use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics, topic_settings};
 use jtav_model::Checkpoint;
@@ -32,7 +32,7 @@ pub fn config(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyh
             check_passthrough(&loaded.settings)?;
             outln!("ok: settings")?;
             let mut settings = loaded.settings;
-            name_device(&mut settings);
+            fit_to_model(&mut settings);
             outln!("ok: memory: {} on device {}", settings.memory_ceiling(), settings.model.device)?;
             let (needed, limit) = (settings.descriptor_ceiling(), setup::descriptor_limit());
             let verdict = if needed <= limit { "ok" } else { "WARNING" };

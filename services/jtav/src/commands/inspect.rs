@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::device_choice;
+use jtav_feed_processor::networks::{device_choice, hear_as_trained};
 use jtav_feed_processor::parameters::decode_limits;
 use jtav_model::{AudioNetwork, Checkpoint, DeviceChoice, ImageNetwork, TextNetwork};
 use jtav_settings::{Settings, existing_or_bundled};
@@ -90,6 +90,7 @@ impl NetworkOf {
         let checkpoint = Checkpoint::load(&folder)
             .with_context(|| format!("checkpoint {}", folder.display()))
             .map_err(coded(exit::CONFIG))?;
+        hear_as_trained(&mut settings.media, checkpoint.manifest());
         let device = device_choice(settings.model.device);
         Ok(Self { settings, checkpoint, device })
     }

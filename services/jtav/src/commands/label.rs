@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits};
-use jtav_feed_processor::networks::name_device;
+use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::parameters::fetcher;
 use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
 use jtav_pipeline::{
@@ -36,7 +36,7 @@ pub fn label(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow:
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.media.allow.extend(&arguments.allow);
     setup::logs(log_format, Some(&settings), "error");
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     let input = open(&arguments.input)?;
     let mut output = sink(arguments.output.as_deref())?;
     if std::io::stderr().is_terminal() {

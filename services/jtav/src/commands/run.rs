@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jtav_feed_processor::admin::Admin;
-use jtav_feed_processor::networks::name_device;
+use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
 use jtav_pipeline::{NoObserver, fail_point};
@@ -22,7 +22,7 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
     let loaded = loader.load()?;
     let mut settings = loaded.settings.clone();
     setup::logs(log_format, Some(&settings), &settings.log.filter);
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     let settings = Arc::new(settings);
     super::config::check_passthrough(&settings)?;
     let armed = fail_point::arm_from_environment().map_err(anyhow::Error::from).map_err(coded(exit::CONFIG))?;

@@ -11,6 +11,7 @@ use jtav_model::{AudioInput, FusionInput, Tokenizer};
 use super::rows::{Method, Sound};
 use crate::classical::Doc2VecConfig;
 use crate::dataset::{DataPack, MediaFile, Post, Split};
+use crate::decode::served_audio_seconds;
 use crate::features::Features;
 use crate::progress::Progress;
 use crate::sound::SoundFeatures;
@@ -132,8 +133,8 @@ impl Media {
         threads: usize,
         progress: &dyn Progress,
     ) -> anyhow::Result<Self> {
-        let features = Features::load(&pack.posts, cache, threads, progress)?;
-        let sound = SoundFeatures::load(&pack.posts, cache, threads, progress)?;
+        let features = Features::load(&pack.posts, served_audio_seconds(), cache, threads, progress)?;
+        let sound = SoundFeatures::load(&pack.posts, served_audio_seconds(), cache, threads, progress)?;
         for file in &features.unreadable {
             tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
         }
