@@ -235,7 +235,7 @@ fn prepare(pack: &Pack, posts: Posts, checkpoint: &Checkpoint) -> Result<Vec<Pre
 
 fn add_media(inputs: &mut Prepared, pack: &Pack, post: &DatasetPostV1, front_end: &CqtFrontEnd) -> Result<()> {
     // The worker's default for the length of sound it hears.
-    let limits = DecodeLimits { analysed_audio: Duration::from_secs(30), ..DecodeLimits::default() };
+    let limits = DecodeLimits { analysed_audio: Duration::from_secs(30), ..DecodeLimits::for_tests() };
     let decoded = |file: &Option<DatasetMedia>, modality: Modality| -> Result<Option<Decoded>> {
         let Some(file) = file else { return Ok(None) };
         let bytes =

@@ -248,6 +248,38 @@ fn diagram() -> Result<Vec<String>> {
     Ok(block.lines().map(str::to_owned).collect())
 }
 
+/// The `.rs` files below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A limit has its value in the settings, or with the box that nobody sets it for; one that is made up for a test would be a
+/// second home for it.
+#[test]
+fn nothing_that_serves_is_made_of_the_limits_of_tests() -> Result<()> {
+    let mut files = Vec::new();
+    for package in packages()?.iter().filter(|package| !EXEMPT.iter().any(|folder| package.folder == Path::new(folder)))
+    {
+        sources(&workspace_root().join(&package.folder).join("src"), &mut files)?;
+    }
+    ensure!(files.len() > 200, "only {} files were found", files.len());
+    for file in files.iter().filter(|file| !file.to_string_lossy().ends_with("tests.rs")) {
+        let text = std::fs::read_to_string(file)?;
+        let serves = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let made_here = serves.contains("fn for_tests(");
+        assert!(made_here || !serves.contains("::for_tests("), "{} uses limits of tests", file.display());
+    }
+    Ok(())
+}
+
 const STAGES: [&str; 9] =
     ["ingest", "router", "text-encoder", "fetch", "decode", "audio-encoder", "image-encoder", "fusion", "publisher"];
 

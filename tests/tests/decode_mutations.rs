@@ -52,10 +52,10 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
     };
     let originals = originals()?;
     ensure!(originals.len() > 30, "only {} valid files", originals.len());
-    let isolation = Isolation::Processes(ProcessParams { program: jtav_binary()?, ..ProcessParams::this_program() });
-    let params = DecodeParams { workers: 2, isolation, ..DecodeParams::default() };
+    let isolation = Isolation::Processes(ProcessParams::for_tests(jtav_binary()?));
+    let params = DecodeParams { workers: 2, isolation, ..DecodeParams::for_tests() };
     // Half of them to a view so small that the JPEGs are decoded to a fraction of their size, as large ones are.
-    let small = DecodeLimits { shorter_side_px: 32, crop_px: 28, ..DecodeLimits::default() };
+    let small = DecodeLimits { shorter_side_px: 32, crop_px: 28, ..DecodeLimits::for_tests() };
     let pools = [DecodePool::start(&params)?, DecodePool::start(&DecodeParams { limits: small, ..params })?];
     let damaged = |seed: u64| {
         let (modality, original) = &originals[(seed % originals.len() as u64) as usize];

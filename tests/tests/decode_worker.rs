@@ -1,7 +1,7 @@
 //! Decode processes of the very program that ships: what a medium of a stranger can break is one process and its own
 //! verdict, and never whoever asked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn picture() -> Result<FetchedMedia> {
 }
 
 fn process() -> Result<ProcessParams> {
-    Ok(ProcessParams { program: jtav_binary()?, ..ProcessParams::this_program() })
+    Ok(ProcessParams::for_tests(jtav_binary()?))
 }
 
 /// Breaks every worker at its second medium.
@@ -57,7 +57,7 @@ fn breaking(action: &str) -> Result<ProcessParams> {
 
 fn pool(workers: usize, process: ProcessParams) -> Result<DecodePool> {
     let isolation = Isolation::Processes(process);
-    Ok(DecodePool::start(&DecodeParams { workers, isolation, ..DecodeParams::default() })?)
+    Ok(DecodePool::start(&DecodeParams { workers, isolation, ..DecodeParams::for_tests() })?)
 }
 
 fn ends(cause: &str) -> f64 {
@@ -105,9 +105,9 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T> {
 #[tokio::test]
 async fn a_process_decodes_every_fixture_to_the_bits_that_a_thread_decodes_it_to() -> Result<()> {
     let _alone = ALONE.lock().await;
-    same_bits(&DecodeLimits::default())?;
+    same_bits(&DecodeLimits::for_tests())?;
     // As for networks on a GPU: most clips keep their rate, so one that a process resampled all the same would show.
-    same_bits(&DecodeLimits { left_rates_hz: vec![8_000, 44_100], ..DecodeLimits::default() })
+    same_bits(&DecodeLimits { left_rates_hz: vec![8_000, 44_100], ..DecodeLimits::for_tests() })
 }
 
 fn same_bits(limits: &DecodeLimits) -> Result<()> {
@@ -446,7 +446,7 @@ async fn over_the_hostile_set_memory_stays_small_here_and_bounded_in_the_workers
 
 #[test]
 fn the_program_that_is_no_decode_worker_is_refused_at_the_start() -> Result<()> {
-    let params = ProcessParams { program: Path::new("/bin/true").to_owned(), ..ProcessParams::this_program() };
-    assert!(OneByOne::start(params, &DecodeLimits::default()).is_err());
+    let params = ProcessParams::for_tests("/bin/true");
+    assert!(OneByOne::start(params, &DecodeLimits::for_tests()).is_err());
     Ok(())
 }

@@ -186,7 +186,7 @@ mod tests {
             breaker_records: 50,
             breaker_wait_ms: 1_000,
             breaker_wait_max_ms: 3_000,
-            ..IngestSettings::default()
+            ..IngestSettings::for_tests()
         })
     }
 
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn zero_percent_switches_it_off() {
-        let settings = IngestSettings { breaker_failed_percent: 0, ..IngestSettings::default() };
+        let settings = IngestSettings { breaker_failed_percent: 0, ..IngestSettings::for_tests() };
         let mut breaker = Breaker::new(&settings);
         assert!(settle(&mut breaker, FAILED, 1_000, Instant::now()).is_empty());
     }

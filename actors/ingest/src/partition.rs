@@ -244,8 +244,11 @@ mod tests {
 
     #[test]
     fn one_slow_post_bounds_the_window_behind_it() {
-        let settings =
-            IngestSettings { max_in_flight_per_partition: 4, max_window_per_partition: 6, ..IngestSettings::default() };
+        let settings = IngestSettings {
+            max_in_flight_per_partition: 4,
+            max_window_per_partition: 6,
+            ..IngestSettings::for_tests()
+        };
         let mut owned = partition(4);
         owned.ledger.receive(0).unwrap();
         for offset in 1..6 {

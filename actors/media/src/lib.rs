@@ -1,8 +1,8 @@
 //! The media box of the diagram: fetch, then decode.
 //!
 //! ```text
-//! FetchMedia ──► FetchActor ─ Fetcher ─► policy · host slots, circuits · byte budget · redirects · retries ─► FetchedMedia
-//! DecodeMedia ─► DecodeActor ─ DecodePool ─► worker process ─► decode(bytes): sniff ─► picture | sound ► Decoded
+//! FetchRequest ─► Fetcher ─► policy · host slots, circuits · byte budget · redirects · retries ─► FetchedMedia
+//! FetchedMedia ─► DecodePool ─► worker process ─► decode(bytes): sniff ─► picture | sound ► Decoded
 //! ```
 //!
 //! Everything here treats hosts and bytes as hostile: nothing is contacted that the [`AddressPolicy`] does not name public,
@@ -14,11 +14,9 @@
 mod decode;
 mod fetch;
 
-pub use decode::{
-    DecodeActor, DecodeParams, DecodePool, GiveBack, Isolation, OneByOne, ProcessParams, Usage, serve_decode_workers,
-};
+pub use decode::{DecodeParams, DecodePool, GiveBack, Isolation, OneByOne, ProcessParams, Usage, serve_decode_workers};
 pub use fetch::{
-    AddressPolicy, Denied, Dns, Endpoint, FetchActor, FetchLimits, FetchParams, FetchSetupError, Fetcher, HostRule,
-    HostRules, Lookup, MediaSources, Nat64Prefix, ParseHostRuleError, ParseNat64PrefixError, ParseS3EndpointError,
-    S3Endpoint, accept, check_public,
+    AddressPolicy, Denied, Dns, Endpoint, FetchLimits, FetchParams, FetchSetupError, Fetcher, HostRule, HostRules,
+    Lookup, MediaSources, Nat64Prefix, ParseHostRuleError, ParseNat64PrefixError, ParseS3EndpointError, S3Endpoint,
+    accept, check_public,
 };

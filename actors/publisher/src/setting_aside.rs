@@ -10,9 +10,9 @@ use jtav_pipeline::{DeadLetterRequest, ErrorClass, FailPoint, Stage, StageError,
 use jtav_schemas::DeadLetterHeaders;
 use jtav_telemetry::Metric;
 
-use crate::actor::PublisherParams;
 use crate::dead_letter::{LetterParams, dead_letter_record};
 use crate::publishing::{Publishing, kafka_failure, sink as names};
+use crate::stage::PublisherParams;
 
 /// Room for a letter below which only our own headers are sent: it would hold next to nothing of the record.
 const LEAST_ROOM_BYTES: u64 = 1_024;

@@ -18,7 +18,7 @@ fn consumer_settings(group: &str) -> ConsumerSettings {
         group_id: group.to_owned(),
         session_timeout_ms: 2_000,
         heartbeat_interval_ms: 200,
-        ..ConsumerSettings::default()
+        ..ConsumerSettings::for_tests()
     }
 }
 

@@ -27,7 +27,7 @@ fn two_megapixels() -> Vec<u8> {
 }
 
 fn pictures(c: &mut Criterion) {
-    let limits = DecodeLimits::default();
+    let limits = DecodeLimits::for_tests();
     let large = two_megapixels();
     c.bench_function("jpeg_2_megapixels", |b| b.iter(|| decode(black_box(&large), Modality::Image, None, &limits)));
     // As large as it is stored: the way of small pictures and of rare kinds.
@@ -39,7 +39,7 @@ fn pictures(c: &mut Criterion) {
 }
 
 fn clips(c: &mut Criterion) {
-    let limits = DecodeLimits::default();
+    let limits = DecodeLimits::for_tests();
     for name in ["tone.mp3", "tone.m4a", "tone.flac", "tone.ogg", "pcm16.wav"] {
         let bytes = fixture(name);
         c.bench_function(name, |b| b.iter(|| decode(black_box(&bytes), Modality::Audio, None, &limits)));

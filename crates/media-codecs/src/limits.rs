@@ -41,22 +41,28 @@ pub struct DecodeLimits {
     pub max_audio_cpu: Duration,
 }
 
-impl Default for DecodeLimits {
-    fn default() -> Self {
+impl DecodeLimits {
+    /// With the limits that are set; the others are what the decoders here are made for.
+    pub fn new(max_pixels: u64, max_audio: Duration, analysed_audio: Duration) -> Self {
         Self {
-            max_pixels: 40_000_000,
+            max_pixels,
             max_image_bytes: 128 << 20,
             max_image_working_bytes: 256 << 20,
             max_picture_price: Duration::from_secs(1),
             shorter_side_px: 256,
             crop_px: 224,
-            max_audio: Duration::from_secs(600),
-            analysed_audio: Duration::from_secs(60),
+            max_audio,
+            analysed_audio,
             left_rates_hz: Vec::new(),
             min_sample_rate_hz: 8_000,
             max_sample_rate_hz: 192_000,
             max_channels: 8,
             max_audio_cpu: Duration::from_secs(1),
         }
+    }
+
+    /// Of tests, benchmarks and fuzzers.
+    pub fn for_tests() -> Self {
+        Self::new(40_000_000, Duration::from_secs(600), Duration::from_secs(60))
     }
 }

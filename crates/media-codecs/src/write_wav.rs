@@ -33,7 +33,7 @@ mod tests {
     fn what_is_written_is_heard() {
         let samples: Vec<i16> = (0..4410).map(|at| (at * 7 - 15_000) as i16).collect();
         let decoded =
-            decode(&write_wav(&samples, SAMPLE_RATE_HZ), Modality::Audio, None, &DecodeLimits::default()).unwrap();
+            decode(&write_wav(&samples, SAMPLE_RATE_HZ), Modality::Audio, None, &DecodeLimits::for_tests()).unwrap();
         let Decoded::Audio(pcm) = decoded else { panic!("sound was written") };
         let heard: Vec<i16> = pcm.samples.iter().map(|sample| (sample * 32_768.0).round() as i16).collect();
         assert_eq!((heard, pcm.sample_rate_hz), (samples, SAMPLE_RATE_HZ));

@@ -19,7 +19,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn limits() -> DecodeLimits {
-    DecodeLimits::default()
+    DecodeLimits::for_tests()
 }
 
 fn as_image(bytes: &[u8]) -> Result<RgbImage, AbsentReason> {

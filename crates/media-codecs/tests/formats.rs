@@ -95,7 +95,7 @@ fn facts_are_partial(facts: &MediaFacts) -> bool {
 /// What of a row is not so.
 fn wrong(row: &Row) -> Result<(), String> {
     let bytes = fixture(row.file);
-    let limits = DecodeLimits::default();
+    let limits = DecodeLimits::for_tests();
     let decoded = decode_with_facts(&bytes, row.modality, None, &limits);
     let (decoded, facts) = match (decoded, row.refusal) {
         (Err(reason), Some(expected)) if reason == expected => return Ok(()),
@@ -152,7 +152,7 @@ fn every_file_asked_for_as_the_other_kind_is_a_type_mismatch() {
             Modality::Image => (Modality::Audio, "audio/mpeg"),
             _ => (Modality::Image, "image/jpeg"),
         };
-        let verdict = decode(&fixture(row.file), other, Some(declared), &DecodeLimits::default()).err();
+        let verdict = decode(&fixture(row.file), other, Some(declared), &DecodeLimits::for_tests()).err();
         if verdict != Some(AbsentReason::TypeMismatch) {
             wrong.push(format!("{}: {verdict:?}", row.file));
         }
@@ -166,7 +166,7 @@ fn the_declared_format_of_the_right_kind_changes_nothing() {
     for row in rows().iter().filter(|row| row.refusal.is_none()) {
         let declared = if row.modality == Modality::Image { "image/gif" } else { "audio/ogg" };
         assert!(
-            decode(&fixture(row.file), row.modality, Some(declared), &DecodeLimits::default()).is_ok(),
+            decode(&fixture(row.file), row.modality, Some(declared), &DecodeLimits::for_tests()).is_ok(),
             "{}",
             row.file
         );
@@ -194,7 +194,7 @@ fn a_clip_cut_short_counts_from_one_second_on() {
         let bytes = fixture(name);
         for percent in [10, 20, 30, 40, 60, 75, 90] {
             let cut = &bytes[..bytes.len() * percent / 100];
-            let verdict = decode_with_facts(cut, Modality::Audio, None, &DecodeLimits::default());
+            let verdict = decode_with_facts(cut, Modality::Audio, None, &DecodeLimits::for_tests());
             match verdict {
                 Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts))) => {
                     println!("{name:10} {percent} %: {:.2} s", facts.decoded_seconds);
@@ -209,7 +209,7 @@ fn a_clip_cut_short_counts_from_one_second_on() {
                 other => wrong.push(format!("{name} cut to {percent} %: {:?}", other.map(|(_, facts)| facts))),
             }
         }
-        let whole = decode_with_facts(&bytes, Modality::Audio, None, &DecodeLimits::default());
+        let whole = decode_with_facts(&bytes, Modality::Audio, None, &DecodeLimits::for_tests());
         let Ok((_, MediaFacts::Sound(facts))) = whole else { panic!("{name}") };
         assert!(!facts.is_partial(), "{name} is whole: {facts:?}");
     }
@@ -220,9 +220,9 @@ fn a_clip_cut_short_counts_from_one_second_on() {
 #[test]
 fn a_short_clip_is_no_clip_cut_short() {
     let ring = fixture("ring_44k_f32.wav");
-    assert!(decode(&ring, Modality::Audio, None, &DecodeLimits::default()).is_ok());
+    assert!(decode(&ring, Modality::Audio, None, &DecodeLimits::for_tests()).is_ok());
     let analysed_audio = std::time::Duration::from_millis(250);
-    let limits = DecodeLimits { analysed_audio, ..DecodeLimits::default() };
+    let limits = DecodeLimits { analysed_audio, ..DecodeLimits::for_tests() };
     assert!(decode(&fixture("long.flac"), Modality::Audio, None, &limits).is_ok());
 }
 
@@ -233,7 +233,7 @@ fn junk_behind_a_short_clip_does_not_make_it_one_that_was_cut() {
     for name in ["mono_24k.mp3", "vbr.mp3", "ring_24.flac", "ring_8k_u8.wav", "mono.m4a", "mono.ogg", "stereo.opus"] {
         for junk in [tag.as_slice(), &[0; 700], b"<!-- -->"] {
             let file = [fixture(name).as_slice(), junk].concat();
-            let verdict = decode(&file, Modality::Audio, None, &DecodeLimits::default()).map(|_| ());
+            let verdict = decode(&file, Modality::Audio, None, &DecodeLimits::for_tests()).map(|_| ());
             assert_eq!(verdict, Ok(()), "{name} with {} bytes behind it", junk.len());
         }
     }
@@ -245,7 +245,7 @@ fn a_picture_of_which_less_than_half_could_be_read_is_a_decode_error() {
     for row in rows().iter().filter(|row| row.modality == Modality::Image && row.refusal.is_none()) {
         let bytes = fixture(row.file);
         for cut in [0, 1, 8, bytes.len() / 50] {
-            let verdict = decode(&bytes[..cut], Modality::Image, None, &DecodeLimits::default()).map(|_| ());
+            let verdict = decode(&bytes[..cut], Modality::Image, None, &DecodeLimits::for_tests()).map(|_| ());
             assert_eq!(verdict, Err(AbsentReason::DecodeError), "{} cut to {cut} of {}", row.file, bytes.len());
         }
     }

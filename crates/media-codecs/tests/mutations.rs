@@ -85,7 +85,7 @@ fn a_mended_file_gets_past_the_checksums() {
     for name in ["tone.ogg", "opus.ogg"] {
         let original = fixture(name);
         // Seconds of sound: a page with a wrong checksum costs what is on it.
-        let decodes = |bytes: &[u8]| match decode(bytes, Modality::Audio, None, &DecodeLimits::default()) {
+        let decodes = |bytes: &[u8]| match decode(bytes, Modality::Audio, None, &DecodeLimits::for_tests()) {
             Ok(Decoded::Audio(pcm)) => f64::from(pcm.samples.len() as u32) / f64::from(pcm.sample_rate_hz),
             _ => 0.0,
         };
@@ -109,7 +109,7 @@ fn damaged_media_end_in_a_picture_a_clip_or_a_reason() {
         let (original, other) = (fixture(name), fixture(FILES[(index + 1) % FILES.len()]));
         let modality = if index < 5 { Modality::Image } else { Modality::Audio };
         for seed in 0..40 {
-            match decode(&mutate(seed, &original, &other).bytes, modality, None, &DecodeLimits::default()) {
+            match decode(&mutate(seed, &original, &other).bytes, modality, None, &DecodeLimits::for_tests()) {
                 Ok(_) => fine += 1,
                 Err(reason) => *refused.entry(reason).or_default() += 1,
             }

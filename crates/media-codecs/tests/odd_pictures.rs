@@ -19,7 +19,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn view(bytes: &[u8]) -> Result<RgbImage, AbsentReason> {
-    image_view(bytes, &DecodeLimits::default(), SIDE)
+    image_view(bytes, &DecodeLimits::for_tests(), SIDE)
 }
 
 fn verdict(bytes: &[u8]) -> Result<(), AbsentReason> {

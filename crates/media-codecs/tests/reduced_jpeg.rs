@@ -21,7 +21,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn view(jpeg: &[u8], side: u32) -> Result<RgbImage, AbsentReason> {
-    image_view(jpeg, &DecodeLimits::default(), side)
+    image_view(jpeg, &DecodeLimits::for_tests(), side)
 }
 
 /// Decoded whole: the full size is asked for. Then resized as pictures of other formats are.

@@ -25,7 +25,8 @@ fn hear(bytes: &[u8], limits: &DecodeLimits) -> Result<(Pcm, SoundFacts), Absent
 /// At the rate of the file.
 fn hear_as_is(bytes: &[u8]) -> (Pcm, SoundFacts) {
     let left_rates_hz = vec![8_000, 12_000, 16_000, 24_000, 44_100, 48_000];
-    hear(bytes, &DecodeLimits { left_rates_hz, ..DecodeLimits::default() }).unwrap_or_else(|reason| panic!("{reason}"))
+    hear(bytes, &DecodeLimits { left_rates_hz, ..DecodeLimits::for_tests() })
+        .unwrap_or_else(|reason| panic!("{reason}"))
 }
 
 /// By how many samples ours lies behind theirs.
@@ -84,7 +85,7 @@ fn files_that_were_joined_are_as_long_as_both() {
         ("size_sox.wav", 0.1),
     ] {
         let (pcm, facts) =
-            hear(&fixture(name), &DecodeLimits::default()).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+            hear(&fixture(name), &DecodeLimits::for_tests()).unwrap_or_else(|reason| panic!("{name}: {reason}"));
         assert!((facts.decoded_seconds - seconds).abs() < 1e-3, "{name}: {facts:?}");
         assert!((f64::from(pcm.seconds()) - seconds).abs() < 1e-3, "{name}: {} s", pcm.seconds());
         assert_eq!((facts.end, facts.is_partial()), (SoundEnd::Whole, false), "{name}: {facts:?}");
@@ -100,10 +101,10 @@ fn a_clip_that_is_longer_than_the_cap_is_cut_off_and_not_refused() {
     wav.extend(samples.repeat(700));
     let size = (wav.len() as u32 - 44).to_le_bytes();
     wav[40..44].copy_from_slice(&size);
-    let (pcm, facts) = hear(&wav, &DecodeLimits::default()).unwrap();
+    let (pcm, facts) = hear(&wav, &DecodeLimits::for_tests()).unwrap();
     assert_eq!((pcm.seconds(), facts.end), (60.0, SoundEnd::AnalysedLength));
     assert_eq!(facts.stated_seconds.map(f64::round), Some(700.0));
-    let capped = DecodeLimits { max_audio: Duration::from_secs(7), ..DecodeLimits::default() };
+    let capped = DecodeLimits { max_audio: Duration::from_secs(7), ..DecodeLimits::for_tests() };
     assert_eq!(hear(&wav, &capped).unwrap().0.seconds(), 7.0);
 }
 
@@ -187,7 +188,7 @@ fn cpu_time() -> Duration {
 /// machine under load has cold caches.
 #[test]
 fn the_dearest_files_cost_a_bounded_time() {
-    let limits = DecodeLimits::default();
+    let limits = DecodeLimits::for_tests();
     let mut wrong = Vec::new();
     for (name, file) in dear_files() {
         assert!(file.len() <= LARGEST_BYTES + 4096, "{name}");

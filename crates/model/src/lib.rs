@@ -50,7 +50,10 @@ pub use checkpoint::Checkpoint;
 pub use device::DeviceChoice;
 pub use error::ModelError;
 pub use inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
-pub use manifest::{Calibration, Dimensions, Manifest, NO_BOUND, Probe, SUMMANDS, Standardisation, check_resolution};
+pub use manifest::{
+    Calibration, Dimensions, Manifest, NO_BOUND, Probe, SUMMANDS, Standardisation, before_it_was_written,
+    check_resolution,
+};
 pub use modality::{Modality, ModalitySet};
 pub use probe::{ParityReport, parity_probe, record_probe};
 pub use text::{Ngram, Ngrams, TextInput, TokenisedText, Tokenizer, Vocabulary, VocabularyConfig};

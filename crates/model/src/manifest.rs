@@ -29,6 +29,10 @@ pub struct Manifest {
     pub calibration: Calibration,
     /// Statistics that the audio network's input is standardised with.
     pub standardisation: Standardisation,
+    /// Seconds from the start of a clip that the networks were trained on at most, and that they are to be given: what
+    /// serves, labels or evaluates reads it here.
+    #[serde(default = "before_it_was_written")]
+    pub max_audio_seconds: u32,
     /// Whatever the trainer measured, for the model card and for `inspect`.
     pub metrics: serde_json::Value,
     /// SHA-256 of the data that the weights come from, by name.
@@ -41,11 +45,17 @@ pub struct Manifest {
     pub probe: Option<Probe>,
 }
 
+/// A folder of format 2 without `max_audio_seconds`: until the field came, every training cut clips at a minute.
+pub fn before_it_was_written() -> u32 {
+    60
+}
+
 impl Manifest {
     /// A manifest of the profile `modern` with the usual names, no metrics and no data; fill in the rest.
     pub fn modern(
         dimensions: Dimensions,
         standardisation: Standardisation,
+        max_audio_seconds: u32,
         calibration: Calibration,
         seed: u64,
     ) -> Self {
@@ -57,6 +67,7 @@ impl Manifest {
             moods: ["Q1", "Q2", "Q3", "Q4"].map(str::to_owned).to_vec(),
             calibration,
             standardisation,
+            max_audio_seconds,
             metrics: serde_json::Value::Null,
             data: BTreeMap::new(),
             seed,
@@ -95,6 +106,9 @@ impl Manifest {
         }
         if self.moods.len() as i64 != self.dimensions.moods {
             return Err(format!("{} moods for a head of {}", self.moods.len(), self.dimensions.moods));
+        }
+        if self.max_audio_seconds == 0 {
+            return Err("max_audio_seconds is 0, nothing of a clip would be heard".to_owned());
         }
         self.dimensions.check()?;
         self.calibration.check()?;
@@ -342,6 +356,17 @@ mod tests {
         assert!(strange.check().unwrap_err().contains("video"));
         let open = Calibration { bound: BTreeMap::from([("image".to_owned(), 0.0)]), ..Calibration::default() };
         assert!(open.check().is_err());
+    }
+
+    #[test]
+    fn a_manifest_without_the_seconds_of_a_clip_is_one_of_a_minute() {
+        let bundled = include_bytes!("../../../../models/jtav-modern/manifest.json");
+        let mut json: serde_json::Value = serde_json::from_slice(bundled).unwrap();
+        assert_eq!(Manifest::from_json(bundled).unwrap().max_audio_seconds, 30);
+        json.as_object_mut().unwrap().remove("max_audio_seconds").unwrap();
+        assert_eq!(Manifest::from_json(json.to_string().as_bytes()).unwrap().max_audio_seconds, 60);
+        json["max_audio_seconds"] = 0.into();
+        assert!(Manifest::from_json(json.to_string().as_bytes()).unwrap_err().contains("max_audio_seconds"));
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn untrained() -> Result<Checkpoint, ModelError> {
         println!("{name}: {count} trained values");
     }
     let dimensions = Dimensions::modern(vocabulary.rows_total());
-    let manifest = Manifest::modern(dimensions, standardisation, Calibration::default(), 1);
+    let manifest = Manifest::modern(dimensions, standardisation, 30, Calibration::default(), 1);
     let folder = tempfile::tempdir().map_err(|e| ModelError::Input(e.to_string()))?;
     assemble_checkpoint(&text, &vocabulary, &audio, &image, &fusion, manifest, folder.path())
 }

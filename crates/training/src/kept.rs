@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jtav_model::checkpoint::{MANIFEST, StoredWeights, WEIGHTS, read, sha256};
-use jtav_model::{ModelError, Standardisation};
+use jtav_model::{ModelError, Standardisation, before_it_was_written};
 use serde::Deserialize;
 
 /// The weights of a checkpoint's folder, of any format: only the tensors that a trainer asks for are looked at, and
@@ -23,6 +23,8 @@ struct Header {
     profile: String,
     dimensions: KeptDimensions,
     standardisation: Standardisation,
+    #[serde(default = "before_it_was_written")]
+    max_audio_seconds: u32,
     data: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
     #[serde(default)]
@@ -53,6 +55,11 @@ impl Kept {
         StoredWeights::parse(&weights).map_err(|reason| ModelError::malformed(&path, reason))?;
         let version = format!("jtav-{}-{}", header.profile, &found[..12]);
         Ok(Self { weights, header, version })
+    }
+
+    /// Seconds of a clip that the audio network was trained on at most.
+    pub fn max_audio_seconds(&self) -> u32 {
+        self.header.max_audio_seconds
     }
 
     /// The version that labels of that checkpoint carry.

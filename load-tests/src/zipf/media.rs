@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn seen(bytes: &[u8], modality: Modality) -> Vec<u8> {
-        match decode(bytes, modality, None, &DecodeLimits::default()).unwrap() {
+        match decode(bytes, modality, None, &DecodeLimits::for_tests()).unwrap() {
             Decoded::Audio(pcm) => pcm.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
             Decoded::Image(image) => image.pixels.to_vec(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use jtav_feed_processor::topology::permits;
+use jtav_feed_processor::parameters::permits;
 use jtav_feed_processor::{BoxesParams, Networks, Pipeline, PipelineParams, Rereading};
 use jtav_ingest::IngestExit;
 use jtav_kafka::{ClientSettings, PartitionRange};

@@ -14,8 +14,6 @@ use jtav_media_codecs::{SAMPLE_RATE_HZ, write_wav};
 use jtav_pipeline::{FetchedMedia, Pcm, RgbImage, Stage, StageFlow, Stages};
 use jtav_schemas::{Modality, TextPart};
 
-use crate::topology::BoxesParams;
-
 /// Sides of a picture as the network takes it.
 const PICTURE_SIDE_PIXELS: u32 = 224;
 
@@ -31,11 +29,11 @@ pub(crate) struct Specimens {
 
 impl Specimens {
     /// Must be made inside an actix system; specimens run on its thread.
-    pub(crate) fn new(stages: Stages, params: &BoxesParams) -> Self {
+    pub(crate) fn new(stages: Stages, flow: StageFlow, patience: Duration) -> Self {
         Self {
             stages: RwLock::new(stages),
-            flow: params.flow.clone(),
-            patience: params.settings.router.trial_deadline(),
+            flow,
+            patience,
             arbiter: Arbiter::current(),
             under_way: Arc::new(std::array::from_fn(|_| AtomicBool::new(false))),
         }

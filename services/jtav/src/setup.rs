@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
-use jtav_feed_processor::{exit, topology};
+use jtav_feed_processor::{exit, parameters};
 use jtav_kafka::check_passthrough as check_kafka_settings;
 use jtav_media::DecodePool;
 use jtav_settings::{Loaded, Loader, Settings, StoreKind};
@@ -104,7 +104,7 @@ pub fn in_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 /// Starts the decode workers beside what the caller does next; joined, gives them.
 pub fn decoders(settings: &Settings) -> impl FnOnce() -> anyhow::Result<DecodePool> + use<> {
     let settings = settings.clone();
-    let starting = std::thread::spawn(move || topology::decoders(&settings, topology::this_program(&settings)));
+    let starting = std::thread::spawn(move || parameters::decoders(&settings, parameters::this_program(&settings)));
     move || starting.join().map_err(|_| anyhow!("the thread that starts decode workers panicked"))?
 }
 

@@ -47,18 +47,20 @@ impl SoundFeatures {
         self.of_file.get(&file.path).map(|clip| &clip.mfcc)
     }
 
-    /// Reads, or computes and keeps, those of every clip that one of `posts` names, on `threads` threads. A clip that
+    /// Reads, or computes and keeps, those of the first `max_audio_seconds` of every clip that one of `posts` names, on `threads` threads. A clip that
     /// does not decode is left out.
     ///
     /// # Errors
     /// A file that is missing, or is not the one that the pack describes; a cache folder that cannot be written.
     pub fn load<'a>(
         posts: impl IntoIterator<Item = &'a Post>,
+        max_audio_seconds: u32,
         cache: &Path,
         threads: usize,
         progress: &dyn Progress,
     ) -> anyhow::Result<Self> {
-        let folder = cache.join(format!("mel{BINS}-mfcc{MFCC_COEFFICIENTS}-{SAMPLE_RATE_HZ}hz_r{REVISION}"));
+        let folder = cache
+            .join(format!("mel{BINS}-mfcc{MFCC_COEFFICIENTS}-{SAMPLE_RATE_HZ}hz-{max_audio_seconds}s_r{REVISION}"));
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let files: BTreeMap<&Path, &Arc<MediaFile>> =
             posts.into_iter().filter_map(|post| post.audio.as_ref()).map(|file| (file.path.as_path(), file)).collect();
@@ -70,7 +72,7 @@ impl SoundFeatures {
             &files,
             threads,
             progress,
-            |file| front_end.clip(file, &folder),
+            |file| front_end.clip(file, &folder, max_audio_seconds),
             |file, clip| features.of_file.extend(clip.map(|clip| (file.path.clone(), clip))),
         )?;
         progress.finish(&format!("{} of {} clips", features.of_file.len(), files.len()));
@@ -85,13 +87,13 @@ struct FrontEnd {
 
 impl FrontEnd {
     /// `None` for a clip that does not decode.
-    fn clip(&self, file: &MediaFile, folder: &Path) -> anyhow::Result<Option<Clip>> {
+    fn clip(&self, file: &MediaFile, folder: &Path, max_audio_seconds: u32) -> anyhow::Result<Option<Clip>> {
         let (bytes, digest) = read_described(file)?;
         let kept = folder.join(format!("{digest}.safetensors"));
         if let Some(clip) = std::fs::read(&kept).ok().and_then(|bytes| Clip::from_bytes(&bytes)) {
             return Ok(Some(clip));
         }
-        let Ok(samples) = decode_audio(&bytes, file.media_type.as_deref()) else { return Ok(None) };
+        let Ok(samples) = decode_audio(&bytes, file.media_type.as_deref(), max_audio_seconds) else { return Ok(None) };
         let (Ok(power), Ok(coefficients)) = (self.mel.power(&samples), self.mfcc.coefficients(&samples)) else {
             return Ok(None);
         };

@@ -28,10 +28,10 @@ pub const PICTURE_SIDE: usize = 256;
 /// then made anew.
 const FRONT_END_REVISION: u32 = 1;
 
-/// Names the folder that features of this front end are kept in.
-pub fn front_end_version() -> String {
+/// Names the folder that features of this front end, given so much of a clip, are kept in.
+pub fn front_end_version(max_audio_seconds: u32) -> String {
     format!(
-        "cqt{BINS}x{BINS_PER_OCTAVE}-hop{HOP_LENGTH}-{SAMPLE_RATE_HZ}hz-db16_rgb{PICTURE_SIDE}_r{FRONT_END_REVISION}"
+        "cqt{BINS}x{BINS_PER_OCTAVE}-hop{HOP_LENGTH}-{SAMPLE_RATE_HZ}hz-{max_audio_seconds}s-db16_rgb{PICTURE_SIDE}_r{FRONT_END_REVISION}"
     )
 }
 
@@ -68,18 +68,20 @@ impl Features {
         self.image.get(&file.path)
     }
 
-    /// Reads, or decodes and keeps, the features of every file that one of `posts` names, on `threads` threads.
+    /// Reads, or decodes and keeps, the features of every file that one of `posts` names, on `threads` threads; of a clip
+    /// those of its first `max_audio_seconds`.
     ///
     /// # Errors
     /// A file that is missing, or is not the one that the pack describes; a cache folder that cannot be written.
     /// A file that does not decode is no error but listed in [`unreadable`](Self::unreadable).
     pub fn load<'a>(
         posts: impl IntoIterator<Item = &'a Post>,
+        max_audio_seconds: u32,
         cache: &Path,
         threads: usize,
         progress: &dyn Progress,
     ) -> anyhow::Result<Self> {
-        let folder = cache.join(front_end_version());
+        let folder = cache.join(front_end_version(max_audio_seconds));
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         // Ordered, so that runs report the same files in the same order.
         let mut files: BTreeMap<&Path, (Modality, &Arc<MediaFile>)> = BTreeMap::new();
@@ -98,7 +100,7 @@ impl Features {
             &files,
             threads,
             progress,
-            |(modality, file)| feature(&front_end, &folder, *modality, file),
+            |(modality, file)| feature(&front_end, &folder, *modality, file, max_audio_seconds),
             |(_, file), (made, from_cache)| features.insert(file, made, from_cache),
         )?;
         features.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
@@ -120,6 +122,7 @@ fn feature(
     folder: &Path,
     modality: Modality,
     file: &MediaFile,
+    max_audio_seconds: u32,
 ) -> anyhow::Result<(Result<Feature, String>, bool)> {
     let (bytes, digest) = read_described(file)?;
     let kept = folder.join(format!("{digest}.{}.safetensors", modality.name()));
@@ -128,7 +131,7 @@ fn feature(
     }
     let made = match modality {
         Modality::Image => decode_picture(&bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
-        _ => decode_audio(&bytes, file.media_type.as_deref()).and_then(|samples| {
+        _ => decode_audio(&bytes, file.media_type.as_deref(), max_audio_seconds).and_then(|samples| {
             let spectrogram = front_end.decibels(&samples).map_err(|e| e.to_string())?;
             Ok(Feature::Decibels(spectrogram.values.into()))
         }),
@@ -235,9 +238,9 @@ mod tests {
     fn a_second_run_reads_the_same_features_without_decoding() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), GIF);
-        let first = Features::load(&pack.posts, cache.path(), 2, &Silent).unwrap();
+        let first = Features::load(&pack.posts, 30, cache.path(), 2, &Silent).unwrap();
         assert_eq!((first.decoded, first.from_cache, first.unreadable.len()), (2, 0, 0));
-        let second = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
+        let second = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
         assert_eq!((second.decoded, second.from_cache), (0, 2));
 
         let post = &pack.posts[0];
@@ -258,11 +261,11 @@ mod tests {
     fn a_damaged_feature_is_made_anew() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), GIF);
-        Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
-        for entry in std::fs::read_dir(cache.path().join(front_end_version())).unwrap() {
+        Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
+        for entry in std::fs::read_dir(cache.path().join(front_end_version(30))).unwrap() {
             std::fs::write(entry.unwrap().path(), b"half a fi").unwrap();
         }
-        let again = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
+        let again = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
         assert_eq!((again.decoded, again.from_cache, again.unreadable.len()), (2, 0, 0));
     }
 
@@ -270,12 +273,12 @@ mod tests {
     fn a_file_that_does_not_decode_is_listed_and_one_that_is_another_is_an_error() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), b"no picture at all");
-        let features = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
+        let features = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
         assert_eq!(features.unreadable.len(), 1);
         assert!(features.picture(pack.posts[0].image.as_ref().unwrap()).is_none());
 
         std::fs::write(folder.path().join("a.wav"), b"swapped").unwrap();
-        let message = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap_err().to_string();
+        let message = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap_err().to_string();
         assert!(message.contains("a.wav: sha256 is"), "{message}");
     }
 

@@ -1,4 +1,4 @@
-//! What decode workers are told, and its defaults.
+//! What decode workers are told.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,10 +18,11 @@ pub struct DecodeParams {
     pub isolation: Isolation,
 }
 
-impl Default for DecodeParams {
-    fn default() -> Self {
+impl DecodeParams {
+    /// Of tests.
+    pub fn for_tests() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { limits: DecodeLimits::default(), workers: cores, max_queued: 1024, isolation: Isolation::Threads }
+        Self { limits: DecodeLimits::for_tests(), workers: cores, max_queued: 1024, isolation: Isolation::Threads }
     }
 }
 
@@ -51,14 +52,20 @@ pub struct ProcessParams {
 
 impl ProcessParams {
     /// With the program that runs now, which must serve as `jtav decode-worker` does.
-    pub fn this_program() -> Self {
+    pub fn this_program(max_memory_bytes: u64, max_cpu: Duration, max_wall: Duration) -> Self {
         Self {
             // Also where the file was replaced by a new version meanwhile.
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec!["decode-worker".to_owned()],
-            max_memory_bytes: 128 << 20,
-            max_cpu: Duration::from_secs(2),
-            max_wall: Duration::from_secs(10),
+            max_memory_bytes,
+            max_cpu,
+            max_wall,
         }
+    }
+
+    /// Of tests: a program that serves as `jtav decode-worker` does.
+    pub fn for_tests(program: impl Into<PathBuf>) -> Self {
+        let limits = Self::this_program(128 << 20, Duration::from_secs(2), Duration::from_secs(10));
+        Self { program: program.into(), ..limits }
     }
 }

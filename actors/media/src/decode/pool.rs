@@ -105,6 +105,7 @@ impl DecodePool {
 
 impl MediaDecoder for DecodePool {
     fn decode(&self, media: FetchedMedia) -> BoxFuture<'static, Result<Result<Decoded, AbsentReason>, StageError>> {
+        fail_point::hit(FailPoint::DecodeBefore, media.modality.as_str());
         let pool = self.clone();
         Box::pin(async move { DecodePool::decode(&pool, media).await })
     }

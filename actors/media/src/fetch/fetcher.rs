@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use jtav_pipeline::{FetchRequest, FetchedMedia, MediaFetcher, Receipt, RetryPolicy, Revalidated};
+use jtav_pipeline::{
+    FailPoint, FetchRequest, FetchedMedia, MediaFetcher, Receipt, RetryPolicy, Revalidated, fail_point,
+};
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
 use tokio::time::{Instant, timeout_at};
@@ -94,6 +96,7 @@ impl Fetcher {
 
 impl MediaFetcher for Fetcher {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>> {
+        fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.clone();
         Box::pin(async move { Fetcher::fetch(&fetcher, request).await })
     }
@@ -103,6 +106,7 @@ impl MediaFetcher for Fetcher {
         request: FetchRequest,
         earlier: Arc<Receipt>,
     ) -> BoxFuture<'static, Result<Revalidated, AbsentReason>> {
+        fail_point::hit(FailPoint::FetchBefore, &request.media.url);
         let fetcher = self.clone();
         Box::pin(async move { Fetcher::revalidate(&fetcher, request, earlier).await })
     }

@@ -2,7 +2,6 @@
 //! over all of them.
 
 mod accept;
-mod actor;
 mod address;
 mod attempt;
 mod error;
@@ -15,7 +14,6 @@ mod shares;
 mod sources;
 
 pub use accept::accept;
-pub use actor::FetchActor;
 pub use address::{
     AddressPolicy, Denied, Endpoint, HostRule, HostRules, Nat64Prefix, ParseHostRuleError, ParseNat64PrefixError,
     check_public,

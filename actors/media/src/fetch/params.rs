@@ -1,4 +1,4 @@
-//! Limits of downloads and their defaults. Sizes in bytes, times as durations.
+//! Limits of downloads. Sizes in bytes, times as durations. What serves has them from the settings; there are no defaults here.
 
 use std::time::Duration;
 
@@ -22,11 +22,12 @@ pub struct FetchParams {
     pub extra_authorities_pem: Vec<Vec<u8>>,
 }
 
-impl Default for FetchParams {
-    fn default() -> Self {
+impl FetchParams {
+    /// Of tests and fuzzers.
+    pub fn for_tests() -> Self {
         Self {
             policy: AddressPolicy::default(),
-            limits: FetchLimits::default(),
+            limits: FetchLimits::for_tests(),
             user_agent: concat!("jtav/", env!("CARGO_PKG_VERSION")).to_owned(),
             sources: MediaSources::default(),
             extra_authorities_pem: Vec::new(),
@@ -74,8 +75,9 @@ pub struct FetchLimits {
     pub max_host_rest: Duration,
 }
 
-impl Default for FetchLimits {
-    fn default() -> Self {
+impl FetchLimits {
+    /// Of tests.
+    pub fn for_tests() -> Self {
         Self {
             max_image_bytes: 20_000_000,
             max_audio_bytes: 30_000_000,

@@ -90,7 +90,7 @@ fn decode(bytes: &[u8], format: PictureFormat, limits: &DecodeLimits) -> (Result
 /// The smallest limit that lets a picture through, to a tenth.
 fn price(bytes: &[u8], format: PictureFormat) -> Duration {
     let passes = |max_picture_price: Duration| {
-        let limits = DecodeLimits { max_picture_price, ..DecodeLimits::default() };
+        let limits = DecodeLimits { max_picture_price, ..DecodeLimits::for_tests() };
         decode(bytes, format, &limits).0 != Err(AbsentReason::TooLarge)
     };
     let mut price = Duration::from_millis(1);
@@ -105,15 +105,15 @@ fn price(bytes: &[u8], format: PictureFormat) -> Duration {
 fn a_small_file_whose_scans_would_take_seconds_is_too_large_in_milliseconds() {
     let bytes = empty_scans(8000, 5000, 98);
     assert!(bytes.len() < 130_000, "{}", bytes.len());
-    let (verdict, took) = decode(&bytes, PictureFormat::Jpeg, &DecodeLimits::default());
+    let (verdict, took) = decode(&bytes, PictureFormat::Jpeg, &DecodeLimits::for_tests());
     println!("{} bytes refused in {took:?}", bytes.len());
     assert_eq!(verdict, Err(AbsentReason::TooLarge));
     assert!(took < Duration::from_millis(50), "{took:?}");
     // It is the scans: with few of them it is a picture.
-    assert_eq!(decode(&empty_scans(8000, 5000, 8), PictureFormat::Jpeg, &DecodeLimits::default()).0, Ok(()));
-    assert_eq!(decode(&empty_scans(800, 500, 98), PictureFormat::Jpeg, &DecodeLimits::default()).0, Ok(()));
+    assert_eq!(decode(&empty_scans(8000, 5000, 8), PictureFormat::Jpeg, &DecodeLimits::for_tests()).0, Ok(()));
+    assert_eq!(decode(&empty_scans(800, 500, 98), PictureFormat::Jpeg, &DecodeLimits::for_tests()).0, Ok(()));
     // And of a picture of a block two million of them.
-    let (verdict, took) = decode(&empty_scans(8, 8, 1_500_000), PictureFormat::Jpeg, &DecodeLimits::default());
+    let (verdict, took) = decode(&empty_scans(8, 8, 1_500_000), PictureFormat::Jpeg, &DecodeLimits::for_tests());
     assert_eq!(verdict, Err(AbsentReason::TooLarge));
     assert!(took < Duration::from_millis(500), "{took:?}");
 }
@@ -121,7 +121,7 @@ fn a_small_file_whose_scans_would_take_seconds_is_too_large_in_milliseconds() {
 #[test]
 fn a_progressive_photo_of_24_megapixels_in_14_scans_is_a_picture() {
     let bytes = jpeg(6000, 4000, 14);
-    let (verdict, took) = decode(&bytes, PictureFormat::Jpeg, &DecodeLimits::default());
+    let (verdict, took) = decode(&bytes, PictureFormat::Jpeg, &DecodeLimits::for_tests());
     println!("{} kB took {took:?}, priced at {:?}", bytes.len() / 1000, price(&bytes, PictureFormat::Jpeg));
     assert_eq!(verdict, Ok(()));
 }
@@ -144,7 +144,7 @@ fn the_dearest_pictures_that_pass_take_no_more_than_their_price() {
     ];
     let mut wrong = Vec::new();
     for (name, format, bytes) in pictures {
-        let limits = DecodeLimits::default();
+        let limits = DecodeLimits::for_tests();
         let (price, (verdict, took)) = (price(&bytes, format), decode(&bytes, format, &limits));
         println!("{name}: {} kB, {} ms, priced at {} ms", bytes.len() / 1000, took.as_millis(), price.as_millis());
         // The clock counts what neighbours on the core do to its caches.
@@ -175,7 +175,7 @@ fn a_png_of_empty_blocks_ends_when_its_time_is_spent() {
     let whole = png(16, 16, png::ColorType::Rgb, png::Filter::NoFilter);
     // A chunk whose checksum is never reached.
     let file = [&whole[..33], &(data.len() as u32).to_be_bytes(), b"IDAT", &data].concat();
-    let limits = DecodeLimits { max_picture_price: Duration::from_millis(100), ..DecodeLimits::default() };
+    let limits = DecodeLimits { max_picture_price: Duration::from_millis(100), ..DecodeLimits::for_tests() };
     let (verdict, took) = decode(&file, PictureFormat::Png, &limits);
     println!("{} kB ended after {took:?}", file.len() / 1000);
     assert_eq!(verdict, Err(AbsentReason::TooLarge));

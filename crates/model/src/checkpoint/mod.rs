@@ -38,18 +38,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Reads and checks the manifest of a folder and nothing else of it.
+    pub fn read_manifest(folder: &Path) -> Result<Manifest, ModelError> {
+        let path = folder.join(MANIFEST);
+        Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))
+    }
+
     /// Reads a folder. Every file must have the hash that the manifest names, the weights must hold every tensor of
     /// the profile in its shape, finite, and no other.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join(MANIFEST);
-        let manifest = Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))?;
-
+        let manifest = Self::read_manifest(folder)?;
         let mut files = BTreeMap::new();
         for name in NEEDED {
             let expected = manifest
                 .files
                 .get(name)
-                .ok_or_else(|| ModelError::malformed(&path, format!("`files` lacks `{name}`")))?;
+                .ok_or_else(|| ModelError::malformed(&folder.join(MANIFEST), format!("`files` lacks `{name}`")))?;
             let path = folder.join(name);
             let bytes = read(&path)?;
             let found = sha256(&bytes);

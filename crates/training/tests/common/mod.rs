@@ -110,7 +110,7 @@ pub fn trainers(seed: u64) -> Trainers {
 impl Trainers {
     pub fn assemble(&self, calibration: Calibration, folder: &Path) -> Checkpoint {
         let dimensions = Dimensions::modern(self.vocabulary.rows_total());
-        let manifest = Manifest::modern(dimensions, standardisation(), calibration, 1);
+        let manifest = Manifest::modern(dimensions, standardisation(), 30, calibration, 1);
         let parts = (&self.text, &self.vocabulary, &self.audio, &self.image, &self.fusion);
         assemble_checkpoint(parts.0, parts.1, parts.2, parts.3, parts.4, manifest, folder).unwrap()
     }

@@ -10,8 +10,8 @@ use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use jtav_backfill::{Account, Backfill, End, Options, Phase, Progress, backfill, default_group};
 use jtav_dead_letters::parse_since;
-use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::networks::fit_to_model;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, exit, model_version};
 use jtav_pipeline::now_ms;
 use jtav_settings::{Settings, StoreKind};
@@ -111,7 +111,7 @@ pub fn run(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> anyhow
     setup::with_model(&mut next, Some(&arguments.model));
     let version = model_version(&next).context("--model").map_err(coded(exit::CONFIG))?;
     refuse_the_live_model(arguments, &live, &version).map_err(coded(exit::CONFIG))?;
-    name_device(&mut next);
+    fit_to_model(&mut next);
 
     let (account, end) = setup::in_system(async {
         let decoders = setup::decoders(&next);

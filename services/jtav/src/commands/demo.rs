@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::admin::Admin;
-use jtav_feed_processor::networks::name_device;
+use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::{Networks, Worker, exit};
 use jtav_feed_simulator::{FeedRecord, KafkaSink, MediaServer, Pack, PlayOptions, SAMPLE_FEED, demo_feed, play};
 use jtav_kafka::{InProcessCluster, Producer, ProducerSettings};
@@ -93,7 +93,7 @@ fn settings(arguments: &DemoArgs, cluster: &InProcessCluster, media: SocketAddr)
     settings.admin.listen = arguments.listen;
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.model.device = arguments.device;
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     settings
 }
 

@@ -128,7 +128,9 @@ fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
     check_split(&pack, split).context("--split").map_err(coded(exit::DATA))?;
     let progress = Terminal::new();
     let cache = arguments.cache.clone().unwrap_or_else(|| DEFAULT_CACHE_DIR.into());
-    let features = Features::load(pack.split(split), &cache, DECODE_THREADS, &progress).map_err(coded(exit::DATA))?;
+    let features =
+        Features::load(pack.split(split), checkpoint.manifest().max_audio_seconds, &cache, DECODE_THREADS, &progress)
+            .map_err(coded(exit::DATA))?;
     for file in &features.unreadable {
         tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
     }

@@ -13,12 +13,12 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
 use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits};
-use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::fetcher;
+use jtav_feed_processor::networks::fit_to_model;
+use jtav_feed_processor::parameters::fetcher;
 use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
 use jtav_pipeline::{
-    Admitted, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run, StageFlow,
-    now_ms,
+    Admitted, Ends, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run,
+    StageFlow, now_ms,
 };
 use jtav_router::EncodingCache;
 use jtav_schemas::DeliveredFrom;
@@ -68,7 +68,7 @@ pub fn run(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.media.allow.extend(&arguments.allow);
     setup::logs(log_format, Some(&settings), "error");
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     let input = open(&arguments.input)?;
     let mut output = sink(arguments.output.as_deref())?;
     if std::io::stderr().is_terminal() {
@@ -152,7 +152,7 @@ async fn label_lines(
         max_image_bytes: settings.media.max_image_bytes,
         max_audio_bytes: settings.media.max_audio_bytes,
     };
-    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)))?;
+    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)), Ends::default())?;
     drop(params);
 
     let permits = PostPermits::new(settings.ingest.max_in_flight_posts);

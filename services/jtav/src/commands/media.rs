@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use jtav_dead_letters::one_line;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::topology::{decode_limits, fetcher, this_program};
+use jtav_feed_processor::parameters::{decode_limits, fetcher, this_program};
 use jtav_media::{Fetcher, OneByOne, accept};
 use jtav_media_codecs::{MediaFacts, SoundEnd, SoundFacts};
 use jtav_pipeline::{FetchRequest, FetchedMedia};

@@ -35,7 +35,7 @@ impl Front {
 /// Scores a picture, with its caption, and a song together.
 ///
 /// Each part passes a [`Front`]; a caption gates the lyrics (`l * (1 + W c)`, the gate of `modern`'s text network at
-/// the level of vectors), and only where there are no lyrics it is a part of its own, without an encoder (5.2, row 12).
+/// the level of vectors), and only where there are no lyrics it is a part of its own, without an encoder.
 /// CMF-AP joins the parts in pairs. `paper`: unit vectors times a learned scale, batch normalisation, dropout, one unit.
 /// `authors-code`: batch normalisation, ten units with ReLU, one unit.
 pub(crate) struct JointScorer {

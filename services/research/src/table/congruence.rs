@@ -174,7 +174,13 @@ fn encode(
     table: &SentimentOptions,
     progress: &dyn Progress,
 ) -> anyhow::Result<Vec<FusionInput>> {
-    let features = Features::load(&pack.posts, &table.cache_dir, table.decode_threads, progress)?;
+    let features = Features::load(
+        &pack.posts,
+        checkpoint.manifest().max_audio_seconds,
+        &table.cache_dir,
+        table.decode_threads,
+        progress,
+    )?;
     let mut posts = vec![FusionInput::default(); pack.posts.len()];
     for split in Split::ALL {
         let encoded = encode_with_checkpoint(checkpoint, pack, &features, split, table.device, progress)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use jtav_model::{AudioInput, FusionInput, Tokenizer};
 use jtav_trainer::dataset::{DataPack, MediaFile, Post, Split};
+use jtav_trainer::decode::served_audio_seconds;
 use jtav_trainer::features::Features;
 use jtav_trainer::{Progress, picture_input};
 
@@ -131,8 +132,8 @@ impl Media {
         threads: usize,
         progress: &dyn Progress,
     ) -> anyhow::Result<Self> {
-        let features = Features::load(&pack.posts, cache, threads, progress)?;
-        let sound = SoundFeatures::load(&pack.posts, cache, threads, progress)?;
+        let features = Features::load(&pack.posts, served_audio_seconds(), cache, threads, progress)?;
+        let sound = SoundFeatures::load(&pack.posts, served_audio_seconds(), cache, threads, progress)?;
         for file in &features.unreadable {
             tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
         }

@@ -76,8 +76,8 @@ pub(super) fn finish(
 ) -> anyhow::Result<TrainReport> {
     let Run { options, pack, features, progress, .. } = run;
     let dimensions = Dimensions::modern(vocabulary.rows_total());
-    let mut manifest =
-        Manifest::modern(dimensions, encoders.audio.standardisation().clone(), calibration, options.seed);
+    let standardisation = encoders.audio.standardisation().clone();
+    let mut manifest = Manifest::modern(dimensions, standardisation, run.max_audio_seconds, calibration, options.seed);
     manifest.data = data_hashes(pack);
     let assemble = |manifest: Manifest, folder: &std::path::Path| {
         let Encoders { text, audio, image } = &encoders;

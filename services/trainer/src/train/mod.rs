@@ -94,6 +94,8 @@ pub(crate) struct Run<'a> {
     work: WorkDir,
     kept: Option<Kept>,
     tokenizer: Tokenizer,
+    /// Of a clip.
+    max_audio_seconds: u32,
     started: std::time::Instant,
 }
 
@@ -107,16 +109,29 @@ impl<'a> Run<'a> {
         let folder: PathBuf = options.resolve_data()?;
         let pack = DataPack::read(&folder)?;
         let kept = options.keep_media.as_deref().map(|folder| keep::read(folder, &pack)).transpose()?;
+        let max_audio_seconds = kept.as_ref().map_or(options.max_audio_seconds, Kept::max_audio_seconds);
         let reads_media = options.stages.iter().any(|&stage| stage != Stage::Text);
         let features = match reads_media {
-            true => Features::load(&pack.posts, &options.cache_dir, options.decode_threads, progress)?,
+            true => {
+                Features::load(&pack.posts, max_audio_seconds, &options.cache_dir, options.decode_threads, progress)?
+            }
             false => Features::default(),
         };
         for file in &features.unreadable {
             tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
         }
         let work = WorkDir::create(&options.work_dir, &pack)?;
-        Ok(Self { options, progress, pack, features, work, kept, tokenizer: Tokenizer::new(), started })
+        Ok(Self {
+            options,
+            progress,
+            pack,
+            features,
+            work,
+            kept,
+            tokenizer: Tokenizer::new(),
+            max_audio_seconds,
+            started,
+        })
     }
 
     /// Built from the texts of the training side when the text network is trained, else the one it was trained with.

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn limits() -> ReplyLimits {
-        ReplyLimits::of(&DecodeLimits::default())
+        ReplyLimits::of(&DecodeLimits::for_tests())
     }
 
     fn picture(width: u32, height: u32) -> Outcome {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn sound_of_a_rate_that_is_left_comes_back_with_it_and_no_longer_than_is_analysed() {
-        let limits = DecodeLimits { left_rates_hz: vec![48_000], ..DecodeLimits::default() };
+        let limits = DecodeLimits { left_rates_hz: vec![48_000], ..DecodeLimits::for_tests() };
         let seconds = limits.analysed_audio.as_secs() as usize;
         let returned = |sent: &Outcome, limits: &DecodeLimits| {
             let mut frame = Vec::new();
@@ -188,7 +188,7 @@ mod tests {
         let sent = sound(seconds * 48_000, 48_000);
         let received = returned(&sent, &limits).unwrap();
         assert!(matches!(&received, Ok(Ok((Decoded::Audio(pcm), _))) if pcm.sample_rate_hz == 48_000));
-        assert!(returned(&sent, &DecodeLimits::default()).is_err(), "nobody asked for so many samples");
+        assert!(returned(&sent, &DecodeLimits::for_tests()).is_err(), "nobody asked for so many samples");
         assert!(returned(&sound((seconds + 2) * 48_000 + 1, 48_000), &limits).is_err(), "more than is analysed");
         for rate_hz in [0, 44_100, 192_000] {
             assert!(returned(&sound(100, rate_hz), &limits).is_err(), "nobody asked for {rate_hz} Hz");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jtav_dead_letters::DeadLetterTopic;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_settings::Settings;
 
 use crate::setup::{self, SettingsArgs};

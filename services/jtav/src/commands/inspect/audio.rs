@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use jtav_feed_processor::topology::decode_limits;
+use jtav_feed_processor::parameters::decode_limits;
 use jtav_model::AudioNetwork;
 use jtav_trainer::inspect::{AudioFeatures, inspect_audio};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::device_choice;
+use jtav_feed_processor::networks::{device_choice, hear_as_trained};
 use jtav_model::{Checkpoint, DeviceChoice};
 use jtav_settings::{Settings, existing_or_bundled};
 use jtav_trainer::inspect::InspectError;
@@ -45,6 +45,7 @@ impl NetworkOf {
         let checkpoint = Checkpoint::load(&folder)
             .with_context(|| format!("checkpoint {}", folder.display()))
             .map_err(coded(exit::CONFIG))?;
+        hear_as_trained(&mut settings.media, checkpoint.manifest());
         let device = device_choice(settings.model.device);
         Ok(Self { settings, checkpoint, device })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use jtav_feed_processor::topology::decode_limits;
+use jtav_feed_processor::parameters::decode_limits;
 use jtav_model::ImageNetwork;
 use jtav_trainer::inspect::inspect_image;
 

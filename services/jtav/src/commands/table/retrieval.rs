@@ -157,7 +157,9 @@ fn encoded(
         .map_err(coded(exit::CONFIG))?;
     let pack = DataPack::read(root).context("--data").map_err(coded(exit::DATA))?;
     let cache = arguments.cache.clone().unwrap_or_else(|| DEFAULT_CACHE_DIR.into());
-    let features = Features::load(&pack.posts, &cache, DECODE_THREADS, progress).map_err(coded(exit::DATA))?;
+    let features =
+        Features::load(&pack.posts, checkpoint.manifest().max_audio_seconds, &cache, DECODE_THREADS, progress)
+            .map_err(coded(exit::DATA))?;
     for file in &features.unreadable {
         tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
     }

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::zoo::input::WordVectors;
 
-/// Words of lyrics that are read (paper 6.1); the rest is cut off.
+/// Words of lyrics that are read (paper, section 4.1); the rest is cut off.
 pub(crate) const MAX_WORDS: usize = 100;
 /// Words of a caption that are read.
 pub(crate) const MAX_SUPPORTING: usize = 5;

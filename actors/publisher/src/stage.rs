@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, ResponseFuture};
-use jtav_pipeline::messages::{ErasePost, PublishPost, SetAside};
-use jtav_pipeline::{PublishOutcome, RetryPolicy, StageError};
+use futures::future::BoxFuture;
+use jtav_pipeline::{
+    DeadLetterRequest, EraseRequest, PublishOutcome, PublishRequest, Publisher, RetryPolicy, StageError,
+};
 use jtav_schemas::ErasureV1;
 use jtav_store::Store;
 use jtav_telemetry::Telemetry;
@@ -58,12 +59,13 @@ pub struct PublisherParams {
     pub way_out: Arc<WayOut>,
 }
 
-/// The publisher. It holds no state of a post: each message is a task of its own, and they run side by side.
-pub struct PublisherActor {
+/// The publisher.
+#[derive(Clone)]
+pub struct PublisherStage {
     publishing: Arc<Publishing>,
 }
 
-impl PublisherActor {
+impl PublisherStage {
     /// Counts in the metrics of the process.
     pub fn new(params: PublisherParams) -> Self {
         Self::with_telemetry(params, jtav_telemetry::global())
@@ -75,32 +77,18 @@ impl PublisherActor {
     }
 }
 
-impl Actor for PublisherActor {
-    type Context = Context<Self>;
-}
-
-impl Handler<PublishPost> for PublisherActor {
-    type Result = ResponseFuture<Result<PublishOutcome, StageError>>;
-
-    fn handle(&mut self, PublishPost(request): PublishPost, _: &mut Self::Context) -> Self::Result {
+impl Publisher for PublisherStage {
+    fn publish(&self, request: PublishRequest) -> BoxFuture<'static, Result<PublishOutcome, StageError>> {
         let publishing = Arc::clone(&self.publishing);
         Box::pin(async move { publishing.publish(request).await })
     }
-}
 
-impl Handler<ErasePost> for PublisherActor {
-    type Result = ResponseFuture<Result<ErasureV1, StageError>>;
-
-    fn handle(&mut self, ErasePost(request): ErasePost, _: &mut Self::Context) -> Self::Result {
+    fn erase(&self, request: EraseRequest) -> BoxFuture<'static, Result<ErasureV1, StageError>> {
         let publishing = Arc::clone(&self.publishing);
         Box::pin(async move { publishing.erase(request).await })
     }
-}
 
-impl Handler<SetAside> for PublisherActor {
-    type Result = ResponseFuture<Result<(), StageError>>;
-
-    fn handle(&mut self, SetAside(request): SetAside, _: &mut Self::Context) -> Self::Result {
+    fn dead_letter(&self, request: DeadLetterRequest) -> BoxFuture<'static, Result<(), StageError>> {
         let publishing = Arc::clone(&self.publishing);
         Box::pin(async move { publishing.dead_letter(request).await })
     }
