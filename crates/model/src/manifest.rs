@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_manifest_without_the_seconds_of_a_clip_is_one_of_a_minute() {
-        let bundled = include_bytes!("../../../../models/jtav-modern/manifest.json");
+        let bundled = include_bytes!("../../../models/jtav-modern/manifest.json");
         let mut json: serde_json::Value = serde_json::from_slice(bundled).unwrap();
         assert_eq!(Manifest::from_json(bundled).unwrap().max_audio_seconds, 30);
         json.as_object_mut().unwrap().remove("max_audio_seconds").unwrap();
