@@ -47,6 +47,15 @@ struct CommitSent {
     positions: Vec<Position>,
 }
 
+impl CommitSent {
+    fn is_answered_by(&self, answer: &CommitResult) -> bool {
+        let sent: Vec<PositionToCommit> = self.positions.iter().map(Position::to_commit).collect();
+        let is_said = |position: &PositionToCommit| answer.partitions.iter().any(|own| own.position == *position);
+        // One that says nothing of any partition is of the commit as a whole.
+        answer.partitions.is_empty() || (answer.partitions.len() == sent.len() && sent.iter().all(is_said))
+    }
+}
+
 /// What the broker said to a commit.
 #[derive(Debug, Default)]
 pub(crate) struct Answered {
@@ -100,6 +109,9 @@ pub(crate) struct Commits {
     last: Instant,
     /// When the broker last refused one, if it has not taken one since.
     refused: Option<Instant>,
+    /// Partitions of which nobody knows what the broker has: a commit was sent and not seen to be taken. One that was refused
+    /// for a time-out, or not answered, may have been.
+    unsure: BTreeSet<i32>,
     /// A record waits until its note is committed.
     is_note_awaited: bool,
     /// Partitions whose next commit is the last one of this ownership.
@@ -116,6 +128,7 @@ impl Commits {
             on_its_way: None,
             last: now,
             refused: None,
+            unsure: BTreeSet::new(),
             is_note_awaited: false,
             goodbyes: BTreeSet::new(),
             at_the_end: None,
@@ -158,6 +171,7 @@ impl Commits {
     }
 
     pub(crate) fn sent(&mut self, positions: Vec<Position>, now: Instant) {
+        self.unsure.extend(positions.iter().map(|position| position.partition));
         self.on_its_way = Some(CommitSent { at: now, positions });
     }
 
@@ -166,14 +180,17 @@ impl Commits {
         self.refused = Some(now);
     }
 
-    /// The broker's answer; none if nobody waits for one.
+    /// The broker's answer; none if nobody waits for this one: it is to a commit that was given up as unanswered.
     pub(crate) fn answered(&mut self, answer: &CommitResult, now: Instant) -> Option<Answered> {
-        let sent = self.on_its_way.take()?;
+        let sent = self.on_its_way.take_if(|sent| sent.is_answered_by(answer))?;
         let mut answered = Answered::default();
         for position in sent.positions {
-            let own = answer.partitions.iter().find(|partition| partition.partition == position.partition);
-            match own.map_or(&answer.result, |partition| &partition.result) {
-                Ok(()) => answered.taken.push(position),
+            let own = answer.partitions.iter().find(|own| own.position.partition == position.partition);
+            match own.map_or(&answer.result, |own| &own.result) {
+                Ok(()) => {
+                    self.unsure.remove(&position.partition);
+                    answered.taken.push(position);
+                }
                 Err(error) => answered.refused.push((position, error.clone())),
             }
         }
@@ -190,9 +207,15 @@ impl Commits {
         self.goodbyes.contains(&number)
     }
 
+    /// A goodbye must be sent whatever the broker was last seen to have.
+    pub(crate) fn must_say_goodbye(&self, number: i32) -> bool {
+        self.goodbyes.contains(&number) && self.unsure.contains(&number)
+    }
+
     /// The ownership is over.
     pub(crate) fn give_up(&mut self, number: i32) {
         self.goodbyes.remove(&number);
+        self.unsure.remove(&number);
     }
 
     /// Sends, waits, sends again if refused.

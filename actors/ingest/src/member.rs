@@ -105,3 +105,7 @@ impl<C: Consumer> Member<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "member_tests.rs"]
+mod tests;

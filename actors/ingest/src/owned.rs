@@ -304,11 +304,14 @@ impl Owned {
 
 /// Positions, and what there is to say.
 impl Owned {
-    /// What the broker should have of a partition and has not.
-    pub(crate) fn position_to_commit(&self, number: i32, is_leaving: bool) -> Option<Position> {
+    /// What the broker should have of a partition and has not, as far as it was seen to take it; or what it should have in
+    /// any case (`is_a_must`).
+    pub(crate) fn position_to_commit(&self, number: i32, is_leaving: bool, is_a_must: bool) -> Option<Position> {
         let owned = self.partitions.get(&number)?;
-        let (offset, note, words) = self.searches.due(number, owned.commit_position(), is_leaving)?;
-        Some(Position { partition: number, offset, note, words, epoch: owned.epoch() })
+        let position = owned.commit_position();
+        let (offset, note, words) = self.searches.standing(number, position, is_leaving)?;
+        let is_due = is_a_must || self.searches.is_news(number, position, is_leaving, &words);
+        is_due.then(|| Position { partition: number, offset, note, words, epoch: owned.epoch() })
     }
 
     /// A note is so far behind that it should not wait for the next interval.

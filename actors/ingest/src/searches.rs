@@ -208,12 +208,16 @@ impl Searches {
         self.suspects.careful(number)
     }
 
-    /// Offset, note and words that the broker should have of a partition and has not, where `position` is the ledger's.
-    pub(crate) fn due(&self, number: i32, position: Option<i64>, is_leaving: bool) -> Option<(i64, Note, String)> {
+    /// Offset, note and words that the broker should have of a partition, where `position` is the ledger's; none while its
+    /// note is not ours to write.
+    pub(crate) fn standing(&self, number: i32, position: Option<i64>, is_leaving: bool) -> Option<(i64, Note, String)> {
         let (offset, note) = self.suspects.standing(number, position, is_leaving)?;
-        let words = self.overdue.words(number, offset);
-        let is_due = self.suspects.due(number, position, is_leaving).is_some();
-        (is_due || self.overdue.is_news(number, &words)).then_some((offset, note, words))
+        Some((offset, note, self.overdue.words(number, offset)))
+    }
+
+    /// Whether the broker has something else than these words, or another offset or note.
+    pub(crate) fn is_news(&self, number: i32, position: Option<i64>, is_leaving: bool, words: &str) -> bool {
+        self.suspects.due(number, position, is_leaving).is_some() || self.overdue.is_news(number, words)
     }
 
     /// A note is so far behind that it should not wait for the next interval.

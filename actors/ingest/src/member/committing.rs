@@ -53,7 +53,8 @@ impl<C: Consumer> Member<C> {
     }
 
     fn position_to_commit(&self, number: i32) -> Option<Position> {
-        self.owned.position_to_commit(number, self.commits.says_goodbye(number))
+        let (is_leaving, is_a_must) = (self.commits.says_goodbye(number), self.commits.must_say_goodbye(number));
+        self.owned.position_to_commit(number, is_leaving, is_a_must)
     }
 
     pub(super) fn commit_answered(&mut self, answer: &CommitResult) {
