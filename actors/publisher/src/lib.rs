@@ -7,15 +7,18 @@
 
 mod actor;
 mod dead_letter;
+mod params;
 mod publishing;
 mod setting_aside;
 mod sink;
 mod validate;
+mod way_out;
 
 #[cfg(test)]
 mod interleavings;
 
-pub use actor::{OutputTopics, PublisherActor, PublisherParams, Reach};
+pub use actor::PublisherActor;
 pub use dead_letter::{LetterParams, dead_letter_record};
-pub use setting_aside::WayOut;
+pub use params::{OutputTopics, PublisherParams, Reach};
 pub use sink::RecordSink;
+pub use way_out::WayOut;

@@ -6,7 +6,7 @@ use jtav_pipeline::messages::RoutePost;
 use jtav_pipeline::{Admitted, Description, FailPoint, Observer, StageFlow, Stages, fail_point};
 
 use crate::cache::EncodingCache;
-use crate::lanes::Parking;
+use crate::parking::Parking;
 use crate::task::{self, TaskContext};
 use crate::turn;
 

@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod ffi;
 mod fit;
+mod groupless;
 mod in_process;
 mod limits;
 mod meter;
