@@ -141,7 +141,15 @@ fn every_folder_of_code_is_a_member_of_the_workspace() -> Result<()> {
 }
 
 /// Folders of crates whose circles are being taken apart.
-const STILL_IN_CIRCLES: [&str; 0] = [];
+const STILL_IN_CIRCLES: [&str; 7] = [
+    "actors/media",
+    "crates/model",
+    "crates/signal",
+    "services/feed-processor",
+    "services/jtav",
+    "services/trainer",
+    "tests",
+];
 
 #[test]
 fn no_files_of_a_crate_import_one_another_in_a_circle() -> Result<()> {

@@ -114,6 +114,12 @@ impl Broker {
         self.reading.contains_key(&partition) && !(self.is_told && self.is_lost(partition))
     }
 
+    /// Whether its records may be let in.
+    pub(super) fn is_staying(&self, partition: i32) -> bool {
+        let leaves = matches!(&self.rebalance, Some(Rebalance::Revoke(leaving)) if leaving.contains(&partition));
+        self.is_owned(partition) && !(self.is_told && leaves)
+    }
+
     pub(super) fn free(&self) -> Vec<i32> {
         self.logs.keys().filter(|partition| !self.reading.contains_key(partition)).copied().collect()
     }

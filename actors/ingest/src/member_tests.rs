@@ -146,7 +146,7 @@ impl RouterIntake for Router {
         if self.is_closed.load(Ordering::SeqCst) {
             broker.breaks(Broken::LetInWhileClosed, format!("{tag:?}"));
         }
-        if !broker.is_owned(tag.partition) {
+        if !broker.is_staying(tag.partition) {
             broker.breaks(Broken::LetInAfterItsTime, format!("{tag:?}"));
         }
         let mut inside = self.inside();
@@ -493,4 +493,75 @@ proptest! {
             prop_assert!(is_goodbye, "{partition}: {stands:?}");
         }
     }
+}
+
+/// One permit, one record of a partition at a time, no seek back without progress.
+fn narrow() -> World {
+    let settings = IngestSettings {
+        max_in_flight_per_partition: 1,
+        max_rewinds: 0,
+        breaker_records: 10,
+        ..IngestSettings::default()
+    };
+    World::new((settings, 1))
+}
+
+fn turns(hears: bool, count: usize) -> Vec<Step> {
+    vec![Step::Turn { hears }; count]
+}
+
+#[test]
+fn the_late_answer_to_a_commit_that_was_given_up_is_not_taken_for_that_to_the_next() {
+    let mut world = narrow();
+    let before = [vec![Step::Offer(vec![1, 2]), Step::Produce(2, 1)], turns(true, 2)].concat();
+    let after = vec![Step::Tick(20_001), Step::Produce(1, 1), Step::Answer(Fate::Taken), Step::Turn { hears: true }];
+    for step in [before, after].concat() {
+        world.step(&step);
+    }
+    assert_eq!(lock(&world.broker).committed.len(), 1, "the second one is not answered");
+    world.keeps(&[Broken::BelievesInACommit]).unwrap();
+}
+
+#[test]
+fn a_note_that_is_on_its_way_does_not_outlive_the_goodbye() {
+    let mut world = narrow();
+    let begin = vec![Step::Produce(2, 2), Step::Elsewhere(2), Step::Offer(vec![2])];
+    for step in [begin, turns(true, 2)].concat() {
+        world.step(&step);
+    }
+    world.answer_all();
+    assert!(
+        matches!(Note::read(&lock(&world.broker).committed[&2].1), Note::Open { .. }),
+        "and nobody has heard of it"
+    );
+    world.drain(Duration::from_secs(1));
+    while world.exit.is_none() {
+        world.turn(true);
+        world.answer_all();
+        world.tick(Duration::from_millis(50));
+    }
+    assert_eq!(Note::read(&lock(&world.broker).committed[&2].1), Note::Clean);
+}
+
+#[test]
+fn a_record_that_is_to_be_tried_alone_and_one_that_goes_in_by_itself_do_not_wait_for_each_other() {
+    let mut world = narrow();
+    let hangs = || vec![Step::Hang(0, false), Step::Turn { hears: true }, Step::Tick(300), Step::Turn { hears: true }];
+    let script = [
+        vec![Step::Offer(vec![1]), Step::Produce(1, 1)],
+        turns(true, 2),
+        vec![Step::Answer(Fate::Taken)],
+        turns(true, 2),
+        hangs(),
+        hangs(),
+        vec![Step::Answer(Fate::Taken), Step::Tick(1_000), Step::Turn { hears: true }, Step::Answer(Fate::Taken)],
+        vec![Step::Offer(vec![0]), Step::Produce(0, 1), Step::Turn { hears: true }, Step::Turn { hears: true }],
+        vec![Step::Answer(Fate::Taken), Step::End],
+    ];
+    for step in script.concat() {
+        world.step(&step);
+    }
+    let notes = lock(&world.broker).committed.clone();
+    assert!(notes[&1].1.contains("late=0:2") && notes[&0].1.contains("open"), "{notes:?}");
+    world.until_all_is_committed().unwrap();
 }

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Path of a module within its crate; the root has none.
 type Module = Vec<String>;
 
+/// What stands before an item that only tests have.
+const TEST_MARK: &str = "#[cfg(test)]";
+
 /// Chains of re-exports that are followed.
 const MAX_HOPS: usize = 8;
 
@@ -67,9 +70,12 @@ struct Crate(BTreeMap<Module, File>);
 
 impl Crate {
     fn read(sources: &Sources) -> Self {
+        let only_tests: Vec<Module> = sources.iter().flat_map(|(name, text)| test_modules(name, text)).collect();
         let texts: BTreeMap<Module, (String, String)> = sources
             .iter()
-            .filter(|(name, _)| !name.ends_with("_tests.rs"))
+            .filter(|(name, _)| {
+                !name.ends_with("_tests.rs") && !only_tests.iter().any(|module| module_of(name).starts_with(module))
+            })
             .map(|(name, text)| (module_of(name), (name.clone(), production(text))))
             .collect();
         let file = |(module, (name, text)): (&Module, &(String, String))| {
@@ -177,8 +183,7 @@ fn defines(text: &str, name: &str) -> bool {
 /// The text without comments, strings and what only tests are made of.
 fn production(text: &str) -> String {
     let mut text = without_literals(text);
-    const MARK: &str = "#[cfg(test)]";
-    while let Some(start) = text.find(MARK) {
+    while let Some(start) = text.find(TEST_MARK) {
         let rest = &text[start..];
         let opens = rest.find('{').unwrap_or(rest.len());
         let ends = rest.find(';').unwrap_or(rest.len());
@@ -186,6 +191,17 @@ fn production(text: &str) -> String {
         text.replace_range(start..(start + length).min(text.len()), "");
     }
     text
+}
+
+/// Modules that a file declares for tests alone.
+fn test_modules(name: &str, text: &str) -> Vec<Module> {
+    let text = without_literals(text);
+    let declared = text.split(TEST_MARK).skip(1).filter_map(|rest| {
+        let (declaration, _) = rest.split_once([';', '{'])?;
+        let module = declaration.trim().rsplit(' ').next().unwrap_or_default();
+        declaration.contains("mod ").then(|| child(&module_of(name), module))
+    });
+    declared.collect()
 }
 
 /// The length of the text up to the brace that closes the one at `opens`.
