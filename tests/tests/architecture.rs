@@ -8,6 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use jtav_testkit::workspace_root;
 use serde_json::Value;
 
+use circles::{Sources, circles};
+
+#[path = "architecture/circles.rs"]
+mod circles;
+
 /// Folders whose packages may use anything (ADR 44).
 const EXEMPT: [&str; 3] = ["tests", "load-tests", "crates/testkit"];
 
@@ -261,6 +266,77 @@ fn the_front_page_of_the_documentation_links_every_crate_and_no_other() -> Resul
     assert!(spine.iter().map(|name| place(name)).is_sorted(), "{spine:?} in {linked:?}");
     assert!(encoders.iter().map(|name| place(name)).is_sorted(), "{encoders:?} in {linked:?}");
     Ok(())
+}
+
+#[test]
+fn no_files_of_a_crate_import_one_another_in_a_circle() -> Result<()> {
+    let mut found = Vec::new();
+    for package in packages()? {
+        let source = workspace_root().join(&package.folder).join("src");
+        let mut sources = Sources::new();
+        collect_sources(&source, &source, &mut sources)?;
+        for circle in circles(&sources) {
+            found.push(format!("{}: {}", package.folder.display(), circle.join(", ")));
+        }
+    }
+    assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
+    Ok(())
+}
+
+fn collect_sources(root: &Path, folder: &Path, sources: &mut Sources) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect_sources(root, &path, sources)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root)?.to_str().context("a name")?.to_owned();
+            sources.insert(name, std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn made_up(files: &[(&str, &str)]) -> Sources {
+    files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[test]
+fn a_circle_is_found_through_other_files_re_exports_and_paths_in_the_code() {
+    let tree = made_up(&[
+        ("lib.rs", "mod a; mod b; mod deep; mod d; pub use a::A; pub use deep::Deep;"),
+        ("a.rs", "use crate::b::{self, B};\npub struct A(B);"),
+        ("b.rs", "use crate::{Deep, other::Thing};\npub struct B(Deep);"),
+        ("deep/mod.rs", "mod inner;\npub use inner::Deep;"),
+        ("deep/inner.rs", "pub struct Deep(Option<Box<crate::A>>);"),
+        ("d.rs", "use super::a::A;\npub fn d(_: A) {}"),
+    ]);
+    assert_eq!(circles(&tree), [["a.rs", "b.rs", "deep/inner.rs"]]);
+}
+
+#[test]
+fn tests_comments_strings_and_re_exports_make_no_circle() {
+    let tree = made_up(&[
+        ("lib.rs", "mod a;\nmod b;\nmod parent;\npub use a::A;"),
+        ("a.rs", "pub struct A;\n#[cfg(test)]\nmod tests { use crate::b::B; fn t() { let _ = '{'; } }"),
+        ("a_tests.rs", "use crate::b::B;"),
+        ("b.rs", "use crate::A;\n// use crate::c::C;\npub struct B(A);\npub const SAYS: &str = \"crate::parent::P\";"),
+        ("parent.rs", "mod child;\npub use child::Child;\npub struct P<'a>(&'a str);"),
+        ("parent/child.rs", "use super::P;\nuse crate::b::B;\npub struct Child<'a>(P<'a>, B);"),
+    ]);
+    assert_eq!(circles(&tree), Vec::<Vec<String>>::new());
+    let imports = circles::imports(&tree);
+    assert_eq!(Vec::from_iter(&imports["parent/child.rs"]), ["b.rs", "parent.rs"]);
+}
+
+#[test]
+fn a_module_and_its_child_that_use_one_another_are_a_circle() {
+    let tree = made_up(&[
+        ("main.rs", "mod parent;\nfn main() { parent::run(); }"),
+        ("parent/mod.rs", "mod child;\npub struct P;\npub fn run() { child::work(&P) }"),
+        ("parent/child.rs", "use super::P;\npub fn work(_: &P) {}"),
+    ]);
+    assert_eq!(circles(&tree), [["parent/child.rs", "parent/mod.rs"]]);
 }
 
 fn read(path: &str) -> Result<String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::Outcome;
 use jtav_schemas::DeadLetterReason;
 
-use crate::overdue::Place;
+use crate::case::Place;
 use crate::params::IngestSettings;
 
 /// Posts that are let in to try; all of them must go through.

@@ -9,21 +9,24 @@
 //! guard is dropped comes again; a record that comes again may have been worked on before, so effects are idempotent.
 
 mod actor;
-mod admission;
 mod breaker;
+mod case;
 mod commits;
+mod consumer;
 mod expired;
-mod export;
+mod gate;
+mod handover;
 mod held;
+mod member;
 mod note;
 mod overdue;
+mod owned;
 mod pace;
 mod params;
 mod parse;
 mod partition;
 mod poll_loop;
-mod rebalance;
-mod rewind;
+mod searches;
 mod status;
 mod suspects;
 

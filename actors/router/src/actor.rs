@@ -5,7 +5,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use jtav_pipeline::{Admitted, Description, FailPoint, Lifeline, Observer, RoutePost, StageFlow, Stages, fail_point};
 
 use crate::cache::EncodingCache;
-use crate::lanes::Parking;
+use crate::parking::Parking;
 use crate::task::{self, TaskContext};
 use crate::turn;
 

@@ -7,7 +7,10 @@
 
 mod actor;
 mod cache;
+mod context;
+mod known;
 mod lanes;
+mod parking;
 pub mod pipeline;
 mod record;
 mod shared;
@@ -19,5 +22,7 @@ mod urls;
 
 pub use actor::{DescribeLane, RouterActor, RouterParams, StopLane};
 pub use cache::{CacheStats, EncodingCache};
-pub use lanes::{Parking, RouterLanes};
+pub use context::{PostContext, Provenance};
+pub use lanes::RouterLanes;
+pub use parking::Parking;
 pub use shared::SharedEncodings;

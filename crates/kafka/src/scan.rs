@@ -9,7 +9,7 @@ use rdkafka::error::KafkaError as Native;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
-use crate::reader::{partition_watermarks, reader};
+use crate::groupless::{partition_watermarks, reader};
 use crate::record::Keep;
 use crate::{ClientSettings, KafkaError, Record};
 

@@ -18,6 +18,8 @@ mod error;
 mod keeper;
 mod link;
 mod read;
+mod redis_keeper;
+mod redis_shared;
 mod redis_store;
 mod script;
 mod server;
