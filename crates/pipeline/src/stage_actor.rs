@@ -41,7 +41,9 @@ pub trait StageKind: Send + Sync + 'static {
 }
 
 /// One method of the stage, called on the actor's thread.
-struct Call<S: ?Sized, T>(Box<dyn FnOnce(&S) -> BoxFuture<'static, T> + Send>);
+struct Call<S: ?Sized, T>(Box<Begin<S, T>>);
+
+type Begin<S, T> = dyn FnOnce(&S) -> BoxFuture<'static, T> + Send;
 
 impl<S: ?Sized, T: 'static> Message for Call<S, T> {
     type Result = T;
