@@ -20,6 +20,8 @@
 //! - [delivery](../jtav_delivery/index.html): permits, guards, the ledger of offsets, fair shares; pure.
 //! - [inference](../jtav_inference/index.html): batches and device threads; knows no network.
 //! - [model](../jtav_model/index.html): the networks, on libtorch.
+//! - [training](../jtav_training/index.html): the loops that move the weights.
+//! - [media codecs](../jtav_media_codecs/index.html): pictures and sound out of the bytes of strangers.
 //! - [signal](../jtav_signal/index.html): resampling, constant-Q, mel.
 //! - [picture](../jtav_picture/index.html): diagrams as PNG.
 //! - [kafka](../jtav_kafka/index.html) and [store](../jtav_store/index.html): the homes of rdkafka and redis.
@@ -31,7 +33,8 @@
 //! - [feed processor](../jtav_feed_processor/index.html): `jtav run`; puts the boxes together, watches and drains them.
 //! - [backfill](../jtav_backfill/index.html), [dead letters](../jtav_dead_letters/index.html) and
 //!   [feed simulator](../jtav_feed_simulator/index.html): the commands of the same names.
-//! - [trainer](../jtav_trainer/index.html): training, evaluation, the paper's tables.
+//! - [trainer](../jtav_trainer/index.html): training and evaluation.
+//! - [research](../jtav_research/index.html): the networks that the paper compares with, and its tables.
 //! - [testkit](../jtav_testkit/index.html), [tests](../jtav_tests/index.html) and
 //!   [load tests](../jtav_load_tests/index.html): real brokers and stores, the fault matrix, open-loop load.
 //!

@@ -1,4 +1,4 @@
-//! Going back after an abandoned record (design D4): the step without which its successor would commit past it.
+//! Going back after an abandoned record (ADR 2): the step without which its successor would commit past it.
 
 use jtav_pipeline::{FailPoint, fail_point};
 
