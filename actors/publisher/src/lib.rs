@@ -6,16 +6,19 @@
 //! often as needed, because each step recognises what is already done (design D6).
 
 mod dead_letter;
+mod params;
 mod publishing;
 mod setting_aside;
 mod sink;
 mod stage;
 mod validate;
+mod way_out;
 
 #[cfg(test)]
 mod interleavings;
 
 pub use dead_letter::{LetterParams, dead_letter_record};
-pub use setting_aside::WayOut;
+pub use params::{OutputTopics, PublisherParams, Reach};
 pub use sink::RecordSink;
-pub use stage::{OutputTopics, PublisherParams, PublisherStage, Reach};
+pub use stage::PublisherStage;
+pub use way_out::WayOut;

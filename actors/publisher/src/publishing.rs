@@ -11,7 +11,7 @@ use jtav_schemas::{
 use jtav_store::{Applied, LabelWrite, Source, StoreError, StoredLabel};
 use jtav_telemetry::{Metric, Telemetry};
 
-use crate::stage::{PublisherParams, Reach};
+use crate::params::{PublisherParams, Reach};
 use crate::validate::{json, prepare};
 
 /// Metric names of what is written to.
