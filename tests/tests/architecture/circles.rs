@@ -1,6 +1,6 @@
 //! Which files of a crate import which, and the circles among them. It reads `use` declarations, and paths in the code that
-//! begin with `crate` or `super`; what only tests use is left out. A name that a file only passes on is looked up where it
-//! is defined, and what a module takes from those below it does not count: they are its parts.
+//! begin with `crate`, `super` or a module of the file's own; what only tests use is left out. A name that a file only passes
+//! on is looked up where it is defined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,9 +50,7 @@ pub fn imports(sources: &Sources) -> BTreeMap<String, BTreeSet<String>> {
     let files = Crate::read(sources);
     let imports_of = |(module, file): (&Module, &File)| {
         let found = file.paths.iter().filter_map(|path| files.definer(module, path, MAX_HOPS));
-        // A module may work with those below it, which see it as a matter of course.
-        let is_below = |other: &String| module_of(other).starts_with(module);
-        (file.name.clone(), found.filter(|other| !is_below(other)).collect())
+        (file.name.clone(), found.filter(|other| *other != file.name).collect())
     };
     files.0.iter().map(imports_of).collect()
 }
@@ -90,7 +88,7 @@ impl Crate {
                     paths.push(path);
                 }
             }
-            paths.extend(inline_paths(text));
+            paths.extend(inline_paths(&without_imports(text)));
             (module.clone(), File { name: name.clone(), text: text.clone(), paths, passed_on })
         };
         Self(texts.iter().map(file).collect())
@@ -322,8 +320,22 @@ fn tree(text: &str, prefix: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Paths in the code itself.
+/// The text without its `use` declarations.
+fn without_imports(text: &str) -> String {
+    let (mut kept, mut from) = (String::with_capacity(text.len()), 0);
+    for at in places(text, "use").filter(|at| text[at + "use".len()..].starts_with(' ')) {
+        if at >= from {
+            kept.push_str(&text[from..at]);
+            from = text[at..].find(';').map_or(text.len(), |length| at + length);
+        }
+    }
+    kept + &text[from..]
+}
+
+/// Paths in the code itself that begin with `crate`, `super` or a module that is declared here.
 fn inline_paths(text: &str) -> Vec<Vec<String>> {
+    let declared = places(text, "mod").filter_map(|at| text[at + "mod".len()..].split_once(';'));
+    let beginnings: BTreeSet<&str> = declared.map(|(name, _)| name.trim()).chain(["crate", "super"]).collect();
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(next) = text[at..].find("::") {
@@ -332,7 +344,7 @@ fn inline_paths(text: &str) -> Vec<Vec<String>> {
         let start = text[..separator].rfind(|c| !is_word(c)).map_or(0, |before| before + 1);
         let first = &text[start..separator];
         // The middle of a longer path, or a declaration.
-        if text[..start].ends_with(':') || !["crate", "super"].contains(&first) {
+        if text[..start].ends_with(':') || !beginnings.contains(first) {
             continue;
         }
         let mut path = vec![first.to_owned()];
@@ -345,10 +357,7 @@ fn inline_paths(text: &str) -> Vec<Vec<String>> {
             path.push(after[..length].to_owned());
             rest = &after[length..];
         }
-        // Of a declaration, the group is read there.
-        if !rest.starts_with("::") {
-            found.push(path);
-        }
+        found.push(path);
     }
     found
 }
