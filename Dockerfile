@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# One image for every command of jtav. Not built where it was written: no container engine was at hand. Its steps are the
-# set-up script and the cargo command that every build uses, and the run-time layout was tried with ldd.
+# One image for every command of jtav that serves. Not built where it was written: no container engine was at hand. Its
+# steps are the set-up script and a cargo command that was tried, and the run-time layout was tried with ldd.
 #
 #   docker build -t jtav:0.1.0 .
 #   docker build -t jtav:0.1.0-gpu --target gpu .      # with libtorch's CUDA libraries, 4 GB more; see docs/gpu.md
@@ -11,8 +11,9 @@ WORKDIR /src
 COPY scripts/setup.sh scripts/setup-libtorch.sh scripts/
 RUN scripts/setup.sh demo && rm -rf /root/.cache /var/lib/apt/lists/*
 COPY . .
+# Without training and research, which an image that serves has no use for.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --workspace --bin jtav && cp target/release/jtav /usr/local/bin/jtav
+    cargo build --release --locked -p jtav --no-default-features --bin jtav && cp target/release/jtav /usr/local/bin/jtav
 # All libraries in one folder: libtorch looks for its CUDA run-time stubs beside itself, the program in ../lib.
 RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
     && cp -a third_party/pytorch/torch/lib/. third_party/pytorch/nvidia/cu13/lib/. /opt/jtav/lib/ \

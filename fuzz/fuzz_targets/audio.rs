@@ -2,7 +2,7 @@
 
 use jtav_fuzz::{contained, targets};
 
-#[path = "../../actors/media/tests/common/mutate.rs"]
+#[path = "../../crates/media-codecs/tests/common/mutate.rs"]
 #[allow(dead_code)]
 mod mutate;
 

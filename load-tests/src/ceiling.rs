@@ -8,18 +8,17 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jtav_feed_simulator::{FeedRecord, Pack};
 use jtav_kafka::{OutboundRecord, Producer};
-use jtav_media::DecodeLimits;
+use jtav_media_codecs::DecodeLimits;
 use jtav_model::{
     AudioInput, AudioNetwork, Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224, TextInput,
     TextNetwork, Tokenizer,
 };
-use jtav_pipeline::Decoded;
-use jtav_schemas::{DatasetMedia, DatasetPostV1, Modality};
+use jtav_schemas::{DatasetMedia, DatasetPostV1, Decoded, Modality};
 use jtav_signal::CqtFrontEnd;
 use serde::Serialize;
 
-use crate::collector::plain_consumer;
 use crate::process::{cores, cpu_seconds};
+use crate::reader::plain_consumer;
 use crate::scenario::Posts;
 
 /// A ceiling. CPU times are of this process, and so of the work named alone.
@@ -236,13 +235,13 @@ fn prepare(pack: &Pack, posts: Posts, checkpoint: &Checkpoint) -> Result<Vec<Pre
 
 fn add_media(inputs: &mut Prepared, pack: &Pack, post: &DatasetPostV1, front_end: &CqtFrontEnd) -> Result<()> {
     // The worker's default for the length of sound it hears.
-    let limits = DecodeLimits { analysed_audio: Duration::from_secs(30), ..DecodeLimits::default() };
+    let limits = DecodeLimits { analysed_audio: Duration::from_secs(30), ..DecodeLimits::for_tests() };
     let decoded = |file: &Option<DatasetMedia>, modality: Modality| -> Result<Option<Decoded>> {
         let Some(file) = file else { return Ok(None) };
         let bytes =
             std::fs::read(pack.folder().join(&file.path)).with_context(|| format!("cannot read {}", file.path))?;
         // What the worker leaves out, the ceiling leaves out.
-        Ok(jtav_media::decode(&bytes, modality, file.media_type.as_deref(), &limits).ok())
+        Ok(jtav_media_codecs::decode(&bytes, modality, file.media_type.as_deref(), &limits).ok())
     };
     if let Some(Decoded::Audio(pcm)) = decoded(&post.audio, Modality::Audio)? {
         inputs.audio = Some(AudioInput::from_spectrogram(&front_end.decibels(&pcm.samples)?.values)?);

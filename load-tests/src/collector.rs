@@ -1,25 +1,43 @@
-//! Reads the worker's output topics while the load goes on.
+//! Books what the worker publishes.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use jtav_schemas::{ModalityStatus, PerModality};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::Message as _;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use anyhow::Result;
+use jtav_schemas::{DeadLetterHeaders, ModalityStatus, PerModality};
+use jtav_testkit::{Book, Seen, Topics};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use serde::Deserialize;
 
-use crate::ledger::{Ledger, Outcome};
+use crate::reader::Reader;
+use crate::topics::PARTITIONS;
+
+/// What the sender expects and the reader sees.
+pub type SharedBook = Arc<Mutex<Book>>;
+
+/// Locks it; a thread that panicked while it held the lock has left a whole book.
+pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads labels, dead letters and erasures into `book`; times count from `start`.
+pub fn collect(brokers: &str, topics: &Topics, book: SharedBook, start: Instant) -> Result<Reader> {
+    let names = [&topics.sentiment[..], &topics.dead_letters, &topics.erasures];
+    let topics = topics.clone();
+    Reader::start(brokers, &names, PARTITIONS, move |polled| {
+        // Errors here are those of a broker that stands still.
+        let Ok(message) = polled else { return };
+        let at = start.elapsed();
+        note(&mut lock(&book), &message, &topics, at);
+    })
+}
 
 /// What a phase of a run is booked in.
 #[derive(Debug)]
 pub struct Phase {
     /// The posts.
-    pub ledger: Ledger,
+    pub book: Book,
     /// When the first is due.
     pub start: Instant,
     /// Per modality and status (`image=present`, `image=timeout`), how many labels said so: a label without the image
@@ -29,11 +47,17 @@ pub struct Phase {
     pub error: Option<String>,
 }
 
-/// A thread that polls the sentiment and dead-letter topics and books what comes.
+/// Books one phase after the other.
 pub struct Collector {
     phase: Arc<Mutex<Option<Phase>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _reader: Reader,
+}
+
+#[derive(Deserialize)]
+struct Label {
+    event_id: String,
+    revision: u64,
+    model_version: String,
 }
 
 #[derive(Deserialize)]
@@ -42,38 +66,32 @@ struct Statuses {
 }
 
 impl Collector {
-    /// Reads both topics, of `partitions` partitions each, from their beginning.
-    pub fn start(brokers: &str, sentiment: &str, dead_letters: &str, partitions: i32) -> Result<Self> {
-        let consumer = plain_consumer(brokers, &[sentiment, dead_letters], partitions)?;
+    /// Reads labels and dead letters from their beginning; what comes outside of a phase is left alone.
+    pub fn start(brokers: &str, topics: &Topics) -> Result<Self> {
         let phase = Arc::new(Mutex::new(None));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopped, sentiment) = (Arc::clone(&phase), Arc::clone(&stop), sentiment.to_owned());
-        let thread = std::thread::Builder::new().name("collector".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                let Some(polled) = consumer.poll(Duration::from_millis(100)) else { continue };
-                let now = Instant::now();
-                let mut phase = lock(&shared);
-                let Some(phase) = phase.as_mut() else { continue };
-                match polled {
-                    Ok(message) => {
-                        let is_label = message.topic() == sentiment;
-                        let outcome = if is_label { Outcome::Labelled } else { Outcome::DeadLettered };
-                        let at = now.saturating_duration_since(phase.start);
-                        phase.ledger.settle(message.key().unwrap_or_default(), outcome, at);
-                        if is_label {
-                            count_modalities(message.payload().unwrap_or_default(), &mut phase.modalities);
-                        }
+        let shared: Arc<Mutex<Option<Phase>>> = Arc::clone(&phase);
+        let names = [&topics.sentiment[..], &topics.dead_letters];
+        let topics = topics.clone();
+        let reader = Reader::start(brokers, &names, PARTITIONS, move |polled| {
+            let now = Instant::now();
+            let mut phase = lock(&shared);
+            let Some(phase) = phase.as_mut() else { return };
+            match polled {
+                Ok(message) => {
+                    note(&mut phase.book, &message, &topics, now.saturating_duration_since(phase.start));
+                    if message.topic() == topics.sentiment {
+                        count_modalities(message.payload().unwrap_or_default(), &mut phase.modalities);
                     }
-                    Err(error) => _ = phase.error.get_or_insert_with(|| error.to_string()),
                 }
+                Err(error) => _ = phase.error.get_or_insert_with(|| error.to_string()),
             }
         })?;
-        Ok(Self { phase, stop, thread: Some(thread) })
+        Ok(Self { phase, _reader: reader })
     }
 
     /// Books from now on into a new phase; what was booked before is given back.
-    pub fn begin(&self, ledger: Ledger, start: Instant) -> Option<Phase> {
-        lock(&self.phase).replace(Phase { ledger, start, modalities: BTreeMap::new(), error: None })
+    pub fn begin(&self, book: Book, start: Instant) -> Option<Phase> {
+        lock(&self.phase).replace(Phase { book, start, modalities: BTreeMap::new(), error: None })
     }
 
     /// Ends the phase.
@@ -83,28 +101,39 @@ impl Collector {
 
     /// Posts of the phase without an outcome.
     pub fn open(&self) -> usize {
-        lock(&self.phase).as_ref().map_or(0, |phase| phase.ledger.open())
+        lock(&self.phase).as_ref().map_or(0, |phase| phase.book.open())
     }
 
     /// Notes posts that the broker did not take.
-    pub fn refuse(&self, indices: &[usize]) {
+    pub fn refuse<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         if let Some(phase) = lock(&self.phase).as_mut() {
-            indices.iter().for_each(|index| phase.ledger.refuse(*index));
+            ids.for_each(|id| phase.book.refuse(id));
         }
     }
 }
 
-impl Drop for Collector {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            _ = thread.join();
+/// Books a record of an output topic.
+fn note(book: &mut Book, message: &BorrowedMessage<'_>, topics: &Topics, at: Duration) {
+    let id = String::from_utf8_lossy(message.key().unwrap_or_default());
+    if message.topic() == topics.sentiment {
+        let Some(value) = message.payload() else { return book.see(&id, Seen::NullLabel, at) };
+        // A label that nobody can read is as good as none: its post stays open and is counted as lost.
+        if let Ok(Label { event_id, revision, model_version }) = serde_json::from_slice(value) {
+            book.note_model(&model_version);
+            book.see(&id, Seen::Label { revision, event_id: &event_id, value }, at);
         }
+    } else if message.topic() == topics.dead_letters {
+        let header = |name: &str| {
+            let headers = message.headers()?;
+            headers.iter().filter(|header| header.key == name).last()?.value
+        };
+        let source = [DeadLetterHeaders::SOURCE_PARTITION, DeadLetterHeaders::SOURCE_OFFSET].map(header);
+        let source = (source[0].unwrap_or_default(), source[1].unwrap_or_default());
+        let reason = header(DeadLetterHeaders::REASON).and_then(|reason| std::str::from_utf8(reason).ok());
+        book.see(&id, Seen::DeadLetter { source, reason: reason.unwrap_or_default() }, at);
+    } else {
+        book.see(&id, Seen::Erasure, at);
     }
-}
-
-fn lock(phase: &Mutex<Option<Phase>>) -> MutexGuard<'_, Option<Phase>> {
-    phase.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn count_modalities(value: &[u8], counts: &mut BTreeMap<String, u64>) {
@@ -115,29 +144,6 @@ fn count_modalities(value: &[u8], counts: &mut BTreeMap<String, u64>) {
     for (modality, status) in record.modalities.iter() {
         *counts.entry(format!("{modality}={}", status.as_str())).or_default() += 1;
     }
-}
-
-/// A consumer of all partitions from the beginning: no group, no commits.
-pub fn plain_consumer(brokers: &str, topics: &[&str], partitions: i32) -> Result<BaseConsumer> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("client.id", "jtav-load-collector")
-        .set("group.id", "jtav-load-collector")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
-        // The defaults rest for up to a second once enough is fetched ahead, which would show as latency.
-        .set("fetch.queue.backoff.ms", "5")
-        .create()
-        .context("cannot create the collecting consumer")?;
-    let mut assignment = TopicPartitionList::new();
-    for topic in topics {
-        for partition in 0..partitions {
-            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-    }
-    consumer.assign(&assignment).context("cannot assign the output topics")?;
-    Ok(consumer)
 }
 
 #[cfg(test)]

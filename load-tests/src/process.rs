@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use jtav_testkit::workspace_root;
 use serde::Serialize;
 
 /// Ticks a second in `/proc/PID/stat`: USER_HZ, 100 on every Linux that Rust's standard library supports as tier 1.
@@ -103,8 +104,23 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
+/// Now, in UTC, RFC 3339.
+pub fn utc_now() -> Result<String> {
+    output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")
+}
+
+/// Commit of the checkout.
+pub fn commit() -> String {
+    let root = workspace_root();
+    let root = root.to_string_lossy();
+    let git = |arguments: &[&str]| output_of("git", &[&["-C", &root], arguments].concat());
+    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
+    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
+    if dirty { format!("{commit}-dirty") } else { commit }
+}
+
 /// Trimmed standard output of a command; none if it fails.
-pub fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use jtav_testkit::{Counts, Latency};
 use serde::Serialize;
 
 use crate::ceiling::Ceiling;
-use crate::ledger::{Counts, Latency};
-use crate::process::{Machine, output_of};
+use crate::files;
+use crate::process::Machine;
 use crate::scenario::Scenario;
 use crate::sender::SendReport;
 
@@ -69,15 +70,6 @@ pub struct Report {
     pub ceiling_left_out: Option<String>,
 }
 
-/// Commit of the checkout.
-pub fn commit(root: &Path) -> String {
-    let root = root.to_string_lossy();
-    let git = |arguments: &[&str]| output_of("git", &[&["-C", &root], arguments].concat());
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
-    if dirty { format!("{commit}-dirty") } else { commit }
-}
-
 impl Report {
     /// Whether a gate would let it pass: nothing lost, nothing refused, nothing dead-lettered.
     pub fn is_clean(&self) -> bool {
@@ -86,14 +78,11 @@ impl Report {
 
     /// Writes `DATE-NAME.json` and `.md` and returns their paths.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let stem = format!("{}-{}", self.date.replace(':', ""), self.name);
-        let paths = ["json", "md"].map(|ending| folder.join(format!("{stem}.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(
+            folder,
+            &format!("{}-{}", self.date.replace(':', ""), self.name),
+            [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())],
+        )
     }
 
     /// Heading and table.

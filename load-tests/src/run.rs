@@ -7,20 +7,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt as _;
 use jtav_feed_simulator::{FeedRecord, MediaServer, Pack, SAMPLE_FEED};
-use jtav_kafka::{ClientSettings, Producer, ProducerSettings, TopicSpec, ensure_topics};
+use jtav_kafka::{ClientSettings, Producer, ProducerSettings};
+use jtav_testkit::{Book, Expected, RealKafka, RealRedis, Topics, Worker, WorkerConfig, workspace_root};
 
 use crate::ceiling::{self, Ceiling, outbound};
 use crate::collector::{Collector, Phase};
-use crate::ledger::Ledger;
-use crate::local::{self, Process};
+use crate::local;
 use crate::pacing::Schedule;
 use crate::process::{self, cpu_seconds_of_tree, peak_rss_mib};
-use crate::report::{self, Report, Usage};
-use crate::scenario::{CeilingKind, Posts, Scenario, ids, looped, records_of};
+use crate::report::{Report, Usage};
+use crate::scenario::{CeilingKind, Posts, Scenario, looped, records_of};
 use crate::sender::{SendReport, send_all};
+use crate::topics::{self, PARTITIONS, ceiling_topic_of, topics_of};
 
-/// Partitions of every topic of a run.
-pub const PARTITIONS: i32 = 4;
 /// Header with the time a post was due, microseconds since 1970, in decimal digits.
 const DUE_HEADER: &str = "jtav-load-due-us";
 /// So long without a single new outcome, and what is open counts as lost.
@@ -45,95 +44,43 @@ pub struct Options {
     pub worker: Option<PathBuf>,
     /// Whether to measure the ceiling.
     pub with_ceiling: bool,
-    /// The repository.
-    pub root: PathBuf,
-}
-
-/// Topics of a run.
-pub struct Topics {
-    /// Input.
-    pub posts: String,
-    /// Labels.
-    pub sentiment: String,
-    /// Vectors.
-    pub embeddings: String,
-    /// What was set aside.
-    pub dead_letters: String,
-    /// What was erased.
-    pub erasures: String,
-    /// For plain produce and consume.
-    pub ceiling: String,
-}
-
-impl Topics {
-    /// Names of their own for each run, so that a shared broker's topics are left alone.
-    pub fn new(run: &str) -> Self {
-        let name = |topic: &str| format!("{run}-{topic}");
-        Self {
-            posts: name("posts"),
-            sentiment: name("sentiment"),
-            embeddings: name("embeddings"),
-            dead_letters: name("dead-letters"),
-            erasures: name("erasures"),
-            ceiling: name("ceiling"),
-        }
-    }
-
-    /// All of them.
-    pub fn specs(&self) -> Vec<TopicSpec> {
-        [&self.posts, &self.sentiment, &self.embeddings, &self.dead_letters, &self.erasures, &self.ceiling]
-            .into_iter()
-            .map(|name| TopicSpec::new(name, PARTITIONS, 1))
-            .collect()
-    }
 }
 
 /// Everything a run needs, started. Fields are dropped in this order: the worker before what it depends on.
 struct Bench {
-    worker: Process,
+    worker: Worker,
     collector: Collector,
     producer: Producer,
-    kafka: Option<Process>,
-    redis: Option<Process>,
+    kafka: Option<RealKafka>,
+    redis: Option<RealRedis>,
     _media: MediaServer,
     brokers: String,
     topics: Topics,
+    ceiling_topic: String,
     pack: Pack,
     round: Vec<FeedRecord>,
-    _folder: tempfile::TempDir,
 }
 
 impl Bench {
     async fn start(options: &Options) -> Result<Self> {
-        let program = local::worker_program(options.worker.clone())?;
-        // Short, because a unix socket's path may have 107 bytes.
-        let folder = tempfile::Builder::new().prefix("jtav-load").tempdir()?;
-        let pack = Pack::open(options.root.join(SAMPLE_FEED))?;
-        let media = MediaServer::start(pack.folder(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        // Before all else: what is missing is said at once.
+        local::worker_program(options.worker.clone())?;
+        let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
+        let media = MediaServer::on_loopback(pack.folder())?;
         let round = records_of(&pack, options.scenario.posts, &media.base_url())?;
 
-        let (kafka, brokers) = match &options.brokers {
-            Some(brokers) => (None, brokers.clone()),
-            None => {
-                eprintln!("starting Apache Kafka ...");
-                let (process, address) = local::start_kafka(&options.root, folder.path())?;
-                (Some(process), address)
-            }
-        };
-        let (redis, redis_url) = match &options.redis_url {
-            Some(url) => (None, url.clone()),
-            None => {
-                let (process, url) = local::start_redis(folder.path())?;
-                (Some(process), url)
-            }
-        };
-        let stamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-        let topics = Topics::new(&format!("load-{stamp}"));
+        let kafka = options.brokers.is_none().then(local::start_kafka).transpose()?;
+        let brokers = kafka.as_ref().map(|kafka| kafka.brokers().to_owned()).or_else(|| options.brokers.clone());
+        let brokers = brokers.context("Invariant: a broker was given or started")?;
+        let redis = options.redis_url.is_none().then(local::start_redis).transpose()?;
+        let redis_url = redis.as_ref().map(|redis| redis.url(0)).or_else(|| options.redis_url.clone());
+        let redis_url = redis_url.context("Invariant: a store was given or started")?;
+
+        let name = format!("load-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
+        let (topics, ceiling_topic) = (topics_of(&name), ceiling_topic_of(&name));
         let client = ClientSettings::new(&brokers, "jtav-load");
-        ensure_topics(&client, &topics.specs(), Duration::from_secs(30))
-            .await
-            .with_context(|| format!("cannot make topics at {brokers}: is Kafka running there?"))?;
-        let collector = Collector::start(&brokers, &topics.sentiment, &topics.dead_letters, PARTITIONS)?;
+        topics::make(&client, topics.all().into_iter().chain([&ceiling_topic[..]])).await?;
+        let collector = Collector::start(&brokers, &topics)?;
         // An open loop never waits for room in the client's queue.
         let queues = ProducerSettings {
             queue_max_messages: 2_000_000,
@@ -143,12 +90,10 @@ impl Bench {
         let producer = Producer::new(&client, &queues)?;
 
         eprintln!("starting the worker ...");
-        let admin = local::free_address()?;
-        let config = folder.path().join("worker.toml");
-        let hosts: &[SocketAddr] = if options.scenario.posts == Posts::All { &[media.address()] } else { &[] };
-        let settings = worker_settings(&options.scenario.worker, &brokers, &redis_url, &topics, admin, hosts);
-        std::fs::write(&config, toml::to_string(&settings)?)?;
-        let worker = local::start_worker(&program, &options.root, &config, admin, folder.path())?;
+        let with_media = options.scenario.posts == Posts::All;
+        let hosts = if with_media { vec![media.address()] } else { Vec::new() };
+        let config = worker_config(&options.scenario, &brokers, &topics, &redis_url, &hosts);
+        let worker = local::start_worker(options.worker.clone(), &config)?;
         Ok(Self {
             worker,
             collector,
@@ -158,18 +103,18 @@ impl Bench {
             _media: media,
             brokers,
             topics,
+            ceiling_topic,
             pack,
             round,
-            _folder: folder,
         })
     }
 
     /// Sends the records on schedule and waits until each has an outcome, or nothing moves any more.
     async fn phase(&mut self, schedule: Schedule, records: &[FeedRecord]) -> Result<(SendReport, usize, Phase)> {
         let start = Instant::now();
-        self.collector.begin(Ledger::new(schedule, ids(records))?, start);
+        self.collector.begin(book_of(schedule, records)?, start);
         let start_unix = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let (producer, topic) = (self.producer.clone(), self.topics.posts.clone());
+        let (producer, topic) = (self.producer.clone(), self.topics.input.clone());
         let count = records.len();
         let backlog = std::cell::Cell::new(0);
         let collector = &self.collector;
@@ -200,7 +145,8 @@ impl Bench {
             sent = sending => sent,
             error = watching => return Err(error),
         };
-        self.collector.refuse(&sent.refused);
+        let refused: Vec<_> = sent.refused.iter().map(|index| id(&records[*index])).collect();
+        self.collector.refuse(refused.iter().map(AsRef::as_ref));
         self.drain().await?;
         let phase = self.collector.end().context("Invariant: a phase was begun")?;
         if let Some(error) = &phase.error {
@@ -227,7 +173,7 @@ impl Bench {
         let schedule = Schedule::new(scenario.rate_per_second)?;
         let posts = schedule.records_in(scenario.warm_up_seconds);
         let (_, _, phase) = self.phase(schedule, &looped(&self.round, posts, "~warm")).await?;
-        let counts = phase.ledger.counts();
+        let counts = phase.book.counts();
         if counts.labelled == 0 {
             bail!(
                 "not one of {posts} posts of the warm-up was labelled ({} dead-lettered); the end of the worker's log:\n{}",
@@ -238,19 +184,51 @@ impl Bench {
         Ok(())
     }
 
-    fn cpu_now(&self) -> Result<[f64; 3]> {
-        let of = |process: Option<&Process>| process.map_or(Ok(0.0), |process| cpu_seconds_of_tree(process.pid()));
-        Ok([of(Some(&self.worker))?, of(self.kafka.as_ref())?, of(self.redis.as_ref())?])
+    fn pids(&self) -> [Option<u32>; 3] {
+        [Some(self.worker.pid()), self.kafka.as_ref().map(RealKafka::pid), self.redis.as_ref().map(RealRedis::pid)]
+    }
+
+    /// CPU seconds of worker, broker and store; none of what is not ours.
+    fn cpu_now(&self) -> Result<[Option<f64>; 3]> {
+        let [worker, kafka, redis] = self.pids().map(|pid| pid.map(cpu_seconds_of_tree).transpose());
+        Ok([worker?, kafka?, redis?])
+    }
+
+    /// What they took since `before`.
+    fn usage_since(&self, before: [Option<f64>; 3], settled: usize) -> Result<[Option<Usage>; 3]> {
+        let after = self.cpu_now()?;
+        let usage = |index: usize| -> Result<Option<Usage>> {
+            let (Some(pid), Some(after), Some(before)) = (self.pids()[index], after[index], before[index]) else {
+                return Ok(None);
+            };
+            let cpu_seconds = after - before;
+            let cpu_ms_per_post = cpu_seconds * 1e3 / settled.max(1) as f64;
+            Ok(Some(Usage { cpu_seconds, cpu_ms_per_post, peak_rss_mib: peak_rss_mib(pid)? }))
+        };
+        Ok([usage(0)?, usage(1)?, usage(2)?])
+    }
+
+    /// The ceiling, or why there is none.
+    async fn ceiling_if_wanted(&self, options: &Options, records: &[FeedRecord]) -> (Option<Ceiling>, Option<String>) {
+        if !options.with_ceiling {
+            return (None, Some("left out (--no-ceiling)".to_owned()));
+        }
+        eprintln!("measuring the ceiling ...");
+        match self.ceiling(options, records).await {
+            Ok(ceiling) => (Some(ceiling), None),
+            // The run itself is worth keeping.
+            Err(error) => (None, Some(format!("not measured: {error:#}"))),
+        }
     }
 
     async fn ceiling(&self, options: &Options, records: &[FeedRecord]) -> Result<Ceiling> {
         match options.scenario.ceiling {
             CeilingKind::Broker => {
-                ceiling::broker(&self.producer, &self.brokers, &self.topics.ceiling, PARTITIONS, records).await
+                ceiling::broker(&self.producer, &self.brokers, &self.ceiling_topic, PARTITIONS, records).await
             }
             CeilingKind::Forward => {
                 let (pack, posts) = (self.pack.clone(), options.scenario.posts);
-                let model = options.root.join(model_path(&options.scenario));
+                let model = workspace_root().join(model_path(&options.scenario));
                 tokio::task::spawn_blocking(move || ceiling::forward(&pack, posts, &model, CEILING_TIME)).await?
             }
         }
@@ -263,44 +241,37 @@ fn model_path(scenario: &Scenario) -> &Path {
     Path::new(named.unwrap_or("models/jtav-modern"))
 }
 
-/// The given settings, and over them those that point the worker at this run's broker, store and media hosts.
-pub fn worker_settings(
-    own: &toml::Table,
+/// The settings of the scenario, and over them those that point the worker at this run's broker, store and media hosts.
+fn worker_config(
+    scenario: &Scenario,
     brokers: &str,
-    redis_url: &str,
     topics: &Topics,
-    admin: SocketAddr,
+    redis_url: &str,
     media_hosts: &[SocketAddr],
-) -> toml::Table {
-    let mut settings = own.clone();
-    let mut set = |section: &str, key: &str, value: toml::Value| {
-        let section = settings.entry(section.to_owned()).or_insert_with(|| toml::Table::new().into());
-        if let Some(section) = section.as_table_mut() {
-            section.insert(key.to_owned(), value);
-        }
-    };
-    set("kafka", "brokers", brokers.into());
-    set("kafka", "group_id", format!("{}-worker", topics.posts).into());
-    set("kafka", "input_topic", topics.posts.as_str().into());
-    set("kafka", "sentiment_topic", topics.sentiment.as_str().into());
-    set("kafka", "embeddings_topic", topics.embeddings.as_str().into());
-    set("kafka", "dead_letters_topic", topics.dead_letters.as_str().into());
-    set("kafka", "erasures_topic", topics.erasures.as_str().into());
-    set("store", "url", redis_url.into());
-    set("admin", "listen", admin.to_string().into());
-    if !media_hosts.is_empty() {
-        let hosts: Vec<String> = media_hosts.iter().map(SocketAddr::to_string).collect();
-        set("media", "allow", hosts.into());
+) -> WorkerConfig {
+    let config =
+        WorkerConfig::of(scenario.worker.clone()).set("kafka.brokers", brokers).topics(topics).redis(redis_url);
+    if media_hosts.is_empty() { config } else { config.media_hosts(media_hosts) }
+}
+
+fn id(record: &FeedRecord) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(&record.key)
+}
+
+/// Every post is to be labelled.
+fn book_of(schedule: Schedule, records: &[FeedRecord]) -> Result<Book> {
+    let mut book = Book::new()?;
+    for (index, record) in records.iter().enumerate() {
+        book.expect(&Expected::Labelled { id: id(record).into_owned(), revision: 0 }, schedule.due(index));
     }
-    settings
+    Ok(book)
 }
 
 /// Runs the scenario and returns its report, not yet written.
 pub async fn run(options: &Options) -> Result<Report> {
     let scenario = &options.scenario;
     let schedule = Schedule::new(scenario.rate_per_second)?;
-    let machine = process::machine();
-    let commit = report::commit(&options.root);
+    let (machine, commit) = (process::machine(), process::commit());
     let mut bench = Bench::start(options).await?;
 
     eprintln!("warming up: {} s at {} posts a second ...", scenario.warm_up_seconds, scenario.rate_per_second);
@@ -309,35 +280,16 @@ pub async fn run(options: &Options) -> Result<Report> {
     let records = looped(&bench.round, schedule.records_in(scenario.seconds), "");
     let before = bench.cpu_now()?;
     let (send, backlog_at_last_send, phase) = bench.phase(schedule, &records).await?;
-    let after = bench.cpu_now()?;
-
-    let counts = phase.ledger.counts();
+    let counts = phase.book.counts();
     let settled = counts.labelled + counts.dead_lettered;
-    let usage = |process: &Process, index: usize| -> Result<Usage> {
-        let cpu_seconds = after[index] - before[index];
-        let cpu_ms_per_post = cpu_seconds * 1e3 / settled.max(1) as f64;
-        Ok(Usage { cpu_seconds, cpu_ms_per_post, peak_rss_mib: peak_rss_mib(process.pid())? })
-    };
-    let worker = usage(&bench.worker, 0)?;
-    let kafka = bench.kafka.as_ref().map(|process| usage(process, 1)).transpose()?;
-    let redis = bench.redis.as_ref().map(|process| usage(process, 2)).transpose()?;
+    let [worker, kafka, redis] = bench.usage_since(before, settled)?;
     // One interval more, as in the arrival rate: n posts are n intervals.
-    let span = phase.ledger.last_outcome().as_secs_f64() + 1.0 / schedule.rate_per_second();
+    let span = phase.book.last_settled_at().as_secs_f64() + 1.0 / schedule.rate_per_second();
     let achieved = settled as f64 / span;
-
-    let (ceiling, ceiling_left_out) = if options.with_ceiling {
-        eprintln!("measuring the ceiling ...");
-        match bench.ceiling(options, &records).await {
-            Ok(ceiling) => (Some(ceiling), None),
-            // The run itself is worth keeping.
-            Err(error) => (None, Some(format!("not measured: {error:#}"))),
-        }
-    } else {
-        (None, Some("left out (--no-ceiling)".to_owned()))
-    };
+    let (ceiling, ceiling_left_out) = bench.ceiling_if_wanted(options, &records).await;
     Ok(Report {
         format: 1,
-        date: process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?,
+        date: process::utc_now()?,
         commit,
         machine,
         name: options.name.clone(),
@@ -347,11 +299,11 @@ pub async fn run(options: &Options) -> Result<Report> {
         send,
         achieved_rate_per_second: achieved,
         backlog_at_last_send,
-        lost_ids: phase.ledger.lost_ids(10),
-        latency: phase.ledger.latency(),
+        lost_ids: phase.book.open_ids(10),
+        latency: phase.book.latency(),
         counts,
         modalities: phase.modalities,
-        worker,
+        worker: worker.context("Invariant: the worker is ours")?,
         kafka,
         redis,
         ceiling,
@@ -370,8 +322,9 @@ mod tests {
              ceiling = 'broker'\n[worker.model]\nstub = true\n[worker.kafka]\nbrokers = 'elsewhere:1'\nclient_id = 'c'\n",
         )
         .unwrap();
-        let (admin, media) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
-        let settings = worker_settings(&scenario.worker, "b:9", "redis+unix:///s", &Topics::new("r"), admin, &[media]);
+        let media = "127.0.0.1:2".parse().unwrap();
+        let config = worker_config(&scenario, "b:9", &topics_of("r"), "redis+unix:///s", &[media]);
+        let settings: toml::Table = config.to_toml().parse().unwrap();
         assert_eq!(settings["kafka"]["brokers"].as_str(), Some("b:9"));
         assert_eq!(settings["kafka"]["client_id"].as_str(), Some("c"));
         assert_eq!(settings["kafka"]["input_topic"].as_str(), Some("r-posts"));

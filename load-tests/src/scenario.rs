@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use jtav_feed_simulator::{FeedRecord, Pack, feed};
 use jtav_schemas::PostV1;
 use serde::{Deserialize, Serialize};
@@ -87,11 +86,6 @@ pub fn looped(round: &[FeedRecord], count: usize, tag: &str) -> Vec<FeedRecord> 
         .collect()
 }
 
-/// Post ids, in order.
-pub fn ids(records: &[FeedRecord]) -> impl Iterator<Item = Bytes> {
-    records.iter().map(|record| record.key.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -133,7 +127,7 @@ mod tests {
         let pack = Pack::open(root().join(jtav_feed_simulator::SAMPLE_FEED)).unwrap();
         let round = records_of(&pack, Posts::All, "http://127.0.0.1:1").unwrap();
         let records = looped(&round, 3 * round.len() + 1, "~warm");
-        assert_eq!(ids(&records).collect::<HashSet<_>>().len(), records.len());
+        assert_eq!(records.iter().map(|record| &record.key).collect::<HashSet<_>>().len(), records.len());
         for record in &records {
             let post: PostV1 = serde_json::from_slice(&record.value).unwrap();
             assert_eq!(post.id.as_bytes(), &record.key[..]);

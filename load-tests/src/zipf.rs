@@ -13,17 +13,17 @@ use anyhow::{Context as _, Result, ensure};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED};
-use jtav_kafka::{ClientSettings, Producer, ProducerSettings, ensure_topics};
+use jtav_kafka::{ClientSettings, Producer, ProducerSettings};
+use jtav_testkit::{Book, Worker, WorkerConfig, metric, workspace_root};
 use serde::Serialize;
 
 use self::feed::ZipfFeed;
-use crate::local::{self, Process};
+use crate::collector::{SharedBook, collect, lock};
+use crate::files;
+use crate::local;
 use crate::process::{self, Machine, cpu_seconds_of_tree};
-use crate::run::{Topics, worker_settings};
-use crate::soak::book::Book;
-use crate::soak::reader::Reader;
-use crate::soak::sample::metric;
-use crate::soak::{SharedBook, lock};
+use crate::reader::Reader;
+use crate::topics::{self, topics_of};
 
 /// Different images.
 const IMAGES: usize = 640;
@@ -39,19 +39,21 @@ const CACHE_CONTROL: &str = "public, max-age=600";
 /// So long without a single new outcome, and what is open counts as lost.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What the command line decides.
-#[derive(Debug)]
+/// How much is measured, and with which worker.
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Length of a block.
+    /// Seconds of a block; there are four
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
     pub block_seconds: f64,
-    /// Before the first block of each kind, seconds.
+    /// Seconds before the first block of each worker, which fill its cache
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
     pub warm_up_seconds: f64,
-    /// Stubs instead of the bundled networks.
+    /// Stubs instead of the bundled networks
+    #[arg(long)]
     pub stub: bool,
-    /// The worker's program.
+    /// The worker's program [default: jtav beside this program]
+    #[arg(long, value_name = "FILE")]
     pub worker: Option<PathBuf>,
-    /// The repository.
-    pub root: PathBuf,
 }
 
 /// One block.
@@ -114,14 +116,12 @@ struct Ground<'a> {
     media: &'a MediaServer,
     texts: Vec<String>,
     files: media::Files,
-    folder: &'a Path,
 }
 
 /// One worker with topics of its own.
 struct Variant {
     with_cache: bool,
-    worker: Process,
-    admin: SocketAddr,
+    worker: Worker,
     feed: ZipfFeed,
     book: SharedBook,
     _reader: Reader,
@@ -144,32 +144,23 @@ impl Variant {
     async fn start(ground: &Ground<'_>, with_cache: bool) -> Result<Self> {
         let Ground { options, brokers, redis_url, media, .. } = ground;
         let name = if with_cache { "zipf-with" } else { "zipf-without" };
-        let folder = ground.folder.join(name);
-        std::fs::create_dir_all(&folder)?;
-        let topics = Topics::new(name);
+        let topics = topics_of(name);
         let client = ClientSettings::new(*brokers, name);
-        ensure_topics(&client, &topics.specs(), Duration::from_secs(30)).await.context("cannot make topics")?;
+        topics::make(&client, topics.all()).await?;
         let producer = Producer::new(&client, &ProducerSettings::default())?;
-        let mut own = toml::Table::new();
-        let mut set = |section: &str, key: &str, value: toml::Value| {
-            own.insert(section.to_owned(), toml::Table::from_iter([(key.to_owned(), value)]).into());
-        };
+        let mut config = WorkerConfig::new(brokers).topics(&topics).redis(redis_url).media_hosts(&[media.address()]);
         if !with_cache {
-            set("cache", "max_bytes", 0.into());
+            config = config.set("cache.max_bytes", 0);
         }
         if options.stub {
-            set("model", "stub", true.into());
+            config = config.set("model.stub", true);
         }
-        let (admin, config) = (local::free_address()?, folder.join("worker.toml"));
-        let settings = worker_settings(&own, brokers, redis_url, &topics, admin, &[media.address()]);
-        std::fs::write(&config, toml::to_string(&settings)?)?;
-        let program = local::worker_program(options.worker.clone())?;
-        let worker = local::start_worker(&program, &options.root, &config, admin, &folder)?;
+        let worker = local::start_worker(options.worker.clone(), &config)?;
         let (book, start) = (Arc::new(Mutex::new(Book::new()?)), Instant::now());
-        let reader = Reader::start(brokers, &topics, Arc::clone(&book), start)?;
+        let reader = collect(brokers, &topics, Arc::clone(&book), start)?;
         let (texts, files) = (ground.texts.clone(), ground.files.clone());
-        let feed = ZipfFeed::new(&topics.posts, &media.base_url(), texts, files, EXPONENT);
-        Ok(Self { with_cache, worker, admin, feed, book, _reader: reader, producer, start })
+        let feed = ZipfFeed::new(&topics.input, &media.base_url(), texts, files, EXPONENT);
+        Ok(Self { with_cache, worker, feed, book, _reader: reader, producer, start })
     }
 
     /// Keeps a fixed number of posts under way.
@@ -224,7 +215,7 @@ impl Variant {
 
     fn counts(&mut self) -> Result<Counts> {
         self.worker.check()?;
-        let text = local::get(self.admin, "/metrics")?;
+        let text = local::metrics(self.worker.admin())?;
         // The other two results are answers of the server.
         let unasked: String = text
             .lines()
@@ -249,26 +240,24 @@ fn total(exposition: &str, name: &str) -> f64 {
 
 /// Runs the four blocks.
 pub async fn run(options: &Options) -> Result<ZipfReport> {
-    let date = process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?;
-    let (machine, commit) = (process::machine(), crate::report::commit(&options.root));
+    // Before all else: what is missing is said at once.
+    local::worker_program(options.worker.clone())?;
+    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let folder = tempfile::Builder::new().prefix("jtav-zipf").tempdir()?;
-    let pack = Pack::open(options.root.join(SAMPLE_FEED))?;
+    let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
     eprintln!("making {IMAGES} images and {CLIPS} clips ...");
     let files = media::make(&pack, &folder.path().join("media"), IMAGES, CLIPS)?;
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = MediaServer::start_cacheable(folder.path().join("media"), anywhere, CACHE_CONTROL)?;
-    eprintln!("starting Apache Kafka ...");
-    let (_kafka, brokers) = local::start_kafka(&options.root, folder.path())?;
-    let (_redis, redis_url) = local::start_redis(folder.path())?;
+    let (kafka, redis) = (local::start_kafka()?, local::start_redis()?);
     eprintln!("starting two workers ...");
     let ground = Ground {
         options,
-        brokers: &brokers,
-        redis_url: &redis_url,
+        brokers: kafka.brokers(),
+        redis_url: &redis.url(0),
         media: &server,
         texts: pack.posts().iter().flat_map(|post| post.texts.iter().map(|part| part.text.clone())).collect(),
         files,
-        folder: folder.path(),
     };
     let (mut without, mut with) = (Variant::start(&ground, false).await?, Variant::start(&ground, true).await?);
     let mut blocks = Vec::new();
@@ -278,7 +267,7 @@ pub async fn run(options: &Options) -> Result<ZipfReport> {
         blocks.push(without.block(options.block_seconds, &format!("block {} of 4", 2 * pair + 1)).await?);
         blocks.push(with.block(options.block_seconds, &format!("block {} of 4", 2 * pair + 2)).await?);
     }
-    let end = local::get(with.admin, "/metrics")?;
+    let end = local::metrics(with.worker.admin())?;
     let tallies = [&without, &with].map(|variant| lock(&variant.book).tally());
     Ok(ZipfReport {
         format: 1,
@@ -349,12 +338,10 @@ impl ZipfReport {
 
     /// Writes `media-cache.json` and `.md`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let paths = ["json", "md"].map(|ending| folder.join(format!("media-cache.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(
+            folder,
+            "media-cache",
+            [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())],
+        )
     }
 }

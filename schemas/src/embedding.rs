@@ -85,7 +85,7 @@ pub struct EmbeddingV1 {
     pub post_id: String,
     /// Its revision.
     pub revision: u64,
-    /// The fused vector `u` (paper, equation 12).
+    /// The fused vector `u` (paper, equation 3).
     pub fused: Vector,
     /// The vector of each modality that took part.
     pub modalities: PerModality<Option<Vector>>,

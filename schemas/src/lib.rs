@@ -3,7 +3,11 @@
 //! A record's version is part of its module and file name (`post.v1`). Fields are only ever added, with a
 //! default; a change that a reader of the old record could not survive gets a new version.
 
+// They become the descriptions in the JSON Schemas.
+#![warn(missing_docs)]
+
 mod dead_letter;
+mod decoded;
 /// `embedding.v1` and the packing of vectors.
 pub mod embedding;
 pub mod encoding;
@@ -20,6 +24,7 @@ pub mod document;
 pub use dead_letter::{
     DeadLetterHeaders, DeadLetterReason, DeadLetterV1, DeliveredFrom, RecordHeaders, Truncation, Whole,
 };
+pub use decoded::{Decoded, Pcm, RgbImage};
 pub use embedding::{EmbeddingV1, Vector, VectorError};
 pub use erasure::ErasureV1;
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};
@@ -33,7 +38,7 @@ const fn array<T: Copy, const N: usize>(variants: &'static [T]) -> [T; N] {
 }
 
 /// Deterministic id of one visible effect: the same post, revision and model give the same id on every attempt,
-/// so a consumer that has seen it may drop the record (design D6).
+/// so a consumer that has seen it may drop the record (ADR 3).
 pub fn event_id(post_id: &str, revision: u64, model_version: &str) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in [post_id.as_bytes(), &revision.to_le_bytes(), model_version.as_bytes()] {

@@ -48,7 +48,7 @@ impl std::fmt::Display for Modality {
     }
 }
 
-/// Why a modality took no part in a label (design D7). Bounded: these are metric labels.
+/// Why a modality took no part in a label (ADR 41). Bounded: these are metric labels.
 #[derive(
     Debug,
     Clone,

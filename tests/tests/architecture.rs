@@ -8,13 +8,22 @@ use anyhow::{Context as _, Result, ensure};
 use jtav_testkit::workspace_root;
 use serde_json::Value;
 
-/// Folders whose packages may use anything (design D15).
+use circles::{Sources, circles};
+
+#[path = "architecture/circles.rs"]
+mod circles;
+
+/// Folders whose packages may use anything (ADR 44).
 const EXEMPT: [&str; 3] = ["tests", "load-tests", "crates/testkit"];
 
 struct Package {
     name: String,
     folder: PathBuf,
     dependencies: BTreeSet<String>,
+}
+
+fn is_exempt(package: &Package) -> bool {
+    EXEMPT.iter().any(|folder| package.folder == Path::new(folder))
 }
 
 /// The packages of the workspace with their direct dependencies of every kind.
@@ -37,28 +46,125 @@ fn packages() -> Result<Vec<Package>> {
     packages.collect()
 }
 
+/// Heavy dependencies and the packages that may name them (ADR 44). The bans in deny.toml say the same.
+const HOMES: &[(&str, &[&str])] = &[
+    // What serves speaks vectors: only what moves weights sees tensors beside the networks (ADR 5, 31).
+    ("tch", &["jtav-model", "jtav-research", "jtav-training"]),
+    ("torch-sys", &["jtav-model"]),
+    ("rdkafka", &["jtav-kafka"]),
+    ("redis", &["jtav-store"]),
+    ("symphonia", &["jtav-media-codecs"]),
+    ("reqwest", &["jtav-media"]),
+    ("image", &["jtav-media-codecs", "jtav-picture"]),
+    ("turbojpeg-sys", &["jtav-media-codecs"]),
+    ("libwebp-sys", &["jtav-media-codecs"]),
+];
+
 #[test]
 fn each_heavy_dependency_has_one_home() -> Result<()> {
-    let homes: [(&str, &[&str]); 9] = [
-        ("tch", &["jtav-model"]),
-        ("torch-sys", &["jtav-model"]),
-        ("rdkafka", &["jtav-kafka"]),
-        ("redis", &["jtav-store"]),
-        ("symphonia", &["jtav-media"]),
-        ("reqwest", &["jtav-media"]),
-        ("image", &["jtav-media", "jtav-picture"]),
-        ("turbojpeg-sys", &["jtav-media"]),
-        ("libwebp-sys", &["jtav-media"]),
-    ];
     let packages = packages()?;
-    for (dependency, homes) in homes {
-        let users: Vec<&str> = packages
+    for (dependency, homes) in HOMES {
+        let mut users: Vec<&str> = packages
             .iter()
-            .filter(|package| !EXEMPT.iter().any(|folder| package.folder == Path::new(folder)))
-            .filter(|package| package.dependencies.contains(dependency))
+            .filter(|package| !is_exempt(package))
+            .filter(|package| package.dependencies.contains(*dependency))
             .map(|package| package.name.as_str())
             .collect();
-        assert_eq!(users, homes, "{dependency} is used by {users:?}, its home is {homes:?}");
+        users.sort_unstable();
+        assert_eq!(users, *homes, "{dependency} is used by {users:?}, its home is {homes:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_bans_of_cargo_deny_name_the_same_homes() -> Result<()> {
+    let packages = packages()?;
+    let (exempt, others): (Vec<&Package>, Vec<&Package>) = packages.iter().partition(|package| is_exempt(package));
+    let names = |packages: &[&Package]| packages.iter().map(|package| package.name.clone()).collect::<BTreeSet<_>>();
+    let (exempt, others) = (names(&exempt), names(&others));
+    let rules: toml::Table = read("deny.toml")?.parse()?;
+    let bans = rules["bans"]["deny"].as_array().context("bans.deny")?;
+    let mut banned = BTreeSet::new();
+    for ban in bans {
+        let name = ban["name"].as_str().context("a name")?;
+        let wrappers = ban["wrappers"].as_array().context("wrappers")?.iter().filter_map(toml::Value::as_str);
+        let (ours, foreign): (BTreeSet<&str>, BTreeSet<&str>) =
+            wrappers.partition(|wrapper| wrapper.starts_with("jtav-"));
+        let homes = HOMES.iter().find(|(dependency, _)| *dependency == name).map(|(_, homes)| *homes);
+        let homes: BTreeSet<&str> =
+            homes.with_context(|| format!("deny.toml bans {name}, which has no home"))?.iter().copied().collect();
+        let unknown: Vec<&&str> = ours.iter().filter(|w| !exempt.contains(**w) && !others.contains(**w)).collect();
+        assert!(unknown.is_empty(), "deny.toml, {name}: there is no package {unknown:?}");
+        let listed: BTreeSet<&str> = ours.into_iter().filter(|wrapper| !exempt.contains(*wrapper)).collect();
+        assert_eq!(listed, homes, "deny.toml, {name}");
+        // A library of others stands between us and one of these only where it is one of these itself.
+        assert!(foreign.iter().all(|wrapper| HOMES.iter().any(|(home, _)| home == wrapper)), "{name}: {foreign:?}");
+        banned.insert(name);
+    }
+    assert_eq!(banned, HOMES.iter().map(|(dependency, _)| *dependency).collect());
+    Ok(())
+}
+
+/// Whoever decodes (a worker, the trainer, a fuzzer) gets decoders, and nothing that runs, fetches or counts.
+#[test]
+fn media_codecs_stand_on_no_runtime_no_web_and_no_metrics() -> Result<()> {
+    const NONE_OF: [&str; 5] = ["actix", "reqwest", "tokio", "jtav-pipeline", "jtav-telemetry"];
+    let below = all_below("jtav-media-codecs")?;
+    assert!(below.contains("symphonia") && below.contains("serde_derive"), "{below:?}");
+    let wrong: Vec<&str> = NONE_OF.into_iter().filter(|name| below.contains(*name)).collect();
+    assert!(wrong.is_empty(), "jtav-media-codecs stands on {wrong:?}");
+    Ok(())
+}
+
+/// What a package needs to be built, directly or through others.
+fn all_below(package: &str) -> Result<BTreeSet<String>> {
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--offline", "--format-version", "1", "--filter-platform", &platform])
+        .current_dir(workspace_root())
+        .output()?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let list = |value: &Value| value.as_array().cloned().context("a list");
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("a name");
+    let packages = list(&metadata["packages"])?;
+    let names = packages.iter().map(|package| Ok((text(&package["id"])?, text(&package["name"])?)));
+    let names: BTreeMap<String, String> = names.collect::<Result<_>>()?;
+    let mut needs = BTreeMap::new();
+    for node in list(&metadata["resolve"]["nodes"])? {
+        let mut ids = Vec::new();
+        for dependency in list(&node["deps"])? {
+            if list(&dependency["dep_kinds"])?.iter().any(|kind| kind["kind"] != "dev") {
+                ids.push(text(&dependency["pkg"])?);
+            }
+        }
+        needs.insert(text(&node["id"])?, ids);
+    }
+    let (mut below, mut next) = (BTreeSet::new(), Vec::new());
+    next.extend(names.iter().filter(|(_, name)| *name == package).map(|(id, _)| id));
+    ensure!(next.len() == 1, "{} packages are called {package}", next.len());
+    while let Some(id) = next.pop() {
+        next.extend(needs.get(id).into_iter().flatten().filter(|id| below.insert((*id).clone())));
+    }
+    Ok(below.iter().filter_map(|id| names.get(id).cloned()).collect())
+}
+
+/// An image that serves carries neither the trainer nor the paper's rivals, nor what only they ask for.
+#[test]
+fn what_serves_is_built_without_training_and_research() -> Result<()> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["tree", "--offline", "--package", "jtav", "--no-default-features"])
+        .args(["--prefix", "none", "--format", "{p}", "--edges", "normal,build"])
+        // It would add up the features of the whole workspace.
+        .env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION")
+        .current_dir(workspace_root())
+        .output()?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout)?;
+    let carried: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(carried.contains("jtav-model"), "{carried:?}");
+    for research in ["jtav-training", "jtav-trainer", "jtav-research", "fasttext", "finalfusion"] {
+        assert!(!carried.contains(research), "`jtav run` would carry {research}");
     }
     Ok(())
 }
@@ -109,7 +215,7 @@ fn libraries_know_neither_actors_nor_services() -> Result<()> {
     for package in &packages {
         let allowed = |dependency: &str| match above.get(dependency) {
             None => true,
-            Some(_) if EXEMPT.iter().any(|folder| package.folder == Path::new(folder)) => true,
+            Some(_) if is_exempt(package) => true,
             Some(_) => package.folder.starts_with("services"),
         };
         let wrong: Vec<&String> = package.dependencies.iter().filter(|dependency| !allowed(dependency)).collect();
@@ -135,6 +241,104 @@ fn every_folder_of_code_is_a_member_of_the_workspace() -> Result<()> {
     Ok(())
 }
 
+/// Links from one crate to another are addresses of pages, which rustdoc does not check.
+#[test]
+fn the_front_page_of_the_documentation_links_every_crate_and_no_other() -> Result<()> {
+    let source = read("services/jtav/src/main.rs")?;
+    let page = source.lines().take_while(|line| line.starts_with("//!"));
+    let linked: Vec<String> = page
+        .flat_map(|line| line.split("](../").skip(1))
+        .filter_map(|rest| rest.split_once("/index.html)"))
+        .map(|(name, _)| name.replace('_', "-"))
+        .collect();
+    let crates = packages()?.into_iter().map(|package| package.name).filter(|name| name != "jtav");
+    assert_eq!(linked.iter().cloned().collect::<BTreeSet<_>>(), crates.collect());
+    assert_eq!(linked.iter().collect::<BTreeSet<_>>().len(), linked.len(), "one is linked twice: {linked:?}");
+    // The boxes come in the order of the diagram; what the page calls media is fetch and decode.
+    let boxes = stages_of_diagram()?.into_iter().filter_map(|stage| match stage {
+        "fetch" => Some("media"),
+        "decode" => None,
+        stage => Some(stage),
+    });
+    let place = |name: &str| linked.iter().position(|linked| linked == &format!("jtav-{name}"));
+    // The text encoder stands beside the media in the diagram; the page keeps the encoders together.
+    let (encoders, spine): (Vec<&str>, Vec<&str>) = boxes.partition(|name| name.ends_with("-encoder"));
+    assert!(spine.iter().map(|name| place(name)).is_sorted(), "{spine:?} in {linked:?}");
+    assert!(encoders.iter().map(|name| place(name)).is_sorted(), "{encoders:?} in {linked:?}");
+    Ok(())
+}
+
+#[test]
+fn no_files_of_a_crate_import_one_another_in_a_circle() -> Result<()> {
+    let mut found = Vec::new();
+    for package in packages()? {
+        let source = workspace_root().join(&package.folder).join("src");
+        let mut sources = Sources::new();
+        collect_sources(&source, &source, &mut sources)?;
+        for circle in circles(&sources) {
+            found.push(format!("{}: {}", package.folder.display(), circle.join(", ")));
+        }
+    }
+    assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
+    Ok(())
+}
+
+fn collect_sources(root: &Path, folder: &Path, sources: &mut Sources) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect_sources(root, &path, sources)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root)?.to_str().context("a name")?.to_owned();
+            sources.insert(name, std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn made_up(files: &[(&str, &str)]) -> Sources {
+    files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[test]
+fn a_circle_is_found_through_other_files_re_exports_and_paths_in_the_code() {
+    let tree = made_up(&[
+        ("lib.rs", "mod a; mod b; mod deep; mod d; pub use a::A; pub use deep::Deep;"),
+        ("a.rs", "use crate::b::{self, B};\npub struct A(B);"),
+        ("b.rs", "use crate::{Deep, other::Thing};\npub struct B(Deep);"),
+        ("deep/mod.rs", "mod inner;\npub use inner::Deep;"),
+        ("deep/inner.rs", "pub struct Deep(Option<Box<crate::A>>);"),
+        ("d.rs", "use super::a::A;\npub fn d(_: A) {}"),
+    ]);
+    assert_eq!(circles(&tree), [["a.rs", "b.rs", "deep/inner.rs"]]);
+}
+
+#[test]
+fn tests_comments_strings_and_re_exports_make_no_circle() {
+    let tree = made_up(&[
+        ("lib.rs", "mod a;\nmod b;\nmod parent;\npub use a::A;"),
+        ("a.rs", "pub struct A;\n#[cfg(test)]\nmod tests { use crate::b::B; fn t() { let _ = '{'; } }"),
+        ("a_tests.rs", "use crate::b::B;"),
+        ("b.rs", "use crate::A;\n// use crate::c::C;\npub struct B(A);\npub const SAYS: &str = \"crate::parent::P\";"),
+        ("parent.rs", "mod child;\npub use child::Child;\npub struct P<'a>(&'a str);"),
+        ("parent/child.rs", "use super::P;\nuse crate::b::B;\npub struct Child<'a>(P<'a>, B);"),
+    ]);
+    assert_eq!(circles(&tree), Vec::<Vec<String>>::new());
+    let imports = circles::imports(&tree);
+    assert_eq!(Vec::from_iter(&imports["parent/child.rs"]), ["b.rs", "parent.rs"]);
+}
+
+#[test]
+fn a_module_and_its_child_that_use_one_another_are_a_circle() {
+    let tree = made_up(&[
+        ("main.rs", "mod parent;\nfn main() { parent::run(); }"),
+        ("parent/mod.rs", "mod child;\npub struct P;\npub fn run() { child::work(&P) }"),
+        ("parent/child.rs", "use super::P;\npub fn work(_: &P) {}"),
+    ]);
+    assert_eq!(circles(&tree), [["parent/child.rs", "parent/mod.rs"]]);
+}
+
 fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(workspace_root().join(path)).with_context(|| path.to_owned())
 }
@@ -144,6 +348,38 @@ fn diagram() -> Result<Vec<String>> {
     let text = read("ARCHITECTURE.md")?;
     let block = text.split("```").nth(1).context("the first code block is the diagram")?;
     Ok(block.lines().map(str::to_owned).collect())
+}
+
+/// The `.rs` files below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A limit has its value in the settings, or with the box that nobody sets it for; one that is made up for a test would be a
+/// second home for it.
+#[test]
+fn nothing_that_serves_is_made_of_the_limits_of_tests() -> Result<()> {
+    let mut files = Vec::new();
+    for package in packages()?.iter().filter(|package| !EXEMPT.iter().any(|folder| package.folder == Path::new(folder)))
+    {
+        sources(&workspace_root().join(&package.folder).join("src"), &mut files)?;
+    }
+    ensure!(files.len() > 200, "only {} files were found", files.len());
+    for file in files.iter().filter(|file| !file.to_string_lossy().ends_with("tests.rs")) {
+        let text = std::fs::read_to_string(file)?;
+        let serves = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let made_here = serves.contains("fn for_tests(");
+        assert!(made_here || !serves.contains("::for_tests("), "{} uses limits of tests", file.display());
+    }
+    Ok(())
 }
 
 const STAGES: [&str; 9] =
@@ -309,7 +545,10 @@ fn the_table_of_boxes_names_them_in_flow_order_with_folders_that_exist() -> Resu
         .iter()
         .map(|row| {
             let (_, link) = row[2].split_once('(').context("a link")?;
-            Ok(PathBuf::from(link.trim_end_matches(')')))
+            let link = Path::new(link.trim_end_matches(')'));
+            ensure!(workspace_root().join(link).is_dir(), "{} is no folder", link.display());
+            // An actor of two boxes has a folder for each.
+            Ok(link.iter().take(2).collect())
         })
         .collect::<Result<_>>()?;
     let actors: BTreeSet<PathBuf> =

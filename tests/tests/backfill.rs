@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use jtav_dead_letters::utc;
 use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, group_positions, watermarks};
 use jtav_store::Store as _;
-use jtav_testkit::{RealKafka, RealRedis, Worker, jtav_binary, produce, require_real, workspace_root};
+use jtav_testkit::{
+    RealKafka, RealRedis, Topics, Worker, WorkerConfig, jtav_binary, produce, require_real, workspace_root,
+};
 use serde_json::Value;
 
 const POSTS: usize = 400;
@@ -26,24 +28,22 @@ struct Bench {
 impl Bench {
     async fn start() -> Result<Self> {
         let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
-        let outputs = ["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1));
         kafka.create_topics(&[("posts", 3)]).await?;
-        kafka.create_topics(&outputs).await?;
+        kafka.create_topics(&Topics::default().outputs().map(|name| (name, 1))).await?;
         let bench = Self { kafka, redis, folder: tempfile::tempdir()? };
-        std::fs::write(bench.config_file(), bench.config())?;
+        std::fs::write(bench.config_file(), bench.config().to_toml())?;
         Ok(bench)
     }
 
-    fn config(&self) -> String {
-        format!(
-            "[kafka]\nbrokers = \"{}\"\n\
-             [ingest]\nsession_timeout_ms = 6000\ndrain_timeout_ms = 2500\ncommit_interval_ms = 100\n\
-             [model]\ndevice = \"cpu\"\nimage_streams = 1\nstub = true\n\
-             [store]\nurl = \"{}\"\n\
-             [shutdown]\nshutdown_timeout_ms = 15000\n",
-            self.kafka.brokers(),
-            self.redis.url(0)
-        )
+    fn config(&self) -> WorkerConfig {
+        WorkerConfig::new(self.kafka.brokers())
+            .redis(&self.redis.url(0))
+            .stub_networks()
+            .set("model.image_streams", 1)
+            .set("ingest.session_timeout_ms", 6_000)
+            .set("ingest.drain_timeout_ms", 2_500)
+            .set("ingest.commit_interval_ms", 100)
+            .set("shutdown.shutdown_timeout_ms", 15_000)
     }
 
     fn config_file(&self) -> PathBuf {

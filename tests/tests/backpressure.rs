@@ -9,7 +9,7 @@ use jtav_feed_simulator::MediaServer;
 use jtav_kafka::{Producer, ProducerSettings, read_all};
 use jtav_schemas::{MediaRef, PostV1, TextPart};
 use jtav_settings::Loader;
-use jtav_testkit::{Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real};
+use jtav_testkit::{Oracle, RealKafka, RealRedis, Topics, Worker, WorkerConfig, jtav_binary, produce, require_real};
 
 const POSTS: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,35 +18,21 @@ const STANDSTILL: Duration = Duration::from_secs(8);
 /// Close below `media.max_image_bytes` below.
 const IMAGE_BYTES: usize = 4_900_000;
 
-fn config(kafka: &RealKafka, redis: &RealRedis, media: SocketAddr) -> String {
-    format!(
-        r#"
-[kafka]
-brokers = "{}"
-[ingest]
-session_timeout_ms = 9000
-drain_timeout_ms = 4000
-rewind_attempts = 100
-[publish]
-attempts = 3
-deadline_ms = 2000
-[model]
-device = "cpu"
-stub = true
-[media]
-allow = ["{media}"]
-max_image_bytes = 5000000
-max_audio_bytes = 5000000
-byte_budget_bytes = 50000000
-[store]
-command_timeout_ms = 500
-url = "{}"
-[shutdown]
-shutdown_timeout_ms = 15000
-"#,
-        kafka.brokers(),
-        redis.url(0)
-    )
+fn config(kafka: &RealKafka, redis: &RealRedis, media: SocketAddr) -> WorkerConfig {
+    WorkerConfig::new(kafka.brokers())
+        .redis(&redis.url(0))
+        .stub_networks()
+        .media_hosts(&[media])
+        .set("media.max_image_bytes", 5_000_000)
+        .set("media.max_audio_bytes", 5_000_000)
+        .set("media.byte_budget_bytes", 50_000_000)
+        .set("ingest.session_timeout_ms", 9_000)
+        .set("ingest.drain_timeout_ms", 4_000)
+        .set("ingest.rewind_attempts", 100)
+        .set("publish.attempts", 3)
+        .set("publish.deadline_ms", 2_000)
+        .set("store.command_timeout_ms", 500)
+        .set("shutdown.shutdown_timeout_ms", 15_000)
 }
 
 /// A picture that every decoder reads, with zeros behind its end up to `IMAGE_BYTES`: as much to fetch and to hold as the
@@ -88,13 +74,13 @@ async fn a_store_that_stands_still_stops_no_polling_fills_no_memory_and_costs_no
     jtav_binary()?;
     let folder = tempfile::tempdir()?;
     large_images(folder.path())?;
-    let media = MediaServer::start(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let media = MediaServer::on_loopback(folder.path())?;
     let (kafka, mut redis) = (RealKafka::start()?, RealRedis::start()?);
     kafka.create_topics(&[("posts", 4)]).await?;
-    kafka.create_topics(&["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1))).await?;
+    kafka.create_topics(&Topics::default().outputs().map(|name| (name, 1))).await?;
     let config = config(&kafka, &redis, media.address());
     let file = folder.path().join("worker.toml");
-    std::fs::write(&file, &config)?;
+    std::fs::write(&file, config.to_toml())?;
     let ceiling_bytes = Loader::new().file(&file).load()?.settings.memory_ceiling().total_bytes() as f64;
     let mut worker = Worker::spawn("worker", &config)?;
     worker.wait_ready(PATIENCE)?;

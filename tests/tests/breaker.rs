@@ -5,36 +5,23 @@ use std::time::Duration;
 use anyhow::Result;
 use jtav_kafka::{Producer, ProducerSettings, read_all};
 use jtav_schemas::{PostV1, TextPart};
-use jtav_testkit::{Oracle, RealKafka, RealRedis, Worker, jtav_binary, produce, require_real};
+use jtav_testkit::{Oracle, RealKafka, RealRedis, Topics, Worker, WorkerConfig, jtav_binary, produce, require_real};
 
 const POSTS: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn config(kafka: &RealKafka, redis: &RealRedis) -> String {
-    format!(
-        r#"
-[kafka]
-brokers = "{}"
-[ingest]
-session_timeout_ms = 9000
-drain_timeout_ms = 4000
-# The breaker is to act, not the restart of the pipeline.
-rewind_attempts = 100
-[publish]
-attempts = 1
-deadline_ms = 500
-[model]
-device = "cpu"
-stub = true
-[store]
-command_timeout_ms = 400
-url = "{}"
-[shutdown]
-shutdown_timeout_ms = 15000
-"#,
-        kafka.brokers(),
-        redis.url(0)
-    )
+fn config(kafka: &RealKafka, redis: &RealRedis) -> WorkerConfig {
+    WorkerConfig::new(kafka.brokers())
+        .redis(&redis.url(0))
+        .stub_networks()
+        .set("ingest.session_timeout_ms", 9_000)
+        .set("ingest.drain_timeout_ms", 4_000)
+        // The breaker is to act, not the restart of the pipeline.
+        .set("ingest.rewind_attempts", 100)
+        .set("publish.attempts", 1)
+        .set("publish.deadline_ms", 500)
+        .set("store.command_timeout_ms", 400)
+        .set("shutdown.shutdown_timeout_ms", 15_000)
 }
 
 /// `maxmemory` in bytes; beyond it Redis answers every write with `OOM`. 0 is no bound.
@@ -49,9 +36,8 @@ async fn a_store_that_refuses_writes_stops_intake_and_costs_no_post() -> Result<
     }
     jtav_binary()?;
     let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
-    let outputs = ["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1));
     kafka.create_topics(&[("posts", 4)]).await?;
-    kafka.create_topics(&outputs).await?;
+    kafka.create_topics(&Topics::default().outputs().map(|name| (name, 1))).await?;
     let mut worker = Worker::spawn("worker", &config(&kafka, &redis))?;
     worker.wait_ready(PATIENCE)?;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
-use jtav_media::{DecodeLimits, DecodeParams, DecodePool, Isolation, ProcessParams};
+use jtav_media::{DecodeParams, DecodePool, Isolation, ProcessParams};
+use jtav_media_codecs::DecodeLimits;
 use jtav_pipeline::FetchedMedia;
 use jtav_schemas::Modality;
 use jtav_telemetry::Metric;
@@ -14,7 +15,7 @@ use jtav_testkit::{jtav_binary, workspace_root};
 
 // Other tests use what this one does not.
 #[allow(dead_code, reason = "a module that several tests take in")]
-#[path = "../../actors/media/tests/common/mutate.rs"]
+#[path = "../../crates/media-codecs/tests/common/mutate.rs"]
 mod mutate;
 
 use mutate::mutate;
@@ -24,7 +25,7 @@ const SLICE: u64 = 3_000;
 
 /// Valid files of every format that is decoded, largest last.
 fn originals() -> Result<Vec<(Modality, Vec<u8>)>> {
-    let folder = workspace_root().join("actors/media/tests/fixtures");
+    let folder = workspace_root().join("crates/media-codecs/tests/fixtures");
     let kind = |name: &str| match name.rsplit('.').next()? {
         "jpg" | "png" | "gif" | "webp" | "avif" => Some(Modality::Image),
         "mp3" | "aac" | "m4a" | "flac" | "ogg" | "opus" | "wav" => Some(Modality::Audio),
@@ -51,10 +52,10 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
     };
     let originals = originals()?;
     ensure!(originals.len() > 30, "only {} valid files", originals.len());
-    let isolation = Isolation::Processes(ProcessParams { program: jtav_binary()?, ..ProcessParams::this_program() });
-    let params = DecodeParams { workers: 2, isolation, ..DecodeParams::default() };
+    let isolation = Isolation::Processes(ProcessParams::for_tests(jtav_binary()?));
+    let params = DecodeParams { workers: 2, isolation, ..DecodeParams::for_tests() };
     // Half of them to a view so small that the JPEGs are decoded to a fraction of their size, as large ones are.
-    let small = DecodeLimits { shorter_side_px: 32, crop_px: 28, ..DecodeLimits::default() };
+    let small = DecodeLimits { shorter_side_px: 32, crop_px: 28, ..DecodeLimits::for_tests() };
     let pools = [DecodePool::start(&params)?, DecodePool::start(&DecodeParams { limits: small, ..params })?];
     let damaged = |seed: u64| {
         let (modality, original) = &originals[(seed % originals.len() as u64) as usize];

@@ -1,14 +1,15 @@
 //! Decode processes of the very program that ships: what a medium of a stranger can break is one process and its own
 //! verdict, and never whoever asked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use image::ImageEncoder as _;
-use jtav_media::{DecodeLimits, DecodeParams, DecodePool, Isolation, OneByOne, ProcessParams, decode_with_facts};
+use jtav_media::{DecodeParams, DecodePool, Isolation, OneByOne, ProcessParams};
+use jtav_media_codecs::{DecodeLimits, decode_with_facts};
 use jtav_pipeline::{Decoded, FetchedMedia};
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::Metric;
@@ -19,7 +20,7 @@ use tokio::sync::Mutex;
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn fixture(name: &str) -> Result<Vec<u8>> {
-    let path = workspace_root().join("actors/media/tests/fixtures").join(name);
+    let path = workspace_root().join("crates/media-codecs/tests/fixtures").join(name);
     std::fs::read(&path).with_context(|| path.display().to_string())
 }
 
@@ -40,7 +41,7 @@ fn picture() -> Result<FetchedMedia> {
 }
 
 fn process() -> Result<ProcessParams> {
-    Ok(ProcessParams { program: jtav_binary()?, ..ProcessParams::this_program() })
+    Ok(ProcessParams::for_tests(jtav_binary()?))
 }
 
 /// Breaks every worker at its second medium.
@@ -56,7 +57,7 @@ fn breaking(action: &str) -> Result<ProcessParams> {
 
 fn pool(workers: usize, process: ProcessParams) -> Result<DecodePool> {
     let isolation = Isolation::Processes(process);
-    Ok(DecodePool::start(&DecodeParams { workers, isolation, ..DecodeParams::default() })?)
+    Ok(DecodePool::start(&DecodeParams { workers, isolation, ..DecodeParams::for_tests() })?)
 }
 
 fn ends(cause: &str) -> f64 {
@@ -104,15 +105,15 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T> {
 #[tokio::test]
 async fn a_process_decodes_every_fixture_to_the_bits_that_a_thread_decodes_it_to() -> Result<()> {
     let _alone = ALONE.lock().await;
-    same_bits(&DecodeLimits::default())?;
+    same_bits(&DecodeLimits::for_tests())?;
     // As for networks on a GPU: most clips keep their rate, so one that a process resampled all the same would show.
-    same_bits(&DecodeLimits { left_rates_hz: vec![8_000, 44_100], ..DecodeLimits::default() })
+    same_bits(&DecodeLimits { left_rates_hz: vec![8_000, 44_100], ..DecodeLimits::for_tests() })
 }
 
 fn same_bits(limits: &DecodeLimits) -> Result<()> {
     let decoder = OneByOne::start(process()?, limits)?;
     let mut decoded = 0;
-    for entry in std::fs::read_dir(workspace_root().join("actors/media/tests/fixtures"))? {
+    for entry in std::fs::read_dir(workspace_root().join("crates/media-codecs/tests/fixtures"))? {
         let path = entry?.path();
         if !path.is_file() || path.extension().is_some_and(|extension| extension == "py") {
             continue;
@@ -445,7 +446,7 @@ async fn over_the_hostile_set_memory_stays_small_here_and_bounded_in_the_workers
 
 #[test]
 fn the_program_that_is_no_decode_worker_is_refused_at_the_start() -> Result<()> {
-    let params = ProcessParams { program: Path::new("/bin/true").to_owned(), ..ProcessParams::this_program() };
-    assert!(OneByOne::start(params, &DecodeLimits::default()).is_err());
+    let params = ProcessParams::for_tests("/bin/true");
+    assert!(OneByOne::start(params, &DecodeLimits::for_tests()).is_err());
     Ok(())
 }

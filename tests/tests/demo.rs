@@ -82,7 +82,7 @@ fn the_demo_accounts_for_every_post_of_its_feed() -> Result<()> {
     let percentiles = ["p50", "p95", "p99"].map(|name| number(&summary, &format!("/latency_ms/{name}")));
     assert!(percentiles[0] > 0.0 && percentiles.is_sorted(), "{summary:#}");
     assert!(number(&summary, "/wall_seconds") > 0.0 && number(&summary, "/posts_per_second") > 0.0, "{summary:#}");
-    // The feed shows 32 images to 49 posts (design D9).
+    // The feed shows 32 images to 49 posts (ADR 6).
     assert!(count(&summary, "/cache/hits") > 0 && count(&summary, "/cache/misses") > 0, "{summary:#}");
     assert!(summary["model_version"].as_str().is_some_and(|version| version.starts_with("jtav-modern")), "{summary:#}");
     Ok(())

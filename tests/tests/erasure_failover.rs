@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use jtav_kafka::{OutboundRecord, Producer, ProducerSettings, group_positions, read_all};
 use jtav_schemas::redis_key::{RESTORED_KEY, erased_key, label_key};
-use jtav_testkit::{RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real};
+use jtav_testkit::{
+    RealKafka, RealRedis, Topics, Worker, WorkerConfig, is_through, jtav_binary, produce, require_real,
+};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const PARTITIONS: i32 = 2;
@@ -68,36 +70,22 @@ impl Scene {
         let primary_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port().to_string();
         let primary = RealRedis::start_with(&["--port", &primary_port, "--repl-diskless-sync-delay", "0"])?;
         let replica = RealRedis::start_with(&["--replicaof", "127.0.0.1", &primary_port])?;
-        let topics = ["posts", "sentiment", "embeddings", "dead-letters", "erasures"];
-        kafka.create_topics(&topics.map(|topic| (topic, PARTITIONS))).await?;
+        kafka.create_topics(&Topics::default().all().map(|topic| (topic, PARTITIONS))).await?;
         let address = Address::of(&primary)?;
         Ok(Self { kafka, primary, primary_port, replica, address })
     }
 
     fn worker(&self, erasure_replicas: u32) -> Result<Worker> {
-        let config = format!(
-            r#"
-[kafka]
-brokers = "{brokers}"
-[ingest]
-session_timeout_ms = 9000
-drain_timeout_ms = 4000
-commit_interval_ms = 200
-[model]
-device = "cpu"
-stub = true
-[store]
-kind = "redis"
-url = "redis://{address}/0"
-command_timeout_ms = 1000
-erasure_replicas = {erasure_replicas}
-erasure_wait_ms = 300
-[publish]
-deadline_ms = 3000
-"#,
-            brokers = self.kafka.brokers(),
-            address = self.address.listening,
-        );
+        let config = WorkerConfig::new(self.kafka.brokers())
+            .redis(&format!("redis://{}/0", self.address.listening))
+            .set("store.command_timeout_ms", 1_000)
+            .set("store.erasure_replicas", erasure_replicas)
+            .set("store.erasure_wait_ms", 300)
+            .stub_networks()
+            .set("ingest.session_timeout_ms", 9_000)
+            .set("ingest.drain_timeout_ms", 4_000)
+            .set("ingest.commit_interval_ms", 200)
+            .set("publish.deadline_ms", 3_000);
         let mut worker = Worker::spawn("worker", &config)?;
         worker.wait_ready(PATIENCE)?;
         Ok(worker)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use jtav_kafka::{ClientSettings, InProcessCluster, OutboundRecord, Producer, ProducerSettings, read_all};
 use jtav_schemas::DeadLetterHeaders;
-use jtav_testkit::{Worker, jtav_binary, produce, workspace_root};
+use jtav_testkit::{Worker, WorkerConfig, jtav_binary, produce, workspace_root};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -129,11 +129,10 @@ async fn by_the_worker(records: &[(String, Vec<u8>)]) -> Result<Verdicts> {
     for topic in TOPICS {
         cluster.create_topic(topic, 1)?;
     }
-    let config = format!(
-        "[kafka]\nbrokers = \"{}\"\n[model]\nstub = true\ndevice = \"cpu\"\n[store]\nkind = \"embedded\"\n\
-         [media]\nsources = [\"data\"]\n",
-        cluster.bootstrap()
-    );
+    let config = WorkerConfig::new(cluster.bootstrap())
+        .set("store.kind", "embedded")
+        .stub_networks()
+        .set("media.sources", vec!["data"]);
     let mut worker = Worker::spawn("judge", &config)?;
     worker.wait_ready(PATIENCE)?;
     let client = cluster.client("judge-test");

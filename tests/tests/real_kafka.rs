@@ -1,7 +1,7 @@
 //! A worker is killed in the middle of a feed, on a real broker and a real store, and nobody can tell afterwards.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +10,8 @@ use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, rea
 use jtav_schemas::{DeadLetterReason, PostV1, TextPart};
 use jtav_store::StoredLabel;
 use jtav_testkit::{
-    Labels, Oracle, RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real, workspace_root,
+    Labels, Oracle, RealKafka, RealRedis, Topics, Worker, WorkerConfig, is_through, jtav_binary, produce, require_real,
+    workspace_root,
 };
 
 const PARTITIONS: i32 = 4;
@@ -31,66 +32,45 @@ struct Run {
 }
 
 impl Run {
-    fn topic(&self, what: &str) -> String {
-        format!("{what}-{}", self.name)
+    fn topics(&self) -> Topics {
+        let name = |what: &str| format!("{what}-{}", self.name);
+        // Both runs read the same posts.
+        Topics { input: "posts".to_owned(), ..Topics::named(name("group"), name) }
     }
 
-    fn config(&self, kafka: &RealKafka, redis: &RealRedis, media: SocketAddr) -> String {
-        format!(
-            r#"
-[kafka]
-brokers = "{brokers}"
-group_id = "{group}"
-input_topic = "posts"
-sentiment_topic = "{sentiment}"
-embeddings_topic = "{embeddings}"
-dead_letters_topic = "{dead_letters}"
-erasures_topic = "{erasures}"
-[ingest]
-# The broker's least is 6 s: how long the group waits for a worker that was killed.
-session_timeout_ms = 9000
-drain_timeout_ms = 4000
-commit_interval_ms = 200
-[media]
-allow = ["{media}"]
-[model]
-device = "cpu"
-image_streams = 1
-[store]
-kind = "redis"
-url = "{url}"
-[shutdown]
-shutdown_timeout_ms = 15000
-"#,
-            brokers = kafka.brokers(),
-            group = self.topic("group"),
-            sentiment = self.topic("sentiment"),
-            embeddings = self.topic("embeddings"),
-            dead_letters = self.topic("dead-letters"),
-            erasures = self.topic("erasures"),
-            url = redis.url(self.database),
-        )
+    fn config(&self, kafka: &RealKafka, redis: &RealRedis, media: SocketAddr) -> WorkerConfig {
+        WorkerConfig::new(kafka.brokers())
+            .topics(&self.topics())
+            .redis(&redis.url(self.database))
+            .cpu()
+            .set("model.image_streams", 1)
+            .media_hosts(&[media])
+            // The broker's least is 6 s: how long the group waits for a worker that was killed.
+            .set("ingest.session_timeout_ms", 9_000)
+            .set("ingest.drain_timeout_ms", 4_000)
+            .set("ingest.commit_interval_ms", 200)
+            .set("shutdown.shutdown_timeout_ms", 15_000)
     }
 
     async fn create_topics(&self, kafka: &RealKafka) -> Result<()> {
-        let names = ["sentiment", "embeddings", "dead-letters", "erasures"].map(|what| self.topic(what));
-        kafka.create_topics(&names.each_ref().map(|name| (name.as_str(), PARTITIONS))).await
+        kafka.create_topics(&self.topics().outputs().map(|name| (name, PARTITIONS))).await
     }
 
     fn published(&self, client: &ClientSettings) -> Result<i64> {
-        Ok(watermarks(client, &self.topic("sentiment"), PATIENCE)?.values().map(|(_, high)| high).sum())
+        Ok(watermarks(client, &self.topics().sentiment, PATIENCE)?.values().map(|(_, high)| high).sum())
     }
 
     /// Blocks until the group has committed the end of every partition.
     fn wait_for_the_end(&self, client: &ClientSettings, worker: &mut Worker, timeout: Duration) -> Result<()> {
         let what = format!("the end of `{}`", self.name);
-        worker.wait_until(&what, timeout, |_| is_through(client, &self.topic("group"), "posts", PATIENCE))
+        worker.wait_until(&what, timeout, |_| is_through(client, &self.topics().group, "posts", PATIENCE))
     }
 
     async fn check(&self, kafka: &RealKafka, redis: &RealRedis, oracle: &Oracle) -> Result<Outcome> {
         let client = kafka.client();
-        let [sentiment, dead_letters, erasures] = ["sentiment", "dead-letters", "erasures"]
-            .map(|what| read_all(&client, &self.topic(what), PATIENCE).with_context(|| self.topic(what)));
+        let topics = self.topics();
+        let [sentiment, dead_letters, erasures] = [&topics.sentiment, &topics.dead_letters, &topics.erasures]
+            .map(|topic| read_all(&client, topic, PATIENCE).with_context(|| topic.clone()));
         let labels = oracle.check_topics(&sentiment?, &dead_letters?, &erasures?).context(self.name)?;
         let stored = oracle.check_store(&labels, &redis.store(self.database)?).await.context(self.name)?;
         Ok(Outcome { labels, stored })
@@ -188,7 +168,7 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
     let (kafka, redis) = (RealKafka::start()?, RealRedis::start()?);
     let client = kafka.client();
     let pack_folder = workspace_root().join(SAMPLE_FEED);
-    let media = MediaServer::start(&pack_folder, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let media = MediaServer::on_loopback(&pack_folder)?;
     let [faulty, reference] = [Run { name: "faulty", database: 0 }, Run { name: "reference", database: 1 }];
     kafka.create_topics(&[("posts", PARTITIONS)]).await?;
     faulty.create_topics(&kafka).await?;

@@ -1,6 +1,5 @@
 //! Dead letters go back through a live worker, on a real broker and a real store.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -10,7 +9,9 @@ use jtav_feed_simulator::{MediaServer, SAMPLE_FEED};
 use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings, Record, read_all};
 use jtav_schemas::{DeadLetterHeaders, Modality, SentimentV1};
 use jtav_store::Store as _;
-use jtav_testkit::{RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real, workspace_root};
+use jtav_testkit::{
+    RealKafka, RealRedis, Topics, Worker, WorkerConfig, is_through, jtav_binary, produce, require_real, workspace_root,
+};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,27 +27,23 @@ struct Bench {
 impl Bench {
     async fn start() -> Result<Self> {
         let (kafka, redis, folder) = (RealKafka::start()?, RealRedis::start()?, tempfile::tempdir()?);
-        let topics = ["sentiment", "embeddings", "dead-letters", "erasures"].map(|name| (name, 1));
         kafka.create_topics(&[("posts", 2)]).await?;
-        kafka.create_topics(&topics).await?;
+        kafka.create_topics(&Topics::default().outputs().map(|name| (name, 1))).await?;
         std::fs::create_dir(folder.path().join("media"))?;
-        let media = MediaServer::start(folder.path().join("media"), (Ipv4Addr::LOCALHOST, 0).into())?;
+        let media = MediaServer::on_loopback(folder.path().join("media"))?;
         let bench = Self { kafka, redis, media, folder };
-        std::fs::write(bench.config_file(), bench.config())?;
+        std::fs::write(bench.config_file(), bench.config().to_toml())?;
         Ok(bench)
     }
 
-    fn config(&self) -> String {
-        format!(
-            "[kafka]\nbrokers = \"{}\"\n\
-             [ingest]\nsession_timeout_ms = 9000\ndrain_timeout_ms = 4000\ncommit_interval_ms = 100\n\
-             [media]\nallow = [\"{}\"]\n\
-             [model]\ndevice = \"cpu\"\nstub = true\n\
-             [store]\nurl = \"{}\"\n",
-            self.kafka.brokers(),
-            self.media.address(),
-            self.redis.url(0)
-        )
+    fn config(&self) -> WorkerConfig {
+        WorkerConfig::new(self.kafka.brokers())
+            .redis(&self.redis.url(0))
+            .stub_networks()
+            .media_hosts(&[self.media.address()])
+            .set("ingest.session_timeout_ms", 9_000)
+            .set("ingest.drain_timeout_ms", 4_000)
+            .set("ingest.commit_interval_ms", 100)
     }
 
     fn config_file(&self) -> PathBuf {

@@ -1,7 +1,7 @@
 //! What becomes of the posts when a part of a worker breaks, or one of them ends the process again and again: real
 //! processes on a real broker and a real store.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -9,7 +9,8 @@ use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED, feed};
 use jtav_kafka::{OutboundRecord, Producer, ProducerSettings, read_all, watermarks};
 use jtav_schemas::{DeadLetterReason, PostV1, TextPart};
 use jtav_testkit::{
-    Labels, Oracle, RealKafka, RealRedis, Worker, is_through, jtav_binary, produce, require_real, workspace_root,
+    Labels, Oracle, RealKafka, RealRedis, Topics, Worker, WorkerConfig, is_through, jtav_binary, produce, require_real,
+    workspace_root,
 };
 
 const PARTITIONS: i32 = 4;
@@ -22,7 +23,7 @@ struct Scene<'a> {
     kafka: &'a RealKafka,
     redis: &'a RealRedis,
     media: SocketAddr,
-    name: String,
+    topics: Topics,
     database: u8,
     oracle: Oracle,
 }
@@ -35,53 +36,27 @@ impl<'a> Scene<'a> {
         name: &str,
         database: u8,
     ) -> Result<Self> {
-        let scene = Self { kafka, redis, media, name: name.to_owned(), database, oracle: Oracle::new("") };
-        let names = ["posts", "sentiment", "embeddings", "dead-letters", "erasures"].map(|what| scene.topic(what));
-        kafka.create_topics(&names.each_ref().map(|name| (name.as_str(), PARTITIONS))).await?;
-        Ok(Self { oracle: Oracle::new(scene.topic("posts")), ..scene })
+        let topics = Topics::of(name);
+        kafka.create_topics(&topics.all().map(|topic| (topic, PARTITIONS))).await?;
+        Ok(Self { kafka, redis, media, oracle: Oracle::new(&topics.input), topics, database })
     }
 
-    fn topic(&self, what: &str) -> String {
-        format!("{}-{what}", self.name)
-    }
-
-    fn config(&self) -> String {
-        format!(
-            r#"
-[kafka]
-brokers = "{brokers}"
-group_id = "{name}"
-# As a pod of a stateful set: its successor takes its place at once.
-group_instance_id = "{name}-0"
-input_topic = "{name}-posts"
-sentiment_topic = "{name}-sentiment"
-embeddings_topic = "{name}-embeddings"
-dead_letters_topic = "{name}-dead-letters"
-erasures_topic = "{name}-erasures"
-[ingest]
-session_timeout_ms = 9000
-drain_timeout_ms = 4000
-commit_interval_ms = 200
-[media]
-allow = ["{media}"]
-[model]
-device = "cpu"
-stub = true
-[store]
-kind = "redis"
-url = "{url}"
-[shutdown]
-shutdown_timeout_ms = 15000
-"#,
-            brokers = self.kafka.brokers(),
-            name = self.name,
-            media = self.media,
-            url = self.redis.url(self.database),
-        )
+    fn config(&self) -> WorkerConfig {
+        WorkerConfig::new(self.kafka.brokers())
+            .topics(&self.topics)
+            // As a pod of a stateful set: its successor takes its place at once.
+            .set("kafka.group_instance_id", format!("{}-0", self.topics.group))
+            .redis(&self.redis.url(self.database))
+            .stub_networks()
+            .media_hosts(&[self.media])
+            .set("ingest.session_timeout_ms", 9_000)
+            .set("ingest.drain_timeout_ms", 4_000)
+            .set("ingest.commit_interval_ms", 200)
+            .set("shutdown.shutdown_timeout_ms", 15_000)
     }
 
     fn worker(&self, fail_points: &str) -> Result<Worker> {
-        Worker::spawn_with(&self.name, &self.config(), &[("JTAV_FAIL_POINTS", fail_points)])
+        Worker::spawn_with(&self.topics.group, &self.config(), &[("JTAV_FAIL_POINTS", fail_points)])
     }
 
     async fn produce(&self, records: Vec<OutboundRecord>) -> Result<()> {
@@ -90,7 +65,7 @@ shutdown_timeout_ms = 15000
 
     /// Whether the group has committed the end of every partition.
     fn is_through(&self) -> Result<bool> {
-        is_through(&self.kafka.client(), &self.name, &self.topic("posts"), PATIENCE)
+        is_through(&self.kafka.client(), &self.topics.group, &self.topics.input, PATIENCE)
     }
 
     fn wait_until_through(&self, worker: &mut Worker) -> Result<()> {
@@ -99,10 +74,11 @@ shutdown_timeout_ms = 15000
 
     async fn check(&self) -> Result<Labels> {
         let client = self.kafka.client();
-        let [sentiment, dead_letters, erasures] = ["sentiment", "dead-letters", "erasures"]
-            .map(|what| read_all(&client, &self.topic(what), PATIENCE).with_context(|| self.topic(what)));
-        let labels = self.oracle.check_topics(&sentiment?, &dead_letters?, &erasures?).context(self.name.clone())?;
-        self.oracle.check_store(&labels, &self.redis.store(self.database)?).await.context(self.name.clone())?;
+        let topics = &self.topics;
+        let [sentiment, dead_letters, erasures] = [&topics.sentiment, &topics.dead_letters, &topics.erasures]
+            .map(|topic| read_all(&client, topic, PATIENCE).with_context(|| topic.clone()));
+        let labels = self.oracle.check_topics(&sentiment?, &dead_letters?, &erasures?).context(topics.group.clone())?;
+        self.oracle.check_store(&labels, &self.redis.store(self.database)?).await.context(topics.group.clone())?;
         Ok(labels)
     }
 
@@ -127,7 +103,7 @@ fn text_post(id: String) -> PostV1 {
 }
 
 fn media_server() -> Result<MediaServer> {
-    Ok(MediaServer::start(workspace_root().join(SAMPLE_FEED), (Ipv4Addr::LOCALHOST, 0).into())?)
+    Ok(MediaServer::on_loopback(workspace_root().join(SAMPLE_FEED))?)
 }
 
 fn media_posts(base_url: &str) -> Result<Vec<PostV1>> {
@@ -189,7 +165,7 @@ async fn a_post_that_kills_the_process_is_set_aside_after_three_ends_of_its_own_
     for round in 0..3 {
         let records = scene.text_posts(&format!("round{round}"), 100)?;
         let published = || -> Result<i64> {
-            Ok(watermarks(&kafka.client(), &scene.topic("sentiment"), PATIENCE)?.values().map(|(_, high)| high).sum())
+            Ok(watermarks(&kafka.client(), &scene.topics.sentiment, PATIENCE)?.values().map(|(_, high)| high).sum())
         };
         let before = published()?;
         let mut worker = scene.worker("")?;

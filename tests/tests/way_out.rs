@@ -11,7 +11,8 @@ use jtav_dead_letters::Letter;
 use jtav_kafka::{OutboundRecord, Producer, ProducerSettings, group_positions, read_all, read_one, watermarks};
 use jtav_schemas::DeadLetterReason::{self, InvalidJson, KeyMismatch, PublishRejected, RecordTooLarge};
 use jtav_testkit::{
-    HostileProducer, HostileRecord, RealKafka, RealRedis, Worker, is_through, jtav_binary, require_real, workspace_root,
+    HostileProducer, HostileRecord, RealKafka, RealRedis, Topics, Worker, WorkerConfig, is_through, jtav_binary,
+    require_real, workspace_root,
 };
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -37,9 +38,8 @@ impl<'a> Scene<'a> {
     async fn new(bench: &'a Bench, name: &'static str, database: u8) -> Result<Self> {
         let hostile = HostileProducer::new(bench.kafka.brokers(), "none")?;
         let scene = Self { bench, name, database, folder: tempfile::tempdir()?, hostile };
-        let names = ["posts", "sentiment", "embeddings", "dead-letters", "erasures"].map(|what| scene.topic(what));
-        bench.kafka.create_topics(&names.each_ref().map(|name| (name.as_str(), 1))).await?;
-        std::fs::write(scene.config_file(), scene.config())?;
+        bench.kafka.create_topics(&Topics::of(name).all().map(|topic| (topic, 1))).await?;
+        std::fs::write(scene.config_file(), scene.config().to_toml())?;
         Ok(scene)
     }
 
@@ -51,17 +51,14 @@ impl<'a> Scene<'a> {
         self.folder.path().join("worker.toml")
     }
 
-    fn config(&self) -> String {
-        format!(
-            "[kafka]\nbrokers = \"{brokers}\"\ngroup_id = \"{name}\"\ninput_topic = \"{name}-posts\"\n\
-             sentiment_topic = \"{name}-sentiment\"\nembeddings_topic = \"{name}-embeddings\"\n\
-             dead_letters_topic = \"{name}-dead-letters\"\nerasures_topic = \"{name}-erasures\"\n\
-             [ingest]\nsession_timeout_ms = 9000\ndrain_timeout_ms = 4000\ncommit_interval_ms = 200\n\
-             [model]\ndevice = \"cpu\"\nstub = true\n[store]\nurl = \"{url}\"\n",
-            brokers = self.bench.kafka.brokers(),
-            name = self.name,
-            url = self.bench.redis.url(self.database),
-        )
+    fn config(&self) -> WorkerConfig {
+        WorkerConfig::new(self.bench.kafka.brokers())
+            .topics(&Topics::of(self.name))
+            .redis(&self.bench.redis.url(self.database))
+            .stub_networks()
+            .set("ingest.session_timeout_ms", 9_000)
+            .set("ingest.drain_timeout_ms", 4_000)
+            .set("ingest.commit_interval_ms", 200)
     }
 
     fn worker(&self) -> Result<Worker> {

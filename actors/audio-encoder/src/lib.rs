@@ -1,9 +1,9 @@
 //! Box 5b: sound to its vector by constant-Q transform and DCRNN.
 //!
-//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+//! A queue before the device threads of `jtav-inference`, where the network lives (ADR 4).
 
-mod actor;
 mod backend;
+mod stage;
 
-pub use actor::{AudioEncoderActor, Handle};
 pub use backend::{AudioBackend, stub};
+pub use stage::{AudioStage, Handle};

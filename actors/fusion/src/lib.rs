@@ -1,9 +1,9 @@
 //! Box 6: the vectors of a post to one label and one vector by CMF-AP.
 //!
-//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+//! A queue before the device threads of `jtav-inference`, where the network lives (ADR 4).
 
-mod actor;
 mod backend;
+mod stage;
 
-pub use actor::{FusionActor, Handle};
 pub use backend::{FusionBackend, stub};
+pub use stage::{FusionStage, Handle};

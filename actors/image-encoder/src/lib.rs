@@ -1,9 +1,9 @@
 //! Box 5c: picture to its vector by DenseNet-121.
 //!
-//! The actor is a typed shell; the network lives on the device threads of `jtav-inference` (design D10).
+//! A queue before the device threads of `jtav-inference`, where the network lives (ADR 4).
 
-mod actor;
 mod backend;
+mod stage;
 
-pub use actor::{Handle, ImageEncoderActor};
 pub use backend::{ImageBackend, stub};
+pub use stage::{Handle, ImageStage};

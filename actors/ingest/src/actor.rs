@@ -7,8 +7,9 @@ use jtav_pipeline::Description;
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
+use crate::member::turn::Control;
 use crate::params::{IngestError, IngestExit, IngestParams};
-use crate::poll_loop::{Control, Input, spawn};
+use crate::poll_loop::{Input, spawn};
 use crate::status::IngestStatus;
 
 /// Stops intake for a cause; several causes may hold at once. Replies when the poll thread has taken it: from then on no
@@ -104,18 +105,23 @@ impl Actor for IngestActor {
 
 impl Drop for IngestActor {
     fn drop(&mut self) {
-        let _ = self.inputs.send(Input::Control(Control::Drain { deadline: Instant::now() }));
+        self.drain(Instant::now());
     }
 }
 
 impl IngestActor {
     /// Hands a command over and waits until it is taken; a thread that has ended needs no command.
-    fn command(&self, make: impl FnOnce(oneshot::Sender<()>) -> Control) -> ResponseFuture<()> {
+    fn command(&self, control: Control) -> ResponseFuture<()> {
         let (taken, wait) = oneshot::channel();
-        let _ = self.inputs.send(Input::Control(make(taken)));
+        let _ = self.inputs.send(Input::Control { control, taken: Some(taken) });
         Box::pin(async move {
             let _ = wait.await;
         })
+    }
+
+    /// Its end is what tells that it was taken.
+    fn drain(&self, deadline: Instant) {
+        let _ = self.inputs.send(Input::Control { control: Control::Drain { deadline }, taken: None });
     }
 }
 
@@ -123,7 +129,7 @@ impl Handler<Pause> for IngestActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: Pause, _: &mut Self::Context) -> Self::Result {
-        self.command(|taken| Control::Pause { cause: message.cause, taken })
+        self.command(Control::Pause { cause: message.cause })
     }
 }
 
@@ -131,7 +137,7 @@ impl Handler<Resume> for IngestActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: Resume, _: &mut Self::Context) -> Self::Result {
-        self.command(|taken| Control::Resume { cause: message.cause, taken })
+        self.command(Control::Resume { cause: message.cause })
     }
 }
 
@@ -139,7 +145,7 @@ impl Handler<Drain> for IngestActor {
     type Result = ResponseFuture<IngestExit>;
 
     fn handle(&mut self, message: Drain, _: &mut Self::Context) -> Self::Result {
-        let _ = self.inputs.send(Input::Control(Control::Drain { deadline: Instant::now() + message.timeout }));
+        self.drain(Instant::now() + message.timeout);
         Box::pin(wait_for(self.exit.clone()))
     }
 }

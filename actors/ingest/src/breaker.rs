@@ -1,4 +1,4 @@
-//! Stops intake when most posts fail for reasons of our own (design D7): it would only turn good posts into abandoned
+//! Stops intake when most posts fail for reasons of our own (ADR 41): it would only turn good posts into abandoned
 //! ones. Bad input never counts. After a pause a few posts are let in; if they go through, intake runs again.
 
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::Outcome;
 use jtav_schemas::DeadLetterReason;
 
-use crate::overdue::Place;
+use crate::case::Place;
 use crate::params::IngestSettings;
 
 /// Posts that are let in to try; all of them must go through.
@@ -186,7 +186,7 @@ mod tests {
             breaker_records: 50,
             breaker_wait_ms: 1_000,
             breaker_wait_max_ms: 3_000,
-            ..IngestSettings::default()
+            ..IngestSettings::for_tests()
         })
     }
 
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn zero_percent_switches_it_off() {
-        let settings = IngestSettings { breaker_failed_percent: 0, ..IngestSettings::default() };
+        let settings = IngestSettings { breaker_failed_percent: 0, ..IngestSettings::for_tests() };
         let mut breaker = Breaker::new(&settings);
         assert!(settle(&mut breaker, FAILED, 1_000, Instant::now()).is_empty());
     }

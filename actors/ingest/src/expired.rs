@@ -3,17 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use jtav_kafka::CommittedPosition;
-use jtav_telemetry::{Metric, global};
-
-use crate::poll_loop::PollLoop;
-
-/// How long the broker is asked for the start of all logs that are taken over.
-const START_WAIT: Duration = Duration::from_secs(2);
-
-/// The same for one log whose offsets leave a gap.
-const GAP_WAIT: Duration = Duration::from_millis(500);
-
 /// Compacted topics and transactions leave gaps all the time; so often at most the broker is asked about them.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 
@@ -60,64 +49,6 @@ impl Gaps {
         let open = std::mem::take(&mut self.open);
         open.into_iter().map(|(from, to)| (from, to.min(low))).filter(|(from, to)| from < to).collect()
     }
-}
-
-impl PollLoop {
-    /// Asks where the logs start that are taken over; what lies between a committed position and that start is gone. Where
-    /// there is no answer in time, the first record that is read tells.
-    pub(crate) fn look_for_expired(&mut self, positions: &[CommittedPosition]) {
-        let deadline = Instant::now() + START_WAIT;
-        for position in positions {
-            let (number, Some(committed)) = (position.partition, position.offset) else { continue };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            match self.consumer.watermarks(number, left) {
-                Ok((low, high)) if low > committed && low <= high => {
-                    if let Some(owned) = self.partitions.get_mut(&number) {
-                        owned.gaps.start(Some(low));
-                    }
-                    tell(number, committed, low);
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, partition = number, "start of the log"),
-            }
-        }
-    }
-
-    /// The same for a partition that left a gap while it was read.
-    pub(crate) fn look_into_gaps(&mut self, number: i32) {
-        let now = Instant::now();
-        if !self.partitions.get(&number).is_some_and(|owned| owned.gaps.is_due(now)) {
-            return;
-        }
-        let low = match self.consumer.watermarks(number, GAP_WAIT) {
-            Ok((low, _)) => low,
-            Err(error) => {
-                tracing::debug!(%error, partition = number, "start of the log");
-                return;
-            }
-        };
-        let Some(owned) = self.partitions.get_mut(&number) else { return };
-        for (from, to) in owned.gaps.expired(low, now) {
-            tell(number, from, to);
-        }
-    }
-}
-
-/// Offsets are counted, and in a compacted topic some of them held no record any more.
-fn tell(partition: i32, from: i64, to: i64) {
-    let records = (to - from) as u64;
-    global().add(Metric::ExpiredRecords, &[&partition.to_string()], records as f64);
-    tracing::error!(
-        partition,
-        from,
-        to,
-        records,
-        "records were dropped by the topic's retention before they were read: they get no label, and erasures among them \
-         are not carried out"
-    );
 }
 
 #[cfg(test)]

@@ -5,25 +5,28 @@
 //! router only with a permit; when none is free, or a partition has too many unsettled records, partitions are paused
 //! and polling goes on, because a consumer that stops polling is expelled from its group.
 //!
-//! What is promised (design D4 to D6): the committed offset never passes a record that is not settled; a record whose
+//! What is promised (ADR 2, 3): the committed offset never passes a record that is not settled; a record whose
 //! guard is dropped comes again; a record that comes again may have been worked on before, so effects are idempotent.
 
 mod actor;
-mod admission;
 mod breaker;
+mod case;
 mod commits;
+mod consumer;
 mod expired;
-mod export;
+mod gate;
+mod handover;
 mod held;
+mod member;
 mod note;
 mod overdue;
+mod owned;
 mod pace;
 mod params;
 mod parse;
 mod partition;
 mod poll_loop;
-mod rebalance;
-mod rewind;
+mod searches;
 mod status;
 mod suspects;
 

@@ -10,11 +10,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jtav_delivery::{AbandonCause, DeliveryTag, Hang, Outcome};
 use jtav_pipeline::StagePasses;
 use jtav_schemas::Stage;
+
+use crate::case::{Around, Case, LastAlone, Place, Step};
 
 /// Records of a partition whose deadlines stand beside its committed offset; the oldest are the ones that hold it.
 const MAX_NOTED: usize = 16;
@@ -30,31 +32,12 @@ const SOON: u32 = 6;
 /// Intake rests after a trial alone that failed, in times of the trial: others get two thirds of the time at least.
 const REST: u32 = 2;
 
-/// Partition and offset.
-pub(crate) type Place = (i32, i64);
-
 /// When a record is tried, and how long a trial takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// Deadlines before the trial; 0 tries nobody.
     pub(crate) max_deadlines: u32,
     pub(crate) trial: Duration,
-}
-
-/// What is around while a record comes to the door or leaves.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Around {
-    pub(crate) now: Instant,
-    /// What has passed the stages so far.
-    pub(crate) passes: StagePasses,
-    /// Posts inside the worker.
-    pub(crate) of_worker: usize,
-    /// No device works for a post that was given up.
-    pub(crate) is_quiet: bool,
-    /// Posts fail for reasons of ours: deadlines say nothing of the posts.
-    pub(crate) is_tripped: bool,
-    /// Another search needs the worker for itself.
-    pub(crate) is_taken: bool,
 }
 
 /// What may become of a record at the door.
@@ -100,50 +83,6 @@ impl Finding {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Watched,
-    /// It failed alone, when `passes` had passed the stage.
-    HungAlone {
-        stage: Stage,
-        passes: u64,
-        until: Instant,
-    },
-    Guilty(Stage),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Case {
-    deadlines: u32,
-    /// The last one; none where another process saw them.
-    hang: Option<Hang>,
-    /// What had passed then, and when that was.
-    passes: StagePasses,
-    at: Instant,
-    step: Step,
-    /// Trials alone so far.
-    trials: u32,
-    /// Round in which it last came to the door.
-    seen: u64,
-}
-
-impl Case {
-    fn new(deadlines: u32, passes: StagePasses, at: Instant) -> Self {
-        Self { deadlines, hang: None, passes, at, step: Step::Watched, trials: 0, seen: 0 }
-    }
-
-    /// Whether anything has passed since where it hung; nobody knows where that was in another process.
-    fn is_stage_well(&self, passes: StagePasses) -> bool {
-        self.hang.is_none_or(|hang| passes.of(hang.stage) > self.passes.of(hang.stage))
-    }
-
-    /// Whether later ones pass where it hangs. Media wait for their turn at decoding by what their authors have taken
-    /// already, so being overtaken there says nothing.
-    fn is_overtaken(&self) -> bool {
-        self.hang.is_some_and(|hang| hang.was_overtaken && hang.stage != Stage::Decode)
-    }
-}
-
 /// A record that is tried.
 #[derive(Debug, Clone, Copy)]
 struct Trial {
@@ -161,24 +100,6 @@ struct Claim {
     is_inside: bool,
     /// It came to the door in this round.
     was_seen: bool,
-}
-
-/// A trial alone that failed. Until something has passed where it did, or enough time has gone by to say that nothing
-/// does, another one would fail of what the first has left behind, and so in turn for ever.
-#[derive(Debug, Clone, Copy)]
-struct LastAlone {
-    stage: Stage,
-    /// What had passed the stage when it ended.
-    passes: u64,
-    rest_until: Instant,
-    until: Instant,
-}
-
-impl LastAlone {
-    fn keeps_others_waiting(&self, around: &Around) -> bool {
-        let may_still_pass = around.passes.of(self.stage) <= self.passes && around.now < self.until;
-        around.now < self.rest_until || may_still_pass
-    }
 }
 
 /// All partitions of a worker.

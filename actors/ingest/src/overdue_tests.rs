@@ -1,6 +1,7 @@
 //! Posts that hang among posts that do not, in a world where stages fail, processes end and partitions change hands.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use jtav_delivery::{AssignmentEpoch, PartitionLedger, SettleEffect};
 use jtav_schemas::DeadLetterReason;

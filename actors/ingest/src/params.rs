@@ -114,8 +114,9 @@ impl Stretch {
     }
 }
 
-impl Default for IngestSettings {
-    fn default() -> Self {
+impl IngestSettings {
+    /// Of tests.
+    pub fn for_tests() -> Self {
         Self {
             max_record_bytes: 1 << 20,
             max_in_flight_per_partition: 1_024,

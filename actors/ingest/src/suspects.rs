@@ -1,4 +1,4 @@
-//! Finds the record that ends the process (design D4). Pure: notes in, decisions out; who commits and waits is the
+//! Finds the record that ends the process (ADR 12). Pure: notes in, decisions out; who commits and waits is the
 //! poll loop.
 //!
 //! Before anything of a partition is let in, its note says `open`; a goodbye makes it `clean`. Whoever takes a partition
@@ -274,9 +274,12 @@ impl Suspects {
         state.wanted(self.owner, position, goodbye)
     }
 
-    /// Whether a record of another partition is about to get the worker to itself, or has it.
+    /// Whether a record of another partition is about to get the worker to itself, or has it; or is next where records go
+    /// in one by one, as they do in this partition. Who took the worker then would wait for that record, which would wait
+    /// for the worker.
     pub(crate) fn needs_the_worker(&self, partition: i32) -> bool {
-        self.is_claimed_by_other(partition, true) || self.tried.is_some_and(|tried| tried.alone)
+        let alone_only = self.careful(partition).is_none();
+        self.is_claimed_by_other(partition, alone_only) || self.tried.is_some_and(|tried| tried.alone)
     }
 
     /// The broker took it.

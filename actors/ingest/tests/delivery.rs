@@ -470,5 +470,5 @@ fn settings_that_would_get_a_member_expelled_are_refused() {
     let error = slow.check(&consumer_settings()).unwrap_err().to_string();
     assert!(error.contains("drain_timeout_ms = 1000") && error.contains("session_timeout_ms = 2000"), "{error}");
     assert!(settings().check(&consumer_settings()).is_ok());
-    assert!(IngestSettings::default().check(&ConsumerSettings::default()).is_ok());
+    assert!(IngestSettings::for_tests().check(&ConsumerSettings::for_tests()).is_ok());
 }

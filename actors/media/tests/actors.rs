@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Actor as _;
-use jtav_media::{DecodeActor, DecodeParams, DecodePool, FetchActor, FetchParams, Fetcher, accept};
-use jtav_pipeline::{Decoded, FetchRequest, FetchedMedia, MediaDecoder, MediaFetcher};
+use jtav_media::{DecodeParams, DecodePool, FetchParams, Fetcher, accept};
+use jtav_pipeline::{Decoded, Ends, FetchRequest, FetchedMedia, MediaDecoder, MediaFetcher, StageActor};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
+
+const PHOTO: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
+const CLIP: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/tone.ogg");
+const PNG: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/rgb.png");
+const WEBP: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/lossless.webp");
 
 async fn medium(bytes: &'static [u8], modality: Modality) -> FetchedMedia {
     let media = MediaRef { url: String::new(), media_type: None, sha256: None, bytes: None };
@@ -15,10 +19,10 @@ async fn medium(bytes: &'static [u8], modality: Modality) -> FetchedMedia {
 
 #[actix::test]
 async fn the_decode_actor_answers_each_medium_with_its_own_result() {
-    let pool = DecodePool::start(&DecodeParams { workers: 2, ..DecodeParams::default() }).unwrap();
-    let decoder: Arc<dyn MediaDecoder> = Arc::new(DecodeActor::new(pool).start());
-    let photo = medium(include_bytes!("fixtures/photo.jpg"), Modality::Image).await;
-    let clip = medium(include_bytes!("fixtures/tone.ogg"), Modality::Audio).await;
+    let pool = DecodePool::start(&DecodeParams { workers: 2, ..DecodeParams::for_tests() }).unwrap();
+    let decoder = StageActor::<dyn MediaDecoder>::start(Arc::new(pool), &Ends::default());
+    let photo = medium(PHOTO, Modality::Image).await;
+    let clip = medium(CLIP, Modality::Audio).await;
     let broken = medium(b"broken", Modality::Image).await;
     let (photo, clip, broken) = futures::join!(decoder.decode(photo), decoder.decode(clip), decoder.decode(broken));
     assert!(matches!(photo.unwrap(), Ok(Decoded::Image(image)) if image.width == 224));
@@ -36,9 +40,9 @@ impl Drop for Token {
 
 #[actix::test]
 async fn the_reservation_is_back_when_the_answer_comes() {
-    let pool = DecodePool::start(&DecodeParams { workers: 1, ..DecodeParams::default() }).unwrap();
+    let pool = DecodePool::start(&DecodeParams { workers: 1, ..DecodeParams::for_tests() }).unwrap();
     let returned = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let mut media = medium(include_bytes!("fixtures/rgb.png"), Modality::Image).await;
+    let mut media = medium(PNG, Modality::Image).await;
     media.reservation = Some(Arc::new(Token(returned.clone())));
     assert!(pool.decode(media).await.unwrap().is_ok());
     assert!(returned.load(std::sync::atomic::Ordering::SeqCst));
@@ -46,9 +50,8 @@ async fn the_reservation_is_back_when_the_answer_comes() {
 
 #[actix::test]
 async fn a_full_queue_is_a_retryable_error_and_loses_nothing() {
-    let pool = DecodePool::start(&DecodeParams { workers: 1, max_queued: 2, ..DecodeParams::default() }).unwrap();
-    let jobs = (0..40)
-        .map(|_| async { pool.decode(medium(include_bytes!("fixtures/lossless.webp"), Modality::Image).await).await });
+    let pool = DecodePool::start(&DecodeParams { workers: 1, max_queued: 2, ..DecodeParams::for_tests() }).unwrap();
+    let jobs = (0..40).map(|_| async { pool.decode(medium(WEBP, Modality::Image).await).await });
     let results = futures::future::join_all(jobs).await;
     let full =
         results.iter().filter(|result| result.as_ref().is_err_and(|e| e.is_retryable() && e.code == "queue_full"));
@@ -62,8 +65,8 @@ async fn a_full_queue_is_a_retryable_error_and_loses_nothing() {
 
 #[actix::test]
 async fn the_fetch_actor_gives_reasons() {
-    let actor = FetchActor::new(Fetcher::new(FetchParams::default()).unwrap()).start();
-    let fetcher: Arc<dyn MediaFetcher> = Arc::new(actor);
+    let fetcher = Fetcher::new(FetchParams::for_tests()).unwrap();
+    let fetcher = StageActor::<dyn MediaFetcher>::start(Arc::new(fetcher), &Ends::default());
     let media = MediaRef { url: "http://169.254.169.254/".into(), media_type: None, sha256: None, bytes: None };
     let request = FetchRequest { modality: Modality::Image, media, deadline: Instant::now() + Duration::from_secs(5) };
     assert_eq!(fetcher.fetch(request).await.err(), Some(AbsentReason::FetchDenied));

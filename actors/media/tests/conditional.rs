@@ -110,7 +110,7 @@ fn serve() -> (SocketAddr, Shared) {
 
 fn fetcher(server: SocketAddr) -> Fetcher {
     let policy = AddressPolicy { allow: vec![server], ..AddressPolicy::default() };
-    Fetcher::new(FetchParams { policy, ..FetchParams::default() }).unwrap()
+    Fetcher::new(FetchParams { policy, ..FetchParams::for_tests() }).unwrap()
 }
 
 fn request(url: &str, sha256: Option<String>) -> FetchRequest {

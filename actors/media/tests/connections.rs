@@ -54,8 +54,8 @@ async fn two_hundred_and_fifty_hosts_are_fetched_from_by_a_process_that_may_open
     setrlimit(Resource::Nofile, Rlimit { current: Some(200), maximum: hard }).unwrap();
     let server = serve().await;
     let policy = AddressPolicy { allow: vec![server], ..AddressPolicy::default() };
-    let limits = FetchLimits { max_idle_connections: 32, ..FetchLimits::default() };
-    let params = FetchParams { policy, limits, ..FetchParams::default() };
+    let limits = FetchLimits { max_idle_connections: 32, ..FetchLimits::for_tests() };
+    let params = FetchParams { policy, limits, ..FetchParams::for_tests() };
     let fetcher = Fetcher::with_lookup(params, Arc::new(Here)).unwrap();
     let fetches = futures::stream::iter(0..250).map(|host| {
         let url = format!("http://h{host}.example:{}/", server.port());

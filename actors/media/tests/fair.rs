@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-const PICTURE: &[u8] = include_bytes!("fixtures/photo.jpg");
+const PICTURE: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
 /// Longer than any of these tests, and shorter than what they would wait for.
 const PATIENCE: Duration = Duration::from_secs(8);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -102,7 +102,7 @@ fn limits() -> FetchLimits {
         idle_timeout: MINUTE,
         total_timeout: MINUTE,
         host_stall: MINUTE,
-        ..FetchLimits::default()
+        ..FetchLimits::for_tests()
     }
 }
 
@@ -110,7 +110,7 @@ async fn stage(limits: FetchLimits, length: usize, at_once: usize) -> Stage {
     let good = good_server().await;
     let evil = evil_server(good.port(), length, at_once).await;
     let policy = AddressPolicy { allow: vec![good, evil], ..AddressPolicy::default() };
-    let params = FetchParams { policy, limits, ..FetchParams::default() };
+    let params = FetchParams { policy, limits, ..FetchParams::for_tests() };
     Stage { fetcher: Fetcher::with_lookup(params, Arc::new(Dns { good, evil })).unwrap(), port: good.port() }
 }
 

@@ -24,7 +24,7 @@ struct Seen {
     most_at_once: AtomicUsize,
 }
 
-const PICTURE: &[u8] = include_bytes!("fixtures/photo.jpg");
+const PICTURE: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
 
 async fn flaky(seen: web::Data<Seen>) -> HttpResponse {
     match seen.flaky.fetch_add(1, SeqCst) % 3 {
@@ -138,13 +138,13 @@ fn quick_limits() -> FetchLimits {
         idle_timeout: Duration::from_millis(300),
         total_timeout: Duration::from_millis(900),
         backoff: Duration::from_millis(5),
-        ..FetchLimits::default()
+        ..FetchLimits::for_tests()
     }
 }
 
 fn params(allow: &[SocketAddr], limits: FetchLimits) -> FetchParams {
     let policy = AddressPolicy { allow: allow.to_vec(), ..AddressPolicy::default() };
-    FetchParams { policy, limits, ..FetchParams::default() }
+    FetchParams { policy, limits, ..FetchParams::for_tests() }
 }
 
 fn fetcher(allow: &[SocketAddr]) -> Fetcher {
@@ -337,7 +337,7 @@ async fn a_redirect_to_a_closed_address_is_denied_and_never_connected_to() {
 
 #[tokio::test]
 async fn the_metadata_service_of_a_cloud_is_denied() {
-    let fetcher = Fetcher::new(FetchParams::default()).unwrap();
+    let fetcher = Fetcher::new(FetchParams::for_tests()).unwrap();
     for host in ["169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"] {
         let verdict = get(&fetcher, format!("http://{host}/latest/meta-data/iam/")).await;
         assert_eq!(verdict.err(), Some(AbsentReason::FetchDenied), "{host}");

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 const AUTHORITY: &[u8] = include_bytes!("fixtures/tls/authority.pem");
-const PICTURE: &[u8] = include_bytes!("fixtures/photo.jpg");
+const PICTURE: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
 
 #[derive(Default)]
 struct Seen {
@@ -82,9 +82,9 @@ impl Lookup for Here {
 fn fetcher(server: SocketAddr, trusted: bool) -> Fetcher {
     let params = FetchParams {
         policy: AddressPolicy { allow: vec![server], ..AddressPolicy::default() },
-        limits: FetchLimits { max_per_host: 2, max_attempts: 1, ..FetchLimits::default() },
+        limits: FetchLimits { max_per_host: 2, max_attempts: 1, ..FetchLimits::for_tests() },
         extra_authorities_pem: if trusted { vec![AUTHORITY.to_vec()] } else { Vec::new() },
-        ..FetchParams::default()
+        ..FetchParams::for_tests()
     };
     Fetcher::with_lookup(params, Arc::new(Here)).unwrap()
 }

@@ -11,7 +11,7 @@ use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-const PICTURE: &[u8] = include_bytes!("fixtures/photo.jpg");
+const PICTURE: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
 
 /// The first line of a request and the answer to it, whole.
 type Answer = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
@@ -48,9 +48,9 @@ fn answer_of(head: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 async fn get(server: SocketAddr, path: &str) -> Result<FetchedMedia, AbsentReason> {
-    let limits = FetchLimits { backoff: Duration::from_millis(5), ..FetchLimits::default() };
+    let limits = FetchLimits { backoff: Duration::from_millis(5), ..FetchLimits::for_tests() };
     let policy = AddressPolicy { allow: vec![server], ..AddressPolicy::default() };
-    let fetcher = Fetcher::new(FetchParams { policy, limits, ..FetchParams::default() }).unwrap();
+    let fetcher = Fetcher::new(FetchParams { policy, limits, ..FetchParams::for_tests() }).unwrap();
     let media = MediaRef { url: format!("http://{server}{path}"), media_type: None, sha256: None, bytes: None };
     let deadline = Instant::now() + Duration::from_secs(20);
     fetcher.fetch(FetchRequest { modality: Modality::Image, media, deadline }).await
@@ -146,8 +146,8 @@ async fn neither_a_wrong_type_nor_a_refresh_keeps_a_picture_away() {
     for kind in ["", "text/plain", "application/octet-stream", "image/png", "multipart/form-data", "\u{fc}", "a/b;+c=d"]
     {
         let media = get(server, &format!("/{kind}")).await.unwrap();
-        let limits = jtav_media::DecodeLimits::default();
-        let decoded = jtav_media::decode(&media.bytes, Modality::Image, media.media_type.as_deref(), &limits);
+        let limits = jtav_media_codecs::DecodeLimits::for_tests();
+        let decoded = jtav_media_codecs::decode(&media.bytes, Modality::Image, media.media_type.as_deref(), &limits);
         assert!(decoded.is_ok(), "{kind:?}");
     }
 }

@@ -65,8 +65,8 @@ async fn what_the_child_does() {
     }
     let params = FetchParams {
         policy: AddressPolicy { allow: vec![server], ..AddressPolicy::default() },
-        limits: FetchLimits { max_attempts: 1, ..FetchLimits::default() },
-        ..FetchParams::default()
+        limits: FetchLimits { max_attempts: 1, ..FetchLimits::for_tests() },
+        ..FetchParams::for_tests()
     };
     let fetcher = Fetcher::new(params).unwrap();
     let verdict = |url: String| {

@@ -59,9 +59,14 @@ impl Lookup for Here {
 fn fetcher(allow: &[SocketAddr], hosts: HostRules, sources: MediaSources) -> Fetcher {
     let params = FetchParams {
         policy: AddressPolicy { allow: allow.to_vec(), hosts, ..AddressPolicy::default() },
-        limits: FetchLimits { max_image_bytes: 100, max_audio_bytes: 100, budget_bytes: 200, ..FetchLimits::default() },
+        limits: FetchLimits {
+            max_image_bytes: 100,
+            max_audio_bytes: 100,
+            budget_bytes: 200,
+            ..FetchLimits::for_tests()
+        },
         sources,
-        ..FetchParams::default()
+        ..FetchParams::for_tests()
     };
     Fetcher::with_lookup(params, Arc::new(Here)).unwrap()
 }

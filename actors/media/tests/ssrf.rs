@@ -394,9 +394,9 @@ fn params(allow: Vec<SocketAddr>, canary_port: u16) -> FetchParams {
             connect_timeout: Duration::from_millis(500),
             total_timeout: Duration::from_secs(2),
             max_attempts: 1,
-            ..FetchLimits::default()
+            ..FetchLimits::for_tests()
         },
-        ..FetchParams::default()
+        ..FetchParams::for_tests()
     }
 }
 

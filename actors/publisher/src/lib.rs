@@ -3,19 +3,22 @@
 //!
 //! The store decides first (compare-and-set by revision and source), then the topics follow; then the store is asked once
 //! more, because another worker may have been faster, and the last record of a post is the newest label or null. Every reply means that the effect is acknowledged; a call that fails may be repeated as
-//! often as needed, because each step recognises what is already done (design D6).
+//! often as needed, because each step recognises what is already done (ADR 3).
 
-mod actor;
 mod dead_letter;
+mod params;
 mod publishing;
 mod setting_aside;
 mod sink;
+mod stage;
 mod validate;
+mod way_out;
 
 #[cfg(test)]
 mod interleavings;
 
-pub use actor::{OutputTopics, PublisherActor, PublisherParams, Reach};
 pub use dead_letter::{LetterParams, dead_letter_record};
-pub use setting_aside::WayOut;
+pub use params::{OutputTopics, PublisherParams, Reach};
 pub use sink::RecordSink;
+pub use stage::PublisherStage;
+pub use way_out::WayOut;

@@ -11,7 +11,7 @@ use jtav_schemas::{
 use jtav_store::{Applied, LabelWrite, Source, StoreError, StoredLabel};
 use jtav_telemetry::{Metric, Sink, Telemetry, WriteResult};
 
-use crate::actor::{PublisherParams, Reach};
+use crate::params::{PublisherParams, Reach};
 use crate::validate::{json, prepare};
 
 /// A record that should fit was refused for the size of its batch.

@@ -1,7 +1,6 @@
 //! A record that cannot be processed goes to the dead-letter topic, whatever is in it and however large it is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::TryFutureExt as _;
@@ -10,27 +9,12 @@ use jtav_pipeline::{DeadLetterRequest, ErrorClass, FailPoint, Stage, StageError,
 use jtav_schemas::DeadLetterHeaders;
 use jtav_telemetry::{Metric, Sink};
 
-use crate::actor::PublisherParams;
 use crate::dead_letter::{LetterParams, dead_letter_record};
+use crate::params::PublisherParams;
 use crate::publishing::{Publishing, kafka_failure};
 
 /// Room for a letter below which only our own headers are sent: it would hold next to nothing of the record.
 const LEAST_ROOM_BYTES: u64 = 1_024;
-
-/// Whether the dead-letter topic takes what it is given; shared by all generations of a pipeline.
-#[derive(Debug, Default)]
-pub struct WayOut(Mutex<Option<String>>);
-
-impl WayOut {
-    /// Why it is closed, if the last letter was refused for good.
-    pub fn refusal(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, refusal: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
-    }
-}
 
 impl Publishing {
     /// Puts the record on the dead-letter topic, cut down as far as the topic demands. Fails only where the topic takes

@@ -1,5 +1,5 @@
-//! Nothing is published that a reader could not use: `style-anchors` 4.5 names services that shipped NaN or
-//! all-zero vectors without an error.
+//! Nothing is published that a reader could not use: others have shipped NaN or all-zero vectors without an
+//! error (ADR 41).
 
 use std::time::Duration;
 

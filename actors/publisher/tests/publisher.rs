@@ -5,7 +5,6 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Actor as _;
 use bytes::Bytes;
 use futures::executor::block_on;
 use jtav_kafka::Fault;
@@ -13,13 +12,13 @@ use jtav_pipeline::{
     DeadLetterRequest, EraseRequest, ErrorClass, PublishOutcome, PublishRequest, Publisher, SourcePosition, Stage,
     StageError,
 };
-use jtav_publisher::{PublisherActor, PublisherParams, Reach};
+use jtav_publisher::{PublisherParams, PublisherStage, Reach};
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, Label, ModalityStatus, PerModality, SentimentV1, Vector,
 };
 use jtav_store::{Store as _, StoreError};
 use jtav_telemetry::{Metric, Sink, Telemetry, WriteResult};
-use support::{FaultyStore, MODEL, RecordingSink, SilentSink, inbound, params, request, telemetry};
+use support::{FaultyStore, MODEL, RecordingSink, SilentSink, inbound, params, request, started, telemetry};
 
 /// A publisher with its fakes.
 struct Bench {
@@ -38,7 +37,7 @@ impl Bench {
         let (store, sink, telemetry) = (Arc::new(FaultyStore::default()), Arc::<RecordingSink>::default(), telemetry());
         let mut params = params(store.clone(), sink.clone());
         change(&mut params);
-        let publisher = Arc::new(PublisherActor::with_telemetry(params, telemetry).start());
+        let publisher = started(PublisherStage::with_telemetry(params, telemetry));
         Bench { publisher, store, sink, telemetry }
     }
 

@@ -5,14 +5,13 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::Actor as _;
 use bytes::Bytes;
 use jtav_kafka::{Fault, OutboundRecord};
 use jtav_pipeline::{DeadLetterRequest, ErrorClass, InboundRecord, Publisher, Stage};
-use jtav_publisher::{PublisherActor, WayOut};
+use jtav_publisher::{PublisherStage, WayOut};
 use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason, Truncation, Whole};
 use jtav_telemetry::{Metric, Sink, Telemetry};
-use support::{FaultyStore, RecordingSink, inbound, params, request, telemetry};
+use support::{FaultyStore, RecordingSink, inbound, params, request, started, telemetry};
 
 struct Bench {
     publisher: Arc<dyn Publisher>,
@@ -26,7 +25,7 @@ impl Bench {
         let (sink, telemetry, way_out) = (Arc::<RecordingSink>::default(), telemetry(), Arc::<WayOut>::default());
         let mut params = params(Arc::new(FaultyStore::default()), sink.clone());
         params.way_out = Arc::clone(&way_out);
-        let publisher = Arc::new(PublisherActor::with_telemetry(params, telemetry).start());
+        let publisher = started(PublisherStage::with_telemetry(params, telemetry));
         Self { publisher, sink, way_out, telemetry }
     }
 

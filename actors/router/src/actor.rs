@@ -2,11 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
-use jtav_pipeline::messages::RoutePost;
-use jtav_pipeline::{Admitted, Description, FailPoint, Observer, StageFlow, Stages, fail_point};
+use jtav_pipeline::{Admitted, Description, FailPoint, Lifeline, Observer, RoutePost, StageFlow, Stages, fail_point};
 
 use crate::cache::EncodingCache;
-use crate::lanes::Parking;
+use crate::parking::Parking;
 use crate::task::{self, TaskContext};
 use crate::turn;
 
@@ -42,6 +41,8 @@ pub struct RouterParams {
 pub struct RouterActor {
     context: TaskContext,
     parking: Parking<Admitted>,
+    /// Tells of the end of this very value.
+    _lifeline: Option<Lifeline>,
 }
 
 impl RouterActor {
@@ -60,7 +61,12 @@ impl RouterActor {
             parked_patience: params.parked_patience,
             attempts: params.attempts.max(1),
         };
-        Self { context, parking: Parking::default() }
+        Self { context, parking: Parking::default(), _lifeline: None }
+    }
+
+    /// Its end is told.
+    pub fn watched(self, lifeline: Lifeline) -> Self {
+        Self { _lifeline: Some(lifeline), ..self }
     }
 
     fn start_task(&self, key: Option<String>, post: Admitted, context: &mut Context<Self>) {

@@ -1,34 +1,29 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
-use jtav_pipeline::{ContentHash, Encoded, Receipt, StageError};
-use jtav_schemas::{AbsentReason, MediaRef, Modality};
+use jtav_pipeline::{ContentHash, Receipt, StageError};
+use jtav_schemas::{MediaRef, Modality};
 use jtav_telemetry::{EvictionCause, Metric, UrlResult};
 use moka::future::Cache;
 use moka::notification::RemovalCause;
 
+use crate::known::{Known, MAX_AGE};
 use crate::shared::SharedEncodings;
 use crate::sites::KnownSites;
 use crate::urls::{Flight, TakeOff, UrlMap, is_remembered};
 
-/// What is known of a medium: its encoding, or why the same bytes can never be encoded.
-pub type Known = Result<Arc<Encoded>, AbsentReason>;
-
 /// Identity of an encoding.
 type Key = (Modality, ContentHash, Arc<str>);
 
-/// Longest stay of an encoding, whoever uses it. A tombstone reaches one worker only; by this the encodings of an erased
-/// post leave the memory of every other one too.
-pub(crate) const MAX_AGE: Duration = Duration::from_secs(3_600);
 /// Share of the bound that the list of posts may take, and that what is known of URLs may take.
 const LIST_SHARE: u64 = 16;
 /// Media of one post that are remembered; its older revisions may have had others.
 const MAX_MEDIA_PER_POST: usize = 8;
 
 /// Encoder outputs by content hash, modality and model version; each computed once however many posts carry the
-/// medium at the same moment (design D9).
+/// medium at the same moment (ADR 6).
 ///
 /// Single-flight is the cache's own: the first caller's future computes, the others wait; should the first be dropped
 /// (its post's deadline), the next waiter's future takes over, so nobody is orphaned.
@@ -288,7 +283,8 @@ fn weight_bytes(known: &Known) -> u32 {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use jtav_pipeline::{AttentionPart, Embedding, Stage};
+    use jtav_pipeline::{AttentionPart, Embedding, Encoded, Stage};
+    use jtav_schemas::AbsentReason;
 
     use super::*;
 

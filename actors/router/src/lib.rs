@@ -1,13 +1,16 @@
 //! Box 2: one task per post, order per post id.
 //!
 //! [`pipeline::label_post`] is the diagram as code. A lane is an actix actor on its own arbiter; it owns its keys:
-//! while a post is being worked on, later records of the same post are parked behind it (design D2, `style-anchors`
-//! 4.4). Before its work begins a post waits for its turn; whoever is parked gives his to another, as far as the bounded
+//! while a post is being worked on, later records of the same post are parked behind it (ADR 40).
+//! Before its work begins a post waits for its turn; whoever is parked gives his to another, as far as the bounded
 //! lot has room (ADR 24).
 
 mod actor;
 mod cache;
+mod context;
+mod known;
 mod lanes;
+mod parking;
 pub mod pipeline;
 mod record;
 mod shared;
@@ -19,5 +22,7 @@ mod urls;
 
 pub use actor::{DescribeLane, RouterActor, RouterParams, StopLane};
 pub use cache::{CacheStats, EncodingCache};
-pub use lanes::{Parking, RouterLanes};
+pub use context::{PostContext, Provenance};
+pub use lanes::RouterLanes;
+pub use parking::Parking;
 pub use shared::SharedEncodings;

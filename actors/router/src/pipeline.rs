@@ -7,39 +7,20 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_delivery::MediaPlace;
 use jtav_pipeline::{
-    AttentionPart, ContentHash, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome,
-    PublishRequest, Receipt, Revalidated, Stage, StageError, StageTracker, Stages, fail_point, log_name,
+    ContentHash, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome, PublishRequest,
+    Receipt, Revalidated, Stage, StageError, StageTracker, Stages, fail_point, log_name,
 };
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, MediaRef, Modality, ModalityStatus, PerModality, PostV1, SentimentV1,
 };
 use jtav_telemetry::{Metric, UrlResult};
 
-use crate::cache::{Asked, EncodingCache, Known};
-use crate::record::{self, Provenance};
+use crate::cache::Asked;
+use crate::context::PostContext;
+use crate::known::Known;
+use crate::record;
 use crate::texts::read_texts;
 use crate::urls::Flight;
-
-/// What the pipeline of one post works with, besides the post.
-#[derive(Clone)]
-pub struct PostContext {
-    /// The boxes.
-    pub stages: Stages,
-    /// Encodings that are known.
-    pub cache: EncodingCache,
-    /// Name and weights of the model.
-    pub model_version: Arc<str>,
-    /// Characters that are read of all texts of the post together.
-    pub max_text_chars: usize,
-    /// Media must be here by then.
-    pub fetch_deadline: Instant,
-    /// On whose account media are decoded.
-    pub account: Arc<str>,
-    /// Where the post came from.
-    pub provenance: Provenance,
-    /// Knows which stages the post is in.
-    pub tracker: StageTracker,
-}
 
 /// How labelling a post ended, short of a system failure.
 #[derive(Debug)]
@@ -48,7 +29,6 @@ pub enum Labelled {
     Done {
         /// What the store and the broker said.
         outcome: PublishOutcome,
-        /// The label.
         sentiment: Arc<SentimentV1>,
     },
     /// Nothing of the post could be used: it has media, and each has failed.
@@ -284,6 +264,3 @@ async fn timed<T, E>(tracker: &StageTracker, stage: Stage, work: impl Future<Out
 fn observe_stage(stage: Stage, elapsed: Duration) {
     Metric::stage_seconds(stage).observe(elapsed.as_secs_f64());
 }
-
-/// Attention of each modality that took part.
-pub type Attention = PerModality<Option<AttentionPart>>;

@@ -1,23 +1,15 @@
 //! From a fused post to its records.
 
-use std::sync::Arc;
-
-use jtav_pipeline::{AttentionPart, Embedding, Fused, InboundRecord, now_ms};
+use jtav_pipeline::{AttentionPart, Embedding, Fused, now_ms};
 use jtav_schemas::{
     AttentionSummary, EmbeddingV1, Label, Modality, ModalityStatus, PerModality, PostV1, SentimentV1, Vector,
     VectorError, event_id,
 };
 
-use crate::pipeline::{Attention, PostContext};
+use crate::context::PostContext;
 
-/// Where a post came from and when.
-#[derive(Debug, Clone)]
-pub struct Provenance {
-    /// The input record.
-    pub record: Arc<InboundRecord>,
-    /// When the worker received it, milliseconds since 1970.
-    pub received_at_ms: i64,
-}
+/// Attention of each modality that took part.
+pub(crate) type Attention = PerModality<Option<AttentionPart>>;
 
 pub(crate) fn sentiment(
     post: &PostV1,

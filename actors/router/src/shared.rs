@@ -13,7 +13,7 @@ use jtav_store::{MAX_SHARED_BYTES, SharedCache, StoreError};
 use jtav_telemetry::{Metric, SharedOperation, SharedResult};
 use tokio::time::timeout;
 
-use crate::cache::Known;
+use crate::known::Known;
 
 /// Longest wait for an answer: a picture is decoded and encoded in a few times this.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@ use jtav_pipeline::site_of_url;
 use jtav_schemas::{AbsentReason, MediaRef};
 use moka::future::Cache;
 
-use crate::cache::MAX_AGE;
+use crate::known::MAX_AGE;
 
 /// Sites that are remembered at most; strangers choose their names.
 const MAX_SITES: u64 = 4_096;

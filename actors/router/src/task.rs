@@ -14,8 +14,8 @@ use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, Sentim
 use jtav_telemetry::{Metric, OutcomeReason};
 
 use crate::cache::EncodingCache;
-use crate::pipeline::{Labelled, PostContext, label_post};
-use crate::record::Provenance;
+use crate::context::{PostContext, Provenance};
+use crate::pipeline::{Labelled, label_post};
 use crate::turn::{self, MediaTurn};
 
 /// What every task of a lane shares.

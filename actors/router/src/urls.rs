@@ -11,7 +11,7 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use crate::cache::MAX_AGE;
+use crate::known::MAX_AGE;
 
 /// Longer URLs are not remembered.
 const MAX_URL_BYTES: usize = 2_048;

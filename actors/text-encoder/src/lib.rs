@@ -1,12 +1,12 @@
 //! Box 5a: text to its vector by attBiGRU.
 //!
-//! The actor is a typed shell; text is made ready on the runtime's blocking threads, and the network lives on the device
-//! threads of `jtav-inference` (design D10).
+//! Text is made ready on the runtime's blocking threads and queues for the device threads of `jtav-inference`, where the
+//! network lives (ADR 4).
 
-mod actor;
 mod backend;
 mod preparer;
+mod stage;
 
-pub use actor::{Handle, TextEncoderActor};
 pub use backend::{TextBackend, stub};
 pub use preparer::{PreparedText, TextPreparer};
+pub use stage::{Handle, TextStage};

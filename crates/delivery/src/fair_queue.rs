@@ -185,7 +185,6 @@ impl<G: Clone + Eq + Hash> FairQueue<G> {
         }
     }
 
-    /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }

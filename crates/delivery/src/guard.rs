@@ -5,9 +5,7 @@ use crate::{AbandonCause, DeliveryTag, Outcome};
 /// What a guard reports to the owner of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
-    /// Which delivery.
     pub tag: DeliveryTag,
-    /// What became of it.
     pub outcome: Outcome,
     /// Why it was abandoned, where it was.
     pub cause: AbandonCause,

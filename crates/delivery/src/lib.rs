@@ -2,11 +2,11 @@
 //!
 //! *A permit lets a post in; a guard follows it; only a settled guard moves the offset.*
 //!
-//! - [`PostPermits`] bound the number of posts inside the system (design D3), and how many of them wait for media.
+//! - [`PostPermits`] bound the number of posts inside the system (ADR 1), and how many of them wait for media.
 //! - [`FairQueue`] shares places out among groups so that nobody keeps them from the others; [`Shares`] is one to wait at.
 //! - [`DeliveryGuard`] travels with the post; dropped without [`DeliveryGuard::settle`] it reports
-//!   [`Outcome::Abandoned`] and the offset is held (design D4).
-//! - [`PartitionLedger`] orders by receipt and yields the contiguous settled prefix (design D5, invariants L1–L7).
+//!   [`Outcome::Abandoned`] and the offset is held (ADR 2).
+//! - [`PartitionLedger`] orders by receipt and yields the contiguous settled prefix (ADR 2, invariants L1–L7).
 
 mod fair_queue;
 mod guard;

@@ -125,7 +125,6 @@ impl PostPermits {
         self.0.bounds.posts
     }
 
-    /// The bounds.
     pub fn bounds(&self) -> PostBounds {
         self.0.bounds
     }

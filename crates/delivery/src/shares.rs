@@ -62,7 +62,6 @@ impl<G: Clone + Eq + Hash> Shares<G> {
         share
     }
 
-    /// How many wait.
     pub fn waiting(&self) -> usize {
         self.lock().queue.waiting()
     }

@@ -2,9 +2,7 @@ use std::sync::Arc;
 
 /// A network on one thread. It is built on the thread that runs it and never leaves it.
 pub trait Backend: 'static {
-    /// One item.
     type Item: Send + 'static;
-    /// Its answer.
     type Output: Send + 'static;
 
     /// What one item costs in a batch, in the unit of [`crate::BatchLimits::max_cost`] (tokens, frames, pixels).

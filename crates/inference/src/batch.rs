@@ -16,9 +16,7 @@ pub struct BatchLimits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("batch limits of {model}: {problem}")]
 pub struct BatchLimitsError {
-    /// Which model.
     pub model: String,
-    /// What is wrong.
     pub problem: String,
 }
 

@@ -1,4 +1,4 @@
-//! Batched inference: one long-lived thread per model stream (design D10).
+//! Batched inference: one long-lived thread per model stream (ADR 4).
 //!
 //! An actor hands items to an [`InferenceHandle`]; a device thread owns the network, takes what has arrived while the
 //! previous batch ran, and answers each item. No network is known here: [`Backend`] is the seam, so batching,

@@ -15,7 +15,6 @@ use crate::{ClientSettings, KafkaError};
 /// A topic that should be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// Name.
     pub name: String,
     /// Partitions, if it has to be made.
     pub partitions: i32,
@@ -35,7 +34,6 @@ impl TopicSpec {
 /// What the cluster says of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
-    /// Name.
     pub name: String,
     /// Number of partitions; none where the topic does not exist.
     pub partitions: Option<usize>,

@@ -7,6 +7,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::commit::{CommitMode, CommitResult, CommittedPosition, PositionToCommit};
 use crate::context::{PendingRebalance, RebalanceContext, answer};
 use crate::record::Keep;
 use crate::{ClientSettings, ConsumerSettings, KafkaError, Record, ffi};
@@ -20,64 +21,6 @@ pub enum StartOffset {
     At(i64),
 }
 
-/// Wait for the broker's answer or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommitMode {
-    /// Returns when the broker has answered; blocks for up to the session time-out while brokers are away.
-    Sync,
-    /// Returns at once; the answer comes as [`ConsumerEvent::Committed`].
-    Async,
-}
-
-/// A committed position of the group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommittedPosition {
-    /// Partition.
-    pub partition: i32,
-    /// Next offset to read; none if nothing was ever committed.
-    pub offset: Option<i64>,
-    /// Text that was committed with it.
-    pub metadata: String,
-}
-
-/// A position to commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PositionToCommit {
-    /// Partition.
-    pub partition: i32,
-    /// Next offset to read.
-    pub offset: i64,
-    /// Text that stands beside it; at most 4,096 bytes by the broker's default, no NUL.
-    pub metadata: String,
-}
-
-impl PositionToCommit {
-    /// A position with its text.
-    pub fn new(partition: i32, offset: i64, metadata: impl Into<String>) -> Self {
-        Self { partition, offset, metadata: metadata.into() }
-    }
-}
-
-/// Answer of the broker about one partition of a commit.
-#[derive(Debug, Clone)]
-pub struct PartitionCommit {
-    /// Partition.
-    pub partition: i32,
-    /// Next offset to read.
-    pub offset: i64,
-    /// Taken or not.
-    pub result: Result<(), KafkaError>,
-}
-
-/// Answer of the broker to one asynchronous commit.
-#[derive(Debug, Clone)]
-pub struct CommitResult {
-    /// The commit as a whole.
-    pub result: Result<(), KafkaError>,
-    /// Each partition.
-    pub partitions: Vec<PartitionCommit>,
-}
-
 /// What a poll brought. Records are not among it: each partition has a queue of its own, [`Consumer::next_record`].
 #[derive(Debug)]
 pub enum ConsumerEvent {
@@ -86,7 +29,6 @@ pub enum ConsumerEvent {
     /// Partitions must be given up: answer with [`Consumer::release`] when they are settled and committed, well within
     /// `max_poll_interval_ms`. Until then they are ours (unless `lost`) and nothing is fetched.
     Revoked {
-        /// Which.
         partitions: Vec<i32>,
         /// Another member may own them already: committing is pointless.
         lost: bool,
@@ -138,7 +80,6 @@ impl Consumer {
         })
     }
 
-    /// The topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }

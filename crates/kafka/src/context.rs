@@ -11,8 +11,8 @@ use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::KafkaError;
-use crate::consumer::{CommitResult, PartitionCommit};
+use crate::commit::{CommitResult, PartitionCommit, PositionToCommit};
+use crate::{KafkaError, ffi};
 
 /// Sends librdkafka's log lines to `tracing` and counts its errors.
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,14 +134,13 @@ impl ConsumerContext for RebalanceContext {
         let partitions = offsets
             .elements()
             .iter()
-            .filter_map(|element| {
+            .enumerate()
+            .filter_map(|(index, element)| {
                 let Offset::Offset(offset) = element.offset() else { return None };
                 let own = element.error().map_err(|error| KafkaError::broker("commit offsets", error));
-                Some(PartitionCommit {
-                    partition: element.partition(),
-                    offset,
-                    result: own.and_then(|()| whole.clone()),
-                })
+                let metadata = ffi::metadata_of(offsets, index);
+                let position = PositionToCommit { partition: element.partition(), offset, metadata };
+                Some(PartitionCommit { position, result: own.and_then(|()| whole.clone()) })
             })
             .collect();
         lock(&self.commits).push_back(CommitResult { result: whole, partitions });

@@ -32,9 +32,7 @@ pub enum KafkaError {
         operation: &'static str,
         /// Name of librdkafka's error code; bounded, fit for a metric label.
         code: String,
-        /// For a person.
         message: String,
-        /// What it means.
         fault: Fault,
     },
     /// No answer in time.
@@ -57,7 +55,6 @@ pub enum KafkaError {
     /// The in-process cluster would drop its oldest records without a word from 5 MiB on, so nothing more is sent.
     #[error("in-process cluster: topic `{topic}` is full ({bytes} bytes, {records} records in one partition)")]
     InProcessFull {
-        /// The topic.
         topic: String,
         /// Bytes in its fullest partition.
         bytes: u64,
@@ -145,7 +142,7 @@ impl KafkaError {
     }
 
     /// True for the refusals of a commit that are normal while partitions change hands: the group has moved on, or is
-    /// about to (`style-anchors` 4.3). Counted, never a failure: whoever owns the partition now reads the records again.
+    /// about to (ADR 41). Counted, never a failure: whoever owns the partition now reads the records again.
     pub fn is_not_owner(&self) -> bool {
         matches!(
             self.code(),

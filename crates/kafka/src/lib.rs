@@ -11,11 +11,13 @@
 //! - [`InProcessCluster`] is the cluster that librdkafka carries, for the demo and for fault tests. It is not durable.
 
 mod admin;
+mod commit;
 mod consumer;
 mod context;
 mod error;
 mod ffi;
 mod fit;
+mod groupless;
 mod in_process;
 mod limits;
 mod meter;
@@ -28,10 +30,8 @@ mod settings;
 mod tail;
 
 pub use admin::{TopicInfo, TopicSpec, delete_records_before, describe_topics, ensure_topics};
-pub use consumer::{
-    CommitMode, CommitResult, CommittedPosition, Consumer, ConsumerEvent, PartitionCommit, PositionToCommit,
-    StartOffset, Wake,
-};
+pub use commit::{CommitMode, CommitResult, CommittedPosition, PartitionCommit, PositionToCommit};
+pub use consumer::{Consumer, ConsumerEvent, StartOffset, Wake};
 pub use error::{Fault, KafkaError};
 pub use fit::{HeaderRoom, Shares, header_bytes};
 pub use in_process::{InProcessCluster, InjectedError, Request};

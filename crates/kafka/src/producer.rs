@@ -44,9 +44,7 @@ impl Default for ProducerSettings {
 /// Where a record came to lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
-    /// Partition.
     pub partition: i32,
-    /// Offset.
     pub offset: i64,
 }
 

@@ -12,15 +12,11 @@ pub const RECORD_FRAME_BYTES: u64 = 97;
 /// A record as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
-    /// Offset.
     pub offset: i64,
     /// Timestamp, milliseconds since 1970.
     pub timestamp_ms: Option<i64>,
-    /// Key.
     pub key: Option<Bytes>,
     /// Value; none is a tombstone.
     pub value: Option<Bytes>,
@@ -106,11 +102,9 @@ fn last_of(
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutboundRecord {
-    /// Topic.
     pub topic: String,
     /// Partition; none lets the key decide, with the same hash as producers written in Java.
     pub partition: Option<i32>,
-    /// Key.
     pub key: Option<Bytes>,
     /// Value; none writes a tombstone.
     pub value: Option<Bytes>,
@@ -131,7 +125,6 @@ impl OutboundRecord {
         Self { topic: topic.into(), key: Some(key.into()), ..Self::default() }
     }
 
-    /// Adds a header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), Some(value.into())));
         self

@@ -9,7 +9,7 @@ use rdkafka::error::KafkaError as Native;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
-use crate::reader::{partition_watermarks, reader};
+use crate::groupless::{partition_watermarks, reader};
 use crate::record::Keep;
 use crate::{ClientSettings, KafkaError, Record};
 
@@ -19,7 +19,6 @@ const POLL: Duration = Duration::from_millis(200);
 /// Offsets of one partition, `start` included and `end` not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionRange {
-    /// Partition.
     pub partition: i32,
     /// First offset.
     pub start: i64,

@@ -108,8 +108,9 @@ pub struct ConsumerSettings {
     pub tell_end_of_partition: bool,
 }
 
-impl Default for ConsumerSettings {
-    fn default() -> Self {
+impl ConsumerSettings {
+    /// Of tests.
+    pub fn for_tests() -> Self {
         Self {
             topic: "posts".to_owned(),
             group_id: "jtav".to_owned(),
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_consumer_never_commits_on_its_own() {
-        let config = ConsumerSettings::default().config(&ClientSettings::new("b:9092", "x")).unwrap();
+        let config = ConsumerSettings::for_tests().config(&ClientSettings::new("b:9092", "x")).unwrap();
         assert_eq!(config.get("enable.auto.commit"), Some("false"));
         assert_eq!(config.get("enable.auto.offset.store"), Some("false"));
         assert_eq!(config.get("partition.assignment.strategy"), Some("cooperative-sticky"));
@@ -208,7 +209,7 @@ mod tests {
     fn an_unsafe_setting_stops_the_client_from_being_made() {
         let mut client = ClientSettings::new("b:9092", "x");
         client.librdkafka.insert("enable.auto.commit".into(), "true".into());
-        let error = ConsumerSettings::default().config(&client).unwrap_err();
+        let error = ConsumerSettings::for_tests().config(&client).unwrap_err();
         assert!(matches!(error, KafkaError::UnsafeSettings(ref list) if list.len() == 1), "{error}");
     }
 

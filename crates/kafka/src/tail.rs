@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError as Native;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::context::LogContext;
-use crate::reader::{partition_watermarks, partitions, reader};
+use crate::groupless::{partition_watermarks, partitions, reader};
 use crate::record::Keep;
 use crate::{ClientSettings, KafkaError, Record};
 

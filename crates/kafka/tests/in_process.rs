@@ -18,7 +18,7 @@ fn consumer_settings(group: &str) -> ConsumerSettings {
         group_id: group.to_owned(),
         session_timeout_ms: 2_000,
         heartbeat_interval_ms: 200,
-        ..ConsumerSettings::default()
+        ..ConsumerSettings::for_tests()
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_member_commits_and_the_next_one_goes_on_from_there() {
         first.commit(&[PositionToCommit::new(0, 3, "note")], CommitMode::Async).unwrap();
         let commit = commit_answer(&mut first);
         assert!(commit.result.is_ok());
-        assert_eq!(commit.partitions[0].offset, 3);
+        assert_eq!(commit.partitions[0].position.offset, 3);
         let position = first.committed(&[0], SECONDS_10).unwrap().remove(0);
         assert_eq!((position.offset, position.metadata.as_str()), (Some(3), "note"));
         assert_eq!(first.watermarks(0, SECONDS_10).unwrap(), (0, 5));

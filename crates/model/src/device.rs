@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// The device a network is asked to run on. Text form: `auto`, `cpu`, `cuda`, `cuda:1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,7 +20,7 @@ pub enum DeviceChoice {
 
 impl DeviceChoice {
     /// The device meant, or [`ModelError::Device`] when it is not there.
-    pub(crate) fn resolve(self) -> Result<tch::Device, ModelError> {
+    pub fn resolve(self) -> Result<tch::Device, ModelError> {
         match self {
             Self::Cpu => Ok(tch::Device::Cpu),
             Self::Auto if cuda_devices() > 0 => Ok(tch::Device::Cuda(0)),
@@ -104,7 +104,7 @@ pub fn cuda_devices() -> usize {
 }
 
 /// Whether the hardware multiplies bf16 natively. Elsewhere libtorch emulates it, many times slower than f32.
-pub(crate) fn multiplies_bf16(device: tch::Device) -> bool {
+pub fn multiplies_bf16(device: tch::Device) -> bool {
     match device {
         tch::Device::Cuda(_) => true,
         #[cfg(target_arch = "x86_64")]
@@ -115,7 +115,7 @@ pub(crate) fn multiplies_bf16(device: tch::Device) -> bool {
 }
 
 /// Makes libtorch compute on the calling thread alone. Call it first thing on every thread that owns a network: the
-/// setting does not reach a thread that has used libtorch already, and N threads of one beat one of N (design D10).
+/// setting does not reach a thread that has used libtorch already, and N threads of one beat one of N (ADR 4).
 pub fn single_threaded() {
     tch::set_num_threads(1);
 }

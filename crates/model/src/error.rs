@@ -90,11 +90,13 @@ impl ModelError {
         matches!(self, Self::Device(_))
     }
 
-    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+    /// Failure to read or write `path`.
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }
 
-    pub(crate) fn malformed(path: &Path, reason: impl std::fmt::Display) -> Self {
+    /// `path` is there but not what it should be.
+    pub fn malformed(path: &Path, reason: impl std::fmt::Display) -> Self {
         Self::Malformed { path: path.to_owned(), reason: reason.to_string() }
     }
 }

@@ -1,15 +1,13 @@
 //! The networks of JTAV on libtorch: plain Rust vectors in, plain Rust vectors out.
 //!
-//! No type of `tch` appears in a public signature, so that a caller neither links against libtorch's headers nor
-//! learns its threading rules. Two halves:
+//! What serves is at the root, and no type of `tch` appears there, so that a caller neither links against libtorch's
+//! headers nor learns its threading rules: [`Checkpoint::load`] verifies a folder, then [`TextNetwork`],
+//! [`AudioNetwork`], [`ImageNetwork`] and [`FusionNetwork`] are each built from it on a [`DeviceChoice`] and moved to the
+//! thread that owns them (they are `Send`, not `Sync`). Every call is batched and runs without gradients.
 //!
-//! * **Inference**: [`Checkpoint::load`] verifies a folder, then [`TextNetwork`], [`AudioNetwork`], [`ImageNetwork`]
-//!   and [`FusionNetwork`] are each built from it on a [`DeviceChoice`] and moved to the thread that owns them
-//!   (they are `Send`, not `Sync`). Every call is batched and runs without gradients.
-//! * **[`training`]**: one trainer per network, then [`training::assemble_checkpoint`].
-//!
-//! Beside them, **[`zoo`]** holds the networks of the profiles `paper` and `authors-code` and their rivals, so that
-//! every row of the paper's Table 1 has its network.
+//! What they are made of speaks tensors, for the two crates that move weights, `jtav-training` and `jtav-research`
+//! (ADR 31): [`parameters`] below [`layers`] below [`networks`], and the weights' file in [`checkpoint`]. A suite that
+//! needs a whole checkpoint stands in `jtav-training`, which can make one.
 //!
 //! Sources: the paper (Liang et al., COLING 2018) for attBiGRU (section 4.1), DCRNN (4.2) and CMF-AP (5); Huang et
 //! al. 2016 for DenseNet-121, with torchvision's parameter names. The profile that serves is `modern`.
@@ -39,22 +37,27 @@ pub mod checkpoint;
 pub mod device;
 mod error;
 mod inference;
-mod layers;
+pub mod layers;
+mod manifest;
 mod modality;
-mod networks;
-mod parameters;
+pub mod networks;
+pub mod parameters;
 mod probe;
 pub mod text;
-pub mod training;
-pub mod zoo;
+mod vectors;
 
-pub use checkpoint::{Calibration, Checkpoint, Dimensions, Manifest, Probe, Standardisation};
+pub use checkpoint::Checkpoint;
 pub use device::DeviceChoice;
 pub use error::ModelError;
-pub use inference::{
-    AudioInput, AudioNetwork, Contributions, Encoded, FusionInput, FusionNetwork, FusionOutput, IMAGE_CELLS,
-    IMAGE_SIDE, ImageNetwork, Rgb224, TextNetwork, Waveform,
+pub use inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
+pub use manifest::{
+    Calibration, Dimensions, Manifest, NO_BOUND, Probe, SUMMANDS, Standardisation, before_it_was_written,
+    check_resolution,
 };
 pub use modality::{Modality, ModalitySet};
-pub use probe::{ParityReport, parity_probe};
+pub use probe::{ParityReport, parity_probe, record_probe};
 pub use text::{Ngram, Ngrams, TextInput, TokenisedText, Tokenizer, Vocabulary, VocabularyConfig};
+pub use vectors::{
+    AudioInput, Contributions, Encoded, FusionInput, FusionOutput, IMAGE_CELLS, IMAGE_SIDE, Rgb224, SEGMENT_BINS,
+    SEGMENT_FRAMES, SILENCE_DB, Waveform,
+};

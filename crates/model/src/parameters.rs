@@ -11,11 +11,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// First value of a trained tensor.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Init {
+pub enum Init {
     /// The same value everywhere.
     Constant(f32),
     /// Normal with mean 0 and this standard deviation.
@@ -29,13 +29,13 @@ pub(crate) enum Init {
 }
 
 /// A source of stored tensors by full name, as f32 on the CPU.
-pub(crate) trait Stored {
+pub trait Stored {
     /// The tensor, or an error that names it.
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError>;
 }
 
 /// All tensors of one network by full name.
-pub(crate) struct Parameters {
+pub struct Parameters {
     /// Every tensor, trained or not, in the order of names.
     pub tensors: BTreeMap<String, Tensor>,
     /// Names of those that an optimiser moves, in the order of construction.
@@ -50,7 +50,7 @@ impl Parameters {
 }
 
 /// Hands out tensors while a network is built.
-pub(crate) struct Builder<'a> {
+pub struct Builder<'a> {
     /// `None` for fresh tensors, which `rng` draws.
     stored: Option<&'a dyn Stored>,
     rng: RefCell<StdRng>,
@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
 }
 
 /// A prefix of names, as torchvision's state dictionaries have them: `features.denseblock1.denselayer2.norm1`.
-pub(crate) struct Scope<'a> {
+pub struct Scope<'a> {
     builder: &'a Builder<'a>,
     prefix: String,
 }
@@ -155,7 +155,7 @@ fn normal(rng: &mut StdRng) -> f32 {
 }
 
 /// New values in place, so that every holder of the tensor sees them.
-pub(crate) fn overwrite(tensor: &mut Tensor, values: &[f32]) -> Result<(), ModelError> {
+pub fn overwrite(tensor: &mut Tensor, values: &[f32]) -> Result<(), ModelError> {
     let _guard = tch::no_grad_guard();
     let shape = tensor.size();
     if values.len() != tensor.numel() {
@@ -166,13 +166,13 @@ pub(crate) fn overwrite(tensor: &mut Tensor, values: &[f32]) -> Result<(), Model
 }
 
 /// The values of a tensor as f32, row-major.
-pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
+pub fn to_vec(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
     let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
     Ok(Vec::<f32>::try_from(&flat)?)
 }
 
 /// The rows of a matrix as f32.
-pub(crate) fn to_rows(tensor: &Tensor) -> Result<Vec<Vec<f32>>, ModelError> {
+pub fn to_rows(tensor: &Tensor) -> Result<Vec<Vec<f32>>, ModelError> {
     let width = tensor.size().last().copied().unwrap_or(1).max(1) as usize;
     Ok(to_vec(tensor)?.chunks(width).map(<[f32]>::to_vec).collect())
 }

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::inference::{AudioInput, FusionInput, SEGMENT_BINS, SEGMENT_FRAMES};
-use crate::{
-    AudioNetwork, Checkpoint, DeviceChoice, FusionNetwork, ImageNetwork, ModalitySet, ModelError, Probe, Rgb224,
-    TextInput, TextNetwork, Tokenizer,
-};
+use crate::checkpoint::Checkpoint;
+use crate::device::DeviceChoice;
+use crate::error::ModelError;
+use crate::inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
+use crate::manifest::Probe;
+use crate::modality::ModalitySet;
+use crate::text::{TextInput, Tokenizer};
+use crate::vectors::Rgb224;
+use crate::vectors::{AudioInput, FusionInput, SEGMENT_BINS, SEGMENT_FRAMES};
 
 /// Least cosine between a recomputed vector and the recorded one.
 const LEAST_COSINE: f32 = 0.999;
@@ -53,8 +57,8 @@ pub fn parity_probe(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Par
     Ok(report)
 }
 
-/// The answers in f32 on the CPU, for a manifest.
-pub(crate) fn record(checkpoint: &Checkpoint) -> Result<Probe, ModelError> {
+/// The probe's answers in f32 on the CPU, for [`Manifest::probe`](crate::Manifest::probe).
+pub fn record_probe(checkpoint: &Checkpoint) -> Result<Probe, ModelError> {
     let image = ImageNetwork::from_checkpoint_f32(checkpoint, DeviceChoice::Cpu)?;
     answers(checkpoint, DeviceChoice::Cpu, &image)
 }

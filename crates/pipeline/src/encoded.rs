@@ -27,18 +27,14 @@ impl Embedding {
 /// What an encoder looked at, largest weights first.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AttentionPart {
-    /// Of the text.
     Words(Vec<WordWeight>),
-    /// Of the audio clip.
     Spans(Vec<AudioSpan>),
-    /// Of the image.
     Cells(Vec<ImageCell>),
 }
 
 /// One encoded modality.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
-    /// Its vector.
     pub vector: Embedding,
     /// What the encoder looked at.
     pub attention: AttentionPart,

@@ -2,7 +2,7 @@ use jtav_schemas::DeadLetterReason;
 
 use crate::Stage;
 
-/// What to do about a failure; two questions in one: whose fault, and can a retry help (`style-anchors` 4.5).
+/// What to do about a failure; two questions in one: whose fault, and can a retry help (ADR 41).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The same call may go through later: time-outs, a store or broker that is away, a full queue.
@@ -17,9 +17,7 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{stage}: {code}: {message}")]
 pub struct StageError {
-    /// Where.
     pub stage: Stage,
-    /// What to do.
     pub class: ErrorClass,
     /// Bounded name, fit for a metric label.
     pub code: &'static str,

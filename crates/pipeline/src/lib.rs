@@ -1,37 +1,40 @@
-//! What the boxes of the diagram share: domain types, one trait per stage, the actix messages between them.
+//! What the boxes of the diagram share: domain types, one trait per stage, the actor around each.
 //!
-//! The router depends on these traits alone. [`messages`] gives every actor address the trait of the message it
-//! handles, so `topology.rs` injects addresses and a test injects plain structs.
+//! The router depends on these traits alone. The address of a [`StageActor`] has the trait of the stage that it holds, so
+//! `topology.rs` injects addresses and a test injects plain structs.
 
 mod encoded;
 mod error;
 pub mod fail_point;
+mod lifeline;
 mod media;
-pub mod messages;
 mod observer;
 mod post;
 mod progress;
 mod reader;
 mod retry;
 mod site;
+mod stage_actor;
 mod stage_flow;
 mod traits;
 
 pub use encoded::{AttentionPart, Embedding, Encoded, EncodedText, FuseRequest, Fused};
 pub use error::{ErrorClass, StageError};
 pub use fail_point::FailPoint;
-pub use jtav_schemas::Stage;
-pub use media::{ContentHash, Decoded, FetchRequest, FetchedMedia, Pcm, Receipt, Revalidated, RgbImage, log_name};
+pub use jtav_schemas::{Decoded, Pcm, RgbImage, Stage};
+pub use lifeline::{Ends, Lifeline};
+pub use media::{ContentHash, FetchRequest, FetchedMedia, Receipt, Revalidated, log_name};
 pub use observer::{NoObserver, Observer, PostReport};
 pub use post::{Admitted, InboundRecord, PostEvent, Rejection, Run, SourcePosition};
 pub use progress::{Heartbeat, Progress, Work};
 pub use reader::{ReadRules, check_post_id, read_post};
 pub use retry::RetryPolicy;
 pub use site::{account_of, network_of, site_of_host, site_of_url};
+pub use stage_actor::{Lasts, StageActor, StageKind};
 pub use stage_flow::{StageFlow, StagePasses, StageTracker, StageVisit};
 pub use traits::{
     AudioEncoder, DeadLetterRequest, Description, EraseRequest, Fusion, ImageEncoder, MediaDecoder, MediaFetcher,
-    PublishOutcome, PublishRequest, Publisher, RouterIntake, Stages, TextEncoder,
+    PublishOutcome, PublishRequest, Publisher, RoutePost, RouterIntake, Stages, TextEncoder,
 };
 
 /// Milliseconds since 1970 by the system clock; 0 before it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jtav_schemas::{MediaRef, Modality};
 
-/// BLAKE3 of the bytes of a medium: its identity in every cache (design D9).
+/// BLAKE3 of the bytes of a medium: its identity in every cache (ADR 6, 18).
 pub type ContentHash = [u8; 32];
 
 /// The first eight bytes of a content hash in hexadecimal, as logs name a medium.
@@ -28,7 +28,6 @@ pub struct FetchRequest {
 pub struct FetchedMedia {
     /// What it should be.
     pub modality: Modality,
-    /// Its bytes.
     pub bytes: Bytes,
     /// BLAKE3 of the bytes.
     pub content_hash: ContentHash,
@@ -94,40 +93,4 @@ pub enum Revalidated {
     Changed(FetchedMedia),
     /// The server says that the bytes are those of the earlier receipt; it sent none. This one replaces the earlier.
     Unchanged(Arc<Receipt>),
-}
-
-/// Mono sound.
-#[derive(Debug, Clone)]
-pub struct Pcm {
-    /// `[n]`, −1 to 1.
-    pub samples: Arc<[f32]>,
-    /// 22,050, or the clip's own where a GPU resamples.
-    pub sample_rate_hz: u32,
-}
-
-impl Pcm {
-    /// Length in seconds.
-    pub fn seconds(&self) -> f32 {
-        self.samples.len() as f32 / self.sample_rate_hz as f32
-    }
-}
-
-/// A picture, upright, alpha over white, resized and cropped: 224 × 224 after decoding.
-#[derive(Debug, Clone)]
-pub struct RgbImage {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// `[height, width, 3]`, u8.
-    pub pixels: Arc<[u8]>,
-}
-
-/// A decoded medium.
-#[derive(Debug, Clone)]
-pub enum Decoded {
-    /// Sound.
-    Audio(Pcm),
-    /// Picture.
-    Image(RgbImage),
 }

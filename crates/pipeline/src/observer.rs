@@ -9,11 +9,9 @@ use crate::InboundRecord;
 /// What became of one record, for people and tests that watch.
 #[derive(Debug, Clone)]
 pub struct PostReport {
-    /// The record.
     pub record: Arc<InboundRecord>,
     /// The post's id, where it could be read.
     pub post_id: Option<String>,
-    /// What became of it.
     pub outcome: Outcome,
     /// The published label.
     pub sentiment: Option<Arc<SentimentV1>>,

@@ -10,7 +10,6 @@ use jtav_schemas::{DeadLetterReason, DeliveredFrom, PostV1, Stage, Truncation};
 pub struct InboundRecord {
     /// Where it came from.
     pub source: DeliveredFrom,
-    /// Kafka key.
     pub key: Option<Bytes>,
     /// Kafka value; none is a tombstone.
     pub value: Option<Bytes>,
@@ -32,9 +31,7 @@ impl InboundRecord {
 /// partition because the key is the post id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePosition {
-    /// Partition.
     pub partition: i32,
-    /// Offset.
     pub offset: i64,
 }
 
@@ -45,7 +42,6 @@ pub enum PostEvent {
     Upsert(Arc<PostV1>),
     /// Erase the post.
     Tombstone {
-        /// Which.
         post_id: String,
         /// Revision of the tombstone; 0 for a null value.
         revision: u64,
@@ -53,7 +49,6 @@ pub enum PostEvent {
 }
 
 impl PostEvent {
-    /// The post.
     pub fn post_id(&self) -> &str {
         match self {
             PostEvent::Upsert(post) => &post.id,
@@ -65,7 +60,6 @@ impl PostEvent {
 /// Why a record is no post.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejection {
-    /// Dead-letter reason.
     pub reason: DeadLetterReason,
     /// One line for a person: what, where in the value, what was expected.
     pub message: String,

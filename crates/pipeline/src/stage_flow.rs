@@ -21,7 +21,6 @@ const FAR_BEHIND: u32 = 2;
 pub struct StagePasses([u64; STAGES]);
 
 impl StagePasses {
-    /// Of one stage.
     pub fn of(&self, stage: Stage) -> u64 {
         self.0[stage as usize]
     }

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_schemas::{
     AbsentReason, DeadLetterReason, EmbeddingV1, ErasureV1, ModalityStatus, PerModality, SentimentV1, TextPart,
 };
 
+use crate::stage_actor::{Lasts, stage};
 use crate::{
     Admitted, Decoded, Encoded, EncodedText, FetchRequest, FetchedMedia, FuseRequest, Fused, InboundRecord, Pcm,
     Receipt, Revalidated, RgbImage, SourcePosition, Stage, StageError,
@@ -21,58 +24,93 @@ pub trait RouterIntake: Send + Sync {
     fn admit(&self, post: Admitted);
 }
 
-/// URL to bytes.
-pub trait MediaFetcher: Send + Sync {
+/// Ingest to router.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RoutePost(pub Admitted);
+
+impl<A> RouterIntake for Addr<A>
+where
+    A: Actor + Handler<RoutePost>,
+    A::Context: ToEnvelope<A, RoutePost>,
+{
+    fn admit(&self, post: Admitted) {
+        self.do_send(RoutePost(post));
+    }
+}
+
+stage! {
+    /// URL to bytes.
+    trait MediaFetcher in Stage::Fetch, Lasts::ToItsEnd;
+
     /// Downloads one medium within its limits; every failure is a reason, never an error of the post.
-    fn fetch(&self, request: FetchRequest) -> BoxFuture<'static, Result<FetchedMedia, AbsentReason>>;
+    fn fetch(&self, request: FetchRequest) -> Result<FetchedMedia, AbsentReason>;
+
+    provided:
 
     /// Asks whether a medium is still the one of `earlier`; a server that says so sends no bytes. Where that cannot be
     /// asked the medium is downloaded.
-    fn revalidate(
-        &self,
-        request: FetchRequest,
-        _earlier: Arc<Receipt>,
-    ) -> BoxFuture<'static, Result<Revalidated, AbsentReason>> {
+    fn revalidate(&self, request: FetchRequest, _earlier: Arc<Receipt>) -> Result<Revalidated, AbsentReason> {
         self.fetch(request).map(|fetched| fetched.map(Revalidated::Changed)).boxed()
     }
 }
 
-/// Bytes to sound or picture.
-pub trait MediaDecoder: Send + Sync {
+stage! {
+    /// Bytes to sound or picture.
+    trait MediaDecoder in Stage::Decode, Lasts::ToItsEnd;
+
     /// Decodes one medium. `Err(Ok(reason))`-like nesting is avoided: a system failure is a [`StageError`].
-    fn decode(&self, media: FetchedMedia) -> BoxFuture<'static, Result<Result<Decoded, AbsentReason>, StageError>>;
+    fn decode(&self, media: FetchedMedia) -> Result<Result<Decoded, AbsentReason>, StageError>;
 }
 
-/// attBiGRU.
-pub trait TextEncoder: Send + Sync {
+stage! {
+    /// attBiGRU.
+    trait TextEncoder in Stage::TextEncoder, Lasts::WhileWanted;
+
     /// Encodes the texts of a post; `None` where no token remains.
-    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<EncodedText>, StageError>>;
+    fn encode(&self, texts: Vec<TextPart>) -> Result<Option<EncodedText>, StageError>;
 }
 
-/// CQT and DCRNN.
-pub trait AudioEncoder: Send + Sync {
+stage! {
+    /// CQT and DCRNN.
+    trait AudioEncoder in Stage::AudioEncoder, Lasts::WhileWanted;
+
     /// Encodes a clip.
-    fn encode(&self, pcm: Pcm) -> BoxFuture<'static, Result<Encoded, StageError>>;
+    fn encode(&self, pcm: Pcm) -> Result<Encoded, StageError>;
 }
 
-/// DenseNet.
-pub trait ImageEncoder: Send + Sync {
+stage! {
+    /// DenseNet.
+    trait ImageEncoder in Stage::ImageEncoder, Lasts::WhileWanted;
+
     /// Encodes a picture.
-    fn encode(&self, image: RgbImage) -> BoxFuture<'static, Result<Encoded, StageError>>;
+    fn encode(&self, image: RgbImage) -> Result<Encoded, StageError>;
 }
 
-/// CMF-AP.
-pub trait Fusion: Send + Sync {
+stage! {
+    /// CMF-AP.
+    trait Fusion in Stage::Fusion, Lasts::WhileWanted;
+
     /// Fuses what is there.
-    fn fuse(&self, request: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>>;
+    fn fuse(&self, request: FuseRequest) -> Result<Fused, StageError>;
+}
+
+stage! {
+    /// Store, output topics, dead-letter topic. Each call returns when the effect is durable, or not at all.
+    trait Publisher in Stage::Publisher, Lasts::ToItsEnd;
+
+    /// Publishes label and vectors.
+    fn publish(&self, request: PublishRequest) -> Result<PublishOutcome, StageError>;
+    /// Erases a post for every model.
+    fn erase(&self, request: EraseRequest) -> Result<ErasureV1, StageError>;
+    /// Sets a record aside; `Ok` means the broker has it.
+    fn dead_letter(&self, request: DeadLetterRequest) -> Result<(), StageError>;
 }
 
 /// A finished post.
 #[derive(Debug, Clone)]
 pub struct PublishRequest {
-    /// The label.
     pub sentiment: Arc<SentimentV1>,
-    /// The vectors.
     pub embedding: Arc<EmbeddingV1>,
     /// Position of the input record.
     pub source: SourcePosition,
@@ -94,7 +132,6 @@ pub enum PublishOutcome {
 /// A tombstone to carry out.
 #[derive(Debug, Clone)]
 pub struct EraseRequest {
-    /// Which post.
     pub post_id: String,
     /// Revision of the tombstone.
     pub revision: u64,
@@ -107,26 +144,14 @@ pub struct EraseRequest {
 pub struct DeadLetterRequest {
     /// The record, untouched.
     pub record: Arc<InboundRecord>,
-    /// Why.
     pub reason: DeadLetterReason,
     /// Who gave up.
     pub stage: Stage,
-    /// For a person.
     pub message: String,
     /// How often it was tried.
     pub attempts: u32,
     /// Why each part was unusable.
     pub modalities: Option<PerModality<ModalityStatus>>,
-}
-
-/// Store, output topics, dead-letter topic. Each call returns when the effect is durable, or not at all.
-pub trait Publisher: Send + Sync {
-    /// Publishes label and vectors.
-    fn publish(&self, request: PublishRequest) -> BoxFuture<'static, Result<PublishOutcome, StageError>>;
-    /// Erases a post for every model.
-    fn erase(&self, request: EraseRequest) -> BoxFuture<'static, Result<ErasureV1, StageError>>;
-    /// Sets a record aside; `Ok` means the broker has it.
-    fn dead_letter(&self, request: DeadLetterRequest) -> BoxFuture<'static, Result<(), StageError>>;
 }
 
 /// Every stage that the router's pipeline function calls, in flow order.

@@ -10,7 +10,6 @@ pub enum Problem {
     UnknownKey {
         /// As it was written: a dotted key, or a variable's name.
         written: String,
-        /// Where.
         origin: Origin,
         /// The key that looks most like it, written the same way.
         nearest: String,
@@ -20,7 +19,6 @@ pub enum Problem {
     Value {
         /// Dotted key.
         key: String,
-        /// Where.
         origin: Origin,
         /// What was expected and what is there.
         message: String,
@@ -36,7 +34,6 @@ pub enum Problem {
     ValueFile {
         /// With the suffix.
         variable: String,
-        /// The file it names.
         path: PathBuf,
         /// What the system says.
         reason: String,
@@ -44,7 +41,6 @@ pub enum Problem {
     /// A `--set` without `=`.
     #[error("{flag} takes key=value, such as kafka.brokers=broker:9092; `{written}` has no `=`")]
     FlagForm {
-        /// The flag.
         flag: String,
         /// What was given.
         written: String,
@@ -78,16 +74,10 @@ impl std::fmt::Display for Violation {
 pub enum SettingsError {
     /// The configuration file cannot be read.
     #[error("cannot read the configuration `{}`: {source}", path.display())]
-    ReadFile {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    ReadFile { path: PathBuf, source: std::io::Error },
     /// The configuration file is not TOML.
     #[error("`{}` is not TOML: line {line}: {message}", path.display())]
     Syntax {
-        /// Which.
         path: PathBuf,
         /// From 1.
         line: usize,

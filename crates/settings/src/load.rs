@@ -94,7 +94,6 @@ impl Loader {
 /// Settings with the origin of every value.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The values.
     pub settings: Settings,
     origins: BTreeMap<String, Origin>,
 }

@@ -26,6 +26,7 @@ impl Settings {
         self.membership(&mut rules);
         self.deadlines(&mut rules);
         self.sizes(&mut rules);
+        self.of_four_bytes(&mut rules);
         self.names(&mut rules);
         self.addresses(&mut rules);
         self.sources(&mut rules);
@@ -200,6 +201,20 @@ impl Settings {
         rules.require(record <= prefetch, &["ingest.max_record_bytes", "ingest.prefetch_max_bytes"], || {
             format!("ingest.max_record_bytes ({record}) must not be more than ingest.prefetch_max_bytes ({prefetch})")
         });
+    }
+
+    /// What takes these, and what must not be more than they are, has four bytes for them: said here, and not when the worker
+    /// starts.
+    fn of_four_bytes(&self, rules: &mut Rules) {
+        let Settings { ingest, media, publish, .. } = self;
+        for (key, value) in [
+            ("ingest.max_poll_interval_ms", ingest.max_poll_interval_ms),
+            ("media.byte_budget_bytes", media.byte_budget_bytes),
+            ("publish.deadline_ms", publish.deadline_ms),
+        ] {
+            let most = u64::from(u32::MAX);
+            rules.require(value <= most, &[key], || format!("{key} is {value} and must be at most {most}"));
+        }
     }
 
     fn names(&self, rules: &mut Rules) {

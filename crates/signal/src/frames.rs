@@ -2,10 +2,8 @@
 //! than anything cleverer. On a CPU, [`resample`](crate::resample) and [`ConstantQ`](crate::ConstantQ) do the same with
 //! a small share of the multiplications.
 
-use crate::constant_q::CqtParams;
 use crate::constants::SAMPLE_RATE_HZ;
 use crate::resample::{LowPass, lower_nyquist, ratio};
-use crate::tones::Tones;
 
 /// Rates from which [`FrameOperator::resampling`] gets to the model's: those of the files that people share. Their
 /// matrices are small; all of them together take 6.5 MB.
@@ -93,15 +91,6 @@ impl FrameOperator {
         let matrix = (0..width).flat_map(|sample| (0..outputs).map(move |output| (sample, output)));
         let matrix = matrix.map(|(sample, output)| tap(sample, output)).collect();
         Some(Self { before, stride, width, outputs, matrix })
-    }
-
-    /// The constant-Q transform, one operator an octave, the lowest first: the kernels of an octave differ in length by
-    /// less than two, and little of a matrix is zero. A row holds the real parts of the octave's bins, then the imaginary
-    /// ones. The parameters must be valid.
-    pub(crate) fn constant_q(params: &CqtParams) -> Vec<Self> {
-        let octaves = (0..params.n_bins).step_by(params.bins_per_octave);
-        let bins = octaves.map(|first| first..(first + params.bins_per_octave).min(params.n_bins));
-        bins.map(|bins| Tones::new(params, bins).operator(params.hop_length)).collect()
     }
 }
 

@@ -1,8 +1,10 @@
 use crate::SignalError;
-use crate::constant_q::{ConstantQ, CqtParams};
+use crate::constant_q::ConstantQ;
 use crate::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, HOP_LENGTH, SAMPLE_RATE_HZ};
+use crate::cqt_params::CqtParams;
 use crate::frames::FrameOperator;
 use crate::spectrogram::{Spectrogram, to_db};
+use crate::tones::constant_q_operators;
 
 /// The audio front end of the model: constant-Q magnitudes of a whole clip, in decibels.
 ///
@@ -31,7 +33,7 @@ impl CqtFrontEnd {
     /// The same transform as products with matrices, the lowest octave first (see [`FrameOperator`]); 2 MB together.
     /// Their squares, real plus imaginary, are the squares of the magnitudes.
     pub fn operators() -> Vec<FrameOperator> {
-        FrameOperator::constant_q(&Self::PARAMS)
+        constant_q_operators(&Self::PARAMS)
     }
 
     /// Decibels relative to the loudest value of the clip, in [−80, 0], `[frames, 96]` with

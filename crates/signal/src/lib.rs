@@ -26,6 +26,7 @@
 
 mod constant_q;
 pub mod constants;
+mod cqt_params;
 mod error;
 mod frames;
 mod front_end;
@@ -36,7 +37,8 @@ mod resample;
 mod spectrogram;
 mod tones;
 
-pub use constant_q::{ConstantQ, CqtParams};
+pub use constant_q::ConstantQ;
+pub use cqt_params::CqtParams;
 pub use error::SignalError;
 pub use frames::{DEVICE_RATES_HZ, FrameOperator, Layout};
 pub use front_end::CqtFrontEnd;

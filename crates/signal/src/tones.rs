@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::ops::Range;
 
-use crate::constant_q::CqtParams;
+use crate::cqt_params::CqtParams;
 use crate::frames::FrameOperator;
 use crate::pcm::copy_zero_padded;
 
@@ -25,6 +25,15 @@ struct Tone {
     im: Vec<f32>,
 }
 
+/// The constant-Q transform, one operator an octave, the lowest first: the kernels of an octave differ in length by less
+/// than two, and little of a matrix is zero. A row holds the real parts of the octave's bins, then the imaginary ones. The
+/// parameters must be valid.
+pub(crate) fn constant_q_operators(params: &CqtParams) -> Vec<FrameOperator> {
+    let octaves = (0..params.n_bins).step_by(params.bins_per_octave);
+    let bins = octaves.map(|first| first..(first + params.bins_per_octave).min(params.n_bins));
+    bins.map(|bins| Tones::new(params, bins).operator(params.hop_length)).collect()
+}
+
 /// Samples that are multiplied at once.
 const LANES: usize = 8;
 
@@ -38,7 +47,7 @@ impl Tones {
     }
 
     /// The same as one matrix: the real parts of all bins, then the imaginary ones.
-    pub(crate) fn operator(&self, hop_length: usize) -> FrameOperator {
+    fn operator(&self, hop_length: usize) -> FrameOperator {
         let outputs = 2 * self.tones.len();
         let mut matrix = vec![0.0; self.reach * outputs];
         for (bin, tone) in self.tones.iter().enumerate() {

@@ -11,7 +11,6 @@ pub enum StoreError {
     Unavailable {
         /// Bounded name, fit for a metric label.
         code: &'static str,
-        /// For a person.
         message: String,
     },
     /// No answer in time. The write may have been carried out: repeating it is safe.
@@ -25,7 +24,6 @@ pub enum StoreError {
     Denied {
         /// Bounded name.
         code: &'static str,
-        /// For a person.
         message: String,
     },
     /// A key of the post holds what this program did not write.

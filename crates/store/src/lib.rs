@@ -2,7 +2,7 @@
 //!
 //! A write is one atomic compare-and-set ordered by (revision, source position): an equal or older one changes
 //! nothing, so late and repeated writers are harmless. Erasure is terminal: it deletes the keys of every model and
-//! leaves a marker that refuses every later write until it lapses (design D6). `schemas/redis-keys.md` states the keys.
+//! leaves a marker that refuses every later write until it lapses (ADR 3). `schemas/redis-keys.md` states the keys.
 //!
 //! [`RedisStore`] and [`EmbeddedStore`] pass the same conformance tests (`tests/conformance.rs`).
 
@@ -18,6 +18,8 @@ mod error;
 mod keeper;
 mod link;
 mod read;
+mod redis_keeper;
+mod redis_shared;
 mod redis_store;
 mod script;
 mod server;
@@ -54,7 +56,6 @@ pub trait Store: Send + Sync {
     /// What the store holds of a post by one model, without its content: one short question after every publication.
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>>;
 
-    /// Whether the post is erased.
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>>;
 
     /// A cache that all workers of this store share, where it has room for one.

@@ -14,9 +14,7 @@ use crate::error::needs_new_connection;
 /// A certificate to show to the server.
 #[derive(Clone)]
 pub struct ClientCertificate {
-    /// PEM.
     pub certificate_pem: Vec<u8>,
-    /// PEM.
     pub key_pem: Vec<u8>,
 }
 

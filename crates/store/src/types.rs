@@ -36,9 +36,7 @@ impl Source {
 /// One label to store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelWrite {
-    /// The post.
     pub post_id: String,
-    /// Its revision.
     pub revision: u64,
     /// Where it came from; decides between equal revisions.
     pub source: Source,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use crate::workspace_root;
+use crate::root::workspace_root;
 
 /// The program, as built by the profile `release`: beside the test, which lies in its `deps` folder. Built first if it
 /// is missing or older than one of its sources, so that a test never judges yesterday's program. `JTAV_BINARY` names

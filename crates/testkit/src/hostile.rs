@@ -12,11 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A record as somebody may write it who keeps to no rule: names of headers are bytes.
 #[derive(Debug, Clone, Default)]
 pub struct HostileRecord {
-    /// Key.
     pub key: Option<Vec<u8>>,
     /// Value; none is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Headers.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Timestamp in milliseconds since 1970; none is now.
     pub timestamp_ms: Option<i64>,

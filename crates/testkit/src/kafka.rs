@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use jtav_kafka::{ClientSettings, TopicSpec, ensure_topics};
 
 use crate::process::Process;
-use crate::workspace_root;
+use crate::root::workspace_root;
 
 /// What the broker's log says whenever the members of a group have agreed on a new generation.
 const NEW_GENERATION: &str = "Stabilized group";
@@ -36,7 +36,6 @@ impl RealKafka {
         &self.brokers
     }
 
-    /// Settings of a client.
     pub fn client(&self) -> ClientSettings {
         ClientSettings::new(&self.brokers, "jtav-testkit")
     }
@@ -45,6 +44,11 @@ impl RealKafka {
     pub async fn create_topics(&self, topics: &[(&str, i32)]) -> Result<()> {
         let specs: Vec<_> = topics.iter().map(|(name, partitions)| TopicSpec::new(*name, *partitions, 1)).collect();
         Ok(ensure_topics(&self.client(), &specs, Duration::from_secs(30)).await?)
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// SIGTERM: a controlled shutdown. Blocks until it is gone.

@@ -5,9 +5,10 @@ use jtav_kafka::{OutboundRecord, Record};
 use jtav_schemas::{DeadLetterReason, PostV1, SentimentV1};
 use jtav_store::{Store, StoredLabel};
 
-pub use progress::Progress;
+use self::finding::{Finding, Harm, has_nothing};
 
-mod progress;
+pub mod finding;
+pub mod progress;
 mod topics;
 
 /// What a feed must come to, whatever crashes in between. Filled while the feed is made, or from the input topic when
@@ -29,34 +30,6 @@ struct Poison {
     reason: DeadLetterReason,
 }
 
-/// What a finding means for whoever reads the labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Harm {
-    /// A record without the outcome it must have.
-    Lost,
-    /// An effect that shows twice to a reader who drops event ids that it has seen.
-    ShownTwice,
-    /// An erased post that still shows, or shows again.
-    Resurrected,
-    /// Anything else that must not be.
-    Wrong,
-}
-
-/// One thing that must not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What it means.
-    pub harm: Harm,
-    /// For a person.
-    pub text: String,
-}
-
-impl Finding {
-    pub(crate) fn new(harm: Harm, text: impl Into<String>) -> Self {
-        Self { harm, text: text.into() }
-    }
-}
-
 /// The labels of a topic, as a reader sees them that drops event ids it has seen.
 #[derive(Debug, Default)]
 pub struct Labels {
@@ -66,17 +39,6 @@ pub struct Labels {
     pub attempts: BTreeMap<(String, u64), Vec<SentimentV1>>,
     /// Records that repeat an event id.
     pub repeated: usize,
-}
-
-/// Whether a post has neither media nor a letter or digit: nothing may come of it. Enough for the feeds of tests, which
-/// have no emoji alone.
-fn has_nothing(post: &PostV1) -> bool {
-    let has_word = post.texts.iter().any(|part| {
-        part.text
-            .split(' ')
-            .any(|word| !word.starts_with('@') && !word.contains("://") && word.contains(char::is_alphanumeric))
-    });
-    post.audio.is_none() && post.image.is_none() && !has_word
 }
 
 impl Oracle {

@@ -107,3 +107,29 @@ fn tail(path: &Path, bytes: u64) -> std::io::Result<String> {
     file.read_to_end(&mut content)?;
     Ok(String::from_utf8_lossy(&content).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_ends_early_is_reported_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no memory left >&2; exit 3"]);
+        let mut process = Process::spawn("the worker", &mut command, folder.path().join("log")).unwrap();
+        let error = process.wait_until(Duration::from_secs(10), "ready", || false).unwrap_err().to_string();
+        assert!(error.contains("no memory left") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn a_dropped_process_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let process = Process::spawn("sleep", &mut command, folder.path().join("log")).unwrap();
+        let pid = process.pid();
+        drop(process);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

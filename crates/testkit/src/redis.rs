@@ -63,6 +63,11 @@ impl RealRedis {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// SIGTERM. Blocks until it is gone.
     pub fn stop(&mut self) -> Result<()> {
         self.end("-TERM")

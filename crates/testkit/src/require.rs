@@ -1,7 +1,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::workspace_root;
+use crate::root::workspace_root;
 
 /// Whether test `name` can have a real broker and a real store. If not, it says so on stderr and in the file
 /// `JTAV_SKIP_LOG` (cargo hides what a passing test prints), and the test should return.

@@ -1,57 +1,117 @@
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, bail, ensure};
 
+use crate::binary::jtav_binary;
+use crate::http::{free_address, http_get, metric};
 use crate::process::Process;
-use crate::{jtav_binary, workspace_root};
+use crate::root::workspace_root;
+use crate::worker_config::WorkerConfig;
+
+/// Longest wait for an answer of the admin server.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A `jtav run` of a test's own; killed when dropped.
 #[derive(Debug)]
 pub struct Worker {
     process: Process,
-    admin: SocketAddr,
+    start: Start,
     _folder: tempfile::TempDir,
 }
 
-impl Worker {
-    /// Starts `jtav run` with this configuration (TOML, as config/default.toml). Its admin server gets a free loopback
-    /// port; variables of this process that would configure it are taken away.
-    pub fn spawn(name: &str, config: &str) -> Result<Self> {
-        Self::spawn_with(name, config, &[])
-    }
+/// How it is started, and started again.
+#[derive(Debug)]
+struct Start {
+    name: String,
+    program: PathBuf,
+    config_file: PathBuf,
+    log: PathBuf,
+    admin: SocketAddr,
+    variables: Vec<(String, String)>,
+}
 
-    /// As [`Self::spawn`], with variables of its environment: `JTAV_FAIL_POINTS` above all.
-    pub fn spawn_with(name: &str, config: &str, variables: &[(&str, &str)]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("jtav-worker-").tempdir()?;
-        let config_file = folder.path().join("config.toml");
-        std::fs::write(&config_file, config)?;
-        let admin = free_address()?;
-        let mut command = Command::new(jtav_binary()?);
+impl Start {
+    fn process(&self) -> Result<Process> {
+        let mut command = Command::new(&self.program);
         // The folder of the model is relative to the repository.
-        command.arg("run").arg("--config").arg(&config_file).current_dir(workspace_root());
+        command.arg("run").arg("--config").arg(&self.config_file).current_dir(workspace_root());
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("JTAV__") {
                 command.env_remove(variable);
             }
         }
-        command.env("JTAV__ADMIN__LISTEN", admin.to_string());
-        command.env_remove("JTAV_FAIL_POINTS").envs(variables.iter().copied());
-        let process = Process::spawn(name, &mut command, folder.path().join("worker.log"))?;
-        Ok(Self { process, admin, _folder: folder })
+        command.env("JTAV__ADMIN__LISTEN", self.admin.to_string());
+        command.env_remove("JTAV_FAIL_POINTS").envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Process::spawn(&self.name, &mut command, self.log.clone())
+    }
+}
+
+impl Worker {
+    /// Starts `jtav run` with this configuration. Its admin server gets a free loopback port; variables of this process
+    /// that would configure it are taken away.
+    pub fn spawn(name: &str, config: &WorkerConfig) -> Result<Self> {
+        Self::spawn_with(name, config, &[])
+    }
+
+    /// As [`Self::spawn`], with variables of its environment: `JTAV_FAIL_POINTS` above all.
+    pub fn spawn_with(name: &str, config: &WorkerConfig, variables: &[(&str, &str)]) -> Result<Self> {
+        Self::spawn_program(&jtav_binary()?, name, config, variables)
+    }
+
+    /// As [`Self::spawn_with`], of a program that is taken as it is.
+    pub fn spawn_program(
+        program: &Path,
+        name: &str,
+        config: &WorkerConfig,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("jtav-worker-").tempdir()?;
+        let start = Start {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            config_file: folder.path().join("config.toml"),
+            log: folder.path().join("worker.log"),
+            admin: free_address()?,
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        std::fs::write(&start.config_file, config.to_toml())?;
+        Ok(Self { process: start.process()?, start, _folder: folder })
+    }
+
+    /// [`Self::kill9`], and the same worker again at the same address, with a new log. It is not waited for.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill9()?;
+        self.process = self.start.process()?;
+        Ok(())
+    }
+
+    /// An error with the end of its log if it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        match self.process.poll()? {
+            None => Ok(()),
+            Some(status) => {
+                bail!("{} ended with {status}; the end of its log:\n{}", self.start.name, self.log_tail())
+            }
+        }
     }
 
     /// Where it serves `/metrics`, `/healthz`, `/readyz` and `/describe`.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.start.admin
     }
 
     /// Blocks until `/readyz` answers 200.
     pub fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
-        let admin = self.admin;
-        self.process.wait_until(timeout, "ready", || matches!(get(admin, "/readyz"), Ok((200, _))))
+        let admin = self.start.admin;
+        self.process.wait_until(timeout, "ready", || is_ready(admin))
+    }
+
+    /// Whether `/readyz` answers 200 now.
+    pub fn is_ready(&self) -> bool {
+        is_ready(self.start.admin)
     }
 
     /// SIGKILL: as a crash, nothing is committed or flushed any more. Returns when it is gone.
@@ -105,19 +165,18 @@ impl Worker {
         self.process.wait(timeout)
     }
 
-    /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.process.poll(), Ok(None))
     }
 
     /// Status and body of a `GET` of the admin server.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        get(self.admin, path)
+        http_get(self.start.admin, path, PATIENCE)
     }
 
     /// A metric by its name, summed over its labels; none while it has no sample.
     pub fn metric(&self, name: &str) -> Result<Option<f64>> {
-        Ok(sum_of(name, &self.get("/metrics")?.1))
+        Ok(metric(&self.get("/metrics")?.1, name, |a, b| a + b))
     }
 
     /// The conservation gap once it has come to rest, or after five seconds: it is exported once a second, and between the
@@ -151,41 +210,6 @@ pub fn resident_bytes(pid: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// HTTP/1.0, so that the body ends with the connection and is never chunked.
-fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let patience = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
-    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("an HTTP status")?;
-    Ok((status, body.to_owned()))
-}
-
-fn sum_of(name: &str, exposition: &str) -> Option<f64> {
-    let values = exposition.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
-    });
-    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_the_sum_of_its_own_samples() {
-        let text = "# TYPE a gauge\na{p=\"0 1\"} 2\na{p=\"1\"} 3.5\na_b 7\nb 1e3\n";
-        assert_eq!(sum_of("a", text), Some(5.5));
-        assert_eq!(sum_of("b", text), Some(1000.0));
-        assert_eq!(sum_of("c", text), None);
-    }
+fn is_ready(admin: SocketAddr) -> bool {
+    matches!(http_get(admin, "/readyz", PATIENCE), Ok((200, _)))
 }

@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use jtav_media::AddressPolicy;
-use jtav_media::policy::{Endpoint, check_public};
+use jtav_media::{AddressPolicy, Endpoint, check_public};
 use url::Url;
 
 /// The bytes as a URL, and their first four and sixteen as addresses.

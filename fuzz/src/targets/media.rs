@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use jtav_media::{DecodeLimits, decode};
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_media_codecs::{DecodeLimits, decode};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 
 /// CPU time that one file may take, with the fuzzer's instruments in the code.
 const MAX_CPU: Duration = Duration::from_secs(5);
 
 /// A file that a post calls a picture.
 pub fn image(bytes: &[u8]) {
-    picture(bytes, &DecodeLimits::default());
+    picture(bytes, &DecodeLimits::for_tests());
     // So small a view that the seeds are decoded to a fraction of their size, as large JPEGs are.
-    picture(bytes, &DecodeLimits { shorter_side_px: 8, crop_px: 7, ..DecodeLimits::default() });
+    picture(bytes, &DecodeLimits { shorter_side_px: 8, crop_px: 7, ..DecodeLimits::for_tests() });
 }
 
 fn picture(bytes: &[u8], limits: &DecodeLimits) {
@@ -30,7 +29,7 @@ fn picture(bytes: &[u8], limits: &DecodeLimits) {
 
 /// A file that a post calls sound.
 pub fn audio(bytes: &[u8]) {
-    match timed(bytes, Modality::Audio, &DecodeLimits::default()) {
+    match timed(bytes, Modality::Audio, &DecodeLimits::for_tests()) {
         Ok(Decoded::Audio(pcm)) => {
             assert!(!pcm.samples.is_empty(), "a clip without a sample");
             assert!(pcm.samples.iter().all(|sample| sample.is_finite()), "a sample that is no number");

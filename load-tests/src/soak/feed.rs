@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use jtav_feed_simulator::FORBIDDEN_URL;
 use jtav_kafka::OutboundRecord;
 use jtav_schemas::{MediaRef, PostV1, TextPart};
+use jtav_testkit::Expected;
 use serde::Serialize;
-
-use super::book::Expected;
 
 /// What can be wrong with a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -4,11 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::feed::PostFault;
-use super::{Options, Rig};
+use super::options::RigOptions;
+use super::rig::Rig;
+use crate::collector::lock;
+use crate::files;
 use crate::process::{self, Machine};
 
 /// A tenth of the posts.
@@ -44,9 +47,8 @@ pub struct IsolationReport {
 }
 
 /// Runs the five blocks.
-pub async fn run(options: &Options, block_seconds: f64) -> Result<IsolationReport> {
-    let date = process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?;
-    let (machine, commit) = (process::machine(), crate::report::commit(&options.root));
+pub async fn run(options: &RigOptions, block_seconds: f64) -> Result<IsolationReport> {
+    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let mut rig = Rig::start(options).await?;
     let (healthy, dead) = (PostFault::MediaNotFound, PostFault::MediaHostHangs);
     rig.feed.always(healthy);
@@ -73,7 +75,7 @@ pub async fn run(options: &Options, block_seconds: f64) -> Result<IsolationRepor
         ratios: with.iter().zip(neighbours).map(|(with, without)| with / without).collect(),
         without,
         with,
-        lost: super::lock(&rig.book).tally().lost,
+        lost: lock(&rig.book).tally().lost,
     })
 }
 
@@ -107,13 +109,10 @@ impl IsolationReport {
 
     /// Writes `dead-host-DATE.json` and `.md`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let stem = format!("dead-host-{}", self.date.replace(':', ""));
-        let paths = ["json", "md"].map(|ending| folder.join(format!("{stem}.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(
+            folder,
+            &format!("dead-host-{}", self.date.replace(':', "")),
+            [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())],
+        )
     }
 }

@@ -1,12 +1,9 @@
 //! Faults of what the worker depends on, one every so often.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
+use jtav_testkit::{RealKafka, RealRedis};
 use serde::Serialize;
 
 /// How long something stands still; shorter than every retry together.
@@ -45,55 +42,52 @@ impl Outage {
     }
 }
 
+/// An outage and how long its traces lasted.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutageRecord {
+    /// What.
+    pub outage: Outage,
+    /// When it began, since the start of the soak.
+    pub at_seconds: f64,
+    /// When it was over.
+    pub over_at_seconds: f64,
+    /// From then until the event lag was as it is without an outage; none if the soak ended before.
+    pub recovered_after_seconds: Option<f64>,
+}
+
 /// Whom the faults befall.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Victims {
-    /// Socket of the redis-server.
-    pub redis_socket: PathBuf,
-    /// Its process.
-    pub redis_pid: u32,
-    /// The broker's process.
-    pub broker_pid: u32,
+    /// The broker.
+    pub broker: RealKafka,
+    /// The store.
+    pub redis: RealRedis,
 }
 
 impl Victims {
     /// Brings about a fault of the store or the broker and returns when it is over. Dropping the future may leave a
     /// process stopped; it is killed with the run.
-    pub async fn suffer(&self, outage: Outage) -> Result<()> {
+    pub async fn suffer(&mut self, outage: Outage) -> Result<()> {
         match outage {
-            Outage::RedisConnectionsReset => redis_command(&self.redis_socket, "CLIENT KILL TYPE normal SKIPME yes"),
+            Outage::RedisConnectionsReset => {
+                self.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).map(drop)
+            }
             Outage::RedisPaused => {
-                redis_command(&self.redis_socket, &format!("CLIENT PAUSE {} ALL", STANDSTILL.as_millis()))?;
+                self.redis.command(&["CLIENT", "PAUSE", &STANDSTILL.as_millis().to_string(), "ALL"])?;
                 tokio::time::sleep(STANDSTILL).await;
                 Ok(())
             }
-            Outage::RedisStopped => stop_for_a_while(self.redis_pid).await,
-            Outage::BrokerStopped => stop_for_a_while(self.broker_pid).await,
+            Outage::RedisStopped => {
+                self.redis.freeze()?;
+                tokio::time::sleep(STANDSTILL).await;
+                self.redis.thaw()
+            }
+            Outage::BrokerStopped => {
+                self.broker.freeze()?;
+                tokio::time::sleep(STANDSTILL).await;
+                self.broker.thaw()
+            }
             Outage::WorkerKilled => Ok(()),
         }
     }
-}
-
-async fn stop_for_a_while(pid: u32) -> Result<()> {
-    signal(pid, "-STOP")?;
-    tokio::time::sleep(STANDSTILL).await;
-    signal(pid, "-CONT")
-}
-
-fn signal(pid: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status()?;
-    ensure!(status.success(), "kill {name} {pid}: {status}");
-    Ok(())
-}
-
-/// Sends one inline command and reads the answer.
-fn redis_command(socket: &Path, command: &str) -> Result<()> {
-    let mut stream = UnixStream::connect(socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "{command}\r\n")?;
-    let mut answer = [0; 256];
-    let length = stream.read(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer[..length]);
-    ensure!(!answer.starts_with('-'), "Redis refuses `{command}`: {}", answer.trim());
-    Ok(())
 }

@@ -1,39 +1,26 @@
 //! The result of a soak: verdicts, JSON with every sample, a table, a picture.
 
+mod picture;
+mod table;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use jtav_picture::{TimelinePanel, TimelineSeries, timeline};
+use anyhow::Result;
+use jtav_testkit::Tally;
 use serde::Serialize;
 
-use super::book::Tally;
 use super::feed::PostFault;
-use super::outage::Outage;
+use super::outage::OutageRecord;
 use super::sample::Series;
-use super::slope::{Slope, Verdict, block_medians, median, verdict};
+use super::slope::{Slope, Verdict, block_medians, verdict};
+use crate::files;
 use crate::process::Machine;
 
 /// What memory may grow by.
 pub const LIMIT_MB_PER_HOUR: f64 = 1.0;
 /// Points of a slope are medians of so long.
 const BLOCK_SECONDS: f64 = 30.0;
-/// A lag this long after the end of an outage is still due to it, for finding what is normal.
-const SHADOW_SECONDS: f64 = 30.0;
-
-/// An outage and how long its traces lasted.
-#[derive(Debug, Clone, Serialize)]
-pub struct OutageRecord {
-    /// What.
-    pub outage: Outage,
-    /// When it began, since the start of the soak.
-    pub at_seconds: f64,
-    /// When it was over.
-    pub over_at_seconds: f64,
-    /// From then until the event lag was as it is without an outage; none if the soak ended before.
-    pub recovered_after_seconds: Option<f64>,
-}
-
 /// How fast the worker was when posts never ran out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Capacity {
@@ -160,15 +147,11 @@ impl SoakReport {
 
     /// Writes `soak-DATE.json`, `.md` and `.png`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 3]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let stem = format!("soak-{}", self.date.replace(':', ""));
-        let paths = ["json", "md", "png"].map(|ending| folder.join(format!("{stem}.{ending}")));
         let markdown = format!("{}\n![memory, descriptors, lag, throughput]({stem}.png)\n", self.markdown());
-        let contents = [(serde_json::to_string(self)? + "\n").into_bytes(), markdown.into_bytes(), self.picture()?];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        let json = serde_json::to_string(self)? + "\n";
+        let contents = [("json", json.into_bytes()), ("md", markdown.into_bytes()), ("png", self.picture()?)];
+        files::write(folder, &stem, contents)
     }
 
     /// The whole as one JSON value, without the samples.
@@ -205,177 +188,15 @@ impl SoakReport {
         }
         text
     }
-
-    fn rows(&self) -> Vec<(&'static str, String)> {
-        let tally = &self.tally;
-        let faulty: u64 = self.post_faults.values().sum();
-        let [p50, p99, max] = self.latency_ms.map(|ms| format!("{:.2}", ms / 1e3));
-        let slope = |slope: &Option<Slope>| match slope {
-            Some(slope) => {
-                format!("{:+.2} an hour ({:+.2} to {:+.2})", slope.per_hour, slope.low_per_hour, slope.high_per_hour)
-            }
-            None => "too short a run".to_owned(),
-        };
-        let below = match self.growth.verdict {
-            Verdict::Below => "below 1 MB an hour",
-            Verdict::Above => "above 1 MB an hour",
-            Verdict::CannotTell => "the run is too short to tell it from 1 MB an hour",
-        };
-        let range = |column: &[Option<f64>]| {
-            let values = self.series.points(column);
-            let values = values.iter().filter(|point| point.0 >= self.warm_up_seconds).map(|point| point.1);
-            let (low, high) =
-                values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-            format!("{low:.0} to {high:.0}")
-        };
-        let series = &self.series;
-        vec![
-            ("capacity", format!("{:.1} posts a second", self.capacity.posts_per_second)),
-            ("offered", format!("{:.1} posts a second, {} records", self.posts_per_second, tally.records)),
-            ("posts with a fault", format!("{faulty} of {} kinds", self.post_faults.len())),
-            ("outages of store and broker", self.outage_row()),
-            (
-                "ids labelled, dead-lettered, erased",
-                format!("{}, {}, {} of {}", tally.labelled, tally.dead_lettered, tally.erased, tally.ids),
-            ),
-            ("lost, set aside without a cause", format!("{}, {}", tally.lost, tally.set_aside)),
-            ("duplicates visible, raw", format!("{}, {}", tally.duplicates_visible, tally.duplicates_raw)),
-            ("store against topics", format!("{} differences", self.store_differences.len())),
-            ("latency p50 / p99 / max, outages included", format!("{p50} / {p99} / {max} s")),
-            ("resident memory after warm-up", format!("{} MB", range(&series.resident_mb))),
-            ("its slope, MB", format!("{}: {below}", slope(&self.growth.resident_mb))),
-            ("slope of heap and stacks, MB", slope(&self.growth.anonymous_mb)),
-            (
-                "file descriptors",
-                format!("{}, slope {}", range(&series.file_descriptors), slope(&self.growth.file_descriptors)),
-            ),
-            ("threads", range(&series.threads)),
-            ("largest event lag", format!("{} s", range(&series.event_lag_seconds))),
-            (
-                "idle after the last post",
-                self.drained_after_seconds.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s")),
-            ),
-        ]
-    }
-
-    fn outage_row(&self) -> String {
-        let mut slowest: BTreeMap<&str, (usize, Option<f64>)> = BTreeMap::new();
-        for record in &self.outages {
-            let entry = slowest.entry(record.outage.name()).or_insert((0, Some(0.0)));
-            entry.0 += 1;
-            entry.1 = entry.1.zip(record.recovered_after_seconds).map(|(a, b)| a.max(b));
-        }
-        let parts: Vec<String> = slowest
-            .into_iter()
-            .map(|(name, (count, slowest))| match slowest {
-                Some(seconds) => format!("{count} × {name}, recovered within {seconds:.0} s"),
-                None => format!("{count} × {name}, one not recovered before the end"),
-            })
-            .collect();
-        if parts.is_empty() { "none".to_owned() } else { parts.join("; ") }
-    }
-
-    /// Memory with its slope, descriptors and threads, lag, throughput.
-    fn picture(&self) -> Result<Vec<u8>> {
-        let series = &self.series;
-        let line = |name: &str, column: &[Option<f64>]| TimelineSeries {
-            name: name.to_owned(),
-            points: series.points(column).into_iter().map(|(seconds, value)| (seconds / 60.0, value)).collect(),
-        };
-        // While networks are loaded it grows by hundreds of MB, beside which a leak could not be seen.
-        let mut resident = line("resident memory", &series.resident_mb);
-        resident.points.retain(|(minutes, _)| minutes * 60.0 >= self.soak_from_seconds);
-        let mut memory = vec![resident];
-        if let (Some(slope), Some(last)) = (&self.growth.resident_mb, series.seconds.last()) {
-            let ends = [self.warm_up_seconds, *last];
-            memory.push(TimelineSeries {
-                name: format!("slope after warm-up: {:+.2} MB/h", slope.per_hour),
-                points: ends.map(|seconds| (seconds / 60.0, slope.at(seconds / 3600.0))).to_vec(),
-            });
-        }
-        let panel = |axis: &str, series: Vec<TimelineSeries>, from_zero: bool| TimelinePanel {
-            axis: axis.to_owned(),
-            series,
-            from_zero,
-        };
-        let panels = [
-            panel("memory [MB]", memory, false),
-            panel(
-                "count",
-                vec![line("file descriptors", &series.file_descriptors), line("threads", &series.threads)],
-                true,
-            ),
-            panel("event lag [s]", vec![line("age of the oldest unsettled post", &series.event_lag_seconds)], true),
-            panel(
-                "posts",
-                vec![
-                    line("not committed", &series.consumer_lag_records),
-                    line("in flight", &series.in_flight_posts),
-                    line("conservation gap", &series.conservation_gap),
-                ],
-                true,
-            ),
-            panel("posts a second", vec![line("settled", &series.settled_per_second)], true),
-        ];
-        let marks: Vec<f64> = self.outages.iter().map(|record| record.at_seconds / 60.0).collect();
-        let title = format!(
-            "soak of {:.0} minutes at {:.0} posts a second, 1 % with a fault; upright lines: outages",
-            self.minutes, self.posts_per_second
-        );
-        Ok(timeline(&title, &panels, &marks)?)
-    }
-}
-
-/// Finds for each outage when the event lag was normal again: below twice its 95 % outside of outages, or 2 s.
-pub fn recoveries(outages: &mut [OutageRecord], series: &Series) {
-    let lag = series.points(&series.event_lag_seconds);
-    let in_shadow = |seconds: f64| {
-        outages.iter().any(|record| (record.at_seconds..record.over_at_seconds + SHADOW_SECONDS).contains(&seconds))
-    };
-    let mut normal: Vec<f64> = lag.iter().filter(|point| !in_shadow(point.0)).map(|point| point.1).collect();
-    normal.sort_by(f64::total_cmp);
-    let tail = &normal[normal.len() * 9 / 10..];
-    let limit = (2.0 * median(tail).unwrap_or(0.0)).max(2.0);
-    for record in outages {
-        let after = lag.iter().find(|(seconds, value)| *seconds >= record.over_at_seconds && *value <= limit);
-        record.recovered_after_seconds = after.map(|point| point.0 - record.over_at_seconds);
-    }
-}
-
-/// Longest time for which the gap was not 0.
-pub fn longest_gap_seconds(series: &Series) -> f64 {
-    let (mut longest, mut since) = (0.0, None);
-    for (seconds, gap) in series.points(&series.conservation_gap) {
-        since = if gap == 0.0 { None } else { since.or(Some(seconds)) };
-        longest = since.map_or(longest, |since: f64| (seconds - since).max(longest));
-    }
-    longest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn series(lag: impl Fn(f64) -> f64) -> Series {
-        let seconds: Vec<f64> = (0..300).map(f64::from).collect();
-        let column = |of: &dyn Fn(f64) -> f64| seconds.iter().map(|second| Some(of(*second))).collect::<Vec<_>>();
-        Series {
-            event_lag_seconds: column(&lag),
-            conservation_gap: column(&|second| if (10.0..15.0).contains(&second) { 1.0 } else { 0.0 }),
-            resident_mb: column(&|second| 300.0 + second / 3600.0 * 5.0),
-            anonymous_mb: column(&|_| 200.0),
-            file_descriptors: column(&|_| 50.0),
-            threads: column(&|_| 20.0),
-            consumer_lag_records: column(&|_| 0.0),
-            in_flight_posts: column(&|_| 0.0),
-            media_in_flight_mb: column(&|_| 0.0),
-            settled_per_second: column(&|_| 10.0),
-            seconds: seconds.clone(),
-        }
-    }
+    use crate::soak::recovery::longest_gap_seconds;
 
     fn report() -> SoakReport {
-        let series = series(|_| 0.5);
+        let series = Series::of_a_quiet_run(|_| 0.5);
         SoakReport {
             format: 1,
             date: "2026-01-02T03:04:05Z".to_owned(),
@@ -402,21 +223,6 @@ mod tests {
             problems: Vec::new(),
             series,
         }
-    }
-
-    #[test]
-    fn an_outage_is_over_when_the_lag_is_as_low_as_without_one() {
-        let series = series(|second| if (100.0..120.0).contains(&second) { 15.0 } else { 0.5 });
-        let record = OutageRecord {
-            outage: Outage::RedisPaused,
-            at_seconds: 99.0,
-            over_at_seconds: 105.0,
-            recovered_after_seconds: None,
-        };
-        let mut outages = [record];
-        recoveries(&mut outages, &series);
-        assert_eq!(outages[0].recovered_after_seconds, Some(15.0));
-        assert_eq!(longest_gap_seconds(&series), 4.0);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use jtav_testkit::metric;
 use serde::Serialize;
 
-use super::SharedBook;
+use crate::collector::{SharedBook, lock};
 use crate::local;
 use crate::process::status_kib;
 
@@ -87,8 +88,8 @@ impl Sampler {
         let thread = std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
             let (mut settled, mut last, mut next) = (0, Instant::now(), Instant::now());
             while !stopped.load(Ordering::Relaxed) {
-                let exposition = local::get(admin, "/metrics").ok();
-                let now_settled = super::lock(&book).settlements();
+                let exposition = local::metrics(admin).ok();
+                let now_settled = lock(&book).settlements();
                 let rate = (now_settled - settled) as f64 / last.elapsed().as_secs_f64().max(1e-3);
                 (settled, last) = (now_settled, Instant::now());
                 let mut series = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,26 +162,45 @@ impl Series {
     }
 }
 
-/// All series of a metric in a text of Prometheus, joined; none without one.
-pub fn metric(exposition: &str, name: &str, join: fn(f64, f64) -> f64) -> Option<f64> {
-    let values = exposition.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse().ok()).flatten()
-    });
-    values.reduce(join)
+/// One line about now.
+pub fn state(sampler: &Sampler, book: &SharedBook) -> String {
+    let now = sampler.now();
+    let number = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.0}"));
+    let book = lock(book);
+    format!(
+        "{} settled, {} open, lag {} s, {} MB",
+        book.settlements(),
+        book.open(),
+        number(now.event_lag_seconds),
+        number(now.resident_mb)
+    )
+}
+
+#[cfg(test)]
+impl Series {
+    /// Five minutes in which memory grows by 5 MB an hour and the conservation gap is open for five seconds.
+    pub fn of_a_quiet_run(lag: impl Fn(f64) -> f64) -> Self {
+        let seconds: Vec<f64> = (0..300).map(f64::from).collect();
+        let column = |of: &dyn Fn(f64) -> f64| seconds.iter().map(|second| Some(of(*second))).collect::<Vec<_>>();
+        Self {
+            event_lag_seconds: column(&lag),
+            conservation_gap: column(&|second| if (10.0..15.0).contains(&second) { 1.0 } else { 0.0 }),
+            resident_mb: column(&|second| 300.0 + second / 3600.0 * 5.0),
+            anonymous_mb: column(&|_| 200.0),
+            file_descriptors: column(&|_| 50.0),
+            threads: column(&|_| 20.0),
+            consumer_lag_records: column(&|_| 0.0),
+            in_flight_posts: column(&|_| 0.0),
+            media_in_flight_mb: column(&|_| 0.0),
+            settled_per_second: column(&|_| 10.0),
+            seconds: seconds.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_metric_is_joined_over_its_own_series() {
-        let text = "# TYPE a gauge\na{p=\"0 1\"} 2\na{p=\"1\"} 3.5\na_b 7\n";
-        assert_eq!(metric(text, "a", |a, b| a + b), Some(5.5));
-        assert_eq!(metric(text, "a", f64::max), Some(3.5));
-        assert_eq!(metric(text, "c", f64::max), None);
-    }
 
     #[test]
     fn this_process_is_seen_with_its_memory_descriptors_and_threads() {

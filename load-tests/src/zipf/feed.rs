@@ -3,9 +3,9 @@
 use jtav_feed_simulator::media_url;
 use jtav_kafka::OutboundRecord;
 use jtav_schemas::{MediaRef, PostV1, TextPart};
+use jtav_testkit::Expected;
 
 use super::media::Files;
-use crate::soak::book::Expected;
 use crate::soak::feed::split_mix;
 
 /// Makes records one by one, the same in every run.

@@ -115,14 +115,13 @@ mod tests {
     use std::collections::HashSet;
 
     use jtav_feed_simulator::SAMPLE_FEED;
-    use jtav_media::{DecodeLimits, decode};
-    use jtav_pipeline::Decoded;
-    use jtav_schemas::Modality;
+    use jtav_media_codecs::{DecodeLimits, decode};
+    use jtav_schemas::{Decoded, Modality};
 
     use super::*;
 
     fn seen(bytes: &[u8], modality: Modality) -> Vec<u8> {
-        match decode(bytes, modality, None, &DecodeLimits::default()).unwrap() {
+        match decode(bytes, modality, None, &DecodeLimits::for_tests()).unwrap() {
             Decoded::Audio(pcm) => pcm.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
             Decoded::Image(image) => image.pixels.to_vec(),
         }

@@ -4,10 +4,10 @@ use anyhow::Context as _;
 use jtav_kafka::PartitionRange;
 use jtav_store::Store;
 
-use crate::account::Tally;
+use crate::account::{Account, Tally};
+use crate::plan::InputTopic;
 use crate::tombstones::Tombstones;
 use crate::walk::{Event, walk};
-use crate::{Account, InputTopic};
 
 /// Reads `ranges` and counts. Posts of which nothing can be used or with nothing to label, and revisions that a newer one makes stale, are counted
 /// as written: only labelling them would tell.

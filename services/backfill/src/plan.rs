@@ -13,9 +13,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The input topic, and how to reach it.
 #[derive(Debug, Clone)]
 pub struct InputTopic {
-    /// Brokers.
     pub client: ClientSettings,
-    /// Name.
     pub name: String,
     /// Longest wait for any one answer.
     pub patience: Duration,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use jtav_feed_processor::topology::permits;
+use jtav_feed_processor::parameters::permits;
 use jtav_feed_processor::{BoxesParams, Networks, Pipeline, PipelineParams, Rereading};
 use jtav_ingest::IngestExit;
 use jtav_kafka::{ClientSettings, PartitionRange};
@@ -17,7 +17,8 @@ use jtav_store::Store;
 use jtav_telemetry::Conservation;
 
 use crate::account::{Account, Tally};
-use crate::{InputTopic, Plan, dry_run, tombstones};
+use crate::plan::{InputTopic, Plan};
+use crate::{dry_run, tombstones};
 
 /// Longest wait for any one answer of a broker.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,7 +38,6 @@ pub struct Backfill {
     pub networks: Networks,
     /// Decode media.
     pub decoders: DecodePool,
-    /// What to do.
     pub options: Options,
 }
 
@@ -66,15 +66,9 @@ pub enum End {
     /// It was asked to stop: what was in flight is settled and committed, another call goes on.
     Stopped,
     /// It was asked to stop and so many posts did not settle in time; another call reads them again.
-    StopTimedOut {
-        /// How many.
-        in_flight: usize,
-    },
+    StopTimedOut { in_flight: usize },
     /// It could not go on; another call does.
-    Failed {
-        /// Why.
-        reason: String,
-    },
+    Failed { reason: String },
 }
 
 /// What a backfill is doing.
@@ -89,7 +83,6 @@ pub enum Phase {
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Which part.
     pub phase: Phase,
     /// Records that are done in it.
     pub done: u64,

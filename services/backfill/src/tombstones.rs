@@ -10,13 +10,12 @@ use jtav_feed_processor::rereading::ensure_erased;
 use jtav_kafka::PartitionRange;
 use jtav_store::Store;
 
-use crate::InputTopic;
+use crate::plan::InputTopic;
 use crate::walk::{Event, walk};
 
 /// What the tombstones of a topic came to.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
-    /// On the topic.
     pub(crate) found: u64,
     /// The store did not know of them.
     pub(crate) made_good: u64,

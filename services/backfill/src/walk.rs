@@ -5,7 +5,7 @@ use jtav_kafka::{PartitionRange, Record, TopicScan};
 use jtav_pipeline::{PostEvent, Rejection};
 use tokio::sync::mpsc;
 
-use crate::InputTopic;
+use crate::plan::InputTopic;
 
 /// Events that are read ahead; a post's id is the largest part of one.
 const READ_AHEAD: usize = 1_024;

@@ -78,7 +78,7 @@ impl Bench {
             client: self.cluster.client("backfill"),
             store: Arc::new(self.store.clone()),
             networks: self.networks.clone(),
-            decoders: DecodePool::start(&DecodeParams::default()).unwrap(),
+            decoders: DecodePool::start(&DecodeParams::for_tests()).unwrap(),
             options,
         };
         tokio::time::timeout(PATIENCE * 4, backfill(&with, stop, progress)).await.expect("it does not end")

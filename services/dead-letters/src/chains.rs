@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use crate::Letter;
+use crate::letter::Letter;
 
 /// More chains of replays than are kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

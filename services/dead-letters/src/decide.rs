@@ -4,7 +4,8 @@ use bytes::Bytes;
 use jtav_kafka::OutboundRecord;
 use jtav_schemas::{DeadLetterHeaders as Names, DeadLetterReason};
 
-use crate::{Chains, Letter};
+use crate::chains::Chains;
+use crate::letter::Letter;
 
 /// What a replay may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Refusal {
     ReplayLimit,
     /// A later letter of the same record stands for it.
     Superseded,
-    /// The post is erased (design D6).
+    /// The post is erased (ADR 3).
     Erased,
     /// There is no value, and no key that would make it a tombstone.
     BytesMissing,
@@ -50,7 +51,6 @@ impl Refusal {
         }
     }
 
-    /// For a person.
     pub fn explanation(self) -> &'static str {
         match self {
             Refusal::ReplayLimit => "replayed as often as --max-replays allows; look at it with `show`",

@@ -7,7 +7,9 @@ use jtav_schemas::DeadLetterV1;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{DeadLetterTopic, Position, Scanned, Selection};
+use crate::letter::Position;
+use crate::select::Selection;
+use crate::topic::{DeadLetterTopic, Scanned};
 
 /// What was exported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

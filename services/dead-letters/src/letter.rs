@@ -14,7 +14,6 @@ type Header = (String, Option<Bytes>);
 pub struct Position {
     /// Partition of the dead-letter topic.
     pub partition: i32,
-    /// Offset in it.
     pub offset: i64,
 }
 
@@ -47,7 +46,6 @@ pub enum LetterError {
     Unreadable(&'static str),
 }
 
-/// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
     /// Where it lies.

@@ -3,9 +3,11 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::letter::Letter;
+use crate::select::Selection;
 use crate::text::one_line;
 use crate::time::utc;
-use crate::{DeadLetterTopic, Letter, Scanned, Selection};
+use crate::topic::{DeadLetterTopic, Scanned};
 
 /// Widest post id and stage in the table, in characters.
 const MAX_ID_CHARS: usize = 40;

@@ -6,13 +6,18 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::Args;
 use jtav_kafka::{Fault, KafkaError, PartitionRange, Producer, read_one};
 use jtav_store::Store;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Chains, DeadLetterTopic, Letter, Position, Refusal, ReplayRules, Scanned, Selection, decide};
+use crate::chains::Chains;
+use crate::decide::{Refusal, ReplayRules, decide};
+use crate::letter::{Letter, Position};
+use crate::select::Selection;
+use crate::topic::{DeadLetterTopic, Scanned};
 
 /// Records that are read ahead; with the largest size of a record this bounds the memory.
 const READ_AHEAD: usize = 16;
@@ -20,18 +25,31 @@ const READ_AHEAD: usize = 16;
 const MAX_CHAINS: usize = 1_000_000;
 
 /// What to replay, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Args)]
 pub struct ReplayOptions {
-    /// Which letters.
+    /// Which.
+    #[command(flatten)]
     pub selection: Selection,
-    /// What is allowed.
-    pub rules: ReplayRules,
-    /// Records a second at most; none is as fast as they are acknowledged.
-    pub rate_per_second: Option<f64>,
-    /// Letters before this one are left out: where an earlier run stopped.
-    pub from: Option<Position>,
-    /// Decide and count, but send nothing.
+    /// Send nothing; say what would be sent and what refused.
+    #[arg(long)]
     pub dry_run: bool,
+    /// Records a second at most [default: as fast as they are acknowledged].
+    #[arg(long = "rate", value_name = "N", value_parser = rate)]
+    pub rate_per_second: Option<f64>,
+    /// A record that was replayed so often is refused.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub max_replays: u32,
+    /// Send records set aside as key_mismatch under the id in their value, for whoever produced them without it.
+    #[arg(long)]
+    pub rekey: bool,
+    /// Leave out what lies before this position: where an earlier run stopped.
+    #[arg(long, value_name = "PARTITION:OFFSET")]
+    pub from: Option<Position>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no rate: expected records a second, more than 0"))
 }
 
 /// What was done with the letters.
@@ -69,7 +87,6 @@ pub enum ReplayEnd {
     Failed {
         /// Where to go on. The record of this letter may have been delivered nonetheless if sending it failed.
         next: Option<Position>,
-        /// Why.
         error: anyhow::Error,
     },
 }
@@ -78,8 +95,10 @@ pub enum ReplayEnd {
 pub struct Replay<'a> {
     /// Where letters come from.
     pub topic: &'a DeadLetterTopic,
-    /// Where records go.
+    /// Takes records there.
     pub producer: &'a Producer,
+    /// Where records go.
+    pub input_topic: &'a str,
     /// Knows the erased posts.
     pub store: &'a dyn Store,
 }
@@ -105,7 +124,12 @@ pub async fn replay(
         Err(error) => return (account, ReplayEnd::Failed { next: options.from, error }),
     };
     account.total = ranges.iter().map(PartitionRange::len).sum();
-    let run = Run { with, options, chains, pace: Pace::new(options) };
+    let rules = ReplayRules {
+        input_topic: with.input_topic.to_owned(),
+        max_replays: options.max_replays,
+        rekey: options.rekey,
+    };
+    let run = Run { with, options, rules, chains, pace: Pace::new(options) };
     let end = run.all(ranges, stop, &mut account, &mut progress).await;
     (account, end)
 }
@@ -184,6 +208,7 @@ enum Settled {
 struct Run<'a> {
     with: &'a Replay<'a>,
     options: &'a ReplayOptions,
+    rules: ReplayRules,
     chains: Chains,
     pace: Pace,
 }
@@ -235,7 +260,6 @@ impl Run<'_> {
         if !self.options.selection.takes(letter) {
             return Ok(Settled::NotSelected);
         }
-        let rules = &self.options.rules;
         let completed;
         let letter = match self.whole(letter).await? {
             Some(whole) => {
@@ -245,7 +269,7 @@ impl Run<'_> {
             None => letter,
         };
         // Asked only about letters that would go: each question is a call to the store.
-        if let Err(refusal) = decide(letter, &self.chains, rules, false) {
+        if let Err(refusal) = decide(letter, &self.chains, &self.rules, false) {
             return Ok(Settled::Refused(refusal));
         }
         tokio::select! {
@@ -255,7 +279,7 @@ impl Run<'_> {
         }
         // After the wait, so that the answer is fresh.
         let erased = self.is_erased(letter).await?;
-        let record = match decide(letter, &self.chains, rules, erased) {
+        let record = match decide(letter, &self.chains, &self.rules, erased) {
             Ok(record) => record,
             Err(refusal) => return Ok(Settled::Refused(refusal)),
         };
@@ -276,7 +300,7 @@ impl Run<'_> {
     /// A truncated letter with all of its record, if that still lies where it came from. Read only for letters that
     /// would go, because each takes calls to the broker.
     async fn whole(&self, letter: &Letter) -> anyhow::Result<Option<Letter>> {
-        if decide(letter, &self.chains, &self.options.rules, false) != Err(Refusal::Truncated) {
+        if decide(letter, &self.chains, &self.rules, false) != Err(Refusal::Truncated) {
             return Ok(None);
         }
         let (source, topic) = (letter.facts.source.clone(), self.with.topic.clone());

@@ -1,18 +1,42 @@
-use jtav_schemas::DeadLetterReason;
+//! Which dead letters a command is about.
 
-use crate::Letter;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Which letters are meant; an empty list means any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jtav_schemas::{DeadLetterReason, Stage};
+
+use crate::letter::Letter;
+use crate::time::parse_since;
+
+/// Which dead letters; several values of one flag mean any of them, several flags mean all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Selection {
-    /// Reasons.
+    /// Only these reasons, comma-separated.
+    #[arg(long = "reason", value_name = "REASON,…", value_delimiter = ',', value_parser = reason())]
     pub reasons: Vec<DeadLetterReason>,
-    /// Names of stages.
+    /// Only what these stages set aside, comma-separated.
+    #[arg(long = "stage", value_name = "STAGE,…", value_delimiter = ',', value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::as_str)))]
     pub stages: Vec<String>,
-    /// Ids of posts.
-    pub posts: Vec<String>,
-    /// Set aside then or later, milliseconds since 1970.
+    /// Only what was set aside since: an age (90s, 30m, 2h, 7d) or RFC 3339 (2026-11-25T20:15:30Z).
+    // Milliseconds since 1970.
+    #[arg(long = "since", value_name = "TIME", value_parser = since)]
     pub since_ms: Option<i64>,
+    /// Only this post; may be given several times.
+    #[arg(long = "post", value_name = "ID")]
+    pub posts: Vec<String>,
+}
+
+fn reason() -> impl TypedValueParser<Value = DeadLetterReason> {
+    PossibleValuesParser::new(DeadLetterReason::ALL.map(DeadLetterReason::as_str)).try_map(|name| {
+        let known = DeadLetterReason::ALL.into_iter().find(|reason| reason.as_str() == name);
+        known.ok_or_else(|| format!("`{name}` is no reason"))
+    })
+}
+
+fn since(text: &str) -> Result<i64, String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    parse_since(text, now.as_millis() as i64)
 }
 
 impl Selection {

@@ -5,9 +5,10 @@ use jtav_schemas::{Truncation, Whole};
 use serde_json::Value;
 
 use crate::export::line;
+use crate::letter::{Letter, Position};
 use crate::text::{bytes_or_text, one_line, visible};
 use crate::time::utc;
-use crate::{DeadLetterTopic, Letter, Position, Scanned};
+use crate::topic::{DeadLetterTopic, Scanned};
 
 /// Longest value of a header on the screen, in characters.
 const MAX_HEADER_CHARS: usize = 1_000;

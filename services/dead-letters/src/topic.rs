@@ -3,14 +3,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jtav_kafka::{ClientSettings, PartitionRange, Record, TopicScan, partition_ranges};
 
-use crate::{Letter, LetterError, Position};
+use crate::letter::{Letter, LetterError, Position};
 
 /// The dead-letter topic, and how to reach it.
 #[derive(Debug, Clone)]
 pub struct DeadLetterTopic {
-    /// Brokers.
     pub client: ClientSettings,
-    /// Name.
     pub name: String,
     /// Longest wait for any one answer.
     pub patience: Duration,
@@ -19,7 +17,6 @@ pub struct DeadLetterTopic {
 /// A record of the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scanned {
-    /// A dead letter.
     Letter(Box<Letter>),
     /// Something else: nobody but the worker should write here.
     Unreadable {

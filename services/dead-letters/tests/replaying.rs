@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jtav_dead_letters::{
-    DeadLetterTopic, Position, Replay, ReplayAccount, ReplayEnd, ReplayOptions, ReplayRules, Scanned, Selection,
-    export, find, list, replay, show,
+    DeadLetterTopic, Position, Replay, ReplayAccount, ReplayEnd, ReplayOptions, Scanned, Selection, export, find, list,
+    replay, show,
 };
 use jtav_kafka::{
     InProcessCluster, InjectedError, OutboundRecord, Producer, ProducerSettings, Record, Request, read_all,
@@ -72,11 +72,16 @@ impl Bench {
         stop: impl Future<Output = ()>,
         watch: impl FnMut(&ReplayAccount),
     ) -> (ReplayAccount, ReplayEnd) {
-        let rules = ReplayRules { input_topic: INPUT.into(), max_replays: 3, rekey: false };
-        let mut options =
-            ReplayOptions { selection: Selection::default(), rules, rate_per_second: None, from: None, dry_run: false };
+        let mut options = ReplayOptions {
+            selection: Selection::default(),
+            dry_run: false,
+            rate_per_second: None,
+            max_replays: 3,
+            rekey: false,
+            from: None,
+        };
         change(&mut options);
-        let with = Replay { topic: &self.topic, producer: &self.producer, store: &self.store };
+        let with = Replay { topic: &self.topic, producer: &self.producer, input_topic: INPUT, store: &self.store };
         replay(&with, &options, stop, watch).await
     }
 

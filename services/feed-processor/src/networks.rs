@@ -9,9 +9,9 @@ use jtav_audio_encoder::AudioBackend;
 use jtav_fusion::FusionBackend;
 use jtav_image_encoder::ImageBackend;
 use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook, InferenceHandle, InferenceParams};
-use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_model::{Checkpoint, DeviceChoice, Manifest};
 use jtav_pipeline::Stage;
-use jtav_settings::{Device, Settings, existing_or_bundled};
+use jtav_settings::{Device, Media, Model, Settings, existing_or_bundled};
 use jtav_telemetry::{Metric, global};
 use jtav_text_encoder::{TextBackend, TextPreparer};
 
@@ -49,7 +49,7 @@ impl Networks {
     /// A checkpoint that is missing or damaged, a device that is not there, limits that cannot work.
     pub fn load(settings: &Settings, on_fatal: FatalHook) -> anyhow::Result<Self> {
         let mut settings = settings.clone();
-        name_device(&mut settings);
+        fit_to_model(&mut settings);
         let loader = Loader { settings: &settings, on_fatal };
         let networks = if settings.model.stub { loader.stubs()? } else { loader.checkpoint()? };
         let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
@@ -104,6 +104,12 @@ impl Loader<'_> {
             .context("model.path: name a checkpoint folder, or train one with `jtav train`")?;
         let checkpoint =
             Checkpoint::load(&folder).with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
+        let (heard, trained) = (self.settings.media.analysed_audio_seconds, checkpoint.manifest().max_audio_seconds);
+        if heard < trained {
+            tracing::warn!(
+                "the networks were trained on {trained} s of a clip, media.analysed_audio_seconds gives them {heard}"
+            );
+        }
         let checkpoint = Arc::new(checkpoint);
         let device = device_choice(model.device);
         let of = |handle: &Arc<Checkpoint>| Arc::clone(handle);
@@ -204,12 +210,34 @@ const FUSION: ModelKind = ModelKind {
     max_items: |settings| settings.model.fusion_max_batch_items,
 };
 
-/// Replaces `auto` by the device that is there, so that memory, streams and decode workers are sized for the one that the
-/// networks get, and opens libtorch's CUDA half for a GPU. One that is named and missing is for [`Networks::load`] to
-/// refuse.
-pub fn name_device(settings: &mut Settings) {
-    let model = &mut settings.model;
-    if model.device == Device::Cpu || model.stub {
+/// Fits the settings to the networks that they name, so that memory, streams and decode workers are sized for what these
+/// are given: `auto` becomes the device that is there, and no more of a clip is heard than was in training. A device or a
+/// checkpoint that is missing is for [`Networks::load`] to refuse.
+pub fn fit_to_model(settings: &mut Settings) {
+    if settings.model.stub {
+        return;
+    }
+    name_device(&mut settings.model);
+    let folder = existing_or_bundled(&settings.model.path).ok();
+    if let Some(manifest) = folder.and_then(|folder| Checkpoint::read_manifest(&folder).ok()) {
+        hear_as_trained(&mut settings.media, &manifest);
+    }
+}
+
+/// Cuts `media.analysed_audio_seconds` to what the networks were trained on.
+pub fn hear_as_trained(media: &mut Media, manifest: &Manifest) {
+    let (set, trained) = (media.analysed_audio_seconds, manifest.max_audio_seconds);
+    if set > trained {
+        tracing::warn!(
+            "media.analysed_audio_seconds is {set}, the networks were trained on {trained} s of a clip and get no more"
+        );
+        media.analysed_audio_seconds = trained;
+    }
+}
+
+/// Opens libtorch's CUDA half for a GPU, too.
+fn name_device(model: &mut Model) {
+    if model.device == Device::Cpu {
         return;
     }
     jtav_model::device::open_cuda_library();
@@ -229,5 +257,28 @@ pub fn device_choice(device: Device) -> DeviceChoice {
         Device::Auto => DeviceChoice::Auto,
         Device::Cpu => DeviceChoice::Cpu,
         Device::Cuda(index) => DeviceChoice::Cuda(index),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_networks_are_given_as_much_of_a_clip_as_they_were_trained_on_and_no_more() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/jtav-modern"));
+        let manifest = Checkpoint::read_manifest(folder).unwrap();
+        let heard = |set| {
+            let mut settings = Settings::default();
+            settings.media.analysed_audio_seconds = set;
+            settings.model = Model { path: folder.to_owned(), device: Device::Cpu, ..settings.model };
+            fit_to_model(&mut settings);
+            settings.media.analysed_audio_seconds
+        };
+        assert_eq!(Settings::default().media.analysed_audio_seconds, manifest.max_audio_seconds, "as shipped");
+        assert_eq!(heard(manifest.max_audio_seconds), manifest.max_audio_seconds);
+        assert_eq!(heard(600), manifest.max_audio_seconds);
+        assert_eq!(heard(5), 5, "less is up to whoever pays for the CPU");
     }
 }

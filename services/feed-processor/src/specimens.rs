@@ -10,15 +10,12 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jtav_media_codecs::{SAMPLE_RATE_HZ, write_wav};
 use jtav_pipeline::{FetchedMedia, Pcm, RgbImage, Stage, StageFlow, Stages};
 use jtav_schemas::{Modality, TextPart};
 
-use crate::topology::BoxesParams;
-
 /// Sides of a picture as the network takes it.
 const PICTURE_SIDE_PIXELS: u32 = 224;
-/// A second of sound, as the network takes it.
-const SAMPLE_RATE_HZ: u32 = 22_050;
 
 /// Specimens on their way. At most one for each stage is under way at a time.
 pub(crate) struct Specimens {
@@ -32,11 +29,11 @@ pub(crate) struct Specimens {
 
 impl Specimens {
     /// Must be made inside an actix system; specimens run on its thread.
-    pub(crate) fn new(stages: Stages, params: &BoxesParams) -> Self {
+    pub(crate) fn new(stages: Stages, flow: StageFlow, patience: Duration) -> Self {
         Self {
             stages: RwLock::new(stages),
-            flow: params.flow.clone(),
-            patience: params.settings.router.trial_deadline(),
+            flow,
+            patience,
             arbiter: Arbiter::current(),
             under_way: Arc::new(std::array::from_fn(|_| AtomicBool::new(false))),
         }
@@ -92,24 +89,11 @@ fn done<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> BoxF
 
 /// A tenth of a second of silence as a WAV file of 16 bits.
 fn clip() -> FetchedMedia {
-    let data_bytes = SAMPLE_RATE_HZ / 10 * 2;
-    let mut bytes = Vec::with_capacity(44 + data_bytes as usize);
-    bytes.extend(b"RIFF");
-    bytes.extend((36 + data_bytes).to_le_bytes());
-    bytes.extend(b"WAVEfmt ");
-    bytes.extend(16_u32.to_le_bytes());
-    // PCM, one channel.
-    bytes.extend([1, 0, 1, 0]);
-    bytes.extend(SAMPLE_RATE_HZ.to_le_bytes());
-    bytes.extend((SAMPLE_RATE_HZ * 2).to_le_bytes());
-    bytes.extend([2, 0, 16, 0]);
-    bytes.extend(b"data");
-    bytes.extend(data_bytes.to_le_bytes());
-    bytes.resize(44 + data_bytes as usize, 0);
+    let samples = vec![0; SAMPLE_RATE_HZ as usize / 10];
     FetchedMedia {
         account: None,
         modality: Modality::Audio,
-        bytes: Bytes::from(bytes),
+        bytes: Bytes::from(write_wav(&samples, SAMPLE_RATE_HZ)),
         content_hash: [0; 32],
         media_type: Some("audio/wav".to_owned()),
         reservation: None,

@@ -1,16 +1,14 @@
 //! One worker: generations of the pipeline under supervision, health for operators, drain at the end.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
 use jtav_pipeline::{Observer, StageFlow};
-use jtav_router::{EncodingCache, RouterLanes, SharedEncodings};
+use jtav_router::RouterLanes;
 use jtav_schemas::{DeadLetterReason, Stage};
 use jtav_settings::Settings;
 use jtav_store::Store;
@@ -18,8 +16,11 @@ use jtav_telemetry::{Conservation, Metric, global};
 
 use crate::erasures::ErasureRepair;
 use crate::networks::Networks;
+use crate::parameters::{BoxesParams, PipelineParams, encodings, permits};
+use crate::progress::{BoxProgress, progress, watch};
 use crate::store_watch::StoreWatch;
-use crate::topology::{Beats, BoxFailure, BoxesParams, Pipeline, PipelineParams, permits};
+use crate::topology::Pipeline;
+use crate::vitals::{Beats, BoxFailure};
 
 /// First wait before a new generation; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
@@ -29,10 +30,6 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// A new generation that has let no post in for so long has none to let in.
 const NO_POST_WAITS: Duration = Duration::from_secs(60);
-/// A poll thread that has not gone round for so long is stuck; it takes up to 2 s where Kafka does not answer.
-const STUCK_AFTER: Duration = Duration::from_secs(10);
-/// Time between two looks at how the boxes get on.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks at whether the worker is ready, for the metric.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,10 +39,7 @@ pub enum WorkerExit {
     /// Nothing was in flight and everything settled is committed.
     Drained,
     /// The deadline passed; so many posts come again.
-    DrainTimedOut {
-        /// How many.
-        left: usize,
-    },
+    DrainTimedOut { left: usize },
 }
 
 /// A worker and what operators may ask of it. Cheap to clone.
@@ -68,9 +62,7 @@ struct State {
 /// The parts of the running generation that operators may look at.
 #[derive(Clone)]
 pub struct Running {
-    /// Box 1.
     pub ingest: IngestHandle,
-    /// Box 2.
     pub lanes: RouterLanes,
     /// Signs of life of the threads that run actors.
     pub beats: Beats,
@@ -116,48 +108,13 @@ impl Worker {
         if !self.params.boxes.networks.is_healthy() {
             return Some("a device thread has ended".to_owned());
         }
-        let hung = self.progress().into_iter().find(BoxProgress::is_hung)?;
-        Some(format!("{} hangs: no progress for {} s", hung.name, hung.age.as_secs()))
+        self.progress().iter().find(|progress| progress.is_hung()).map(BoxProgress::message)
     }
 
-    /// How long each box has been without progress, and how long it may be.
     fn progress(&self) -> Vec<BoxProgress> {
-        let BoxesParams { settings, networks, decoders, .. } = &self.params.boxes;
-        let hung_after = settings.admin.hung_after();
-        let of = |(name, age), may_take| BoxProgress { name, age, may_take };
-        let mut progress: Vec<_> = networks.progress_ages().map(|age| of(age, hung_after)).into();
-        // Two processes may be tried for one medium, each for so long.
-        let may_decode = hung_after + 2 * settings.media.decode_wall();
-        progress.push(of(("decode", decoders.progress_age()), may_decode));
-        if let Some(running) = self.running() {
-            progress.push(of(("ingest", running.ingest.progress_age()), STUCK_AFTER));
-            progress.extend(running.beats.ages().map(|age| of(age, hung_after)));
-        }
-        progress
-    }
-
-    /// Looks after the boxes from a thread of its own: the supervisor shares one with actors, which may be the one that
-    /// hangs. What no restart of boxes cures ends the process, if nobody else has ended it in good time.
-    fn watch(&self) -> anyhow::Result<()> {
-        let worker = self.clone();
-        let look = move || {
-            while !worker.state.has_ended.load(Ordering::Relaxed) {
-                let progress = worker.progress();
-                export(&progress);
-                if let Some(hung) = progress.iter().find(|progress| progress.is_beyond_hope()) {
-                    let message = format!("{} hangs: no progress for {} s", hung.name, hung.age.as_secs());
-                    tracing::error!(message, "the process ends");
-                    (worker.params.boxes.networks.on_fatal)(&message);
-                    return;
-                }
-                std::thread::sleep(WATCH_EVERY);
-            }
-        };
-        std::thread::Builder::new()
-            .name("jtav-watch".to_owned())
-            .spawn(look)
-            .context("thread that watches the boxes")?;
-        Ok(())
+        let running = self.running();
+        let running = running.as_ref().map(|running| (running.ingest.progress_age(), &running.beats));
+        progress(&self.params.boxes, running)
     }
 
     /// Why the worker takes no posts, if it takes none. Answered from memory.
@@ -217,7 +174,9 @@ impl Worker {
     /// # Errors
     /// The first generation cannot start: settings or clients that no restart would mend.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> anyhow::Result<WorkerExit> {
-        self.watch()?;
+        let worker = self.clone();
+        let look = move || (!worker.state.has_ended.load(Ordering::Relaxed)).then(|| worker.progress());
+        watch(look, Arc::clone(&self.params.boxes.networks.on_fatal))?;
         let exit = self.supervise(shutdown).await;
         self.state.has_ended.store(true, Ordering::Relaxed);
         exit
@@ -339,38 +298,6 @@ fn worker_exit(exit: IngestExit) -> WorkerExit {
     }
 }
 
-/// How a box gets on.
-struct BoxProgress {
-    name: &'static str,
-    /// Time without progress.
-    age: Duration,
-    /// As much is in order.
-    may_take: Duration,
-}
-
-impl BoxProgress {
-    fn is_hung(&self) -> bool {
-        self.age > self.may_take
-    }
-
-    /// Nobody has mended it in the time that it takes to find out and to act.
-    fn is_beyond_hope(&self) -> bool {
-        self.age > 2 * self.may_take
-    }
-}
-
-/// Of several threads of one name the slowest counts.
-fn export(progress: &[BoxProgress]) {
-    let mut ages: BTreeMap<&str, Duration> = BTreeMap::new();
-    for BoxProgress { name, age, .. } in progress {
-        let slowest = ages.entry(name).or_default();
-        *slowest = (*slowest).max(*age);
-    }
-    for (name, age) in ages {
-        global().set(Metric::BoxProgressAge, &[name], age.as_secs_f64());
-    }
-}
-
 /// A task that ends with this value.
 struct Background(tokio::task::JoinHandle<()>);
 
@@ -408,19 +335,6 @@ async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at:
     let elapsed = failed_at.elapsed();
     global().observe(Metric::PipelineRecoverySeconds, &[], elapsed.as_secs_f64());
     tracing::info!(after_ms = elapsed.as_millis() as u64, "posts are let in again");
-}
-
-/// The worker's encodings, shared with other workers where the settings say so.
-fn encodings(settings: &Settings, store: &dyn Store, networks: &Networks) -> EncodingCache {
-    let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
-    let ttl = settings.cache.shared_ttl();
-    match store.shared_cache().filter(|_| settings.cache.shared) {
-        Some(shared) => {
-            let (most, dimensions) = (settings.cache.shared_max_items, networks.vector_dimensions);
-            cache.sharing(SharedEncodings::new(shared, ttl, most, dimensions))
-        }
-        None => cache,
-    }
 }
 
 /// Writes 0 to the series that alerts watch for a rise: a counter that first appears at 1 has not risen.

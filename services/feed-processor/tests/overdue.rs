@@ -141,7 +141,7 @@ async fn two_posts_that_hang_in_an_encoder_are_set_aside_and_forty_beside_them_a
         cluster.client("worker"),
         Arc::new(EmbeddedStore::new()),
         networks(&settings),
-        DecodePool::start(&DecodeParams::default()).unwrap(),
+        DecodePool::start(&DecodeParams::for_tests()).unwrap(),
         Arc::new(NoObserver),
     );
     let running = worker.clone();

@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use jtav_schemas::{MediaRef, PostV1, TextPart};
 
-use crate::{Pack, media_url};
+use crate::media_server::media_url;
+use crate::pack::Pack;
 
 /// Post of [`demo_feed`] whose image cannot be decoded; its text is labelled.
 pub const BROKEN_IMAGE_ID: &str = "demo-broken-image";

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -26,6 +26,11 @@ impl MediaServer {
     /// Serves the files below `root` at `bind`; port 0 takes a free one. Blocks until it listens.
     pub fn start(root: impl AsRef<Path>, bind: SocketAddr) -> io::Result<Self> {
         Self::start_with(Served { root: root.as_ref().canonicalize()?, cache_control: None }, bind)
+    }
+
+    /// As [`Self::start`], on a free port of loopback.
+    pub fn on_loopback(root: impl AsRef<Path>) -> io::Result<Self> {
+        Self::start(root, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
     /// As [`Self::start`], each file with this `Cache-Control`.

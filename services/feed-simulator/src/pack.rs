@@ -10,24 +10,13 @@ use sha2::{Digest as _, Sha256};
 pub enum PackError {
     /// A file of the pack cannot be read.
     #[error("cannot read `{}`: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// `dataset.json` is not what it should be.
     #[error("`{}`: {message}", path.display())]
-    Description {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
+    Description { path: PathBuf, message: String },
     /// `posts.jsonl` is not the file that `dataset.json` describes.
     #[error("`{}` has SHA-256 {found}, dataset.json says {expected}: it was changed or cut off", path.display())]
     Changed {
-        /// Which.
         path: PathBuf,
         /// As computed.
         found: String,
@@ -37,19 +26,14 @@ pub enum PackError {
     /// A line is no `dataset-post.v1`.
     #[error("`{}`, line {line}: {message}", path.display())]
     Line {
-        /// Which.
         path: PathBuf,
         /// From 1.
         line: usize,
-        /// What is wrong.
         message: String,
     },
     /// There is nothing to play.
     #[error("`{}` holds no posts", path.display())]
-    Empty {
-        /// Which.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
 }
 
 impl PackError {
@@ -105,7 +89,6 @@ impl Pack {
         &self.folder
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{FeedRecord, FeedSink};
+use crate::feed::FeedRecord;
+use crate::sink::FeedSink;
 
 /// How a feed is played.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,6 @@ pub struct PlayCounts {
     pub total: u64,
     /// Handed to the sink.
     pub sent: u64,
-    /// Acknowledged by it.
     pub acknowledged: u64,
     /// Refused by it.
     pub failed: u64,

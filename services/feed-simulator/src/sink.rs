@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_kafka::{OutboundRecord, Producer};
 
-use crate::FeedRecord;
+use crate::feed::FeedRecord;
 
 /// Where a feed goes.
 pub trait FeedSink: Send + Sync {

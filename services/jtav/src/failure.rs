@@ -1,7 +1,9 @@
 //! From an error to the line a person reads and the exit code a script reads.
 
 use jtav_feed_processor::exit;
+use jtav_kafka::KafkaError;
 use jtav_settings::SettingsError;
+use jtav_store::StoreError;
 
 use crate::output::{self, errln};
 
@@ -25,6 +27,15 @@ impl std::error::Error for Coded {}
 /// Gives an error its exit code.
 pub fn coded(code: u8) -> impl FnOnce(anyhow::Error) -> anyhow::Error {
     move |error| anyhow::Error::new(Coded { code, error })
+}
+
+/// Gives an error that a broker or the store caused its exit code, unless it has one.
+pub fn out_of_reach(error: anyhow::Error) -> anyhow::Error {
+    if error.downcast_ref::<Coded>().is_some() {
+        return error;
+    }
+    let is_out_of_reach = error.chain().any(|cause| cause.is::<KafkaError>() || cause.is::<StoreError>());
+    if is_out_of_reach { coded(exit::UNAVAILABLE)(error) } else { error }
 }
 
 /// Prints the error on stderr and gives its exit code. That nobody reads the output any more is no error to speak of.

@@ -68,6 +68,7 @@ pub fn leave(code: u8) -> ! {
 }
 
 /// Prints on standard output; gives an error where `print!` panics.
+#[cfg(feature = "research")]
 macro_rules! out {
     ($($argument:tt)*) => { std::io::Write::write_fmt(&mut crate::output::Stdout, format_args!($($argument)*)) };
 }
@@ -85,4 +86,6 @@ macro_rules! errln {
     }};
 }
 
-pub(crate) use {errln, out, outln};
+#[cfg(feature = "research")]
+pub(crate) use out;
+pub(crate) use {errln, outln};

@@ -1,17 +1,18 @@
 //! What several commands share: settings, logs, runtime, store, signals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use jtav_feed_processor::{exit, topology};
+use clap::{Args, ValueEnum};
+use jtav_feed_processor::{exit, parameters};
+use jtav_kafka::check_passthrough as check_kafka_settings;
 use jtav_media::DecodePool;
 use jtav_settings::{Loaded, Loader, Settings, StoreKind};
 use jtav_store::{EmbeddedStore, RedisOptions, RedisStore, Store};
 use jtav_telemetry::logging::{self, LogFormat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cli::{LogFormatArg, SettingsArgs};
 use crate::failure::coded;
 use crate::output::{self, errln};
 
@@ -19,6 +20,26 @@ use crate::output::{self, errln};
 const QUIET: &str = "symphonia_core=error,symphonia_format_isomp4=error,symphonia_format_ogg=error,\
                      symphonia_bundle_mp3=error,symphonia_format_riff=error,symphonia_bundle_flac=error,\
                      actix_server=warn,actix_http=warn";
+
+/// Log formats.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where settings come from.
+#[derive(Debug, Clone, Args)]
+pub struct SettingsArgs {
+    /// Settings file (TOML); may be given several times, later ones win.
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// One setting, stronger than file and environment: `--set kafka.brokers=broker:9092`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
 
 /// A loader with the files, the environment and the flags, in the order in which they win.
 pub fn loader(arguments: &SettingsArgs) -> Loader {
@@ -36,6 +57,20 @@ pub fn loader(arguments: &SettingsArgs) -> Loader {
 /// Settings that hold, checked.
 pub fn settings(arguments: &SettingsArgs) -> anyhow::Result<Loaded> {
     Ok(loader(arguments).load()?)
+}
+
+/// Refuses settings of librdkafka that would lose posts or weaken TLS.
+///
+/// # Errors
+/// One line per setting, with the reason.
+pub fn check_passthrough(settings: &Settings) -> anyhow::Result<()> {
+    check_kafka_settings(&settings.kafka.librdkafka.to_map()).map_err(|refused| {
+        let lines: Vec<String> = refused
+            .iter()
+            .map(|setting| format!("  kafka.librdkafka.{} = {}: {}", setting.key, setting.value, setting.reason))
+            .collect();
+        coded(exit::CONFIG)(anyhow::anyhow!("refused settings of librdkafka:\n{}", lines.join("\n")))
+    })
 }
 
 /// Starts the logs.
@@ -69,7 +104,7 @@ pub fn in_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 /// Starts the decode workers beside what the caller does next; joined, gives them.
 pub fn decoders(settings: &Settings) -> impl FnOnce() -> anyhow::Result<DecodePool> + use<> {
     let settings = settings.clone();
-    let starting = std::thread::spawn(move || topology::decoders(&settings, topology::this_program(&settings)));
+    let starting = std::thread::spawn(move || parameters::decoders(&settings, parameters::this_program(&settings)));
     move || starting.join().map_err(|_| anyhow!("the thread that starts decode workers panicked"))?
 }
 

@@ -97,7 +97,7 @@ fn saved_spectrograms_are_librosas_to_a_thousandth_of_the_peak() {
         largest_difference(&cqt, &direct, |db| db > -60.0)
     );
     assert!(difference <= 1e-3, "{difference:e}");
-    // librosa.cqt itself decimates and drops small kernel values (jtav-spec 1.4).
+    // librosa.cqt itself decimates and drops small kernel values (docs/networks.md, "Audio").
     let median = median_difference(&cqt, &reference("cqt_db"), |db| db > -60.0);
     println!("cqt against librosa.cqt: median {median:.3} dB");
     assert!(median <= 0.3, "{median} dB");

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn fixture(name: &str) -> String {
-    format!("{}/../../actors/media/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../../crates/media-codecs/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn check(items: &[String]) -> (Output, Vec<Value>) {

@@ -39,8 +39,8 @@ fn every_command_ends_quietly_when_nobody_reads_what_it_prints() {
     let words = folder.path().join("post.txt");
     std::fs::write(&words, "a fine day").unwrap();
     let words = words.to_str().unwrap();
-    let photo = "actors/media/tests/fixtures/photo.jpg";
-    let sound = "actors/media/tests/fixtures/tone.mp3";
+    let photo = "crates/media-codecs/tests/fixtures/photo.jpg";
+    let sound = "crates/media-codecs/tests/fixtures/tone.mp3";
     let commands: [&[&str]; 14] = [
         &["--help"],
         &["label", "--help"],

@@ -158,7 +158,7 @@ impl Drawn {
 }
 
 /// The middle 95 % of `values`.
-pub(crate) fn middle(mut values: Vec<f64>) -> Option<Interval> {
+pub fn middle(mut values: Vec<f64>) -> Option<Interval> {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values.get((share * (values.len().checked_sub(1)?) as f64).round() as usize).copied();
     Some(Interval { low: at(0.025)?, high: at(0.975)? })

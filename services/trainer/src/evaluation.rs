@@ -1,4 +1,4 @@
-//! The seven modality subsets, scored as design D13 says: the other parts are masked, every post of the split is
+//! The seven modality subsets, scored as ADR 43 says: the other parts are masked, every post of the split is
 //! scored, and a post of which nothing is left gets the training base rate.
 
 use anyhow::Context;

@@ -5,10 +5,8 @@
 //! Decoding and front end are those of the serving path, so that a network is trained on what it will be given.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use half::f16;
@@ -18,8 +16,9 @@ use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, HOP_LENGTH, SAMPLE_RATE_HZ};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use crate::dataset::{MediaFile, Post, sha256_hex};
+use crate::dataset::{MediaFile, Post};
 use crate::decode::{decode_audio, decode_picture};
+use crate::files::{for_each_file, read_described, write_whole};
 use crate::progress::Progress;
 
 /// Side in pixels of a kept picture: its centre square, shorter side resized to this.
@@ -29,10 +28,10 @@ pub const PICTURE_SIDE: usize = 256;
 /// then made anew.
 const FRONT_END_REVISION: u32 = 1;
 
-/// Names the folder that features of this front end are kept in.
-pub fn front_end_version() -> String {
+/// Names the folder that features of this front end, given so much of a clip, are kept in.
+pub fn front_end_version(max_audio_seconds: u32) -> String {
     format!(
-        "cqt{BINS}x{BINS_PER_OCTAVE}-hop{HOP_LENGTH}-{SAMPLE_RATE_HZ}hz-db16_rgb{PICTURE_SIDE}_r{FRONT_END_REVISION}"
+        "cqt{BINS}x{BINS_PER_OCTAVE}-hop{HOP_LENGTH}-{SAMPLE_RATE_HZ}hz-{max_audio_seconds}s-db16_rgb{PICTURE_SIDE}_r{FRONT_END_REVISION}"
     )
 }
 
@@ -69,18 +68,20 @@ impl Features {
         self.image.get(&file.path)
     }
 
-    /// Reads, or decodes and keeps, the features of every file that one of `posts` names, on `threads` threads.
+    /// Reads, or decodes and keeps, the features of every file that one of `posts` names, on `threads` threads; of a clip
+    /// those of its first `max_audio_seconds`.
     ///
     /// # Errors
     /// A file that is missing, or is not the one that the pack describes; a cache folder that cannot be written.
     /// A file that does not decode is no error but listed in [`unreadable`](Self::unreadable).
     pub fn load<'a>(
         posts: impl IntoIterator<Item = &'a Post>,
+        max_audio_seconds: u32,
         cache: &Path,
         threads: usize,
         progress: &dyn Progress,
     ) -> anyhow::Result<Self> {
-        let folder = cache.join(front_end_version());
+        let folder = cache.join(front_end_version(max_audio_seconds));
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         // Ordered, so that runs report the same files in the same order.
         let mut files: BTreeMap<&Path, (Modality, &Arc<MediaFile>)> = BTreeMap::new();
@@ -99,7 +100,7 @@ impl Features {
             &files,
             threads,
             progress,
-            |(modality, file)| feature(&front_end, &folder, *modality, file),
+            |(modality, file)| feature(&front_end, &folder, *modality, file, max_audio_seconds),
             |(_, file), (made, from_cache)| features.insert(file, made, from_cache),
         )?;
         features.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
@@ -115,68 +116,13 @@ impl Features {
     }
 }
 
-/// Makes something of each file, on `threads` threads, and hands it over one at a time, until none is left or one failed.
-pub(crate) fn for_each_file<File: Sync, Made>(
-    files: &[File],
-    threads: usize,
-    progress: &dyn Progress,
-    make: impl Fn(&File) -> anyhow::Result<Made> + Sync,
-    take: impl FnMut(&File, Made) + Send,
-) -> anyhow::Result<()> {
-    let next = AtomicUsize::new(0);
-    let taken = Mutex::new((Ok(()), take));
-    let work = || {
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let made = make(file);
-            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let (result, take) = &mut *taken;
-            if result.is_err() {
-                return;
-            }
-            match made {
-                Ok(made) => take(file, made),
-                Err(error) => {
-                    *result = Err(error);
-                    return;
-                }
-            }
-            progress.advance(1);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(work);
-        }
-    });
-    taken.into_inner().unwrap_or_else(PoisonError::into_inner).0
-}
-
-/// The bytes of a file and their SHA-256.
-///
-/// # Errors
-/// A file that is missing, or is not the one that the pack describes.
-pub(crate) fn read_described(file: &MediaFile) -> anyhow::Result<(Vec<u8>, String)> {
-    let bytes = std::fs::read(&file.path).with_context(|| format!("reading {}", file.path.display()))?;
-    let digest = sha256_hex(&bytes);
-    match &file.sha256 {
-        Some(expected) if *expected != digest => {
-            anyhow::bail!("{}: sha256 is {digest}, the pack says {expected}", file.path.display())
-        }
-        _ => Ok((bytes, digest)),
-    }
-}
-
-/// Little-endian f32, as safetensors has them.
-pub(crate) fn f32_values(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-}
-
 /// The feature of one file, and whether it was already there.
 fn feature(
     front_end: &CqtFrontEnd,
     folder: &Path,
     modality: Modality,
     file: &MediaFile,
+    max_audio_seconds: u32,
 ) -> anyhow::Result<(Result<Feature, String>, bool)> {
     let (bytes, digest) = read_described(file)?;
     let kept = folder.join(format!("{digest}.{}.safetensors", modality.name()));
@@ -185,7 +131,7 @@ fn feature(
     }
     let made = match modality {
         Modality::Image => decode_picture(&bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
-        _ => decode_audio(&bytes, file.media_type.as_deref()).and_then(|samples| {
+        _ => decode_audio(&bytes, file.media_type.as_deref(), max_audio_seconds).and_then(|samples| {
             let spectrogram = front_end.decibels(&samples).map_err(|e| e.to_string())?;
             Ok(Feature::Decibels(spectrogram.values.into()))
         }),
@@ -253,17 +199,6 @@ impl Feature {
     }
 }
 
-/// Writes beside and renames, so that a reader never sees half a file.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let beside = path.with_extension(format!("tmp{}", std::process::id()));
-    let write = || {
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(bytes)?;
-        std::fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("writing {}", path.display()))
-}
-
 /// The centre 224 × 224 of a kept picture: with a shorter side of 256, exactly what serving cuts out.
 pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
     let margin = (PICTURE_SIDE - IMAGE_SIDE) / 2;
@@ -274,7 +209,7 @@ pub fn centre_crop(pixels: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::DataPack;
+    use crate::dataset::{DataPack, sha256_hex};
     use crate::progress::Silent;
 
     /// A one-pixel GIF, red.
@@ -285,16 +220,7 @@ mod tests {
         let samples: Vec<i16> = (0..11_025)
             .map(|i| ((f64::from(i) * 440.0 * std::f64::consts::TAU / 22_050.0).sin() * 20_000.0) as i16)
             .collect();
-        let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        let mut file = b"RIFF".to_vec();
-        file.extend((36 + data.len() as u32).to_le_bytes());
-        file.extend(b"WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00");
-        file.extend(22_050_u32.to_le_bytes());
-        file.extend(44_100_u32.to_le_bytes());
-        file.extend(b"\x02\x00\x10\x00data");
-        file.extend((data.len() as u32).to_le_bytes());
-        file.extend(data);
-        file
+        jtav_media_codecs::write_wav(&samples, 22_050)
     }
 
     fn pack(folder: &Path, image: &[u8]) -> DataPack {
@@ -312,9 +238,9 @@ mod tests {
     fn a_second_run_reads_the_same_features_without_decoding() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), GIF);
-        let first = Features::load(&pack.posts, cache.path(), 2, &Silent).unwrap();
+        let first = Features::load(&pack.posts, 30, cache.path(), 2, &Silent).unwrap();
         assert_eq!((first.decoded, first.from_cache, first.unreadable.len()), (2, 0, 0));
-        let second = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
+        let second = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
         assert_eq!((second.decoded, second.from_cache), (0, 2));
 
         let post = &pack.posts[0];
@@ -335,11 +261,11 @@ mod tests {
     fn a_damaged_feature_is_made_anew() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), GIF);
-        Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
-        for entry in std::fs::read_dir(cache.path().join(front_end_version())).unwrap() {
+        Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
+        for entry in std::fs::read_dir(cache.path().join(front_end_version(30))).unwrap() {
             std::fs::write(entry.unwrap().path(), b"half a fi").unwrap();
         }
-        let again = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
+        let again = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
         assert_eq!((again.decoded, again.from_cache, again.unreadable.len()), (2, 0, 0));
     }
 
@@ -347,12 +273,12 @@ mod tests {
     fn a_file_that_does_not_decode_is_listed_and_one_that_is_another_is_an_error() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let pack = pack(folder.path(), b"no picture at all");
-        let features = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap();
+        let features = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap();
         assert_eq!(features.unreadable.len(), 1);
         assert!(features.picture(pack.posts[0].image.as_ref().unwrap()).is_none());
 
         std::fs::write(folder.path().join("a.wav"), b"swapped").unwrap();
-        let message = Features::load(&pack.posts, cache.path(), 1, &Silent).unwrap_err().to_string();
+        let message = Features::load(&pack.posts, 30, cache.path(), 1, &Silent).unwrap_err().to_string();
         assert!(message.contains("a.wav: sha256 is"), "{message}");
     }
 

@@ -1,7 +1,7 @@
 //! One training loop for all four networks: warm-up and cosine step size, early stopping, best weights restored.
 
 use anyhow::Context;
-use jtav_model::training::EpochReport;
+use jtav_training::EpochReport;
 use serde::{Deserialize, Serialize};
 
 use crate::progress::Progress;
@@ -57,11 +57,16 @@ pub struct FitReport {
 }
 
 /// A network in training together with its examples.
-pub(crate) trait Learner {
+pub trait Learner {
+    /// Step size from the next epoch on.
     fn set_learning_rate(&mut self, learning_rate: f64);
+    /// One pass over the training examples.
     fn epoch(&mut self) -> anyhow::Result<EpochReport>;
+    /// How it does on validation now.
     fn validate(&mut self) -> anyhow::Result<Validation>;
+    /// Keeps the weights as the best so far.
     fn snapshot(&mut self);
+    /// Goes back to the best weights; false when there are none.
     fn restore(&mut self) -> bool;
     /// Keeps everything that going on from here needs, `done` included.
     fn keep(&mut self, done: &FitProgress) -> anyhow::Result<()>;
@@ -69,7 +74,7 @@ pub(crate) trait Learner {
 
 /// Where a training stands between two epochs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct FitProgress {
+pub struct FitProgress {
     /// Every epoch that was run.
     pub curve: Vec<CurvePoint>,
     /// Best epoch so far, from 1.
@@ -87,7 +92,7 @@ impl FitProgress {
 }
 
 /// Trains `learner` on from `done`, which is empty for a fresh one; at the end it holds the weights of the best epoch.
-pub(crate) fn fit(
+pub fn fit(
     name: &str,
     learner: &mut dyn Learner,
     plan: FitPlan,
@@ -148,7 +153,7 @@ fn cosine(done: usize, total: usize) -> f64 {
 }
 
 /// Validation figures of raw logits.
-pub(crate) fn validation(logits: &[f32], labels: &[bool]) -> anyhow::Result<Validation> {
+pub fn validation(logits: &[f32], labels: &[bool]) -> anyhow::Result<Validation> {
     anyhow::ensure!(logits.len() == labels.len(), "{} logits for {} labels", logits.len(), labels.len());
     anyhow::ensure!(!logits.is_empty(), "the validation split has no example of this kind");
     if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {

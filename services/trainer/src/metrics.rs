@@ -1,4 +1,4 @@
-//! Figures for a binary classifier, with the conventions of scikit-learn (`jtav-spec` 6.2, design D13).
+//! Figures for a binary classifier, with the conventions of scikit-learn (docs/networks.md, "Scoring"; ADR 43).
 //!
 //! Pure functions of scores and labels. `auc` ranks the scores; `auc_hard` is what the paper calls AUC: the area
 //! under the one-point curve of thresholded predictions, which is balanced accuracy.

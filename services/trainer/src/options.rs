@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jtav_model::training::{AudioConfig, FusionConfig, ImageConfig, JointConfig, Optimisation, TextConfig};
 use jtav_model::{DeviceChoice, VocabularyConfig};
+use jtav_training::{AudioConfig, FusionConfig, ImageConfig, JointConfig, Optimisation, TextConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset;
+use crate::decode::served_audio_seconds;
 use crate::fit::FitPlan;
 
 /// One step of a run. A step that is left out is taken from the work folder, where an earlier run kept it.
@@ -60,7 +61,7 @@ impl FromStr for Stage {
     }
 }
 
-/// Network family (design D12).
+/// Network family (ADR 42).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
@@ -111,6 +112,9 @@ pub struct TrainOptions {
     /// Folder of a checkpoint whose audio and image networks are kept as they are, trained on the same posts. The
     /// stages `audio` and `image` are then not run.
     pub keep_media: Option<PathBuf>,
+    /// Seconds from the start of a clip that the networks are given; the checkpoint says so to whoever uses it. Where
+    /// networks are kept, theirs count.
+    pub max_audio_seconds: u32,
     /// Epochs, patience and step size of the text network.
     pub text_plan: FitPlan,
     /// The same of the audio network.
@@ -165,6 +169,7 @@ impl TrainOptions {
             profile: Profile::Modern,
             stages: Stage::ALL.into_iter().collect(),
             keep_media: None,
+            max_audio_seconds: served_audio_seconds(),
             text_plan: FitPlan { epochs: 4, patience: 2, learning_rate: 1.5e-3 },
             audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
             image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },

@@ -1,9 +1,8 @@
 //! What a run leaves behind: a record per stage, the curves as CSV, the whole as JSON.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use jtav_picture::{CurvePanel, PictureError, curves};
 use serde::{Deserialize, Serialize};
 
@@ -141,23 +140,6 @@ pub fn curves_png(stages: &[StageRecord]) -> Result<Option<Vec<u8>>, PictureErro
     if panels.is_empty() { Ok(None) } else { curves(&panels).map(Some) }
 }
 
-/// Writes a JSON file, readable.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value).with_context(|| format!("packing {}", path.display()))?;
-    text.push('\n');
-    write_text(path, &text)
-}
-
-/// Writes a text file.
-pub(crate) fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
-    write_bytes(path, text.as_bytes())
-}
-
-/// Writes any file.
-pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
-}
-
 #[cfg(test)]
 pub(crate) mod samples {
     use super::*;
@@ -190,6 +172,7 @@ pub(crate) mod samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::write_json;
 
     #[test]
     fn a_network_that_was_kept_without_its_epochs_has_no_panel() {

@@ -22,16 +22,8 @@ fn gif(red: u8, green: u8) -> Vec<u8> {
 
 fn wav(frequency_hz: f64) -> Vec<u8> {
     let sample = |i: u32| (f64::from(i) * frequency_hz * std::f64::consts::TAU / 22_050.0).sin() * 20_000.0;
-    let data: Vec<u8> = (0..22_050).flat_map(|i| (sample(i) as i16).to_le_bytes()).collect();
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + data.len() as u32).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00");
-    file.extend(22_050_u32.to_le_bytes());
-    file.extend(44_100_u32.to_le_bytes());
-    file.extend(b"\x02\x00\x10\x00data");
-    file.extend((data.len() as u32).to_le_bytes());
-    file.extend(data);
-    file
+    let samples: Vec<i16> = (0..22_050).map(|i| sample(i) as i16).collect();
+    jtav_media_codecs::write_wav(&samples, 22_050)
 }
 
 /// Every second post is positive; the sixth has no audio, the seventh no image, the eighth no text.

@@ -15,10 +15,9 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use jtav_media::{DecodeLimits, center_crop, decode, image_view};
+use jtav_media_codecs::{DecodeLimits, center_crop, decode, image_view};
 use jtav_model::{Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224};
-use jtav_pipeline::{Decoded, RgbImage};
-use jtav_schemas::Modality;
+use jtav_schemas::{Decoded, Modality, RgbImage};
 
 const TILE_WIDTH: u32 = 400;
 const TILE_HEIGHT: u32 = 320;
@@ -30,7 +29,7 @@ const BATCH: usize = 16;
 fn pictures(folder: &Path) -> Vec<RgbImage> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let limits = DecodeLimits::default();
+    let limits = DecodeLimits::for_tests();
     paths.iter().map(|path| image_view(&std::fs::read(path).unwrap(), &limits, TILE_HEIGHT).unwrap()).collect()
 }
 
@@ -65,7 +64,7 @@ fn mosaic(pictures: &[RgbImage], index: usize) -> Vec<u8> {
 
 /// As it is served.
 fn served(jpeg: &[u8]) -> RgbImage {
-    match decode(jpeg, Modality::Image, None, &DecodeLimits::default()).unwrap() {
+    match decode(jpeg, Modality::Image, None, &DecodeLimits::for_tests()).unwrap() {
         Decoded::Image(image) => image,
         Decoded::Audio(_) => panic!("a picture was asked for"),
     }
@@ -73,7 +72,7 @@ fn served(jpeg: &[u8]) -> RgbImage {
 
 /// Decoded whole, which is how a picture is decoded whose full size is asked for, and resized afterwards.
 fn whole(jpeg: &[u8]) -> RgbImage {
-    let full = image_view(jpeg, &DecodeLimits::default(), stored_height(jpeg)).unwrap();
+    let full = image_view(jpeg, &DecodeLimits::for_tests(), stored_height(jpeg)).unwrap();
     let (width, height) = (full.width * 256 / full.height, 256);
     let mut small = vec![0; (width * height * 3) as usize];
     let source = TypedImageRef::<U8x3>::from_buffer(full.width, full.height, &full.pixels).unwrap();

@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::sleep;
 
 use super::fault::Fault;
-use super::stage::{PARTITIONS, SESSION_MS, Stage, WORKERS, WorkerConfig};
+use super::stage::{Conduct, PARTITIONS, SESSION_MS, Stage, WORKERS};
 
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
@@ -20,12 +20,12 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 /// What the workers of a run need for its fault.
-pub fn worker_config(fault: Fault) -> WorkerConfig {
-    let usual = WorkerConfig::default();
+pub fn conduct(fault: Fault) -> Conduct {
+    let usual = Conduct::default();
     match fault {
-        Fault::ChurnEager => WorkerConfig { assignment_strategy: "range", ..usual },
-        Fault::StaticMembers => WorkerConfig { static_members: true, ..usual },
-        Fault::PollBreach => WorkerConfig { max_poll_interval_ms: 4_000, ..usual },
+        Fault::ChurnEager => Conduct { assignment_strategy: "range", ..usual },
+        Fault::StaticMembers => Conduct { static_members: true, ..usual },
+        Fault::PollBreach => Conduct { max_poll_interval_ms: 4_000, ..usual },
         _ => usual,
     }
 }
@@ -273,7 +273,7 @@ async fn redis_again_and_again(stage: &mut Stage<'_>, fault: Fault) -> Result<()
 }
 
 async fn in_process(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
-    let (group, input) = (stage.names.group.clone(), stage.names.input.clone());
+    let (group, input) = (stage.topics.group.clone(), stage.topics.input.clone());
     let cluster = stage.parts.cluster()?;
     match fault {
         Fault::RoundTrip => {

@@ -1,5 +1,3 @@
-use std::net::Ipv4Addr;
-
 use anyhow::Result;
 use jtav_feed_simulator::{MediaServer, SAMPLE_FEED};
 use jtav_kafka::{ClientSettings, InProcessCluster};
@@ -13,7 +11,6 @@ const IN_PROCESS_BROKERS: u32 = 3;
 
 /// What the workers of all runs work with; the harness owns it.
 pub struct Parts {
-    /// The broker.
     pub broker: BrokerPart,
     /// The store, which keeps what it has taken.
     pub redis: RealRedis,
@@ -41,12 +38,11 @@ impl Parts {
         Ok(Self {
             broker,
             redis: RealRedis::start_durable()?,
-            media: MediaServer::start(workspace_root().join(SAMPLE_FEED), (Ipv4Addr::LOCALHOST, 0).into())?,
+            media: MediaServer::on_loopback(workspace_root().join(SAMPLE_FEED))?,
             canary: Canary::start()?,
         })
     }
 
-    /// Which broker it is.
     pub fn kind(&self) -> Broker {
         match self.broker {
             BrokerPart::Real(_) => Broker::Real,
@@ -76,7 +72,6 @@ impl Parts {
         }
     }
 
-    /// Settings of a client.
     pub fn client(&self) -> ClientSettings {
         match &self.broker {
             BrokerPart::Real(kafka) => kafka.client(),
@@ -84,7 +79,6 @@ impl Parts {
         }
     }
 
-    /// Makes topics.
     pub async fn create_topics(&self, topics: &[(&str, i32)]) -> Result<()> {
         match &self.broker {
             BrokerPart::Real(kafka) => kafka.create_topics(topics).await,

@@ -52,7 +52,6 @@ pub struct Row {
     pub runs: Vec<RunResult>,
 }
 
-/// The table.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     rows: BTreeMap<Fault, Row>,
@@ -115,12 +114,10 @@ fn round(seconds: f64) -> f64 {
 }
 
 impl Report {
-    /// Adds a run.
     pub fn add(&mut self, fault: Fault, result: RunResult) {
         self.rows.entry(fault).or_default().runs.push(result);
     }
 
-    /// Every run.
     pub fn runs(&self) -> impl Iterator<Item = (Fault, &RunResult)> {
         self.rows.iter().flat_map(|(fault, row)| row.runs.iter().map(move |run| (*fault, run)))
     }

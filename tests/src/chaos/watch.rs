@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jtav_kafka::{ClientSettings, TopicTail, group_positions, watermarks};
 use jtav_store::Store;
-use jtav_testkit::{Finding, Harm, Progress};
+use jtav_testkit::{Finding, Harm, Progress, Topics};
 
 /// Time between two looks.
 const PACE: Duration = Duration::from_millis(300);
@@ -21,33 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The same for the last look, when everything is there.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Resident memory that no worker may exceed, the networks replaced by stubs (S6; design 5 has 1.5 GiB with them).
+/// Resident memory that no worker may exceed, the networks replaced by stubs (S6).
 pub const RESIDENT_CEILING_BYTES: u64 = 1 << 30;
-
-/// Names of a run.
-#[derive(Debug, Clone)]
-pub struct Names {
-    pub group: String,
-    pub input: String,
-    pub sentiment: String,
-    pub embeddings: String,
-    pub dead_letters: String,
-    pub erasures: String,
-}
-
-impl Names {
-    pub fn of(run: usize) -> Self {
-        let name = |what: &str| format!("{what}-{run}");
-        Self {
-            group: name("chaos"),
-            input: name("posts"),
-            sentiment: name("sentiment"),
-            embeddings: name("embeddings"),
-            dead_letters: name("dead-letters"),
-            erasures: name("erasures"),
-        }
-    }
-}
 
 /// What the watch has seen.
 #[derive(Debug, Default)]
@@ -86,12 +61,12 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to look; must be called inside a tokio runtime.
-    pub fn start(client: ClientSettings, names: Names, store: Arc<dyn Store>) -> Result<Self> {
+    pub fn start(client: ClientSettings, topics: Topics, store: Arc<dyn Store>) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Handle::current();
         let seen_by = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-            let seen = Looking::new(client, names, store, runtime).and_then(|looking| looking.run(&seen_by));
+            let seen = Looking::new(client, topics, store, runtime).and_then(|looking| looking.run(&seen_by));
             if let Err(error) = &seen {
                 *lock(&seen_by.trouble) = format!("{error:#}");
             }
@@ -139,7 +114,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 struct Looking {
     client: ClientSettings,
-    names: Names,
+    topics: Topics,
     store: Arc<dyn Store>,
     runtime: tokio::runtime::Handle,
     tails: [TopicTail; 4],
@@ -150,13 +125,14 @@ struct Looking {
 impl Looking {
     fn new(
         client: ClientSettings,
-        names: Names,
+        topics: Topics,
         store: Arc<dyn Store>,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self> {
         let tail = |topic: &str| TopicTail::new(&client, topic, Duration::from_secs(20)).context(topic.to_owned());
-        let tails = [tail(&names.input)?, tail(&names.sentiment)?, tail(&names.dead_letters)?, tail(&names.erasures)?];
-        Ok(Self { client, names, store, runtime, tails, progress: Progress::default(), seen: Seen::default() })
+        let tails =
+            [tail(&topics.input)?, tail(&topics.sentiment)?, tail(&topics.dead_letters)?, tail(&topics.erasures)?];
+        Ok(Self { client, topics, store, runtime, tails, progress: Progress::default(), seen: Seen::default() })
     }
 
     fn run(mut self, shared: &Shared) -> Result<Seen> {
@@ -179,7 +155,7 @@ impl Looking {
 
     /// One look; fails while broker or store are away.
     fn look(&mut self, shared: &Shared, patience: Duration) -> Result<()> {
-        let committed = group_positions(&self.client, &self.names.group, &self.names.input, patience)?;
+        let committed = group_positions(&self.client, &self.topics.group, &self.topics.input, patience)?;
         self.settle_marks(shared, &committed)?;
         // After the positions: what they stand on is visible by now.
         let progress = &mut self.progress;
@@ -196,7 +172,7 @@ impl Looking {
     fn settle_marks(&mut self, shared: &Shared, committed: &BTreeMap<i32, i64>) -> Result<()> {
         let is_open = lock(&shared.marks).iter().any(|mark| mark.ends.is_none());
         if is_open {
-            let ends: BTreeMap<i32, i64> = watermarks(&self.client, &self.names.input, PATIENCE)?
+            let ends: BTreeMap<i32, i64> = watermarks(&self.client, &self.topics.input, PATIENCE)?
                 .into_iter()
                 .map(|(partition, (_, high))| (partition, high))
                 .collect();

@@ -52,7 +52,7 @@ pub fn settings() -> IngestSettings {
         drain_timeout_ms: 900,
         rewind_backoff_ms: 20,
         export_interval_ms: 50,
-        ..IngestSettings::default()
+        ..IngestSettings::for_tests()
     }
 }
 
@@ -62,7 +62,7 @@ pub fn consumer_settings() -> ConsumerSettings {
         group_id: GROUP.into(),
         session_timeout_ms: 2_000,
         heartbeat_interval_ms: 200,
-        ..ConsumerSettings::default()
+        ..ConsumerSettings::for_tests()
     }
 }
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
-use jtav_pipeline::{InboundRecord, PublishRequest, RetryPolicy, SourcePosition};
-use jtav_publisher::{OutputTopics, PublisherParams, Reach, RecordSink};
+use jtav_pipeline::{Ends, InboundRecord, PublishRequest, Publisher, RetryPolicy, SourcePosition, StageActor};
+use jtav_publisher::{OutputTopics, PublisherParams, PublisherStage, Reach, RecordSink};
 use jtav_schemas::{
     AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, MoodTag, PerModality,
     SentimentV1, Vector, event_id,
@@ -174,6 +174,11 @@ pub fn params(store: Arc<dyn Store>, sink: Arc<dyn RecordSink>) -> PublisherPara
         pipeline_version: "0.1.0".into(),
         way_out: Arc::default(),
     }
+}
+
+/// Behind its actor, as the router has it.
+pub fn started(publisher: PublisherStage) -> Arc<dyn Publisher> {
+    Arc::new(StageActor::<dyn Publisher>::start(Arc::new(publisher), &Ends::default()))
 }
 
 /// Metrics of one test alone.

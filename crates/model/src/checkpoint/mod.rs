@@ -1,9 +1,8 @@
-//! A checkpoint is a folder: `manifest.json`, `weights.safetensors`, `vocabulary.json` (design D12).
+//! A checkpoint is a folder: `manifest.json`, `weights.safetensors`, `vocabulary.json` (ADR 42).
 //!
 //! Matrices and kernels are stored as f16; vectors (biases, norms, running statistics) stay f32: they are 1 % of the
 //! bytes, and a running variance of 1e-8 has no f16.
 
-mod manifest;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -13,16 +12,18 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tch::Device;
 
-pub use manifest::{Calibration, Dimensions, Manifest, Probe, Standardisation};
-pub(crate) use manifest::{NO_BOUND, SUMMANDS, check_resolution};
-pub(crate) use weights::{Precision, StoredWeights, encode_weights};
+pub use weights::{Precision, StoredWeights, encode_weights};
 
+use crate::error::ModelError;
+use crate::manifest::{Dimensions, Manifest};
 use crate::networks::{AttBiGru, Dcrnn, DcrnnConfig, ImageModel, Joint};
 use crate::parameters::Builder;
-use crate::{ModelError, Vocabulary};
+use crate::text::Vocabulary;
 
-pub(crate) const MANIFEST: &str = "manifest.json";
-pub(crate) const WEIGHTS: &str = "weights.safetensors";
+/// Name of the manifest in a checkpoint's folder.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the weights in a checkpoint's folder.
+pub const WEIGHTS: &str = "weights.safetensors";
 const VOCABULARY: &str = "vocabulary.json";
 /// A model card may lie beside the three files and is not hashed.
 const NEEDED: [&str; 2] = [WEIGHTS, VOCABULARY];
@@ -37,18 +38,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Reads and checks the manifest of a folder and nothing else of it.
+    pub fn read_manifest(folder: &Path) -> Result<Manifest, ModelError> {
+        let path = folder.join(MANIFEST);
+        Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))
+    }
+
     /// Reads a folder. Every file must have the hash that the manifest names, the weights must hold every tensor of
     /// the profile in its shape, finite, and no other.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join(MANIFEST);
-        let manifest = Manifest::from_json(&read(&path)?).map_err(|reason| ModelError::malformed(&path, reason))?;
-
+        let manifest = Self::read_manifest(folder)?;
         let mut files = BTreeMap::new();
         for name in NEEDED {
             let expected = manifest
                 .files
                 .get(name)
-                .ok_or_else(|| ModelError::malformed(&path, format!("`files` lacks `{name}`")))?;
+                .ok_or_else(|| ModelError::malformed(&folder.join(MANIFEST), format!("`files` lacks `{name}`")))?;
             let path = folder.join(name);
             let bytes = read(&path)?;
             let found = sha256(&bytes);
@@ -63,8 +68,8 @@ impl Checkpoint {
         Self::from_parts(manifest, vocabulary, weights, &folder.join(WEIGHTS))
     }
 
-    /// Verifies parts and holds them together; `origin` names the weights in errors.
-    pub(crate) fn from_parts(
+    /// Verifies parts as [`load`](Self::load) does and holds them together; `origin` names the weights in errors.
+    pub fn from_parts(
         manifest: Manifest,
         vocabulary: Vocabulary,
         weights: Vec<u8>,
@@ -131,7 +136,8 @@ impl Checkpoint {
     }
 
     /// The same checkpoint with another manifest (a probe, metrics).
-    pub(crate) fn with_manifest(&self, manifest: Manifest) -> Self {
+    #[must_use]
+    pub fn with_manifest(&self, manifest: Manifest) -> Self {
         Self { manifest: Arc::new(manifest), ..self.clone() }
     }
 }
@@ -155,7 +161,8 @@ fn verify(stored: &StoredWeights, dimensions: &Dimensions) -> Result<(), ModelEr
     Ok(())
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+/// The bytes of a file, or an error that names it.
+pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     std::fs::read(path).map_err(|e| ModelError::io(path, e))
 }
 
@@ -168,6 +175,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     std::fs::rename(&beside, path).map_err(|e| ModelError::io(path, e))
 }
 
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }

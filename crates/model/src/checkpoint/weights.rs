@@ -7,17 +7,19 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::parameters::{Stored, to_vec};
 
 /// A parsed view of a weights file.
-pub(crate) struct StoredWeights<'a>(SafeTensors<'a>);
+pub struct StoredWeights<'a>(SafeTensors<'a>);
 
 impl<'a> StoredWeights<'a> {
+    /// Reads the header; tensors are read when they are asked for.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         SafeTensors::deserialize(bytes).map(Self).map_err(|e| e.to_string())
     }
 
+    /// Names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name)
     }
@@ -42,7 +44,7 @@ impl Stored for StoredWeights<'_> {
 
 /// Precision of a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Precision {
+pub enum Precision {
     /// Tensors of two and more dimensions as f16, vectors as f32.
     Half,
     /// All f32, for states that training goes on from.
@@ -74,7 +76,7 @@ impl View for &Owned {
 }
 
 /// The bytes of a safetensors file; a value that f16 cannot hold is an error that names its tensor.
-pub(crate) fn encode_weights(
+pub fn encode_weights(
     tensors: &BTreeMap<String, Tensor>,
     precision: Precision,
     metadata: Option<HashMap<String, String>>,

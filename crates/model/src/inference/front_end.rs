@@ -5,9 +5,9 @@ use jtav_signal::constants::{HOP_LENGTH, SAMPLE_RATE_HZ};
 use jtav_signal::{CqtFrontEnd, DEVICE_RATES_HZ, FrameOperator, Layout, resample, resampled_len};
 use tch::{Device, Kind, Tensor};
 
-use super::types::segment_frames;
-use super::{AudioInput, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Waveform};
-use crate::ModelError;
+use crate::error::ModelError;
+use crate::vectors::segment_frames;
+use crate::vectors::{AudioInput, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Waveform};
 
 /// Smallest power that counts, in dB; that of `jtav_signal::to_db`.
 const POWER_FLOOR_DB: f64 = -100.0;

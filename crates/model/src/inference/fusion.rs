@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use tch::{Device, Kind};
 
-use super::{Contributions, FusionInput, FusionOutput};
+use crate::checkpoint::Checkpoint;
+use crate::device::DeviceChoice;
+use crate::error::ModelError;
 use crate::layers::Linear;
+use crate::manifest::Manifest;
+use crate::modality::Modality;
 use crate::networks::{Joint, JointBatch};
 use crate::parameters::{Builder, to_rows, to_vec};
-use crate::{Checkpoint, DeviceChoice, Manifest, Modality, ModelError};
+use crate::vectors::{Contributions, FusionInput, FusionOutput};
 
 /// Most posts of one pass: the attention tables take 240 kB a post.
 const MAX_BATCH: usize = 128;

@@ -2,11 +2,14 @@
 
 use tch::{Device, Kind};
 
-use super::{Encoded, IMAGE_CELLS, IMAGE_SIDE, Rgb224, encoded};
+use super::encoded;
+use crate::checkpoint::Checkpoint;
+use crate::device::DeviceChoice;
 use crate::device::multiplies_bf16;
+use crate::error::ModelError;
 use crate::networks::{ImageModel, Pixels};
 use crate::parameters::Builder;
-use crate::{Checkpoint, DeviceChoice, ModelError};
+use crate::vectors::{Encoded, IMAGE_CELLS, IMAGE_SIDE, Rgb224};
 
 /// Most pictures of one pass: activations of DenseNet-121 take about 20 MB a picture in f32.
 const MAX_BATCH: usize = 16;

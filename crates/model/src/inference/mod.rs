@@ -5,24 +5,18 @@ mod front_end;
 mod fusion;
 mod image;
 mod text;
-mod types;
 mod without;
 
 pub use audio::AudioNetwork;
 pub use fusion::FusionNetwork;
 pub use image::ImageNetwork;
 pub use text::TextNetwork;
-pub use types::{
-    AudioInput, Contributions, Encoded, FRAME_SECONDS, FusionInput, FusionOutput, IMAGE_CELLS, IMAGE_SIDE, Rgb224,
-    SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Waveform,
-};
-
-pub(crate) use audio::{AudioBatch, encode_clips};
 
 use tch::Tensor;
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::parameters::to_rows;
+use crate::vectors::Encoded;
 
 /// Vectors and attention rows as [`Encoded`], each attention row cut to its length.
 fn encoded(vectors: &Tensor, attention: &Tensor, lengths: &[i64]) -> Result<Vec<Encoded>, ModelError> {

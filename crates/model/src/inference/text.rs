@@ -2,11 +2,14 @@
 
 use tch::Device;
 
-use super::{Encoded, encoded};
+use super::encoded;
+use crate::checkpoint::Checkpoint;
+use crate::device::DeviceChoice;
+use crate::error::ModelError;
 use crate::networks::{AttBiGru, TextBatch};
 use crate::parameters::{Builder, to_rows};
 use crate::text::{Evidence, NgramBag, Ngrams, TextInput, TokenisedText};
-use crate::{Checkpoint, DeviceChoice, ModelError};
+use crate::vectors::Encoded;
 
 /// Most posts of one pass through the network; a longer list is cut.
 const MAX_BATCH: usize = 128;

@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 
-use super::{AudioInput, IMAGE_CELLS, IMAGE_SIDE, Rgb224, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB};
 use crate::networks::{FRAMES_PER_STEP, STEPS, steps_of_frames};
+use crate::vectors::{AudioInput, IMAGE_CELLS, IMAGE_SIDE, Rgb224, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB};
 
 const CELLS_PER_SIDE: usize = 7;
 const CELL_PX: usize = IMAGE_SIDE / CELLS_PER_SIDE;
@@ -20,7 +20,7 @@ impl AudioInput {
         self.valid_frames.iter().enumerate().flat_map(of_segment).collect()
     }
 
-    /// The clip with the frames of these time steps at [`SILENCE_DB`]; as long as before.
+    /// The clip with the frames of these time steps at `SILENCE_DB`; as long as before.
     pub fn without_steps(&self, steps: &[usize]) -> Self {
         let mut silenced = self.clone();
         for &step in steps {

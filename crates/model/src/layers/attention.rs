@@ -1,13 +1,13 @@
-//! Additive attention over a sequence (paper eq. 6-8, after Yang et al. 2016).
+//! Additive attention over a sequence (paper, equation 1, after Yang et al. 2016).
 
 use tch::{Kind, Tensor};
 
 use super::{Linear, length_mask};
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::parameters::{Init, Scope};
 
 /// `a = softmax(tanh(W h + b) . c)` over the valid steps, then the weighted sum.
-pub(crate) struct AdditiveAttention {
+pub struct AdditiveAttention {
     project: Linear,
     context: Tensor,
 }

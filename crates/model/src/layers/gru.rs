@@ -2,18 +2,19 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::parameters::{Init, Scope};
 
 /// One bidirectional layer with torch's equations and names (`weight_ih_l0`, `..._reverse`), gates in the order
 /// reset, update, new (Cho et al. 2014, "reset after" form).
-pub(crate) struct BiGru {
+pub struct BiGru {
     /// Forward then backward: input weights, hidden weights, input bias, hidden bias.
     weights: Vec<Tensor>,
     hidden: i64,
 }
 
 impl BiGru {
+    /// `hidden` units per direction over `inputs` values a step.
     pub fn new(scope: &Scope, inputs: i64, hidden: i64) -> Result<Self, ModelError> {
         // torch's own rule; the update gate saturates with larger values.
         let init = Init::Uniform(1.0 / (hidden as f32).sqrt());

@@ -4,21 +4,24 @@
 mod attention;
 mod gru;
 
-pub(crate) use attention::AdditiveAttention;
-pub(crate) use gru::BiGru;
+pub use attention::AdditiveAttention;
+pub use gru::BiGru;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::parameters::{Init, Scope};
 
 /// `y = x W' + b`.
-pub(crate) struct Linear {
+pub struct Linear {
+    /// `[outputs, inputs]`.
     pub weight: Tensor,
+    /// `[outputs]`.
     pub bias: Tensor,
 }
 
 impl Linear {
+    /// Weights by Glorot, a bias of zeros.
     pub fn new(scope: &Scope, inputs: i64, outputs: i64) -> Result<Self, ModelError> {
         Ok(Self {
             weight: scope.weight("weight", &[outputs, inputs], Init::Glorot)?,
@@ -54,7 +57,7 @@ impl LayerNorm {
 }
 
 /// Batch normalisation of `[batch, width]` or `[batch, width, height, width]`; parameters stay f32 under bf16 input.
-pub(crate) struct BatchNorm {
+pub struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
@@ -86,6 +89,7 @@ impl BatchNorm {
         })
     }
 
+    /// By the statistics of the batch under `train`, which then move the running ones; else by those.
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         Ok(x.f_batch_norm(
             Some(&self.weight),
@@ -119,7 +123,7 @@ impl BatchNorm {
     }
 
     /// In evaluation mode the layer is `x * scale + shift`.
-    pub fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
+    pub(crate) fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
         let scale = self.weight.f_mul(&self.running_var.f_add_scalar(self.epsilon)?.f_rsqrt()?)?;
         let shift = self.bias.f_sub(&self.running_mean.f_mul(&scale)?)?;
         Ok((scale, shift))
@@ -127,7 +131,7 @@ impl BatchNorm {
 }
 
 /// A two-dimensional convolution, without bias unless asked for; folding a batch normalisation into it gives it one.
-pub(crate) struct Conv2d {
+pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     stride: i64,
@@ -199,7 +203,7 @@ pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor, ModelError> {
 }
 
 /// Rows of `[batch, width]` scaled to length 1; a row of zeros stays one.
-pub(crate) fn unit_rows(x: &Tensor) -> Result<Tensor, ModelError> {
+pub fn unit_rows(x: &Tensor) -> Result<Tensor, ModelError> {
     let length = x.f_square()?.f_sum_dim_intlist([-1_i64].as_slice(), true, None)?.f_clamp_min(1e-12)?.f_sqrt()?;
     Ok(x.f_div(&length)?)
 }

@@ -1,11 +1,13 @@
-//! attBiGRU (paper 4.1): the supporting parts gate the protagonist's words, a BiGRU reads them, attention pools them.
+//! attBiGRU (paper, section 3.1.1): the supporting parts gate the protagonist's words, a BiGRU reads them, attention
+//! pools them.
 
 use tch::{Device, Kind, Tensor};
 
+use crate::error::ModelError;
 use crate::layers::{AdditiveAttention, BiGru, LayerNorm, Linear};
+use crate::manifest::Dimensions;
 use crate::parameters::{Init, Scope, overwrite, to_vec};
 use crate::text::{NgramBag, TextInput, TokenisedText};
-use crate::{Dimensions, ModelError};
 
 /// The text network with its head.
 ///
@@ -16,7 +18,7 @@ use crate::{Dimensions, ModelError};
 /// all modalities to the same width; and a [bag of n-grams](NgramBag) stands beside the BiGRU, because on some ten
 /// thousand short texts counting beats reading, and both together beat either. Its two logits are the last two values
 /// of the vector, squeezed, and the head adds them to what the BiGRU says.
-pub(crate) struct AttBiGru {
+pub struct AttBiGru {
     embedding: Tensor,
     norm: LayerNorm,
     supporting_norm: LayerNorm,
@@ -40,7 +42,7 @@ const BAG_VALUES: i64 = 2;
 const SQUEEZE: f64 = 4.0;
 
 /// What one forward pass yields.
-pub(crate) struct TextForward {
+pub struct TextForward {
     /// `[batch, vector]`.
     pub vector: Tensor,
     /// `[batch]`.
@@ -52,6 +54,7 @@ pub(crate) struct TextForward {
 }
 
 impl AttBiGru {
+    /// Tensors start at `scope`; `dropout` acts on word vectors and before the dense layer, in training only.
     pub fn new(scope: &Scope, dimensions: &Dimensions, dropout: f64) -> Result<Self, ModelError> {
         let (words, hidden) = (dimensions.embedding, dimensions.text_hidden);
         let gru = BiGru::new(&scope.sub("gru"), words, hidden)?;
@@ -76,6 +79,7 @@ impl AttBiGru {
         })
     }
 
+    /// Vectors, logits and attention of a batch.
     pub fn forward(&self, batch: &TextBatch, train: bool) -> Result<TextForward, ModelError> {
         let words = batch.word_vectors(&self.embedding)?;
         let supporting = batch.supporting_mean(&words)?;
@@ -136,7 +140,7 @@ impl AttBiGru {
 }
 
 /// A batch of posts as index tensors.
-pub(crate) struct TextBatch {
+pub struct TextBatch {
     /// All words' rows in a row, and where each word begins.
     rows: Tensor,
     starts: Tensor,
@@ -241,7 +245,7 @@ impl FlatWords {
 }
 
 /// `[batch, longest]` of lists of places, filled up with `nothing`.
-pub(super) fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Tensor, ModelError> {
+pub fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Tensor, ModelError> {
     let longest = places.iter().map(Vec::len).max().unwrap_or(0);
     let mut flat = Vec::with_capacity(places.len() * longest);
     for row in places {
@@ -252,7 +256,7 @@ pub(super) fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -
 }
 
 /// `[batch, longest, width]`: the rows of `[words, width]` at `[batch, longest]` places.
-pub(super) fn gather(words: &Tensor, places: &Tensor) -> Result<Tensor, ModelError> {
+pub fn gather(words: &Tensor, places: &Tensor) -> Result<Tensor, ModelError> {
     let (batch, longest) = places.size2()?;
     Ok(words.f_index_select(0, &places.f_view([-1])?)?.f_view([batch, longest, -1])?)
 }

@@ -1,8 +1,8 @@
-//! CMF-AP, cross-modal fusion with attentive pooling (paper 5), in its exact factorised form.
+//! CMF-AP, cross-modal fusion with attentive pooling (paper, section 3.2), in its exact factorised form.
 
 use tch::Tensor;
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::layers::Linear;
 use crate::parameters::{Init, Scope};
 
@@ -11,8 +11,8 @@ use crate::parameters::{Init, Scope};
 /// The paper forms `C = m n'`, scores `u' tanh(W C + b 1')` over the columns of `C` and pools `C a`. `C` has rank one,
 /// hence `W C = (W m) n'` and `C a = m (n' a)`: with `w = W m` the score of column `j` is `u' tanh(w n_j + b)` and the
 /// pooled vector is `m` times the scalar `s = n' a`. Same numbers, 34 to 213 times fewer operations
-/// (`jtav-spec` 5.3), and no `p x q` matrix.
-pub(crate) struct CrossAttention {
+/// (docs/networks.md, "The factorised form"), and no `p x q` matrix.
+pub struct CrossAttention {
     /// `W` and `b`.
     project: Linear,
     /// `u`.
@@ -45,7 +45,7 @@ impl CrossAttention {
 }
 
 /// Both directions of one pair.
-pub(crate) struct CmfPair {
+pub struct CmfPair {
     first: CrossAttention,
     second: CrossAttention,
 }

@@ -1,26 +1,28 @@
-//! DCRNN (paper 4.2): dense convolutions over a constant-Q spectrogram, then a recurrent network over time.
+//! DCRNN (paper, section 3.1.2): dense convolutions over a constant-Q spectrogram, then a recurrent network over time.
 
 use tch::Tensor;
 
+use crate::error::ModelError;
 use crate::layers::{AdditiveAttention, BatchNorm, BiGru, Conv2d, Linear};
+use crate::manifest::Dimensions;
 use crate::parameters::Scope;
-use crate::{Dimensions, ModelError};
 
 /// Sizes of the convolutional part; the defaults are the authors' shapes with a quarter of their channels
-/// (`jtav-spec` 3.3, 8.5), which takes the network from 15 M to well under 1 M parameters.
+/// (docs/networks.md, "Audio in the profile `modern`"), which takes the network from 15 M to well under 1 M parameters.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DcrnnConfig {
-    pub stem_channels: i64,
-    pub growth: i64,
-    pub bottleneck: i64,
-    pub transition_channels: i64,
-    pub reduced_channels: i64,
-    pub hidden: i64,
-    pub vector: i64,
-    pub moods: i64,
+pub struct DcrnnConfig {
+    pub(crate) stem_channels: i64,
+    pub(crate) growth: i64,
+    pub(crate) bottleneck: i64,
+    pub(crate) transition_channels: i64,
+    pub(crate) reduced_channels: i64,
+    pub(crate) hidden: i64,
+    pub(crate) vector: i64,
+    pub(crate) moods: i64,
 }
 
 impl DcrnnConfig {
+    /// The sizes of a manifest.
     pub fn modern(dimensions: &Dimensions) -> Self {
         Self {
             stem_channels: dimensions.audio_channels,
@@ -48,7 +50,7 @@ pub(crate) fn steps_of_frames(frames: usize) -> usize {
 }
 
 /// The audio network with its sentiment and mood heads.
-pub(crate) struct Dcrnn {
+pub struct Dcrnn {
     stem: Conv2d,
     stem_norm: BatchNorm,
     block1: DenseBlock,
@@ -66,7 +68,7 @@ pub(crate) struct Dcrnn {
 }
 
 /// What one forward pass yields, one row per segment.
-pub(crate) struct AudioForward {
+pub struct AudioForward {
     /// `[segments, vector]`.
     pub vector: Tensor,
     /// `[segments, 27]`.
@@ -74,6 +76,7 @@ pub(crate) struct AudioForward {
 }
 
 impl Dcrnn {
+    /// Tensors start at `scope`; `dropout` acts before the dense layer, in training only.
     pub fn new(scope: &Scope, config: &DcrnnConfig, dropout: f64) -> Result<Self, ModelError> {
         let after_block1 = config.stem_channels + 2 * config.growth;
         let after_block2 = config.transition_channels + 2 * config.growth;
@@ -138,6 +141,7 @@ impl Dcrnn {
         self.mood_head.forward(vector)
     }
 
+    /// The last layer of the sentiment logit.
     pub fn head(&self) -> &Linear {
         &self.head
     }

@@ -2,22 +2,23 @@
 
 use tch::{Kind, Tensor};
 
-use crate::ModelError;
+use crate::error::ModelError;
 use crate::layers::{BatchNorm, Conv2d, channels_last};
 use crate::parameters::Scope;
 
 /// Depth and width; the default is DenseNet-121.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DenseNetConfig {
-    pub blocks: [usize; 4],
-    pub growth: i64,
-    pub stem_channels: i64,
+pub struct DenseNetConfig {
+    pub(crate) blocks: [usize; 4],
+    pub(crate) growth: i64,
+    pub(crate) stem_channels: i64,
 }
 
 impl DenseNetConfig {
     /// Bottleneck width over growth.
     const BOTTLENECK: i64 = 4;
 
+    /// DenseNet-121: blocks of 6, 12, 24 and 16 layers, 32 channels a layer.
     pub const DENSENET_121: Self = Self { blocks: [6, 12, 24, 16], growth: 32, stem_channels: 64 };
 
     /// Channels of the last feature map.
@@ -47,7 +48,7 @@ struct Transition {
 }
 
 /// The backbone up to the last feature map, without torchvision's classifier.
-pub(crate) struct DenseNet {
+pub struct DenseNet {
     stem: Conv2d,
     /// `None` once it is folded into `stem`.
     stem_norm: Option<BatchNorm>,

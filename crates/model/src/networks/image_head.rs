@@ -1,18 +1,16 @@
-//! The image network: pixels, DenseNet-121, and the dense layer that ends in the image vector (paper 4.3).
+//! The image network: pixels, DenseNet-121, and the dense layer that ends in the image vector (paper, section 3.1.3).
 
 use tch::{Device, Kind, Tensor};
 
 use super::densenet::{DenseNet, DenseNetConfig};
+use crate::error::ModelError;
 use crate::layers::{BatchNorm, Linear};
+use crate::manifest::Dimensions;
 use crate::parameters::Scope;
-use crate::{Dimensions, ModelError};
-
-/// Per-channel statistics of ImageNet, which torchvision's weights expect.
-pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+use crate::vectors::{DEVIATION, MEAN};
 
 /// Pixels on their way into the network.
-pub(crate) struct Pixels;
+pub struct Pixels;
 
 impl Pixels {
     /// Uploads `[side, side, 3]` bytes of each picture as they are, a quarter of what floats would take, and returns
@@ -47,7 +45,7 @@ impl Pixels {
 }
 
 /// Backbone and head.
-pub(crate) struct ImageModel {
+pub struct ImageModel {
     backbone: DenseNet,
     head_norm: BatchNorm,
     dense: Linear,
@@ -56,7 +54,7 @@ pub(crate) struct ImageModel {
 }
 
 /// What one forward pass yields.
-pub(crate) struct ImageForward {
+pub struct ImageForward {
     /// `[batch, vector]`.
     pub vector: Tensor,
     /// `[batch]`.
@@ -66,6 +64,7 @@ pub(crate) struct ImageForward {
 }
 
 impl ImageModel {
+    /// Tensors start at `scope`; `dropout` acts before the dense layer, in training only.
     pub fn new(scope: &Scope, dimensions: &Dimensions, dropout: f64) -> Result<Self, ModelError> {
         let config = DenseNetConfig::DENSENET_121;
         Ok(Self {
@@ -121,6 +120,7 @@ impl ImageModel {
         Ok(self)
     }
 
+    /// The last layer.
     pub fn head(&self) -> &Linear {
         &self.head
     }

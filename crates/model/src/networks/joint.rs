@@ -3,23 +3,25 @@
 use tch::{Device, Tensor};
 
 use super::cmf_ap::CmfPair;
-use crate::checkpoint::NO_BOUND;
-use crate::inference::FusionInput;
+use crate::error::ModelError;
 use crate::layers::{BatchNorm, Linear};
+use crate::manifest::Dimensions;
+use crate::manifest::NO_BOUND;
+use crate::modality::Modality;
 use crate::parameters::{Init, Scope, overwrite};
-use crate::{Dimensions, Modality, ModelError};
+use crate::vectors::FusionInput;
 
 /// The fusion of `modern`.
 ///
 /// Each vector is scaled to length 1 and then by a learned factor; an absent one is replaced by a learned vector, so
 /// that a pair with one side still carries that side into `u` (with zeros CMF-AP would collapse to a constant,
-/// `jtav-spec` 5.3). `u` feeds batch normalisation, dropout and one logit, the paper's classifier.
+/// docs/networks.md, "An absent modality"). `u` feeds batch normalisation, dropout and one logit, the paper's classifier.
 ///
 /// Beside it runs the additive path: the encoders' own heads, summed. Posts whose parts are independent given the
 /// label need nothing else, and it keeps the fused label from being worse than its best part. How far each of the
 /// four logits is trusted is fitted on validation and not by gradients, because on training posts the encoders are
 /// right about everything.
-pub(crate) struct Joint {
+pub struct Joint {
     scale: Tensor,
     absent: Tensor,
     pairs: Vec<(Modality, Modality, CmfPair)>,
@@ -40,12 +42,15 @@ pub(crate) struct Joint {
 }
 
 /// Vectors of a batch: `[batch, 3, vector]` with zeros where absent, and `[batch, 3]` of 1 and 0.
-pub(crate) struct JointBatch {
+pub struct JointBatch {
+    /// `[batch, 3, vector]`, f32.
     pub vectors: Tensor,
+    /// `[batch, 3]`, 1 where that modality is there, else 0.
     pub present: Tensor,
 }
 
 impl JointBatch {
+    /// [`ModelError::Input`] for a post without any vector, and for a vector of another width or that is not finite.
     pub fn new(inputs: &[FusionInput], width: usize, device: Device) -> Result<Self, ModelError> {
         let mut vectors = Vec::with_capacity(inputs.len() * 3 * width);
         let mut present = Vec::with_capacity(inputs.len() * 3);
@@ -82,7 +87,7 @@ impl JointBatch {
 }
 
 /// What one forward pass yields.
-pub(crate) struct JointForward {
+pub struct JointForward {
     /// `[batch, 6 reduced]`.
     pub u: Tensor,
     /// `[batch]`: CMF-AP's own logit.
@@ -96,6 +101,7 @@ pub(crate) struct JointForward {
 }
 
 impl Joint {
+    /// Tensors start at `scope`; `dropout` acts on `u`, in training only.
     pub fn new(scope: &Scope, dimensions: &Dimensions, dropout: f64) -> Result<Self, ModelError> {
         let (width, attention, reduced) = (dimensions.vector, dimensions.fusion_attention, dimensions.fusion_reduced);
         let pair = |first: Modality, second: Modality| {
@@ -125,6 +131,7 @@ impl Joint {
         })
     }
 
+    /// The fused logits, with the encoders' logits from the copies of their heads.
     pub fn forward(&self, batch: &JointBatch, train: bool) -> Result<JointForward, ModelError> {
         self.forward_with(batch, &self.own_logits(batch)?, train)
     }

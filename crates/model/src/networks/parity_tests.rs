@@ -5,10 +5,13 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::densenet::{DenseNet, DenseNetConfig};
+use super::formula::{fnv1a, fraction, wave};
 use super::{AttBiGru, Dcrnn, DcrnnConfig, TextBatch};
+use crate::error::ModelError;
+use crate::manifest::Dimensions;
 use crate::parameters::{Builder, Stored, to_rows, to_vec};
+use crate::text::TextInput;
 use crate::text::{Ngrams, TokenisedText};
-use crate::{Dimensions, ModelError, TextInput};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -33,20 +36,6 @@ fn reference() -> Reference {
 /// Draws any tensor by its name.
 struct Formula;
 
-pub(super) fn fnv1a(text: &str) -> u32 {
-    text.bytes().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
-}
-
-pub(super) fn fraction(seed: u32, index: u32) -> f64 {
-    let mut x = seed.wrapping_add(index.wrapping_mul(2_654_435_761));
-    x ^= x >> 16;
-    x = x.wrapping_mul(0x85EB_CA6B);
-    x ^= x >> 13;
-    x = x.wrapping_mul(0xC2B2_AE35);
-    x ^= x >> 16;
-    f64::from(x) / 4_294_967_296.0
-}
-
 impl Stored for Formula {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
         let seed = fnv1a(name);
@@ -67,12 +56,6 @@ impl Stored for Formula {
         let count = shape.iter().product::<i64>() as u32;
         Ok(Tensor::f_from_slice(&(0..count).map(value).collect::<Vec<f32>>())?.f_view(shape)?)
     }
-}
-
-pub(super) fn wave(shape: &[i64], step: f64) -> Tensor {
-    let count = shape.iter().product::<i64>();
-    let values: Vec<f32> = (0..count).map(|i| (i as f64 * step).sin() as f32).collect();
-    Tensor::from_slice(&values).view(shape)
 }
 
 fn assert_near(found: &[f32], expected: &[f32], what: &str) {

@@ -5,11 +5,11 @@
 //! stay out of libtorch.
 
 use super::{Ngram, Ngrams, TextInput};
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// Two tables and a constant.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NgramBag {
+pub struct NgramBag {
     /// Logit per unit of feature, one per bucket.
     weight: Vec<f32>,
     /// Inverse document frequency, one per bucket; 0 for a bucket that training never or hardly ever saw.
@@ -19,7 +19,7 @@ pub(crate) struct NgramBag {
 
 /// What the n-grams of one post say.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Evidence {
+pub struct Evidence {
     /// Logits of the words (with the constant) and of the pieces.
     pub logits: [f32; 2],
     /// What each word of the protagonist adds to the two, by size.
@@ -65,9 +65,9 @@ impl NgramBag {
     }
 }
 
-/// Calls `each` with bucket, value and places of every n-gram of a group, the values together of length 1. An n-gram
-/// whose bucket has no document frequency is as if it were not there.
-pub(crate) fn for_each_feature(group: &[Ngram], idf: &[f32], mut each: impl FnMut(usize, f32, &[Ngram])) {
+/// Calls `each` with bucket, value and places of every n-gram of a group, the values together of length 1. `idf` has one
+/// value per bucket; an n-gram whose bucket has none (0) is as if it were not there.
+pub fn for_each_feature(group: &[Ngram], idf: &[f32], mut each: impl FnMut(usize, f32, &[Ngram])) {
     let features = || {
         group.chunk_by(|a, b| a.hash == b.hash).filter_map(|places| {
             let bucket = places[0].hash as usize % idf.len();
@@ -81,8 +81,8 @@ pub(crate) fn for_each_feature(group: &[Ngram], idf: &[f32], mut each: impl FnMu
     }
 }
 
-/// Buckets of a group, each n-gram once.
-pub(crate) fn buckets(ngrams: &Ngrams, table: usize) -> Vec<usize> {
+/// Buckets of a text among `table` of them, ascending, each once.
+pub fn buckets(ngrams: &Ngrams, table: usize) -> Vec<usize> {
     let of_group = |group: &[Ngram]| -> Vec<usize> {
         group.chunk_by(|a, b| a.hash == b.hash).map(|places| places[0].hash as usize % table).collect()
     };
@@ -96,7 +96,7 @@ pub(crate) fn buckets(ngrams: &Ngrams, table: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Tokenizer, Vocabulary, VocabularyConfig};
+    use crate::text::{Tokenizer, Vocabulary, VocabularyConfig};
     use serde::Deserialize;
 
     fn input(parts: &[(&str, &str)]) -> TextInput {

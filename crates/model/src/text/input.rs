@@ -1,4 +1,4 @@
-//! Role selection (paper 4.1): the longest part is the protagonist, the others support it.
+//! Role selection (paper, section 3.1.1): the longest part is the protagonist, the others support it.
 
 use std::collections::HashSet;
 
@@ -103,7 +103,7 @@ impl TextInput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VocabularyConfig;
+    use crate::text::VocabularyConfig;
 
     fn input(parts: &[(&str, &str)]) -> Option<TextInput> {
         let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());

@@ -7,7 +7,7 @@ mod steps;
 mod tokenizer;
 mod vocabulary;
 
-pub(crate) use bag::{Evidence, NgramBag, buckets, for_each_feature};
+pub use bag::{Evidence, NgramBag, buckets, for_each_feature};
 pub use input::{MAX_PROTAGONIST_WORDS, MAX_SUPPORTING_WORDS, TextInput, TokenisedText};
 pub use ngrams::{Ngram, Ngrams};
 pub use tokenizer::Tokenizer;

@@ -24,7 +24,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::super::{TextInput, Tokenizer};
-    use crate::{Vocabulary, VocabularyConfig};
+    use crate::text::{Vocabulary, VocabularyConfig};
 
     thread_local! {
         pub(super) static STEPS: Cell<u64> = const { Cell::new(0) };

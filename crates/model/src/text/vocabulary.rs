@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::steps::looked_at;
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// How a [`Vocabulary`] is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,13 @@ fn assert_only(messages: &[String], parts: &[&str]) {
 }
 
 #[test]
+fn what_does_not_fit_where_it_goes_is_refused_before_the_start() {
+    let budget = broken(|settings| settings.media.byte_budget_bytes = 1 << 32);
+    assert_only(&budget, &["media.byte_budget_bytes is 4294967296", "at most 4294967295"]);
+    assert!(broken(|settings| settings.media.byte_budget_bytes = (1 << 32) - 1).is_empty());
+}
+
+#[test]
 fn the_drain_must_be_less_than_half_of_the_shorter_group_timeout() {
     let at_half = |settings: &mut Settings| {
         settings.ingest.session_timeout_ms = 20_000;

@@ -1,6 +1,8 @@
 //! The sections as types. Each field's comment states unit, consequence and default; tests hold the defaults stated
 //! here against `config/default.toml`, and the schema carries both.
 
+#![warn(missing_docs)]
+
 mod input;
 mod output;
 mod values;

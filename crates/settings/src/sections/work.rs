@@ -44,7 +44,8 @@ pub struct Media {
     pub max_pixels: u64,
     /// Seconds of sound that are decoded at most; the rest is cut off. Default: `600`.
     pub max_decoded_audio_seconds: u32,
-    /// Seconds from the start of the clip that the network hears; each costs about 3 ms of a CPU core. Default: `30`.
+    /// Seconds from the start of the clip that the network hears, at most those that it was trained on; each costs about 3 ms of
+    /// a CPU core. Default: `30`.
     pub analysed_audio_seconds: u32,
     /// Milliseconds to open a connection, TLS included. Default: `3000`.
     pub connect_timeout_ms: u64,

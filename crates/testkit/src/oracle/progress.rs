@@ -7,8 +7,8 @@ use jtav_kafka::Record;
 use jtav_schemas::{PostV1, SentimentV1};
 use jtav_store::Store;
 
+use super::finding::{Finding, Harm, has_nothing};
 use super::topics::{erased_id, source_of};
-use super::{Finding, Harm, has_nothing};
 
 /// The input log and the outcomes that are visible so far. Feed it in this order: ask the group for its committed
 /// positions, then read the topics to their ends, then call [`Self::check`]: an outcome is visible before its record

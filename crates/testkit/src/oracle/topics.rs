@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jtav_kafka::Record;
 use jtav_schemas::{DeadLetterHeaders, ErasureV1, RecordHeaders, SentimentV1, event_id};
 
-use super::{Finding, Harm, Labels, Oracle, Poison};
+use super::finding::{Finding, Harm};
+use super::{Labels, Oracle, Poison};
 
 impl Oracle {
     pub(super) fn inspect_sentiment(&self, records: &[Record], findings: &mut Vec<Finding>) -> Labels {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt as _;
 use jtav_kafka::OutboundRecord;
+use jtav_testkit::metric;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -21,30 +22,39 @@ use self::kinds::HostileFeed;
 use self::media::Files;
 use self::outcomes::OutcomeReader;
 pub use self::report::HostileReport;
-use self::report::{Block, Verdict};
+use self::report::{Block, LONGEST_END, Verdict};
 use self::server::HostileServer;
-use super::sample::metric;
-use super::{Options, Rig, UNCOUNTED, lock, make};
+use super::options::RigOptions;
+use super::rig::{RUN, Rig, UNCOUNTED, make};
+use crate::collector::lock;
 use crate::local;
 use crate::pacing::Schedule;
 use crate::process::{self, cpu_seconds_of_tree};
-use crate::run::Topics;
 use crate::sender::{SendReport, send_all};
+use crate::topics::topics_of;
 
+/// Honest posts a second, as a share of the capacity.
+const LOAD: f64 = 0.7;
 /// Share of all posts that are hostile.
 const SHARE: f64 = 0.05;
-/// A hostile post that has not ended by then holds something up.
-const LONGEST_END: Duration = Duration::from_secs(120);
 /// Bytes of the largest record that is sent, headers included; a topic takes 1,048,588 of Kafka's own default.
 const PRODUCER_BYTES: &str = "2000000";
 
-/// How long what takes.
-#[derive(Debug, Clone, Copy)]
+/// How much is measured.
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Plan {
-    /// Length of a block.
+    /// Seconds of a block
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
     pub block_seconds: f64,
-    /// Pairs of blocks, one without and one with.
+    /// Pairs of blocks, one without and one with hostile posts
+    #[arg(long, value_name = "N", default_value_t = 2)]
     pub pairs: usize,
+    /// Seconds over which the capacity is measured
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    pub capacity_seconds: f64,
+    /// Honest posts a second [default: 70 % of the capacity]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
 }
 
 /// What stands beside the rig.
@@ -64,18 +74,17 @@ struct Counts {
 }
 
 /// Runs all blocks.
-pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
-    let date = process::output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")?;
-    let (machine, commit) = (process::machine(), crate::report::commit(&options.root));
+pub async fn run(plan: Plan, options: &RigOptions) -> Result<HostileReport> {
+    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
     let server = HostileServer::start(Files::make()).await?;
-    let options = Options { further_hosts: server.addresses().to_vec(), ..options.clone() };
+    let options = RigOptions { further_hosts: server.addresses().to_vec(), ..options.clone() };
     let mut rig = Rig::start(&options).await?;
     let mut strangers = Strangers::start(&rig, server)?;
-    let (rate, capacity) = match options.rate {
+    let (rate, capacity) = match plan.rate {
         Some(rate) => (rate, None),
         None => {
-            let capacity = rig.closed_loop(options.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
-            (options.load * capacity.posts_per_second, Some(capacity.posts_per_second))
+            let capacity = rig.closed_loop(plan.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
+            (LOAD * capacity.posts_per_second, Some(capacity.posts_per_second))
         }
     };
     rest(&mut rig, &strangers).await?;
@@ -110,7 +119,7 @@ pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
         model: options.model_name().to_owned(),
         share: SHARE,
         capacity_posts_per_second: capacity,
-        load: options.load,
+        load: LOAD,
         rate_per_second: rate,
         block_seconds: plan.block_seconds,
         blocks,
@@ -121,19 +130,19 @@ pub async fn run(options: &Options, plan: Plan) -> Result<HostileReport> {
 
 impl Strangers {
     fn start(rig: &Rig, server: HostileServer) -> Result<Self> {
-        let topics = Topics::new("soak");
+        let topics = topics_of(RUN);
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", &rig.brokers)
+            .set("bootstrap.servers", rig.brokers())
             .set("client.id", "jtav-load-hostile")
             .set("message.max.bytes", PRODUCER_BYTES)
             .create()
             .context("cannot create the strangers' producer")?;
-        let reader = OutcomeReader::start(&rig.brokers, &topics)?;
-        Ok(Self { feed: HostileFeed::new(&topics.posts, server), reader, producer })
+        let reader = OutcomeReader::start(rig.brokers(), &topics)?;
+        Ok(Self { feed: HostileFeed::new(&topics.input, server), reader, producer })
     }
 }
 
-/// Honest posts when they are due and, in some blocks, the others among them.
+/// A block: honest posts and, in some blocks, the others among them.
 async fn block(
     rig: &mut Rig,
     strangers: &mut Strangers,
@@ -145,7 +154,38 @@ async fn block(
     eprintln!("{name}: {seconds:.0} s, {}", if with { "with hostile posts" } else { "honest posts alone" });
     lock(&rig.book).reset_latencies();
     let (before, settled_before) = (counts(rig)?, lock(&rig.book).settlements());
-    let (begin, begin_unix) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH)?);
+    let begin = Instant::now();
+    let [sent, sent_hostile] = send_both(rig, strangers, rate, seconds, with, begin).await?;
+    let settled = lock(&rig.book).settlements() - settled_before;
+    let after = counts(rig)?;
+    let drain_seconds = rest(rig, strangers).await?;
+    let book = lock(&rig.book);
+    Ok(Block {
+        with_hostile: with,
+        honest_sent: sent.sent as u64,
+        hostile_sent: sent_hostile.sent as u64,
+        generator_late_ms: sent.max_lateness_ms,
+        arrival_rate_per_second: sent.arrival_rate_per_second,
+        achieved_rate_per_second: settled as f64 / begin.elapsed().as_secs_f64().min(seconds),
+        p50_ms: book.latency_ms(50.0),
+        p99_ms: book.latency_ms(99.0),
+        max_ms: book.latency_ms(100.0),
+        worker_cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+        drain_seconds,
+        honest_parts: strangers.reader.book().take_honest(),
+    })
+}
+
+/// Sends all posts of a block when they are due, counted from `begin`: what became of honest and of hostile ones.
+async fn send_both(
+    rig: &mut Rig,
+    strangers: &mut Strangers,
+    rate: f64,
+    seconds: f64,
+    with: bool,
+    begin: Instant,
+) -> Result<[SendReport; 2]> {
+    let begin_unix = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let schedule = Schedule::new(rate)?;
     let offset = rig.start.elapsed();
     let Rig { feed, book, producer, worker, .. } = &mut *rig;
@@ -192,24 +232,7 @@ async fn block(
             bail!("a record could not be produced, and nothing was measured: {error}");
         }
     }
-    let settled = lock(&rig.book).settlements() - settled_before;
-    let after = counts(rig)?;
-    let drain_seconds = rest(rig, strangers).await?;
-    let book = lock(&rig.book);
-    Ok(Block {
-        with_hostile: with,
-        honest_sent: sent.sent as u64,
-        hostile_sent: sent_hostile.sent as u64,
-        generator_late_ms: sent.max_lateness_ms,
-        arrival_rate_per_second: sent.arrival_rate_per_second,
-        achieved_rate_per_second: settled as f64 / begin.elapsed().as_secs_f64().min(seconds),
-        p50_ms: book.latency_ms(50.0),
-        p99_ms: book.latency_ms(99.0),
-        max_ms: book.latency_ms(100.0),
-        worker_cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-        drain_seconds,
-        honest_parts: strangers.reader.book().take_honest(),
-    })
+    Ok([sent, sent_hostile])
 }
 
 /// Until every post has ended and the worker is idle; none if that does not come.
@@ -238,7 +261,7 @@ async fn send(producer: &FutureProducer, record: OutboundRecord) -> Result<()> {
 }
 
 fn counts(rig: &Rig) -> Result<Counts> {
-    let exposition = local::get(rig.admin, "/metrics")?;
+    let exposition = local::metrics(rig.worker.admin())?;
     let sum = |name: &str| metric(&exposition, name, |a, b| a + b).unwrap_or(0.0);
     Ok(Counts {
         generation: sum("jtav_pipeline_generation"),

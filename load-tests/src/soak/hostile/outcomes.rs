@@ -1,19 +1,19 @@
 //! What became of the hostile posts, and of the media of the honest ones: read from the output topics by a consumer of its own.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use anyhow::Result;
 use jtav_schemas::{ModalityStatus, PerModality};
+use jtav_testkit::Topics;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{Hostile, Kind, Outcome};
-use crate::collector::plain_consumer;
-use crate::run::{PARTITIONS, Topics};
+use crate::collector::lock;
+use crate::reader::Reader;
+use crate::topics::PARTITIONS;
 
 /// What became of the posts of a kind.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -109,47 +109,30 @@ impl Outcomes {
     }
 }
 
-/// A thread that reads.
+/// Reads labels, dead letters and erasures into a book.
 pub struct OutcomeReader {
     outcomes: Arc<Mutex<Outcomes>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _reader: Reader,
 }
 
 impl OutcomeReader {
     /// Reads from the beginning.
     pub fn start(brokers: &str, topics: &Topics) -> Result<Self> {
-        let (sentiment, dead_letters) = (topics.sentiment.clone(), topics.dead_letters.clone());
-        let consumer = plain_consumer(brokers, &[&sentiment, &dead_letters, &topics.erasures], PARTITIONS)?;
-        let (outcomes, stop) = (Arc::<Mutex<Outcomes>>::default(), Arc::new(AtomicBool::new(false)));
-        let (shared, stopped) = (Arc::clone(&outcomes), Arc::clone(&stop));
-        let thread = std::thread::Builder::new().name("outcomes".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
-                note(&mut lock(&shared), &message, &sentiment, &dead_letters);
-            }
+        let outcomes = Arc::<Mutex<Outcomes>>::default();
+        let shared = Arc::clone(&outcomes);
+        let names = [&topics.sentiment[..], &topics.dead_letters, &topics.erasures];
+        let topics = topics.clone();
+        let reader = Reader::start(brokers, &names, PARTITIONS, move |polled| {
+            let Ok(message) = polled else { return };
+            note(&mut lock(&shared), &message, &topics.sentiment, &topics.dead_letters);
         })?;
-        Ok(Self { outcomes, stop, thread: Some(thread) })
+        Ok(Self { outcomes, _reader: reader })
     }
 
     /// The book.
     pub fn book(&self) -> MutexGuard<'_, Outcomes> {
         lock(&self.outcomes)
     }
-}
-
-impl Drop for OutcomeReader {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            _ = thread.join();
-        }
-    }
-}
-
-fn lock(outcomes: &Mutex<Outcomes>) -> MutexGuard<'_, Outcomes> {
-    // Whole whatever happened to a thread that held it.
-    outcomes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn note(outcomes: &mut Outcomes, message: &BorrowedMessage<'_>, sentiment: &str, dead_letters: &str) {

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 
-use super::LONGEST_END;
 use super::kinds::{Kind, Outcome};
 use super::outcomes::KindResult;
+use crate::files;
 use crate::process::Machine;
+
+/// A hostile post that has not ended by then holds something up.
+pub const LONGEST_END: Duration = Duration::from_secs(120);
 
 /// Least achieved rate of honest posts, as a share of that in blocks without.
 const LEAST_RATE: f64 = 0.9;
@@ -226,13 +230,7 @@ impl HostileReport {
 
     /// Writes `hostile.json` and `hostile.md`.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let paths = ["json", "md"].map(|ending| folder.join(format!("hostile.{ending}")));
-        let contents = [serde_json::to_string_pretty(self)? + "\n", self.markdown()];
-        for (path, content) in paths.iter().zip(contents) {
-            std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(paths)
+        files::write(folder, "hostile", [("json", serde_json::to_string_pretty(self)? + "\n"), ("md", self.markdown())])
     }
 }
 

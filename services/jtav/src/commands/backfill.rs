@@ -1,34 +1,102 @@
 //! `jtav backfill`.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use jtav_backfill::{Account, Backfill, End, Options, Phase, Progress, backfill as run, default_group};
-use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
+use jtav_backfill::{Account, Backfill, End, Options, Phase, Progress, backfill, default_group};
+use jtav_dead_letters::parse_since;
+use jtav_feed_processor::networks::fit_to_model;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, exit, model_version};
-use jtav_kafka::KafkaError;
+use jtav_pipeline::now_ms;
 use jtav_settings::{Settings, StoreKind};
-use jtav_store::StoreError;
 use serde_json::json;
 
-use crate::cli::LogFormatArg;
-use crate::cli_backfill::BackfillArgs;
-use crate::failure::{Coded, coded};
+use crate::failure::{coded, out_of_reach};
 use crate::output::{Stdout, errln};
-use crate::setup;
+use crate::setup::{self, LogFormatArg, SettingsArgs};
 
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav backfill`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Give it the live worker's --config: brokers, input topic, store and media limits are the same, only the model is not.\n\
+                  Labels go to the Redis keys of the new model alone. Live keys, live offsets and the topics stay as they are;\n\
+                  erased posts are dropped, and a tombstone counts wherever it lies on the topic. What cannot be labelled is\n\
+                  counted and not set aside a second time.\n\n\
+                  It reads in a consumer group of its own, one for each model: the same command again goes on where the last\n\
+                  one stopped or was killed, and after the end takes what came since. A range that the group has read before\n\
+                  is not read again; another --group reads it anew.\n\n\
+                  Rolling out a model:\n  \
+                  jtav backfill --config live.toml --model models/next --from 7d --dry-run    how many, how long\n  \
+                  jtav backfill --config live.toml --model models/next --from 7d --rate 50\n  \
+                  … switch the workers to models/next, then close the gap:\n  \
+                  jtav backfill --config live.toml --model models/next --from 7d --live-version OLD\n\n\
+                  Exit codes: 1 stopped before the end, or failed (run it again), 69 broker or store out of reach, 75 posts in\n\
+                  flight at the stop, 78 settings, a checkpoint that cannot be used, or the live model."
+)]
+pub struct BackfillArgs {
+    /// Checkpoint of the new model.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// From the first record as young as this: an age (90s, 30m, 2h, 7d) or RFC 3339 (2026-11-25T20:15:30Z)
+    /// [default: the oldest that is there].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<i64>,
+    /// Up to the first record as young as this [default: the end of the topic as it is at the start].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<i64>,
+    /// Posts a second at most, so that live work is not starved of Redis, media hosts and this machine's cores.
+    #[arg(long, value_name = "N", default_value = "50", value_parser = rate)]
+    rate: f64,
+    /// Consumer group [default: <kafka.group_id>-backfill-<model version>].
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Version that the live workers label with, as in jtav_model_info [default: that of model.path in the settings].
+    #[arg(long, value_name = "VERSION")]
+    live_version: Option<String>,
+    /// Go on though the model is the live one: keys that are missing are filled, those that are there stay.
+    #[arg(long)]
+    force: bool,
+    /// Also produce labels and vectors to kafka.sentiment_topic and kafka.embeddings_topic. Readers of the live topics
+    /// would see two models, and old revisions by the new one: name others with --set.
+    #[arg(long)]
+    publish: bool,
+    /// Count what would be done; write, produce and commit nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// `auto`, `cpu` or `cuda:0`; as model.device.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// The account as one line of JSON, last on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Settings.
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+fn time(text: &str) -> Result<i64, String> {
+    parse_since(text, now_ms())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no rate: expected posts a second, more than 0"))
+}
+
+pub fn run(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     let live = settings(arguments)?;
     // Each post that cannot be labelled is a warning of the router; the account has them by reason.
     setup::logs(log_format, Some(&live), "warn,jtav_router=error");
-    super::config::check_passthrough(&live)?;
+    setup::check_passthrough(&live)?;
     if let (Some(from), Some(to)) = (arguments.from, arguments.to)
         && from >= to
     {
@@ -43,29 +111,22 @@ pub fn backfill(arguments: &BackfillArgs, log_format: Option<LogFormatArg>) -> a
     setup::with_model(&mut next, Some(&arguments.model));
     let version = model_version(&next).context("--model").map_err(coded(exit::CONFIG))?;
     refuse_the_live_model(arguments, &live, &version).map_err(coded(exit::CONFIG))?;
-    name_device(&mut next);
+    fit_to_model(&mut next);
 
     let (account, end) = setup::in_system(async {
         let decoders = setup::decoders(&next);
         let networks = Networks::load(&next, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
         let decoders = decoders()?;
-        let options = Options {
-            group_id: arguments.group.clone().unwrap_or_else(|| default_group(&live, &version)),
-            from_ms: arguments.from,
-            to_ms: arguments.to,
-            posts_per_second: arguments.rate,
-            publish: arguments.publish,
-            dry_run: arguments.dry_run,
-        };
+        let options = options(arguments, &live, &version);
         let (client, store) = (client_settings(&next), setup::store(&next)?);
         store.ping().await.context("store.url")?;
         let with = Backfill { settings: Arc::new(next), client, store, networks, decoders, options };
         let mut view = View::new();
-        let done = run(&with, setup::shutdown_signal(), |progress| view.show(progress)).await;
+        let done = backfill(&with, setup::shutdown_signal(), |progress| view.show(progress)).await;
         view.bar.finish_and_clear();
         done
     })
-    .map_err(with_code)?;
+    .map_err(out_of_reach)?;
     report(arguments, &account, end)
 }
 
@@ -75,6 +136,17 @@ fn settings(arguments: &BackfillArgs) -> anyhow::Result<Settings> {
         loader = loader.flag("--device", "model.device", device);
     }
     Ok(loader.load()?.settings)
+}
+
+fn options(arguments: &BackfillArgs, live: &Settings, model_version: &str) -> Options {
+    Options {
+        group_id: arguments.group.clone().unwrap_or_else(|| default_group(live, model_version)),
+        from_ms: arguments.from,
+        to_ms: arguments.to,
+        posts_per_second: arguments.rate,
+        publish: arguments.publish,
+        dry_run: arguments.dry_run,
+    }
 }
 
 /// Its keys are the live ones.
@@ -97,14 +169,6 @@ fn refuse_the_live_model(arguments: &BackfillArgs, live: &Settings, version: &st
         ));
     }
     Ok(())
-}
-
-fn with_code(error: anyhow::Error) -> anyhow::Error {
-    if error.downcast_ref::<Coded>().is_some() {
-        return error;
-    }
-    let out_of_reach = error.chain().any(|cause| cause.is::<KafkaError>() || cause.is::<StoreError>());
-    if out_of_reach { coded(exit::UNAVAILABLE)(error) } else { error }
 }
 
 /// Progress on stderr: a bar on a terminal, a line now and then elsewhere.

@@ -1,137 +1,28 @@
-//! `jtav config check|show`.
+//! `jtav config`.
 
-use std::time::Duration;
+mod check;
+mod show;
+mod topic_remarks;
 
-use anyhow::Context as _;
-use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
-use jtav_kafka::{check_passthrough as check_kafka_settings, describe_topics, topic_settings};
-use jtav_model::Checkpoint;
-use jtav_settings::{Settings, existing_or_bundled};
+use clap::Subcommand;
 
-use super::topic_remarks::remarks;
-use crate::cli::{ConfigCommand, LogFormatArg};
-use crate::failure::coded;
-use crate::output::outln;
-use crate::setup;
+use self::check::CheckArgs;
+use self::show::ShowArgs;
+use crate::setup::{self, LogFormatArg};
 
-/// Longest wait for one answer of `--connect`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// `jtav config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check every key and rule; with --connect also broker, topics, store and checkpoint.
+    Check(CheckArgs),
+    /// Print the settings that hold, each with where it came from; secrets are masked.
+    Show(ShowArgs),
+}
 
-pub fn config(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+pub fn run(command: &ConfigCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, "error");
     match command {
-        ConfigCommand::Show { settings, json, .. } => {
-            let loaded = setup::loader(settings).parse()?;
-            outln!("{}", if *json { loaded.show_effective_json() } else { loaded.show_effective() })?;
-            Ok(exit::OK)
-        }
-        ConfigCommand::Check { settings, connect } => {
-            let loaded = setup::settings(settings)?;
-            check_passthrough(&loaded.settings)?;
-            outln!("ok: settings")?;
-            let mut settings = loaded.settings;
-            name_device(&mut settings);
-            outln!("ok: memory: {} on device {}", settings.memory_ceiling(), settings.model.device)?;
-            let (needed, limit) = (settings.descriptor_ceiling(), setup::descriptor_limit());
-            let verdict = if needed <= limit { "ok" } else { "WARNING" };
-            outln!("{verdict}: open files and sockets: at most {needed}, {limit} are allowed")?;
-            if *connect { reach_out(settings) } else { Ok(exit::OK) }
-        }
+        ConfigCommand::Check(arguments) => check::run(arguments),
+        ConfigCommand::Show(arguments) => show::run(arguments),
     }
-}
-
-/// Refuses settings of librdkafka that would lose posts or weaken TLS.
-///
-/// # Errors
-/// One line per setting, with the reason.
-pub fn check_passthrough(settings: &Settings) -> anyhow::Result<()> {
-    check_kafka_settings(&settings.kafka.librdkafka.to_map()).map_err(|refused| {
-        let lines: Vec<String> = refused
-            .iter()
-            .map(|setting| format!("  kafka.librdkafka.{} = {}: {}", setting.key, setting.value, setting.reason))
-            .collect();
-        coded(exit::CONFIG)(anyhow::anyhow!("refused settings of librdkafka:\n{}", lines.join("\n")))
-    })
-}
-
-/// Tries everything that a start would need; says each result and fails at the end.
-fn reach_out(settings: Settings) -> anyhow::Result<u8> {
-    let mut failures = 0;
-    let mut say = |what: &str, result: anyhow::Result<String>| match result {
-        Ok(detail) => outln!("ok: {what}: {detail}"),
-        Err(error) => {
-            failures += 1;
-            outln!("FAILED: {what}: {error:#}")
-        }
-    };
-    say("checkpoint", checkpoint(&settings))?;
-    say("kafka", kafka(&settings))?;
-    topic_limits(&settings)?;
-    say("store", setup::in_system(ping(settings)))?;
-    if failures > 0 {
-        return Err(coded(exit::UNAVAILABLE)(anyhow::anyhow!("{failures} of 3 connections failed")));
-    }
-    Ok(exit::OK)
-}
-
-fn checkpoint(settings: &Settings) -> anyhow::Result<String> {
-    if settings.model.stub {
-        return Ok("model.stub is on, none is loaded".to_owned());
-    }
-    let folder = existing_or_bundled(&settings.model.path)?;
-    let checkpoint = Checkpoint::load(&folder)?;
-    Ok(format!("{} in {}, hashes verified", checkpoint.model_version(), folder.display()))
-}
-
-fn kafka(settings: &Settings) -> anyhow::Result<String> {
-    let names: Vec<&str> = settings.kafka.topics().iter().map(|(_, name)| *name).collect();
-    let topics = describe_topics(&client_settings(settings), &names, CONNECT_TIMEOUT)
-        .with_context(|| format!("brokers {}", settings.kafka.brokers))?;
-    let missing: Vec<&str> =
-        topics.iter().filter(|topic| topic.partitions.is_none()).map(|topic| topic.name.as_str()).collect();
-    anyhow::ensure!(missing.is_empty(), "topics that do not exist: {}; create them first", missing.join(", "));
-    let found: Vec<String> =
-        topics.iter().map(|topic| format!("{} ({})", topic.name, topic.partitions.unwrap_or(0))).collect();
-    Ok(format!("topics with their partitions: {}", found.join(", ")))
-}
-
-/// What the topics take. Nothing here stops a worker, so nothing here fails the check.
-///
-/// # Errors
-/// The output cannot be written.
-fn topic_limits(settings: &Settings) -> std::io::Result<()> {
-    let topics = settings.kafka.topics();
-    let names = topics.map(|(_, name)| name);
-    let client = client_settings(settings);
-    let asked = setup::in_system(async { Ok(topic_settings(&client, &names, CONNECT_TIMEOUT).await?) });
-    let remarks = match asked {
-        Ok(answers) => {
-            let named: Vec<_> =
-                topics.into_iter().zip(answers).map(|((key, name), found)| (key, name, found)).collect();
-            remarks(&named)
-        }
-        Err(error) => vec![format!("what the topics take is not known: {error:#}")],
-    };
-    if remarks.is_empty() {
-        outln!("ok: limits of the topics")?;
-    }
-    remarks.iter().try_for_each(|remark| outln!("warning: {remark}"))
-}
-
-async fn ping(settings: Settings) -> anyhow::Result<String> {
-    let store = setup::store(&settings)?;
-    store.ping().await.with_context(|| format!("{:?}", settings.store.url))?;
-    if let Some(keeper) = store.erasure_keeper() {
-        match keeper.server().await {
-            Ok(report) => {
-                for line in report.warnings(settings.store.erasure_replicas) {
-                    outln!("warning: store: {line}")?;
-                }
-            }
-            Err(error) => outln!("warning: store: erasures cannot be looked after: {error}")?,
-        }
-    }
-    Ok(format!("{:?} answers", settings.store.kind))
 }

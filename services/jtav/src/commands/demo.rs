@@ -1,34 +1,66 @@
 //! `jtav demo`: the whole system on one machine with nothing installed: in-process Kafka, a local media server (the
 //! one address that may be fetched from), the real networks, the embedded store.
 
+mod view;
+
 use std::io::IsTerminal as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::Args;
 use jtav_feed_processor::admin::Admin;
-use jtav_feed_processor::networks::name_device;
+use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::{Networks, Worker, exit};
 use jtav_feed_simulator::{FeedRecord, KafkaSink, MediaServer, Pack, PlayOptions, SAMPLE_FEED, demo_feed, play};
 use jtav_kafka::{InProcessCluster, Producer, ProducerSettings};
 use jtav_pipeline::{Observer, PostReport};
-use jtav_settings::{Settings, StoreKind, bundled};
+use jtav_settings::{Device, Settings, StoreKind, bundled};
 use jtav_store::EmbeddedStore;
 use tokio::sync::{mpsc, oneshot};
 
-use super::demo_view::{Tally, View};
-use crate::cli::{DemoArgs, LogFormatArg};
+use self::view::{Tally, View};
 use crate::failure::coded;
 use crate::output::errln;
-use crate::setup;
+use crate::setup::{self, LogFormatArg};
 
 /// Partitions of the input topic.
 const PARTITIONS: i32 = 4;
 /// Without any outcome for so long, the demo gives up and says so.
 const SILENCE: Duration = Duration::from_secs(60);
 
-pub fn demo(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav demo`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  jtav demo\n  jtav demo --json | jq .latency_ms\n  jtav demo --serve    then open http://127.0.0.1:9600/metrics"
+)]
+pub struct DemoArgs {
+    /// One line of JSON, last on stdout, in place of the live view.
+    #[arg(long)]
+    json: bool,
+    /// Stay alive after the feed and serve /metrics, /healthz, /readyz, /describe until Ctrl-C.
+    #[arg(long)]
+    serve: bool,
+    /// Where --serve listens.
+    #[arg(long, default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Data pack to play in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    feed: Option<PathBuf>,
+    /// Checkpoint in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Posts a second; without it as fast as they are taken.
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// `auto` (a GPU if there is one), `cpu` or `cuda:0`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Device,
+}
+
+pub fn run(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, if arguments.json { "warn" } else { "error" });
     let view = View::new(arguments.json, std::io::stdout().is_terminal());
     let folder = match &arguments.feed {
@@ -36,14 +68,15 @@ pub fn demo(arguments: &DemoArgs, log_format: Option<LogFormatArg>) -> anyhow::R
         None => bundled(SAMPLE_FEED)?,
     };
     let pack = Pack::open(&folder).map_err(anyhow::Error::from).map_err(coded(exit::DATA))?;
-    let media = MediaServer::start(pack.folder(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let media = MediaServer::on_loopback(pack.folder())?;
     let records = demo_feed(&pack, &media.base_url());
     let cluster = InProcessCluster::create(1)?;
     let settings = Arc::new(settings(arguments, &cluster, media.address()));
     for (_, topic) in settings.kafka.topics() {
         cluster.create_topic(topic, PARTITIONS)?;
     }
-    let ran = setup::in_system(run(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
+    let ran =
+        setup::in_system(label_feed(arguments, Arc::clone(&settings), &cluster, &records, view, &media.base_url()))?;
     if !ran.missing.is_empty() {
         let (count, ids) = (ran.missing.len(), ran.missing.join(", "));
         anyhow::bail!("{count} of {} records have no outcome: {ids}; RUST_LOG=info says more", records.len());
@@ -60,7 +93,7 @@ fn settings(arguments: &DemoArgs, cluster: &InProcessCluster, media: SocketAddr)
     settings.admin.listen = arguments.listen;
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.model.device = arguments.device;
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     settings
 }
 
@@ -82,7 +115,7 @@ struct Ran {
 }
 
 /// Runs worker and feed side by side.
-async fn run(
+async fn label_feed(
     arguments: &DemoArgs,
     settings: Arc<Settings>,
     cluster: &InProcessCluster,
@@ -95,14 +128,7 @@ async fn run(
     let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
     let decoders = decoders()?;
     let model_version = networks.model_version.to_string();
-    view.say(&format!("model    {model_version}"))?;
-    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()))?;
-    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"))?;
-    view.say("store    embedded")?;
-    view.say(
-        "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
-    )?;
-    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n")?;
+    say_what_runs(&view, &model_version, cluster, media_url)?;
     let (sender, mut reports) = mpsc::unbounded_channel();
     let client = cluster.client("jtav-demo");
     let worker = Worker::new(
@@ -128,23 +154,10 @@ async fn run(
 
     let started = Instant::now();
     let sink = KafkaSink::new(Producer::new(&client, &ProducerSettings::default())?, &settings.kafka.input_topic);
-    let options = PlayOptions { rate_per_second: arguments.rate, ..PlayOptions::default() };
-    let playing = play(records, &sink, &options, |_| {});
-    let watching = watch(&mut reports, records, &mut view);
-    let (played, tally) = futures::future::join(playing, watching).await;
-    played.context("the feed could not be played")?;
-    let tally = tally?;
+    let tally = play_and_watch(arguments.rate, records, &sink, &mut reports, &mut view).await?;
     let wall = started.elapsed();
 
-    let summarise = || {
-        let params = worker.params();
-        let in_flight = params.permits.in_flight();
-        // By what was produced: a record that never came in is missing too.
-        let unseen = tally.records() as i64 - tally.settled() as i64;
-        let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
-        view.summary(&tally, wall, params.boxes.cache.stats(), gap, in_flight, &model_version)?;
-        anyhow::Ok(Ran { gap, missing: tally.missing() })
-    };
+    let summarise = || summarise(&view, &worker, &tally, wall, &model_version);
     // Without --serve the summary comes after the drain, when nothing can be in flight any more.
     let early = if let Some(admin) = &admin {
         until_idle(&worker).await;
@@ -161,6 +174,42 @@ async fn run(
         admin.stop().await;
     }
     early.map_or_else(summarise, Ok)
+}
+
+fn say_what_runs(view: &View, model_version: &str, cluster: &InProcessCluster, media_url: &str) -> anyhow::Result<()> {
+    view.say(&format!("model    {model_version}"))?;
+    view.say(&format!("kafka    in-process cluster at {}, {PARTITIONS} partitions", cluster.bootstrap()))?;
+    view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"))?;
+    view.say("store    embedded")?;
+    view.say(
+        "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
+    )?;
+    view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n")?;
+    Ok(())
+}
+
+fn summarise(view: &View, worker: &Worker, tally: &Tally, wall: Duration, model_version: &str) -> anyhow::Result<Ran> {
+    let params = worker.params();
+    let in_flight = params.permits.in_flight();
+    // By what was produced: a record that never came in is missing too.
+    let unseen = tally.records() as i64 - tally.settled() as i64;
+    let gap = if unseen != 0 { unseen } else { params.conservation.gap(in_flight) };
+    view.summary(tally, wall, params.boxes.cache.stats(), gap, in_flight, model_version)?;
+    Ok(Ran { gap, missing: tally.missing() })
+}
+
+async fn play_and_watch(
+    rate_per_second: Option<f64>,
+    records: &[FeedRecord],
+    sink: &KafkaSink,
+    reports: &mut mpsc::UnboundedReceiver<PostReport>,
+    view: &mut View,
+) -> anyhow::Result<Tally> {
+    let options = PlayOptions { rate_per_second, ..PlayOptions::default() };
+    let playing = play(records, sink, &options, |_| {});
+    let (played, tally) = futures::future::join(playing, watch(reports, records, view)).await;
+    played.context("the feed could not be played")?;
+    tally
 }
 
 /// A post's permit comes back a moment after its outcome.

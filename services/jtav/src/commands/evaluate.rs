@@ -3,26 +3,96 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
 use jtav_feed_processor::exit;
 use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_research::deletion::{self, DeletionReport, deletion_test};
 use jtav_settings::existing_or_bundled;
-use jtav_trainer::deletion::{self, deletion_test};
+use jtav_trainer::dataset::Split;
 use jtav_trainer::evaluate::{
-    DEFAULT_SEED, Predictions, check_split, evaluate_checkpoint, evaluate_predictions, write_predictions,
+    CheckpointReport, DEFAULT_SEED, Predictions, check_split, evaluate_checkpoint, evaluate_predictions,
+    write_predictions,
 };
 use jtav_trainer::features::Features;
 use jtav_trainer::{DEFAULT_CACHE_DIR, DataPack, Terminal, resolve_data};
 use serde::Serialize;
 
-use crate::cli::{EvaluateArgs, LogFormatArg};
 use crate::failure::coded;
+use crate::files::write_file;
 use crate::output::{out, outln};
-use crate::setup;
+use crate::setup::{self, LogFormatArg};
 
 /// Threads that decode media which are not in the cache.
 const DECODE_THREADS: usize = 2;
 
-pub fn evaluate(arguments: &EvaluateArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  jtav evaluate --data services/feed-simulator/sample-feed --split test\n  \
+                  JTAV_DATA_DIR=/data jtav evaluate --data polarity-posts --checkpoint models/mine --split validation --plot ece.png\n  \
+                  jtav evaluate --data services/feed-simulator/sample-feed --deletion --json | jq .deletion\n  \
+                  jtav evaluate --predictions predictions.json --json | jq .auc\n\n\
+                  A file of predictions is {\"scores\": [0.91, 0.2], \"labels\": [1, 0], \"threshold\": 0.5}: positive when score >= threshold.\n\
+                  With one class `auc` and `auc_hard` are null and all else is computed. --out DIR gets evaluation.json,\n\
+                  predictions.jsonl (a line per post) and reliability.png. Look at a test split once, at the end.\n\
+                  Exit code 65: a data pack or a file of predictions that cannot be used.")]
+pub struct EvaluateArgs {
+    /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
+    #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
+    data: Option<PathBuf>,
+    /// Checkpoint to score.
+    #[arg(long, value_name = "DIR", default_value = "models/jtav-modern")]
+    checkpoint: PathBuf,
+    /// Which posts of the pack.
+    #[arg(long, value_name = "NAME", value_enum, default_value = "test")]
+    split: SplitArg,
+    /// Also test the explanations: take out the words, seconds and cells that got most attention, and as many others.
+    #[arg(long)]
+    deletion: bool,
+    /// Score these predictions, whoever made them, in place of a checkpoint.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache", "deletion"])]
+    predictions: Option<PathBuf>,
+    /// All figures as one line of JSON, last on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Draw the reliability diagram of the full combination here.
+    #[arg(long, value_name = "FILE.png")]
+    plot: Option<PathBuf>,
+    /// Write all figures, the predictions and the diagram here.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// `auto`, `cpu` or `cuda:0`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Where decoded features are kept [default: .cache/features].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Seed of the bootstrap intervals [default: 20].
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Splits of a data pack.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SplitArg {
+    /// Where weights were fitted.
+    Train,
+    /// Where epochs, temperatures and thresholds were chosen.
+    Validation,
+    /// To be looked at once.
+    Test,
+}
+
+impl From<SplitArg> for Split {
+    fn from(split: SplitArg) -> Self {
+        match split {
+            SplitArg::Train => Self::Train,
+            SplitArg::Validation => Self::Validation,
+            SplitArg::Test => Self::Test,
+        }
+    }
+}
+
+pub fn run(arguments: &EvaluateArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, "warn");
     match (&arguments.predictions, &arguments.data) {
         (Some(file), _) => predictions(arguments, file),
@@ -58,22 +128,37 @@ fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
     check_split(&pack, split).context("--split").map_err(coded(exit::DATA))?;
     let progress = Terminal::new();
     let cache = arguments.cache.clone().unwrap_or_else(|| DEFAULT_CACHE_DIR.into());
-    let features = Features::load(pack.split(split), &cache, DECODE_THREADS, &progress).map_err(coded(exit::DATA))?;
+    let features =
+        Features::load(pack.split(split), checkpoint.manifest().max_audio_seconds, &cache, DECODE_THREADS, &progress)
+            .map_err(coded(exit::DATA))?;
     for file in &features.unreadable {
         tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
     }
     let seed = arguments.seed.unwrap_or(DEFAULT_SEED);
-    let mut report = evaluate_checkpoint(&checkpoint, &pack, &features, split, device, seed, &progress)?;
-    if arguments.deletion {
-        let settings = deletion::Settings::new(seed);
-        let tested = deletion_test(&checkpoint, &pack, &features, split, device, settings, &progress)?;
-        report.deletion = Some(tested);
-    }
+    let report = evaluate_checkpoint(&checkpoint, &pack, &features, split, device, seed, &progress)?;
+    let test = || deletion_test(&checkpoint, &pack, &features, split, device, deletion::Settings::new(seed), &progress);
+    let evaluated = Evaluated { report, deletion: arguments.deletion.then(test).transpose()? };
     let outputs = Outputs::new(arguments);
-    outputs.diagram(|| Ok(report.diagram()?))?;
-    outputs.json(&report)?;
-    outputs.file("predictions.jsonl", || write_predictions(&report, &pack).into_bytes())?;
-    outputs.show(arguments.json, &report, || report.table())
+    outputs.diagram(|| Ok(evaluated.report.diagram()?))?;
+    outputs.json(&evaluated)?;
+    outputs.file("predictions.jsonl", || write_predictions(&evaluated.report, &pack).into_bytes())?;
+    outputs.show(arguments.json, &evaluated, || evaluated.table())
+}
+
+/// Everything that was measured of a checkpoint.
+#[derive(Serialize)]
+struct Evaluated {
+    #[serde(flatten)]
+    report: CheckpointReport,
+    /// Absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionReport>,
+}
+
+impl Evaluated {
+    fn table(&self) -> String {
+        self.report.table() + &self.deletion.as_ref().map_or_else(String::new, DeletionReport::table)
+    }
 }
 
 /// Where results go beside stdout.
@@ -90,7 +175,7 @@ impl Outputs {
 
     fn diagram(&self, draw: impl FnOnce() -> anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
         match &self.plot {
-            Some(path) => write(path, &draw().context("the reliability diagram")?),
+            Some(path) => write_file(path, &draw().context("the reliability diagram")?),
             None => Ok(()),
         }
     }
@@ -103,7 +188,7 @@ impl Outputs {
 
     fn file(&self, name: &str, bytes: impl FnOnce() -> Vec<u8>) -> anyhow::Result<()> {
         match &self.out {
-            Some(folder) => write(&folder.join(name), &bytes()),
+            Some(folder) => write_file(&folder.join(name), &bytes()),
             None => Ok(()),
         }
     }
@@ -123,12 +208,4 @@ impl Outputs {
         }
         Ok(exit::OK)
     }
-}
-
-/// Makes the folder too.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    }
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }

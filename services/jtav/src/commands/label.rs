@@ -1,20 +1,24 @@
 //! `jtav label`: a JSONL of posts to a JSONL of labels, through the very router and boxes of the worker.
 
+mod io;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IsTerminal as _, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use clap::Args;
 use indicatif::ProgressBar;
 use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits};
-use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::fetcher;
+use jtav_feed_processor::networks::fit_to_model;
+use jtav_feed_processor::parameters::fetcher;
 use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
 use jtav_pipeline::{
-    Admitted, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run, StageFlow,
-    now_ms,
+    Admitted, Ends, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run,
+    StageFlow, now_ms,
 };
 use jtav_router::EncodingCache;
 use jtav_schemas::DeliveredFrom;
@@ -22,21 +26,49 @@ use jtav_settings::Settings;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::label_io::{FilesOrNetwork, KeepEmbeddings, lines, read_line};
-use crate::cli::{LabelArgs, LogFormatArg};
+use self::io::{FilesOrNetwork, KeepEmbeddings, lines, read_line};
 use crate::failure::coded;
 use crate::output::{Stdout, errln, own};
-use crate::setup;
+use crate::setup::{self, LogFormatArg, SettingsArgs};
 
 /// Lines that wait for an earlier one at most: one slow post must not let the labels of a whole file pile up.
 const MAX_WAITING_LINES: usize = 1_024;
 
-pub fn label(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav label`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each line is a post.v1 (media by URL) or a dataset-post.v1 (media by path, relative to the file, or to the\n\
+                        working folder for standard input). Each line of the output is a sentiment.v1 in input order;\n\
+                        a path is read from this machine, so label posts of strangers without one;\n\
+                        a post that cannot be labelled gives {\"line\", \"post_id\", \"error\", \"reason\"} and exit code 65 at the end.\n\n\
+                        Example:\n  echo '{\"id\":\"1\",\"texts\":[{\"role\":\"body\",\"text\":\"what a lovely day\"}]}' | jtav label -"
+)]
+pub struct LabelArgs {
+    /// JSONL file, or `-` for standard input.
+    input: PathBuf,
+    /// Write here in place of stdout.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Add the embeddings: each output line gets a field `embedding` (embedding.v1).
+    #[arg(long)]
+    embeddings: bool,
+    /// Checkpoint in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Exact addresses that media may be fetched from though they are not public: `127.0.0.1:8080`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    allow: Vec<SocketAddr>,
+    /// Settings.
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub fn run(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     let mut settings = setup::settings(&arguments.settings)?.settings;
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.media.allow.extend(&arguments.allow);
     setup::logs(log_format, Some(&settings), "error");
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     let input = open(&arguments.input)?;
     let mut output = sink(arguments.output.as_deref())?;
     if std::io::stderr().is_terminal() {
@@ -120,7 +152,7 @@ async fn label_lines(
         max_image_bytes: settings.media.max_image_bytes,
         max_audio_bytes: settings.media.max_audio_bytes,
     };
-    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)))?;
+    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)), Ends::default())?;
     drop(params);
 
     let permits = PostPermits::new(settings.ingest.max_in_flight_posts);

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use clap::{Args, Subcommand, ValueEnum};
 use jtav_dead_letters::one_line;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::topology::{decode_limits, fetcher, this_program};
-use jtav_media::{Fetcher, MediaFacts, OneByOne, SoundEnd, SoundFacts, accept};
+use jtav_feed_processor::parameters::{decode_limits, fetcher, this_program};
+use jtav_media::{Fetcher, OneByOne, accept};
+use jtav_media_codecs::{MediaFacts, SoundEnd, SoundFacts};
 use jtav_pipeline::{FetchRequest, FetchedMedia};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
 use jtav_settings::Settings;
 use serde_json::{Value, json};
 
-use super::label_io::read_file;
-use crate::cli::LogFormatArg;
-use crate::cli_media::{KindArg, MediaCheckArgs, MediaCommand};
+use crate::files::read_file;
 use crate::output::{errln, outln};
-use crate::setup;
+use crate::setup::{self, LogFormatArg, SettingsArgs};
 
 /// Characters shown of a path or a URL.
 const NAME_SHOWN_CHARS: usize = 400;
@@ -43,7 +43,50 @@ const EXTENSIONS: [(&str, &str); 16] = [
     ("wav", "audio/wav"),
 ];
 
-pub fn media(command: &MediaCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav media …`.
+#[derive(Debug, Subcommand)]
+pub enum MediaCommand {
+    /// Fetch and decode as the worker would, and say what came of each
+    Check(MediaCheckArgs),
+}
+
+/// `jtav media check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Whether a file or URL counts as image or sound is told by its extension, else by --as, else by its content.\n\
+                  Another format of the same kind decodes by its content (a PNG named .jpg); an image named .mp3 is a\n\
+                  type_mismatch. Limits and the policy of addresses are those of the settings.\n\n\
+                  Reasons: fetch_denied fetch_failed not_found timeout too_large type_mismatch unsupported decode_error\n\n\
+                  Examples:\n  \
+                  jtav media check photo.jpg song.mp3\n  \
+                  jtav media check --json https://example.org/a.webp | jq .facts\n  \
+                  jtav media check --set media.allow='[\"127.0.0.1:8000\"]' http://127.0.0.1:8000/a.jpg\n\n\
+                  Exit status: 0 all are ok, 65 one or more were rejected."
+)]
+pub struct MediaCheckArgs {
+    /// Files and http(s) URLs, checked in this order.
+    #[arg(required = true, value_name = "PATH|URL")]
+    items: Vec<String>,
+    /// What an item without a telling extension is to be.
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    kind: Option<KindArg>,
+    /// One JSON object a line: path, verdict, reason, facts, milliseconds, peak_memory_mb (of the process that decoded it).
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// What a medium is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KindArg {
+    /// A picture.
+    Image,
+    /// A clip.
+    Audio,
+}
+
+pub fn run(command: &MediaCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     let MediaCommand::Check(arguments) = command;
     setup::logs(log_format, None, "error");
     let settings = setup::settings(&arguments.settings)?.settings;

@@ -3,16 +3,29 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::Args;
 use jtav_feed_processor::admin::Admin;
-use jtav_feed_processor::networks::name_device;
-use jtav_feed_processor::topology::client_settings;
+use jtav_feed_processor::networks::fit_to_model;
+use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
 use jtav_pipeline::{NoObserver, fail_point};
 use jtav_settings::Settings;
 
-use crate::cli::{LogFormatArg, RunArgs};
 use crate::failure::coded;
-use crate::setup;
+use crate::setup::{self, LogFormatArg, SettingsArgs};
+
+/// `jtav run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  jtav run --config config/production.toml --set kafka.brokers=broker:9092\n\n\
+                        SIGTERM drains: intake stops, what is in flight is settled and committed. A second one exits at once.")]
+pub struct RunArgs {
+    /// Settings.
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// `auto`, `cpu` or `cuda:0`; as model.device.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
 
 pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     let mut loader = setup::loader(&arguments.settings);
@@ -22,9 +35,9 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
     let loaded = loader.load()?;
     let mut settings = loaded.settings.clone();
     setup::logs(log_format, Some(&settings), &settings.log.filter);
-    name_device(&mut settings);
+    fit_to_model(&mut settings);
     let settings = Arc::new(settings);
-    super::config::check_passthrough(&settings)?;
+    setup::check_passthrough(&settings)?;
     let armed = fail_point::arm_from_environment().map_err(anyhow::Error::from).map_err(coded(exit::CONFIG))?;
     if armed > 0 {
         tracing::error!(armed, variable = fail_point::VARIABLE, "fail points are armed: this worker breaks on purpose");

@@ -1,14 +1,72 @@
 //! `jtav train`: a thin shell over the trainer.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
+use clap::Args;
 use jtav_feed_processor::exit;
 use jtav_trainer::{Stage, Terminal, TrainOptions};
 
-use crate::cli::{LogFormatArg, TrainArgs};
 use crate::output::outln;
-use crate::setup;
+use crate::setup::{self, LogFormatArg};
 
-pub fn train(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
+/// `jtav train`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
+                        image, fusion. A stage that --stages leaves out is\n\
+                        taken from the work folder. --joint adds a fifth that moves all of them. A killed run goes on with the same command and --resume, within a stage too.\n\
+                        The work folder gets the curves as curves.csv and curves.png."
+)]
+pub struct TrainArgs {
+    /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
+    #[arg(long)]
+    data: PathBuf,
+    /// Where the checkpoint goes.
+    #[arg(long)]
+    out: PathBuf,
+    /// Stages to run, comma-separated: text, audio, image, fusion [default: all].
+    #[arg(long, value_delimiter = ',')]
+    stages: Vec<String>,
+    /// Seed of everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// `auto`, `cpu` or `cuda:0`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Where decoded features are kept, so that the next run does not decode again.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Where finished stages are kept.
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// After the staged training, fine-tune all four networks together on posts; kept only if validation gets better.
+    #[arg(long)]
+    joint: bool,
+    /// A checkpoint trained on the same posts whose audio and image networks are kept as they are.
+    #[arg(long, value_name = "DIR")]
+    keep_media: Option<PathBuf>,
+    /// A paragraph for the model card, repeatable: what was tried, what was scored before.
+    #[arg(long, value_name = "TEXT")]
+    note: Vec<String>,
+    /// Few examples and epochs: proves the whole path in a minute, the result is useless.
+    #[arg(long)]
+    quick: bool,
+    /// Leave the test split alone.
+    #[arg(long)]
+    no_test: bool,
+    /// Go on where a killed run with the same settings and work folder stood; it ends with the same weights.
+    #[arg(long)]
+    resume: bool,
+    /// A setting of the training, for example `text.dropout=0.4` or `image.plan.epochs=8`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The report as one line of JSON on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, "info");
     jtav_model::device::open_cuda_library();
     jtav_model::device::single_threaded();

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use super::probabilities;
 use crate::bootstrap::Intervals;
 use crate::dataset::{DataPack, Post, Split};
-use crate::deletion::DeletionReport;
 use crate::evaluation::{BOOTSTRAP_RESAMPLES, Evaluation, MoodFigures, SubsetFigures};
 use crate::metrics::{self, CALIBRATION_BINS, Metrics};
 
@@ -41,9 +40,6 @@ pub struct CheckpointReport {
     pub resamples: usize,
     /// Bins of the full subset's calibration error.
     pub reliability: Vec<ReliabilityRow>,
-    /// What taking out the most attended positions does; absent unless it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deletion: Option<DeletionReport>,
 }
 
 /// Figures of a file of predictions.
@@ -148,7 +144,6 @@ impl CheckpointReport {
             base_rate,
             seed,
             resamples: BOOTSTRAP_RESAMPLES,
-            deletion: None,
         })
     }
 

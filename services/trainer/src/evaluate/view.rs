@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::{CheckpointReport, PredictionsReport};
 use crate::bootstrap::Interval;
-use crate::deletion::{Comparison, DeletionReport};
 use crate::metrics::Metrics;
 
 const COLUMNS: &str = "\
@@ -14,13 +13,6 @@ hard AUC   balanced accuracy of the labels after the threshold: what the paper c
 accuracy   share of right labels; worth something only above `majority`, which always names the more frequent class.
 F1         of both classes, weighted by their size.
 ECE        calibration error: how far probabilities are from the share that is positive, over 15 equal bins.";
-
-const DELETION: &str = "\
-random     the same number of words, time steps or cells drawn at random; mean of several draws.
-moved      the pattern of the most attended ones at another place.
-passes     the logit moves more without the most attended ones than without either, both intervals above 0.
-n          posts for text, files for audio and image; texts under 5 words and clips under 5 steps are left out.
-";
 
 impl CheckpointReport {
     /// A table with a row per subset and what its columns mean; ends with a line feed.
@@ -57,50 +49,8 @@ impl CheckpointReport {
              {COLUMNS}\nAUC present  over the posts that have a part of the subset: the usual figure.",
             self.base_rate
         );
-        if let Some(deletion) = &self.deletion {
-            text.push_str(&deletion_table(deletion));
-        }
         text
     }
-}
-
-/// A row per modality.
-fn deletion_table(report: &DeletionReport) -> String {
-    let mut text = format!(
-        "\nDeletion test: mean change of the modality's own logit without the most attended {:.0} %.\n\n\
-         {:<8} {:>5} {:>8} {:>8} {:>6} {:>8} {:>6}  {:<26} passes\n",
-        100.0 * report.settings.share,
-        "",
-        "n",
-        "top",
-        "random",
-        "ratio",
-        "moved",
-        "ratio",
-        "top - random [95 %]"
-    );
-    for (name, figures) in report.modalities() {
-        let Comparison { difference, interval, .. } = figures.random;
-        let interval = interval.map_or_else(String::new, |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
-        let difference = format!("{difference:.3}{interval}");
-        let _ = writeln!(
-            text,
-            "{name:<8} {:>5} {:>8.3} {:>8.3} {:>6} {:>8.3} {:>6}  {difference:<26} {}",
-            figures.n,
-            figures.mean_change,
-            figures.random.mean_change,
-            ratio(figures.random.ratio),
-            figures.moved.mean_change,
-            ratio(figures.moved.ratio),
-            if figures.passes { "yes" } else { "no" }
-        );
-    }
-    text.push_str(DELETION);
-    text
-}
-
-fn ratio(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
 
 impl PredictionsReport {

@@ -1,19 +1,21 @@
 //! A clip: decoded facts, spectrogram, attention per second.
 
-use jtav_media::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts};
+use jtav_media_codecs::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts};
 use jtav_model::{AudioInput, AudioNetwork};
 use jtav_picture::{FrequencyTick, SpectrogramPlot, spectrogram};
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 use jtav_signal::constants::{
-    BINS, BINS_PER_OCTAVE, F_MIN_HZ, FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, SAMPLE_RATE_HZ,
+    BINS, BINS_PER_OCTAVE, F_MIN_HZ, FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, N_FFT, SAMPLE_RATE_HZ,
 };
-use jtav_signal::{CqtFrontEnd, MelSpectrogram, Mfcc, Spectrogram, power_to_db};
+use jtav_signal::{CqtFrontEnd, MelParams, MelSpectrogram, Mfcc, Spectrogram, power_to_db};
 use serde_json::{Value, json};
 
 use super::{InspectError, decoded};
 use crate::npy::npy_f32;
-use crate::sound::MEL;
+
+/// The mel spectrogram of docs/networks.md, "Audio".
+pub const MEL: MelParams =
+    MelParams { sample_rate_hz: SAMPLE_RATE_HZ, n_fft: N_FFT, hop_length: HOP_LENGTH, n_mels: BINS };
 
 /// What is computed of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

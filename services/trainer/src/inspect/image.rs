@@ -1,10 +1,9 @@
 //! A picture: decoded facts, the crop that is encoded, the class-activation cells.
 
-use jtav_media::{DecodeLimits, MediaFacts, PictureFacts};
+use jtav_media_codecs::{DecodeLimits, MediaFacts, PictureFacts};
 use jtav_model::{IMAGE_SIDE, ImageNetwork, Rgb224};
 use jtav_picture::{CellOverlay, cell_overlay};
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 use serde_json::{Value, json};
 
 use super::{InspectError, decoded};

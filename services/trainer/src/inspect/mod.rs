@@ -4,15 +4,14 @@ mod audio;
 mod image;
 mod text;
 
-pub use audio::{AudioFeatures, AudioInspection, inspect_audio};
+pub use audio::{AudioFeatures, AudioInspection, MEL, inspect_audio};
 pub use image::{ImageInspection, inspect_image};
 pub use text::{TextInspection, WordInspection, inspect_text};
 
-use jtav_media::{DecodeLimits, MediaFacts, decode_with_facts};
+use jtav_media_codecs::{DecodeLimits, MediaFacts, decode_with_facts};
 use jtav_model::ModelError;
 use jtav_picture::PictureError;
-use jtav_pipeline::Decoded;
-use jtav_schemas::{AbsentReason, Modality};
+use jtav_schemas::{AbsentReason, Decoded, Modality};
 use jtav_signal::SignalError;
 
 /// Why there is nothing to show.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use jtav_model::training::{AudioTrainer, ImageTrainer, TextTrainer};
 use jtav_model::{
     AudioInput, AudioNetwork, FusionInput, ImageNetwork, ModelError, Rgb224, TextInput, TextNetwork, Tokenizer,
     Vocabulary,
 };
+use jtav_training::{AudioTrainer, ImageTrainer, TextTrainer};
 
 use super::examples::{picture_input, text_input};
 use crate::dataset::{DataPack, Post, Split};

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use jtav_model::training::{AudioExample, AudioTrainer, ImageExample, ImageTrainer, TextExample, TextTrainer};
 use jtav_model::{AudioInput, Rgb224, TextInput, Tokenizer, Vocabulary, VocabularyConfig};
+use jtav_training::{AudioExample, AudioTrainer, ImageExample, ImageTrainer, TextExample, TextTrainer};
 
 use super::network::Network;
 use crate::dataset::{DataPack, MediaFile, Post, Split};
@@ -30,7 +30,7 @@ pub(super) fn vocabulary(pack: &DataPack, tokenizer: &Tokenizer, config: Vocabul
 }
 
 /// The text of a post as the network reads it; `None` without a word.
-pub(crate) fn text_input(tokenizer: &Tokenizer, vocabulary: &Vocabulary, post: &Post) -> Option<TextInput> {
+pub fn text_input(tokenizer: &Tokenizer, vocabulary: &Vocabulary, post: &Post) -> Option<TextInput> {
     let parts: Vec<(&str, &str)> = post.texts.iter().map(|part| (part.role.as_str(), part.text.as_str())).collect();
     TextInput::from_parts(tokenizer, vocabulary, &parts)
 }
@@ -113,7 +113,7 @@ pub(super) fn pictures(pack: &DataPack, features: &Features) -> anyhow::Result<E
     Ok(Examples { train, validation, labels })
 }
 
-/// What the serving path would hand the image network.
-pub(crate) fn picture_input(pixels: &[u8]) -> anyhow::Result<Rgb224> {
+/// The centre of a kept picture: what the serving path would hand the image network.
+pub fn picture_input(pixels: &[u8]) -> anyhow::Result<Rgb224> {
     Rgb224::new(centre_crop(pixels)).context("cutting out the centre of a picture")
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use jtav_model::training::{
-    AudioTrainer, FusionConfig, FusionExample, FusionTrainer, ImageTrainer, TextTrainer, UnimodalHeads,
-    assemble_checkpoint,
-};
 use jtav_model::{
     AudioNetwork, Calibration, Checkpoint, DeviceChoice, Dimensions, FusionInput, FusionNetwork, FusionOutput,
     ImageNetwork, Manifest, TextNetwork, Tokenizer, Vocabulary,
+};
+use jtav_training::{
+    AudioTrainer, FusionConfig, FusionExample, FusionTrainer, ImageTrainer, TextTrainer, UnimodalHeads,
+    assemble_checkpoint,
 };
 
 use super::Run;
@@ -19,9 +19,10 @@ use crate::card::model_card;
 use crate::dataset::{DataPack, MOODS, Split};
 use crate::evaluation::{EncodedPost, Evaluation, Scored, evaluate};
 use crate::features::Features;
+use crate::files::{write_json, write_text};
 use crate::options::Stage;
 use crate::progress::Progress;
-use crate::report::{SplitSize, StageRecord, TrainReport, write_json, write_text};
+use crate::report::{SplitSize, StageRecord, TrainReport};
 
 /// The encoders in training.
 pub(super) type Trained = Encoders<TextTrainer, AudioTrainer, ImageTrainer>;
@@ -75,8 +76,8 @@ pub(super) fn finish(
 ) -> anyhow::Result<TrainReport> {
     let Run { options, pack, features, progress, .. } = run;
     let dimensions = Dimensions::modern(vocabulary.rows_total());
-    let mut manifest =
-        Manifest::modern(dimensions, encoders.audio.standardisation().clone(), calibration, options.seed);
+    let standardisation = encoders.audio.standardisation().clone();
+    let mut manifest = Manifest::modern(dimensions, standardisation, run.max_audio_seconds, calibration, options.seed);
     manifest.data = data_hashes(pack);
     let assemble = |manifest: Manifest, folder: &std::path::Path| {
         let Encoders { text, audio, image } = &encoders;
@@ -123,7 +124,7 @@ fn data_hashes(pack: &DataPack) -> BTreeMap<String, String> {
 
 /// Scores a checkpoint on one split of a pack, all seven subsets, through the networks that serve.
 ///
-/// The base rate is that of the pack's training split (design D13). `seed` draws the bootstrap.
+/// The base rate is that of the pack's training split (ADR 43). `seed` draws the bootstrap.
 ///
 /// # Errors
 /// A device that is not there, a split without a post.
@@ -147,7 +148,7 @@ pub fn score_checkpoint(
 ///
 /// # Errors
 /// A device that is not there, a device fault.
-pub(crate) fn encode_with_checkpoint(
+pub fn encode_with_checkpoint(
     checkpoint: &Checkpoint,
     pack: &DataPack,
     features: &Features,

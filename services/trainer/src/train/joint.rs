@@ -1,16 +1,15 @@
 //! After the staged training: all four networks fine-tuned together on posts, and kept only if that helped.
 
 use anyhow::Context;
-use jtav_model::training::{
+use jtav_model::{Calibration, Vocabulary};
+use jtav_training::{
     AudioExample, EpochReport, FusionExample, FusionTrainer, ImageExample, JointExample, JointTrainer,
 };
-use jtav_model::{Calibration, Vocabulary};
 
-use super::Run;
 use super::encoders::Encoders;
-use super::examples;
 use super::finish::{Trained, fusion_examples};
 use super::state::BegunStage;
+use super::{Run, examples};
 use crate::dataset::{Post, Split};
 use crate::features::PICTURE_SIDE;
 use crate::fit::{FitProgress, Learner, Validation, fit, validation};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use jtav_model::training::Kept;
+use jtav_training::Kept;
 
 use super::Run;
 use super::examples::Examples;

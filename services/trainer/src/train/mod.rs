@@ -7,6 +7,7 @@
 mod encoders;
 mod examples;
 mod finish;
+mod fitting;
 mod joint;
 mod keep;
 mod network;
@@ -15,10 +16,8 @@ mod state;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use jtav_model::training::{
-    AudioConfig, AudioTrainer, ImageConfig, ImageTrainer, Kept, Standardisation, TextConfig, TextTrainer,
-};
-use jtav_model::{Tokenizer, Vocabulary};
+use jtav_model::{Standardisation, Tokenizer, Vocabulary};
+use jtav_training::{AudioConfig, AudioTrainer, ImageConfig, ImageTrainer, Kept, TextConfig, TextTrainer};
 
 use crate::dataset::{DataPack, Split};
 use crate::features::Features;
@@ -28,12 +27,12 @@ use crate::progress::Progress;
 use crate::report::{StageRecord, TrainReport};
 
 use encoders::Encoders;
-use network::{Network, Stateful, WithExamples};
+use fitting::WithExamples;
+use network::{Network, Stateful};
 use state::{BegunStage, Origin, WorkDir};
 
-pub(crate) use examples::{picture_input, text_input};
-pub(crate) use finish::encode_with_checkpoint;
-pub use finish::score_checkpoint;
+pub use examples::{picture_input, text_input};
+pub use finish::{encode_with_checkpoint, score_checkpoint};
 
 /// Trains as `options` say and writes the checkpoint with its model card to `options.out`.
 ///
@@ -95,6 +94,8 @@ pub(crate) struct Run<'a> {
     work: WorkDir,
     kept: Option<Kept>,
     tokenizer: Tokenizer,
+    /// Of a clip.
+    max_audio_seconds: u32,
     started: std::time::Instant,
 }
 
@@ -108,16 +109,29 @@ impl<'a> Run<'a> {
         let folder: PathBuf = options.resolve_data()?;
         let pack = DataPack::read(&folder)?;
         let kept = options.keep_media.as_deref().map(|folder| keep::read(folder, &pack)).transpose()?;
+        let max_audio_seconds = kept.as_ref().map_or(options.max_audio_seconds, Kept::max_audio_seconds);
         let reads_media = options.stages.iter().any(|&stage| stage != Stage::Text);
         let features = match reads_media {
-            true => Features::load(&pack.posts, &options.cache_dir, options.decode_threads, progress)?,
+            true => {
+                Features::load(&pack.posts, max_audio_seconds, &options.cache_dir, options.decode_threads, progress)?
+            }
             false => Features::default(),
         };
         for file in &features.unreadable {
             tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
         }
         let work = WorkDir::create(&options.work_dir, &pack)?;
-        Ok(Self { options, progress, pack, features, work, kept, tokenizer: Tokenizer::new(), started })
+        Ok(Self {
+            options,
+            progress,
+            pack,
+            features,
+            work,
+            kept,
+            tokenizer: Tokenizer::new(),
+            max_audio_seconds,
+            started,
+        })
     }
 
     /// Built from the texts of the training side when the text network is trained, else the one it was trained with.

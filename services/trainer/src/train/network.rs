@@ -2,15 +2,11 @@
 
 use std::path::Path;
 
-use jtav_model::training::{
+use jtav_model::{AudioInput, FusionInput, ModelError, Rgb224, TextInput};
+use jtav_training::{
     AudioExample, AudioTrainer, EpochReport, FusionExample, FusionTrainer, ImageExample, ImageTrainer, JointTrainer,
     TextExample, TextTrainer,
 };
-use jtav_model::{AudioInput, FusionInput, ModelError, Rgb224, TextInput};
-
-use super::examples::Examples;
-use super::state::BegunStage;
-use crate::fit::{FitProgress, Learner, Validation, validation};
 
 /// What can be kept in a file and taken up again.
 pub(super) trait Stateful {
@@ -19,7 +15,7 @@ pub(super) trait Stateful {
     fn load_state(&mut self, path: &Path) -> Result<(), ModelError>;
 }
 
-/// A trainer of `jtav-model` for one network.
+/// A trainer of `jtav-training` for one network.
 pub(super) trait Network: Stateful {
     type Example;
     type Input;
@@ -89,36 +85,3 @@ network!(AudioTrainer, AudioExample, AudioInput);
 network!(ImageTrainer, ImageExample, Rgb224);
 network!(FusionTrainer, FusionExample, FusionInput);
 stateful!(JointTrainer);
-
-/// A trainer with what it learns from and what it is judged by.
-pub(super) struct WithExamples<'a, N: Network> {
-    pub network: &'a mut N,
-    pub examples: &'a Examples<N>,
-    pub begun: &'a BegunStage<'a>,
-}
-
-impl<N: Network> Learner for WithExamples<'_, N> {
-    fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.network.set_learning_rate(learning_rate);
-    }
-
-    fn epoch(&mut self) -> anyhow::Result<EpochReport> {
-        Ok(self.network.epoch(&self.examples.train)?)
-    }
-
-    fn validate(&mut self) -> anyhow::Result<Validation> {
-        validation(&self.network.predict(&self.examples.validation)?, &self.examples.labels)
-    }
-
-    fn snapshot(&mut self) {
-        self.network.snapshot();
-    }
-
-    fn restore(&mut self) -> bool {
-        self.network.restore()
-    }
-
-    fn keep(&mut self, done: &FitProgress) -> anyhow::Result<()> {
-        self.begun.keep(done, self.network)
-    }
-}

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::network::Stateful;
 use crate::dataset::DataPack;
+use crate::files::{write_bytes, write_json, write_text};
 use crate::fit::{FitPlan, FitProgress};
 use crate::options::Stage;
-use crate::report::{StageRecord, curves_csv, curves_png, write_bytes, write_json, write_text};
+use crate::report::{StageRecord, curves_csv, curves_png};
 
 /// `<stage>.state` (weights and optimiser), `<stage>.json` (its [`StageRecord`]), `vocabulary.json`, and the logs. While
 /// a stage is trained: `<stage>.begun.json` and `<stage>.epoch-N.state`, see [`BegunStage`].

@@ -1,0 +1,36 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use jtav_pipeline::{InboundRecord, StageTracker, Stages};
+
+use crate::cache::EncodingCache;
+
+/// What the pipeline of one post works with, besides the post.
+#[derive(Clone)]
+pub struct PostContext {
+    /// The boxes.
+    pub stages: Stages,
+    /// Encodings that are known.
+    pub cache: EncodingCache,
+    /// Name and weights of the model.
+    pub model_version: Arc<str>,
+    /// Characters that are read of all texts of the post together.
+    pub max_text_chars: usize,
+    /// Media must be here by then.
+    pub fetch_deadline: Instant,
+    /// On whose account media are decoded.
+    pub account: Arc<str>,
+    /// Where the post came from.
+    pub provenance: Provenance,
+    /// Knows which stages the post is in.
+    pub tracker: StageTracker,
+}
+
+/// Where a post came from and when.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// The input record.
+    pub record: Arc<InboundRecord>,
+    /// When the worker received it, milliseconds since 1970.
+    pub received_at_ms: i64,
+}

@@ -1,0 +1,35 @@
+use futures::future::BoxFuture;
+use jtav_inference::{BoxedBackend, InferenceHandle};
+use jtav_model::TextInput;
+use jtav_pipeline::{Encoded, EncodedText, FailPoint, StageError, TextEncoder, fail_point};
+use jtav_schemas::TextPart;
+
+use crate::TextPreparer;
+
+/// What the device threads take and give.
+pub type Handle = InferenceHandle<BoxedBackend<TextInput, Result<Encoded, StageError>>>;
+
+/// Texts are made ready, then they queue for the device threads.
+pub struct TextStage {
+    preparer: TextPreparer,
+    handle: Handle,
+}
+
+impl TextStage {
+    /// Before running device threads.
+    pub fn new(preparer: TextPreparer, handle: Handle) -> Self {
+        Self { preparer, handle }
+    }
+}
+
+impl TextEncoder for TextStage {
+    fn encode(&self, texts: Vec<TextPart>) -> BoxFuture<'static, Result<Option<EncodedText>, StageError>> {
+        fail_point::hit(FailPoint::TextEncoderHandle, "");
+        let (preparer, handle) = (self.preparer.clone(), self.handle.clone());
+        Box::pin(async move {
+            let Some(prepared) = preparer.prepare(texts).await? else { return Ok(None) };
+            let encoded = handle.submit(prepared.input).await??;
+            Ok(Some(EncodedText { encoded, is_truncated: prepared.is_truncated }))
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! One file per command: its arguments, its run, its output.
+
+pub mod hostile;
+pub mod isolation;
+pub mod list;
+pub mod scenario;
+mod shared;
+pub mod soak;
+pub mod zipf;
