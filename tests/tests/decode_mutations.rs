@@ -86,9 +86,8 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
             eprintln!("{done} of {count}: {tally:?}");
         }
     }
-    let ends = ["cpu_time", "memory", "hung", "killed", "crashed", "nonsense"]
-        .map(|cause| (cause, jtav_telemetry::global().value(Metric::DecodeWorkerEnds, &[cause])));
-    let panics = jtav_telemetry::global().value(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
+    let ends = DecodeEnd::ALL.map(|cause| (cause.as_str(), Metric::decode_worker_ends(cause).value()));
+    let panics = Metric::stage_errors(Stage::Decode, "decoder_panicked", false).value();
     println!("{count} mutations: {tally:?}; panics of a decoder: {panics}; processes that ended: {ends:?}");
     assert_eq!(tally.values().sum::<u64>(), count);
     // Damage that nothing notices and damage that everything does would both prove little.

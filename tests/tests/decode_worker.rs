@@ -60,8 +60,8 @@ fn pool(workers: usize, process: ProcessParams) -> Result<DecodePool> {
     Ok(DecodePool::start(&DecodeParams { workers, isolation, ..DecodeParams::for_tests() })?)
 }
 
-fn ends(cause: &str) -> f64 {
-    jtav_telemetry::global().value(Metric::DecodeWorkerEnds, &[cause])
+fn ends(cause: DecodeEnd) -> f64 {
+    Metric::decode_worker_ends(cause).value()
 }
 
 /// How long it took to replace workers so far, as the metric has it.
@@ -154,13 +154,13 @@ fn same(left: &Result<(Decoded, String), AbsentReason>, right: &Result<(Decoded,
 async fn a_crash_costs_one_medium_its_reason_and_the_next_one_finds_a_worker() -> Result<()> {
     let _alone = ALONE.lock().await;
     let pool = pool(1, breaking("abort")?)?;
-    let before = ends("crashed");
+    let before = ends(DecodeEnd::Crashed);
     for round in 0..3 {
         assert!(within(pool.decode(picture()?)).await??.is_ok(), "first of round {round}");
         let second = within(pool.decode(picture()?)).await??;
         assert_eq!(second.err(), Some(AbsentReason::DecodeError), "second of round {round}");
     }
-    assert_eq!(ends("crashed") - before, 3.0);
+    assert_eq!(ends(DecodeEnd::Crashed) - before, 3.0);
     println!("{}", replacements());
     Ok(())
 }
@@ -181,11 +181,11 @@ async fn a_decoder_that_hangs_is_ended_at_its_wall_time() -> Result<()> {
     let _alone = ALONE.lock().await;
     let params = ProcessParams { max_wall: Duration::from_millis(700), ..breaking("hang(60000)")? };
     let pool = pool(1, params)?;
-    let before = ends("hung");
+    let before = ends(DecodeEnd::Hung);
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     assert_eq!(within(pool.decode(picture()?)).await??.err(), Some(AbsentReason::TooLarge));
     assert!(within(pool.decode(picture()?)).await??.is_ok());
-    assert_eq!(ends("hung") - before, 1.0);
+    assert_eq!(ends(DecodeEnd::Hung) - before, 1.0);
     Ok(())
 }
 
@@ -201,10 +201,10 @@ fn large_png(side: u32) -> Result<Vec<u8>> {
 async fn a_medium_that_takes_too_much_cpu_time_is_too_large() -> Result<()> {
     let _alone = ALONE.lock().await;
     let pool = pool(1, ProcessParams { max_cpu: Duration::from_millis(5), ..process()? })?;
-    let before = ends("cpu_time");
+    let before = ends(DecodeEnd::CpuTime);
     let large = medium(Modality::Image, large_png(6_000)?);
     assert_eq!(within(pool.decode(large)).await??.err(), Some(AbsentReason::TooLarge));
-    assert_eq!(ends("cpu_time") - before, 1.0);
+    assert_eq!(ends(DecodeEnd::CpuTime) - before, 1.0);
     Ok(())
 }
 
@@ -230,14 +230,14 @@ fn long_wav() -> Vec<u8> {
 async fn a_medium_that_takes_too_much_memory_is_too_large() -> Result<()> {
     let _alone = ALONE.lock().await;
     let pool = pool(1, ProcessParams { max_memory_bytes: 40 << 20, ..process()? })?;
-    let before = ends("memory");
+    let before = ends(DecodeEnd::Memory);
     // Its header says so: refused without a try.
     let claimed = medium(Modality::Image, large_png(4_000)?);
     assert_eq!(within(pool.decode(claimed)).await??.err(), Some(AbsentReason::TooLarge));
-    assert_eq!(ends("memory") - before, 0.0);
+    assert_eq!(ends(DecodeEnd::Memory) - before, 0.0);
     // 23 MB of file and 46 MB of samples: found out while decoding.
     assert_eq!(within(pool.decode(medium(Modality::Audio, long_wav()))).await??.err(), Some(AbsentReason::TooLarge));
-    assert_eq!(ends("memory") - before, 1.0);
+    assert_eq!(ends(DecodeEnd::Memory) - before, 1.0);
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     Ok(())
 }
@@ -351,7 +351,7 @@ async fn a_worker_serves_few_media() -> Result<()> {
 #[tokio::test]
 async fn after_a_crash_the_next_worker_comes_from_a_process_that_was_started_anew() -> Result<()> {
     let _alone = ALONE.lock().await;
-    let starts = || jtav_telemetry::global().value(Metric::DecodeNurseryStarts, &["crash"]);
+    let starts = || Metric::decode_nursery_starts(NurseryStart::Crash).value();
     let before = starts();
     let pool = pool(1, breaking("abort")?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use jtav_pipeline::Description;
+use jtav_telemetry::PauseCause;
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
@@ -18,7 +19,7 @@ use crate::status::IngestStatus;
 #[rtype(result = "()")]
 pub struct Pause {
     /// Metric label, for example `breaker`.
-    pub cause: &'static str,
+    pub cause: PauseCause,
 }
 
 /// Lifts one cause; intake runs again when none is left. Replies when the poll thread has taken it.
@@ -26,7 +27,7 @@ pub struct Pause {
 #[rtype(result = "()")]
 pub struct Resume {
     /// As given to [`Pause`].
-    pub cause: &'static str,
+    pub cause: PauseCause,
 }
 
 /// Stops intake for good, waits until what is in flight is settled or `timeout` has passed, commits, leaves the group.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use jtav_delivery::{Outcome, PostPermit, PostPermits};
+use jtav_telemetry::PauseCause;
 
 use crate::breaker::{Breaker, Change};
 use crate::case::{Place, Scene};
 use crate::pace::Pace;
 use crate::params::IngestSettings;
-use crate::status::{BREAKER, RESTART};
 
 /// A drain under way.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ pub(crate) struct Lifted {
 pub(crate) struct Gate {
     settings: IngestSettings,
     permits: PostPermits,
-    paused_by: BTreeSet<&'static str>,
+    paused_by: BTreeSet<PauseCause>,
     breaker: Breaker,
     pace: Pace,
     /// A record waits for a permit.
@@ -80,25 +80,25 @@ impl Gate {
     }
 
     /// Why intake is stopped.
-    pub(crate) fn causes(&self) -> Vec<&'static str> {
+    pub(crate) fn causes(&self) -> Vec<PauseCause> {
         let mut causes = self.paused_by.clone();
         if self.breaker.is_tripped() {
-            causes.insert(BREAKER);
+            causes.insert(PauseCause::Breaker);
         }
         causes.into_iter().collect()
     }
 
-    pub(crate) fn pause(&mut self, cause: &'static str) {
+    pub(crate) fn pause(&mut self, cause: PauseCause) {
         self.paused_by.insert(cause);
     }
 
     /// Lifts one cause; none if it did not hold. After a restart the boxes are new: what became of posts in the old ones
     /// says nothing of these. Those that went to a dead router before anybody noticed may have opened the breaker.
-    pub(crate) fn resume(&mut self, cause: &'static str) -> Option<Lifted> {
-        if !self.paused_by.remove(cause) {
+    pub(crate) fn resume(&mut self, cause: PauseCause) -> Option<Lifted> {
+        if !self.paused_by.remove(&cause) {
             return None;
         }
-        let outcomes_are_forgotten = cause == RESTART;
+        let outcomes_are_forgotten = cause == PauseCause::Restart;
         if outcomes_are_forgotten {
             self.breaker = Breaker::new(&self.settings);
         }
@@ -148,7 +148,7 @@ impl Gate {
 
     /// A post is not inside any more. One that was given up with boxes that are made anew says nothing.
     pub(crate) fn settled(&mut self, place: Place, outcome: Outcome, now: Instant) -> Option<Change> {
-        let is_given_up = outcome == Outcome::Abandoned && self.paused_by.contains(RESTART);
+        let is_given_up = outcome == Outcome::Abandoned && self.paused_by.contains(&PauseCause::Restart);
         if is_given_up { None } else { self.breaker.settled(place, outcome, now) }
     }
 

@@ -33,4 +33,4 @@ mod suspects;
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
 pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, StageWatch, Stretch};
 pub use parse::{inbound, parse_record};
-pub use status::{BREAKER, IngestSnapshot, IngestStatus, PartitionSnapshot, RESTART};
+pub use status::{IngestSnapshot, IngestStatus, PartitionSnapshot};

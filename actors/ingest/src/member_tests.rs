@@ -19,14 +19,14 @@ use super::turn::Control;
 use super::{Member, Surroundings};
 use crate::note::{Note, Owner};
 use crate::params::{IngestExit, IngestParams, IngestSettings, StageWatch};
-use crate::status::{IngestStatus, RESTART};
+use crate::status::IngestStatus;
 
 #[path = "member_broker_tests.rs"]
 mod broker;
 
 const PARTITIONS: i32 = 3;
 const STAGE: Stage = Stage::ImageEncoder;
-const CAUSES: [&str; 2] = ["operator", RESTART];
+const CAUSES: [PauseCause; 2] = [PauseCause::Operator, PauseCause::Restart];
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use jtav_delivery::{AbandonCause, DeliveryTag, Hang, Outcome};
 use jtav_pipeline::StagePasses;
 use jtav_schemas::Stage;
+use jtav_telemetry::TrialFinding;
 
 use crate::case::{Around, Case, LastAlone, Place, Step};
 
@@ -53,34 +54,6 @@ pub(crate) enum Way {
         deadlines: u32,
     },
     Wait,
-}
-
-/// What a trial came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finding {
-    /// The record is done with.
-    Passed,
-    /// It hung, and later ones overtook it.
-    Guilty,
-    /// It hung alone; whether others pass will be seen.
-    HungAlone,
-    /// It hung, and nothing shows that anybody would have passed.
-    Inconclusive,
-    /// It ended for another reason.
-    CutShort,
-}
-
-impl Finding {
-    /// The metric label.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Finding::Passed => "passed",
-            Finding::Guilty => "guilty",
-            Finding::HungAlone => "hung_alone",
-            Finding::Inconclusive => "inconclusive",
-            Finding::CutShort => "cut_short",
-        }
-    }
 }
 
 /// A record that is tried.
@@ -250,7 +223,7 @@ impl Overdue {
         outcome: Outcome,
         cause: AbandonCause,
         around: &Around,
-    ) -> Option<(Finding, bool)> {
+    ) -> Option<(TrialFinding, bool)> {
         let place = (tag.partition, tag.offset);
         let trial = self.trial.take_if(|trial| trial.tag == tag);
         if trial.is_some_and(|trial| trial.is_alone) {
@@ -258,19 +231,19 @@ impl Overdue {
         }
         let finding = if outcome.is_settled() {
             self.cases.remove(&place);
-            Finding::Passed
+            TrialFinding::Passed
         } else {
             match cause.hang() {
                 Some(hang) if !around.is_tripped && self.terms.max_deadlines > 0 => {
                     self.hung(place, hang, trial, around)
                 }
-                _ => Finding::CutShort,
+                _ => TrialFinding::CutShort,
             }
         };
         trial.map(|trial| (finding, trial.is_alone))
     }
 
-    fn hung(&mut self, place: Place, hang: Hang, trial: Option<Trial>, around: &Around) -> Finding {
+    fn hung(&mut self, place: Place, hang: Hang, trial: Option<Trial>, around: &Around) -> TrialFinding {
         let case = self.cases.entry(place).or_insert(Case::new(0, around.passes, around.now));
         let before = std::mem::replace(&mut case.passes, around.passes);
         case.at = around.now;
@@ -283,16 +256,16 @@ impl Overdue {
                 let passed = around.passes.of(stage);
                 self.last_alone = Some(LastAlone { stage, passes: passed, rest_until, until });
                 if is_void || passes.of(stage) <= before.of(stage) {
-                    return Finding::Inconclusive;
+                    return TrialFinding::Inconclusive;
                 }
                 case.step = Step::HungAlone { stage, passes: passed, until };
-                Finding::HungAlone
+                TrialFinding::HungAlone
             }
             Some(Trial { is_void: false, .. }) if case.is_overtaken() => {
                 case.step = Step::Guilty(stage);
-                Finding::Guilty
+                TrialFinding::Guilty
             }
-            _ => Finding::Inconclusive,
+            _ => TrialFinding::Inconclusive,
         }
     }
 

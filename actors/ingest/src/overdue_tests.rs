@@ -436,7 +436,7 @@ fn one_that_was_overtaken_is_tried_beside_others_and_guilty_if_it_is_again() {
     assert_eq!(overdue.door((0, 1), &busy), Way::Trial);
     overdue.let_in(tag(1), &busy);
     assert_eq!(overdue.door((0, 2), &busy), Way::Open, "nobody waits for it");
-    assert_eq!(overdue.left(tag(1), Outcome::Abandoned, hung(true), &busy), Some((Finding::Guilty, false)));
+    assert_eq!(overdue.left(tag(1), Outcome::Abandoned, hung(true), &busy), Some((TrialFinding::Guilty, false)));
     assert_eq!(overdue.door((0, 1), &busy), Way::SetAside { stage: STAGE, deadlines: 3 });
 }
 
@@ -453,7 +453,7 @@ fn one_that_was_not_overtaken_has_the_worker_to_itself_and_others_must_pass_befo
     assert_eq!(overdue.door((0, 1), &passed), Way::Trial);
     overdue.let_in(tag(1), &passed);
     assert_eq!(overdue.door((0, 2), &busy), Way::Wait);
-    assert_eq!(overdue.left(tag(1), Outcome::Abandoned, hung(false), &passed), Some((Finding::HungAlone, true)));
+    assert_eq!(overdue.left(tag(1), Outcome::Abandoned, hung(false), &passed), Some((TrialFinding::HungAlone, true)));
     assert_eq!(overdue.door((0, 1), &passed), Way::Wait, "nobody has passed since");
     assert_eq!(overdue.door((0, 2), &passed), Way::Open);
     let elsewhere = Around { passes: passed.passes.and_one(Stage::TextEncoder), ..passed };
@@ -476,7 +476,7 @@ fn a_trial_alone_after_which_nobody_can_say_whether_others_pass_is_repeated_afte
     assert_eq!(overdue.door((0, 1), &nobody), Way::Trial);
     overdue.let_in(tag(1), &nobody);
     let found = overdue.left(tag(1), Outcome::Abandoned, hung(false), &nobody);
-    assert_eq!(found, Some((Finding::Inconclusive, true)), "nobody passed before it");
+    assert_eq!(found, Some((TrialFinding::Inconclusive, true)), "nobody passed before it");
     let well = Around { passes: nobody.passes.and_one(STAGE), ..nobody };
     assert_eq!(overdue.door((0, 1), &well), Way::Wait);
     assert_eq!(overdue.door((0, 2), &well), Way::Open, "others are let in meanwhile");
@@ -504,7 +504,7 @@ fn trials_in_a_row_leave_time_for_something_to_pass() {
     let well = Around { passes: rested.passes.and_one(STAGE), ..rested };
     assert_eq!(overdue.door((0, 2), &well), Way::Trial);
     overdue.let_in(tag(2), &well);
-    assert_eq!(overdue.left(tag(2), Outcome::Abandoned, hung(false), &well), Some((Finding::HungAlone, true)));
+    assert_eq!(overdue.left(tag(2), Outcome::Abandoned, hung(false), &well), Some((TrialFinding::HungAlone, true)));
 }
 
 /// Found by the property above: the session is lost while a trial is under way, and the count begins anew.

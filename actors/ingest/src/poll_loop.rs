@@ -53,7 +53,7 @@ impl SettlementSink for Sink {
     fn settled(&self, settlement: Settlement) {
         self.conservation.settled();
         if settlement.outcome == Outcome::Abandoned {
-            global().inc(Metric::Abandoned, &[]);
+            Metric::abandoned().inc();
         }
         // Nobody listens once the thread has ended; the record then comes again after a restart.
         let _ = self.inputs.send(Input::Settled(settlement));

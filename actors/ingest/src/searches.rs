@@ -9,7 +9,7 @@ use jtav_pipeline::{Run, Stage};
 
 use crate::case::{Around, Place, Scene};
 use crate::note::{Note, Owner};
-use crate::overdue::{Finding, Overdue, Terms, Way};
+use crate::overdue::{Overdue, Terms, Way};
 use crate::params::{IngestSettings, StageWatch};
 use crate::suspects::{Careful, Door, Inside, Suspects};
 
@@ -61,7 +61,7 @@ pub(crate) struct Judged {
     /// Where it hung, if it did, and its deadlines so far.
     pub(crate) hang: Option<(Hang, u32)>,
     /// What its trial came to, if it was tried, and whether it was alone.
-    pub(crate) finding: Option<(Finding, bool)>,
+    pub(crate) finding: Option<(TrialFinding, bool)>,
 }
 
 pub(crate) struct Searches {

@@ -2,12 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Why intake is stopped while the breaker is not closed: in [`IngestSnapshot::paused_by`] and as a metric label.
-pub const BREAKER: &str = "breaker";
-
-/// Cause of the [`crate::Pause`] while the boxes behind ingest are made anew. Posts that are abandoned meanwhile were
-/// given up with the boxes and do not count against the breaker: it would hold up a pipeline that is well again.
-pub const RESTART: &str = "restart";
+use jtav_telemetry::PauseCause;
 
 /// What the poll thread last said of one partition.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +43,7 @@ pub struct IngestSnapshot {
     /// Posts that this thread let in and that are not settled, of earlier periods included.
     pub in_flight: usize,
     /// Why intake is stopped; empty while it runs.
-    pub paused_by: Vec<&'static str>,
+    pub paused_by: Vec<PauseCause>,
     /// A record waits for a permit.
     pub starved: bool,
     /// On the way out.

@@ -227,15 +227,15 @@ async fn a_pause_lets_nothing_in_until_every_cause_is_lifted() {
     let cluster = cluster(1);
     let mut worker = start(&cluster, 64);
     worker.until("a partition", |now| now.partitions.len() == 1).await;
-    worker.ingest.addr.send(Pause { cause: "breaker" }).await.unwrap();
-    worker.ingest.addr.send(Pause { cause: "operator" }).await.unwrap();
+    worker.ingest.addr.send(Pause { cause: PauseCause::Breaker }).await.unwrap();
+    worker.ingest.addr.send(Pause { cause: PauseCause::Operator }).await.unwrap();
     produce(&cluster, ids("p", 3)).await;
     assert!(worker.next_within(Duration::from_millis(500)).await.is_none());
     worker.until("lag shows what waits", |now| now.partitions[0].lag_records == 3).await;
     worker.until("event lag grows", |now| now.partitions[0].event_lag_seconds > 0.05).await;
-    worker.ingest.addr.send(Resume { cause: "breaker" }).await.unwrap();
+    worker.ingest.addr.send(Resume { cause: PauseCause::Breaker }).await.unwrap();
     assert!(worker.next_within(Duration::from_millis(300)).await.is_none(), "one cause is left");
-    worker.ingest.addr.send(Resume { cause: "operator" }).await.unwrap();
+    worker.ingest.addr.send(Resume { cause: PauseCause::Operator }).await.unwrap();
     for _ in 0..3 {
         publish(worker.next().await);
     }

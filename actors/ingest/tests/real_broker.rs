@@ -51,7 +51,7 @@ async fn a_partition_that_changes_hands_is_committed_to_the_last_post_and_nothin
 
 /// Records that expired unread so far.
 fn expired(partition: &str) -> f64 {
-    global().value(Metric::ExpiredRecords, &[partition])
+    Metric::expired_records(partition).value()
 }
 
 #[actix::test]

@@ -219,7 +219,7 @@ impl<B: Backend> Worker<B> {
         let taken = take_batch(waiting.iter().map(|entry| backend.cost(&entry.item)), &self.params.limits);
         let batch: Vec<_> = waiting.drain(..taken).collect();
         let left = self.shared.waiting.fetch_sub(taken, Ordering::Relaxed) - taken;
-        global().set(Metric::EncoderQueue, &[self.params.model], left as f64);
+        Metric::encoder_queue(self.params.model).set(left as f64);
         // A post that gave up (deadline) has dropped its receiver: its work would be wasted.
         batch.into_iter().filter(|entry| !entry.reply.is_closed()).collect()
     }
@@ -232,11 +232,11 @@ impl<B: Backend> Worker<B> {
         let mut items = Vec::with_capacity(batch.len());
         let mut replies = VecDeque::with_capacity(batch.len());
         for entry in batch {
-            global().observe(Metric::EncoderQueueSeconds, &[model], entry.queued_at.elapsed().as_secs_f64());
+            Metric::encoder_queue_seconds(model).observe(entry.queued_at.elapsed().as_secs_f64());
             items.push(entry.item);
             replies.push_back(entry.reply);
         }
-        global().observe(Metric::EncoderBatchItems, &[model], items.len() as f64);
+        Metric::encoder_batch_items(model).observe(items.len() as f64);
         self.forward_slice(backend, &items, &mut replies, items.len() == 1);
     }
 
@@ -276,7 +276,7 @@ impl<B: Backend> Worker<B> {
             }
         }))
         .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
-        global().observe(Metric::EncoderForwardSeconds, &[self.params.model], started.elapsed().as_secs_f64());
+        Metric::encoder_forward_seconds(self.params.model).observe(started.elapsed().as_secs_f64());
         result
     }
 
@@ -298,7 +298,7 @@ impl<B: Backend> Worker<B> {
             }
             return;
         }
-        global().inc(Metric::EncoderBisections, &[self.params.model]);
+        Metric::encoder_bisections(self.params.model).inc();
         tracing::warn!(model = self.params.model, items = items.len(), message, "batch failed, halving it");
         let (first, second) = items.split_at(items.len() / 2);
         self.forward_slice(backend, first, replies, false);

@@ -86,7 +86,7 @@ impl ErasureRepair {
         let mut pause = MIN_PAUSE;
         let mut said = String::new();
         // Until a look says otherwise: a server that may not be asked is one that may have lost something.
-        global().set(Metric::ErasureRepairDue, &[], if self.repairs() { 1.0 } else { 0.0 });
+        Metric::erasure_repair_due().set(if self.repairs() { 1.0 } else { 0.0 });
         loop {
             let failure = self.look().await.err().map(|error| format!("{error:#}"));
             match failure {
@@ -121,16 +121,16 @@ impl ErasureRepair {
         let first_look = self.standing.is_none();
         let known = if first_look { self.keeper.restored_on().await.context("restored_on")? } else { None };
         if known.as_ref() != Some(&report.identity) && self.repairs() {
-            global().set(Metric::ErasureRepairDue, &[], 1.0);
+            Metric::erasure_repair_due().set(1.0);
             tracing::info!(server = report.identity, "another server answers for the store: looking after erasures");
             let repaired = self.repair().await;
             self.producer = None;
-            global().inc(Metric::ErasureRepairs, &[if repaired.is_ok() { "ok" } else { "error" }]);
+            Metric::erasure_repairs(if repaired.is_ok() { RepairResult::Ok } else { RepairResult::Error }).inc();
             let tally = repaired.context("carrying out the latest erasures again")?;
             self.keeper.mark_restored(&report.identity).await.context("mark_restored")?;
             tracing::info!(server = report.identity, ?tally, "the latest erasures stand");
         }
-        global().set(Metric::ErasureRepairDue, &[], 0.0);
+        Metric::erasure_repair_due().set(0.0);
         self.standing = Some(report.identity);
         Ok(())
     }
@@ -150,18 +150,18 @@ impl ErasureRepair {
         while let Some(record) = records.recv().await {
             let record = record.context("reading the erasures topic")?;
             let result = match Due::of(&record, now_ms(), erased_ttl) {
-                Due::Lapsed => (&mut tally.lapsed, "lapsed"),
-                Due::Foreign => (&mut tally.foreign, "foreign"),
+                Due::Lapsed => (&mut tally.lapsed, RestoreResult::Lapsed),
+                Due::Foreign => (&mut tally.foreign, RestoreResult::Foreign),
                 Due::Erase(erasure, left) => {
                     pace.tick().await;
                     match self.restore(&erasure, left).await? {
-                        true => (&mut tally.restored, "restored"),
-                        false => (&mut tally.standing, "standing"),
+                        true => (&mut tally.restored, RestoreResult::Restored),
+                        false => (&mut tally.standing, RestoreResult::Standing),
                     }
                 }
             };
             *result.0 += 1;
-            global().inc(Metric::ErasuresRestored, &[result.1]);
+            Metric::erasures_restored(result.1).inc();
         }
         Ok(tally)
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jtav_ingest::{Drain, IngestExit, Pause, RESTART, Resume};
+use jtav_ingest::{Drain, IngestExit, Pause, Resume};
+use jtav_telemetry::PauseCause;
 
 use crate::parameters::PipelineParams;
 use crate::topology::{Pipeline, start_boxes};
@@ -15,7 +16,7 @@ impl Pipeline {
     /// stays a member of its group: no other worker is troubled, and no post waits for the group to come to rest.
     pub async fn stop_boxes(&self) {
         // Fails only where ingest has ended, which is seen by whoever waits for that.
-        let _ = self.ingest.addr.send(Pause { cause: RESTART }).await;
+        let _ = self.ingest.addr.send(Pause { cause: PauseCause::Restart }).await;
         self.boxes.stop();
     }
 
@@ -28,7 +29,7 @@ impl Pipeline {
         self.intake.set(boxes.lanes.clone());
         self.specimens.set(boxes.stages.clone());
         (self.boxes, self.producer) = (boxes, producer);
-        let _ = self.ingest.addr.send(Resume { cause: RESTART }).await;
+        let _ = self.ingest.addr.send(Resume { cause: PauseCause::Restart }).await;
         Ok(())
     }
 

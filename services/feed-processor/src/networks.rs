@@ -53,7 +53,7 @@ impl Networks {
         let loader = Loader { settings: &settings, on_fatal };
         let networks = if settings.model.stub { loader.stubs()? } else { loader.checkpoint()? };
         let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
-        global().set(Metric::ModelInfo, &[&networks.model_version, &device], 1.0);
+        Metric::model_info(networks.model_version, device).set(1.0);
         Ok(networks)
     }
 

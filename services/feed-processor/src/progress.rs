@@ -48,7 +48,7 @@ fn export(progress: &[BoxProgress]) {
         *slowest = (*slowest).max(*age);
     }
     for (name, age) in ages {
-        global().set(Metric::BoxProgressAge, &[name], age.as_secs_f64());
+        Metric::box_progress_age(name).set(age.as_secs_f64());
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use jtav_ingest::{BREAKER, IngestExit, IngestHandle};
+use jtav_ingest::{IngestExit, IngestHandle};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
 use jtav_pipeline::{Observer, StageFlow};
@@ -120,7 +120,7 @@ impl Worker {
     /// Why the worker takes no posts, if it takes none. Answered from memory.
     pub fn unready(&self) -> Option<String> {
         let reason = self.unready_reason();
-        global().set(Metric::Ready, &[], if reason.is_none() { 1.0 } else { 0.0 });
+        Metric::ready().set(if reason.is_none() { 1.0 } else { 0.0 });
         reason
     }
 
@@ -134,7 +134,7 @@ impl Worker {
         match self.running() {
             None => return Some("no pipeline runs".to_owned()),
             Some(running) if running.ingest.exit().is_some() => return Some("ingest has ended".to_owned()),
-            Some(running) if running.ingest.status.snapshot().paused_by.contains(&BREAKER) => {
+            Some(running) if running.ingest.status.snapshot().paused_by.contains(&PauseCause::Breaker) => {
                 return Some("breaker: intake is stopped, too many posts failed for reasons of our own".to_owned());
             }
             Some(_) => {}
@@ -234,7 +234,7 @@ impl Worker {
 
     fn started(&self, pipeline: &Pipeline) {
         let generation = self.state.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        global().set(Metric::PipelineGeneration, &[], generation as f64);
+        Metric::pipeline_generation().set(generation as f64);
         self.set_running(Some(Running {
             ingest: pipeline.ingest.clone(),
             lanes: pipeline.boxes.lanes.clone(),
@@ -259,7 +259,7 @@ impl Worker {
                 tracing::error!(actor, "the thread of an actor hangs; all boxes restart on new ones");
             }
         }
-        global().inc(Metric::PipelineRestarts, &[failure.reason()]);
+        Metric::pipeline_restarts(failure.reason()).inc();
         self.set_running(None);
         pipeline.stop_boxes().await;
     }
@@ -271,7 +271,7 @@ impl Worker {
 
     async fn drain(&self, pipeline: &Pipeline) -> WorkerExit {
         self.state.draining.store(true, Ordering::Relaxed);
-        global().set(Metric::Ready, &[], 0.0);
+        Metric::ready().set(0.0);
         let timeout = self.params.boxes.settings.shutdown.shutdown_timeout();
         tracing::info!(
             timeout_ms = timeout.as_millis() as u64,
@@ -280,7 +280,7 @@ impl Worker {
         );
         let started = Instant::now();
         let exit = pipeline.drain(timeout).await;
-        global().observe(Metric::DrainSeconds, &["shutdown"], started.elapsed().as_secs_f64());
+        Metric::drain_seconds(DrainCause::Shutdown).observe(started.elapsed().as_secs_f64());
         tracing::info!(?exit, seconds = started.elapsed().as_secs_f64(), "drained");
         pipeline.boxes.stop();
         worker_exit(exit)
@@ -315,11 +315,11 @@ enum Failure {
 
 impl Failure {
     /// Metric label.
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> RestartReason {
         match self {
-            Failure::Ingest(_) => "ingest_failed",
-            Failure::Boxes(BoxFailure::Ended(_)) => "actor_ended",
-            Failure::Boxes(BoxFailure::Hung(_)) => "actor_hung",
+            Failure::Ingest(_) => RestartReason::IngestFailed,
+            Failure::Boxes(BoxFailure::Ended(_)) => RestartReason::ActorEnded,
+            Failure::Boxes(BoxFailure::Hung(_)) => RestartReason::ActorHung,
         }
     }
 }
@@ -333,39 +333,17 @@ async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at:
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let elapsed = failed_at.elapsed();
-    global().observe(Metric::PipelineRecoverySeconds, &[], elapsed.as_secs_f64());
+    Metric::pipeline_recovery_seconds().observe(elapsed.as_secs_f64());
     tracing::info!(after_ms = elapsed.as_millis() as u64, "posts are let in again");
 }
 
 /// Writes 0 to the series that alerts watch for a rise: a counter that first appears at 1 has not risen.
 fn seed_metrics() {
-    let telemetry = global();
-    telemetry.set(Metric::BuildInfo, &[env!("CARGO_PKG_VERSION")], 1.0);
-    telemetry.set(Metric::Ready, &[], 0.0);
-    telemetry.add(Metric::Abandoned, &[], 0.0);
-    telemetry.add(Metric::Degraded, &[], 0.0);
-    telemetry.add(Metric::Rewinds, &[], 0.0);
-    telemetry.add(Metric::ParkedTooLong, &[], 0.0);
-    telemetry.set(Metric::ParkedPosts, &[], 0.0);
-    for reason in ["ingest_failed", "actor_ended", "actor_hung"] {
-        telemetry.add(Metric::PipelineRestarts, &[reason], 0.0);
-    }
-    telemetry.add(Metric::UncleanTakeovers, &[], 0.0);
-    telemetry.add(Metric::DeadLettersTruncated, &[], 0.0);
-    telemetry.add(Metric::DeadLettersRefused, &[], 0.0);
-    telemetry.add(Metric::ErasuresUnreplicated, &[], 0.0);
-    telemetry.set(Metric::ErasureRepairDue, &[], 0.0);
-    telemetry.add(Metric::DeadLetters, &["ingest", DeadLetterReason::CrashedWorker.as_str()], 0.0);
+    global().start_from_zero();
+    Metric::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
+    // Not every stage sets a post aside for every reason.
+    Metric::dead_letters(Stage::Ingest, DeadLetterReason::CrashedWorker).add(0.0);
     for stage in Stage::ALL.into_iter().filter(|stage| stage.depends_on_content()) {
-        telemetry.add(Metric::DeadLetters, &[stage.as_str(), DeadLetterReason::DeadlineExceeded.as_str()], 0.0);
-    }
-    for kind in ["assign", "revoke", "lost"] {
-        telemetry.add(Metric::Rebalances, &[kind], 0.0);
-    }
-    for result in ["ok", "not_owner", "error"] {
-        telemetry.add(Metric::Commits, &[result], 0.0);
-    }
-    for sink in ["redis", "sentiment", "embeddings", "erasures"] {
-        telemetry.add(Metric::PublishRecords, &[sink, "error"], 0.0);
+        Metric::dead_letters(stage, DeadLetterReason::DeadlineExceeded).add(0.0);
     }
 }

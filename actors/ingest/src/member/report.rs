@@ -5,25 +5,24 @@ use std::time::Duration;
 use jtav_delivery::{AssignmentEpoch, DeliveryTag, Hang};
 use jtav_kafka::{CommittedPosition, KafkaError, StartOffset};
 use jtav_pipeline::{Rejection, Stage};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{CommitResult, DrainCause, Metric, PauseCause, RebalanceKind, TrialFinding, TrialKind};
 
 use crate::breaker::Change;
 use crate::case::Place;
 use crate::commits::Answered;
 use crate::gate::Lifted;
-use crate::overdue::Finding;
 use crate::searches::Judged;
-use crate::status::{BREAKER, PartitionSnapshot};
+use crate::status::PartitionSnapshot;
 use crate::suspects::Careful;
 
 pub(super) fn breaker_is_closed() {
-    global().set(Metric::IntakePaused, &[BREAKER], 0.0);
+    Metric::intake_paused(PauseCause::Breaker).set(0.0);
 }
 
 pub(super) fn breaker_changed(change: Change) {
     match change {
         Change::Opened { failed, of, wait } => {
-            global().set(Metric::IntakePaused, &[BREAKER], 1.0);
+            Metric::intake_paused(PauseCause::Breaker).set(1.0);
             let wait_ms = wait.as_millis() as u64;
             tracing::error!(
                 failed,
@@ -44,35 +43,34 @@ pub(super) fn cannot_go_on(reason: &str) {
     tracing::error!(reason, "ingest cannot go on");
 }
 
-pub(super) fn paused(cause: &str) {
-    global().set(Metric::IntakePaused, &[cause], 1.0);
-    tracing::info!(cause, "intake paused");
+pub(super) fn paused(cause: PauseCause) {
+    Metric::intake_paused(cause).set(1.0);
+    tracing::info!(cause = cause.as_str(), "intake paused");
 }
 
-pub(super) fn resumed(cause: &str, lifted: Lifted) {
+pub(super) fn resumed(cause: PauseCause, lifted: Lifted) {
     if lifted.outcomes_are_forgotten {
         breaker_is_closed();
     }
-    global().set(Metric::IntakePaused, &[cause], 0.0);
-    tracing::info!(cause, "intake resumed");
+    Metric::intake_paused(cause).set(0.0);
+    tracing::info!(cause = cause.as_str(), "intake resumed");
 }
 
 pub(super) fn draining(in_flight: usize) {
-    global().set(Metric::IntakePaused, &["drain"], 1.0);
+    Metric::intake_paused(PauseCause::Drain).set(1.0);
     tracing::info!(in_flight, "draining");
 }
 
-pub(super) fn drained(after: Duration) {
-    global().observe(Metric::DrainSeconds, &["shutdown"], after.as_secs_f64());
-    global().set(Metric::IntakePaused, &["drain"], 0.0);
+pub(super) fn drained() {
+    Metric::intake_paused(PauseCause::Drain).set(0.0);
 }
 
 pub(super) fn commit_unanswered() {
-    global().inc(Metric::Commits, &["error"]);
+    Metric::commits(CommitResult::Error).inc();
 }
 
 pub(super) fn commit_not_sent(error: &KafkaError) {
-    global().inc(Metric::Commits, &["error"]);
+    Metric::commits(CommitResult::Error).inc();
     tracing::warn!(%error, "commit");
 }
 
@@ -87,11 +85,11 @@ pub(super) fn commit_answered(answered: &Answered) {
         }
     }
     let worst = match answered {
-        answered if answered.is_error() => "error",
-        answered if answered.refused.is_empty() => "ok",
-        _ => "not_owner",
+        answered if answered.is_error() => CommitResult::Error,
+        answered if answered.refused.is_empty() => CommitResult::Ok,
+        _ => CommitResult::NotOwner,
     };
-    global().inc(Metric::Commits, &[worst]);
+    Metric::commits(worst).inc();
 }
 
 pub(super) fn last_commit_given_up(numbers: &[i32], attempts: u32) {
@@ -103,7 +101,7 @@ pub(super) fn rewind_planned(partition: i32, attempt: u32) {
 }
 
 pub(super) fn rewound(partition: i32, position: i64, epoch: AssignmentEpoch) {
-    global().inc(Metric::Rewinds, &[]);
+    Metric::rewinds().inc();
     tracing::info!(partition, position, epoch = epoch.0, "seeked back");
 }
 
@@ -112,7 +110,7 @@ pub(super) fn rewind_failed(partition: i32, error: &KafkaError) {
 }
 
 pub(super) fn assigned() {
-    global().inc(Metric::Rebalances, &["assign"]);
+    Metric::rebalances(RebalanceKind::Assign).inc();
 }
 
 pub(super) fn positions_unknown(partitions: &[i32], error: &KafkaError) {
@@ -125,7 +123,7 @@ pub(super) fn taken_over(starts: &[(i32, StartOffset)], owned: usize) {
 
 /// The last owner of a partition did not say goodbye.
 pub(super) fn unclean(found: &CommittedPosition, careful: Option<Careful>) {
-    global().inc(Metric::UncleanTakeovers, &[]);
+    Metric::unclean_takeovers().inc();
     let partition = found.partition;
     let Some(Careful { until, suspect }) = careful else { return };
     match suspect {
@@ -152,7 +150,7 @@ pub(super) fn gone_over((partition, offset): Place) {
 /// Offsets are counted, and in a compacted topic some of them held no record any more.
 pub(super) fn expired(partition: i32, from: i64, to: i64) {
     let records = (to - from) as u64;
-    global().add(Metric::ExpiredRecords, &[&partition.to_string()], records as f64);
+    Metric::expired_records(partition).add(records as f64);
     tracing::error!(
         partition,
         from,
@@ -168,14 +166,14 @@ pub(super) fn start_unknown(partition: i32, error: &KafkaError) {
 }
 
 pub(super) fn revoked(partitions: &[i32], lost: bool) {
-    global().inc(Metric::Rebalances, &[if lost { "lost" } else { "revoke" }]);
+    Metric::rebalances(if lost { RebalanceKind::Lost } else { RebalanceKind::Revoke }).inc();
     if lost {
         tracing::warn!(?partitions, "partitions lost");
     }
 }
 
 pub(super) fn revocation_done(after: Duration) {
-    global().observe(Metric::DrainSeconds, &["revoke"], after.as_secs_f64());
+    Metric::drain_seconds(DrainCause::Revoke).observe(after.as_secs_f64());
 }
 
 pub(super) fn left_in_flight(unsettled: usize, numbers: &[i32]) {
@@ -187,7 +185,7 @@ pub(super) fn given_up(numbers: &[i32], owned: usize) {
 }
 
 pub(super) fn record_taken(partition: i32) {
-    global().inc(Metric::IngestRecords, &[&partition.to_string()]);
+    Metric::ingest_records(partition).inc();
 }
 
 pub(super) fn log_went_back(partition: i32, offset: i64) {
@@ -195,7 +193,7 @@ pub(super) fn log_went_back(partition: i32, offset: i64) {
 }
 
 pub(super) fn invalid(tag: DeliveryTag, rejection: &Rejection) {
-    global().inc(Metric::IngestInvalid, &[rejection.reason.as_str()]);
+    Metric::ingest_invalid(rejection.reason).inc();
     let DeliveryTag { partition, offset, .. } = tag;
     tracing::debug!(partition, offset, reason = %rejection.reason, "{}", rejection.message);
 }
@@ -220,34 +218,31 @@ pub(super) fn judged(tag: DeliveryTag, judged: Judged) {
         );
     }
     let Some((finding, is_alone)) = judged.finding else { return };
-    let kind = if is_alone { "alone" } else { "beside" };
-    global().inc(Metric::PostTrials, &[kind, finding.as_str()]);
+    let kind = if is_alone { TrialKind::Alone } else { TrialKind::Beside };
+    Metric::post_trials(kind, finding).inc();
     match finding {
-        Finding::Passed => tracing::info!(partition, offset, kind, "the post that was tried is done with"),
-        finding => tracing::warn!(partition, offset, kind, result = finding.as_str(), "the post was tried"),
+        TrialFinding::Passed => tracing::info!(partition, offset, kind = kind.as_str(), "the post that was tried is done with"),
+        finding => tracing::warn!(partition, offset, kind = kind.as_str(), result = finding.as_str(), "the post was tried"),
     }
 }
 
 /// What there is to say of all partitions.
 pub(super) fn partitions(snapshots: &[PartitionSnapshot], overdue: usize) {
-    let telemetry = global();
     for snapshot in snapshots {
-        let label = snapshot.partition.to_string();
-        telemetry.set(Metric::ConsumerLag, &[&label], snapshot.lag_records as f64);
-        telemetry.set(Metric::EventLag, &[&label], snapshot.event_lag_seconds);
+        Metric::consumer_lag(snapshot.partition).set(snapshot.lag_records as f64);
+        Metric::event_lag(snapshot.partition).set(snapshot.event_lag_seconds);
     }
     let count = |is: fn(&PartitionSnapshot) -> bool| snapshots.iter().filter(|snapshot| is(snapshot)).count() as f64;
-    telemetry.set(Metric::PausedPartitions, &[], count(|snapshot| snapshot.paused));
-    telemetry.set(Metric::CarefulPartitions, &[], count(|snapshot| snapshot.careful_until.is_some()));
-    telemetry.set(Metric::AssignedPartitions, &[], snapshots.len() as f64);
-    telemetry.set(Metric::OverduePosts, &[], overdue as f64);
+    Metric::paused_partitions().set(count(|snapshot| snapshot.paused));
+    Metric::careful_partitions().set(count(|snapshot| snapshot.careful_until.is_some()));
+    Metric::assigned_partitions().set(snapshots.len() as f64);
+    Metric::overdue_posts().set(overdue as f64);
 }
 
 /// Takes the series of a partition off `/metrics`: somebody else reports it now.
 pub(super) fn partition_is_gone(number: i32) {
-    let label = number.to_string();
-    global().remove(Metric::ConsumerLag, &[&label]);
-    global().remove(Metric::EventLag, &[&label]);
+    Metric::consumer_lag(number).remove();
+    Metric::event_lag(number).remove();
 }
 
 /// The same of all of them at the end of the thread.
@@ -255,9 +250,9 @@ pub(super) fn nothing_is_owned(numbers: &[i32]) {
     for number in numbers {
         partition_is_gone(*number);
     }
-    for metric in
-        [Metric::PausedPartitions, Metric::CarefulPartitions, Metric::OverduePosts, Metric::AssignedPartitions]
+    for gauge in
+        [Metric::paused_partitions(), Metric::careful_partitions(), Metric::overdue_posts(), Metric::assigned_partitions()]
     {
-        global().set(metric, &[], 0.0);
+        gauge.set(0.0);
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jtav_kafka::ConsumerEvent;
 use jtav_pipeline::{FailPoint, fail_point};
+use jtav_telemetry::PauseCause;
 
 use super::admission::Intake;
 use super::{Member, report};
@@ -17,8 +18,8 @@ const EVENTS_PER_TURN: usize = 64;
 /// Commands of the actor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Control {
-    Pause { cause: &'static str },
-    Resume { cause: &'static str },
+    Pause { cause: PauseCause },
+    Resume { cause: PauseCause },
     Drain { deadline: Instant },
 }
 
@@ -107,7 +108,7 @@ impl<C: Consumer> Member<C> {
         if !self.final_commit_done() {
             return None;
         }
-        report::drained(self.now().saturating_duration_since(draining.started));
+        report::drained();
         Some(if left == 0 { IngestExit::Drained } else { IngestExit::DrainTimedOut { left } })
     }
 }

@@ -42,15 +42,15 @@ struct Queued(Instant);
 
 impl Queued {
     fn now() -> Self {
-        jtav_telemetry::global().add(Metric::DecodeQueue, &[], 1.0);
+        Metric::decode_queue().shift(1.0);
         Self(Instant::now())
     }
 }
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        jtav_telemetry::global().add(Metric::DecodeQueue, &[], -1.0);
-        jtav_telemetry::global().observe(Metric::ShareWaitSeconds, &["decode"], self.0.elapsed().as_secs_f64());
+        Metric::decode_queue().shift(-1.0);
+        Metric::share_wait_seconds(Share::Decode).observe(self.0.elapsed().as_secs_f64());
     }
 }
 
@@ -130,7 +130,7 @@ fn work(queue: &JobQueue<Job>, mut engine: Engine, progress: &Progress, worker: 
             let _ = reply.send(result);
         }));
         if ended.is_err() {
-            jtav_telemetry::global().inc(Metric::StageErrors, &["decode", "worker_panicked", "true"]);
+            Metric::stage_errors(Stage::Decode, "worker_panicked", true).inc();
             tracing::error!("a decode worker panicked; it goes on with the next medium");
         }
         // Whoever asked has its answer; the next medium finds a worker that is ready.

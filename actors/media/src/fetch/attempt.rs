@@ -233,7 +233,7 @@ impl Downloads {
             };
             let Some(chunk) = chunk else { break };
             fail_point::hit(FailPoint::FetchMid, modality.as_str());
-            jtav_telemetry::global().add(Metric::MediaBytes, &[modality.as_str()], chunk.len() as f64);
+            Metric::media_bytes(modality).add(chunk.len() as f64);
             if bytes.len() + chunk.len() > cap {
                 return Err(Failure::last(AbsentReason::TooLarge));
             }

@@ -85,11 +85,11 @@ impl Fetcher {
             Err(_) => Err(AbsentReason::Timeout),
         };
         let outcome = match &result {
-            Ok(Revalidated::Changed(_)) => "ok",
-            Ok(Revalidated::Unchanged(_)) => "unchanged",
-            Err(reason) => reason.as_str(),
+            Ok(Revalidated::Changed(_)) => FetchResult::Ok,
+            Ok(Revalidated::Unchanged(_)) => FetchResult::Unchanged,
+            Err(reason) => FetchResult::Absent(*reason),
         };
-        jtav_telemetry::global().inc(Metric::MediaFetches, &[modality.as_str(), outcome]);
+        Metric::media_fetches(modality, outcome).inc();
         result
     }
 }

@@ -49,14 +49,14 @@ enum Cause {
 }
 
 impl Cause {
-    fn as_str(self) -> &'static str {
+    fn label(self) -> DecodeEnd {
         match self {
-            Cause::CpuTime => "cpu_time",
-            Cause::Memory => "memory",
-            Cause::Hung => "hung",
-            Cause::Killed => "killed",
-            Cause::Crashed => "crashed",
-            Cause::Nonsense => "nonsense",
+            Cause::CpuTime => DecodeEnd::CpuTime,
+            Cause::Memory => DecodeEnd::Memory,
+            Cause::Hung => DecodeEnd::Hung,
+            Cause::Killed => DecodeEnd::Killed,
+            Cause::Crashed => DecodeEnd::Crashed,
+            Cause::Nonsense => DecodeEnd::Nonsense,
         }
     }
 
@@ -101,7 +101,7 @@ impl Engine {
             // What is wrong is said when a medium needs it.
             *worker = keeper.worker().ok();
             if let (Some(_), Some(ended_at)) = (&worker, ended_at.take()) {
-                global().observe(Metric::DecodeWorkerReplacement, &[], ended_at.elapsed().as_secs_f64());
+                Metric::decode_worker_replacement().observe(ended_at.elapsed().as_secs_f64());
             }
         }
     }
@@ -151,7 +151,7 @@ fn end_if_worn(keeper: &Keeper, ready: &mut Option<Worker>) {
 /// What a medium is told; a panic is counted, and damage.
 fn counted<T>(guarded: Guarded<T>) -> Result<T, AbsentReason> {
     guarded.unwrap_or_else(|Panicked| {
-        global().inc(Metric::StageErrors, &["decode", "decoder_panicked", "false"]);
+        Metric::stage_errors(Stage::Decode, "decoder_panicked", false).inc();
         tracing::warn!("a media decoder panicked; the medium counts as damaged");
         Err(AbsentReason::DecodeError)
     })
@@ -169,9 +169,9 @@ fn end(worker: Worker, no_reply: NoReply, media: &FetchedMedia) -> (Cause, Optio
     if matches!(cause, Cause::Crashed | Cause::Nonsense) {
         home.count_crash();
     }
-    global().inc(Metric::DecodeWorkerEnds, &[cause.as_str()]);
+    Metric::decode_worker_ends(cause.label()).inc();
     tracing::warn!(
-        cause = cause.as_str(),
+        cause = cause.label().as_str(),
         modality = media.modality.as_str(),
         bytes = media.bytes.len(),
         blake3 = log_name(&media.content_hash),
@@ -238,11 +238,11 @@ mod tests {
 
     #[test]
     fn a_panicking_decoder_is_a_counted_decode_error() {
-        let labels = ["decode", "decoder_panicked", "false"];
-        let before = global().value(Metric::StageErrors, &labels);
+        let panics = Metric::stage_errors(Stage::Decode, "decoder_panicked", false);
+        let before = panics.value();
         let result: Guarded<()> = Err(Panicked);
         assert_eq!(counted(result), Err(AbsentReason::DecodeError));
-        assert_eq!(global().value(Metric::StageErrors, &labels), before + 1.0);
+        assert_eq!(panics.value(), before + 1.0);
     }
 
     fn signal(signal: i32) -> Option<Ended> {

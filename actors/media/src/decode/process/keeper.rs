@@ -63,7 +63,7 @@ impl Keeper {
         };
         let reply_limits = ReplyLimits::of(&setup.limits);
         let current = Some(Arc::new(Nursery::start(&params, &setup)?));
-        counted("start");
+        counted(NurseryStart::Start);
         Ok(Self { params, setup, reply_limits, state: Mutex::new(State { current, next: None }) })
     }
 
@@ -142,9 +142,9 @@ impl Keeper {
             (Err(error), None) => return Err(error),
         };
         counted(match &state.current {
-            None => "gone",
-            Some(old) if old.crashes() > 0 => "crash",
-            Some(_) => "age",
+            None => NurseryStart::Gone,
+            Some(old) if old.crashes() > 0 => NurseryStart::Crash,
+            Some(_) => NurseryStart::Age,
         });
         if let Some(old) = state.current.replace(Arc::clone(&fresh)) {
             old.retire();
@@ -203,6 +203,6 @@ fn may_serve_on(nursery: &Nursery) -> bool {
     nursery.crashes() == 0 || (nursery.age() < CALM && nursery.crashes() < CRASHES_PER_NURSERY)
 }
 
-fn counted(cause: &'static str) {
-    global().inc(Metric::DecodeNurseryStarts, &[cause]);
+fn counted(cause: NurseryStart) {
+    Metric::decode_nursery_starts(cause).inc();
 }

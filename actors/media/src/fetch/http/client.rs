@@ -144,7 +144,7 @@ where
         Box::pin(async move {
             let connection = connecting.await?;
             opened.fetch_add(1, Ordering::Relaxed);
-            global().inc(Metric::MediaConnections, &[]);
+            Metric::media_connections().inc();
             Ok(connection)
         })
     }

@@ -69,7 +69,7 @@ impl ByteBudget {
 
 fn count(before: u64, after: u64) {
     if before != after {
-        global().add(Metric::InFlightBytes, &[], after as f64 - before as f64);
+        Metric::in_flight_bytes().shift(after as f64 - before as f64);
     }
 }
 
@@ -133,7 +133,7 @@ impl Drop for Waiting<'_> {
         let mut state = self.reservation.budget.lock();
         state.waking.remove(&self.reservation.account);
         state.bank.withdraw(self.reservation.account);
-        global().observe(Metric::ShareWaitSeconds, &["bytes"], self.since.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(Share::Bytes).observe(self.since.elapsed().as_secs_f64());
     }
 }
 

@@ -99,7 +99,7 @@ impl HostGates {
                 break Err(reason);
             }
         };
-        global().observe(Metric::ShareWaitSeconds, &["download"], since.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(Share::Download).observe(since.elapsed().as_secs_f64());
         entered
     }
 
@@ -199,11 +199,11 @@ fn lock(circuits: &Mutex<Circuits>) -> MutexGuard<'_, Circuits> {
 }
 
 fn refused() {
-    global().inc(Metric::MediaRefusedByCircuit, &[]);
+    Metric::media_refused_by_circuit().inc();
 }
 
 fn export(circuits: &Circuits) {
-    global().set(Metric::MediaOpenCircuits, &[], circuits.open_hosts() as f64);
+    Metric::media_open_circuits().set(circuits.open_hosts() as f64);
 }
 
 #[cfg(test)]

@@ -104,9 +104,9 @@ impl Inner {
     /// # Errors
     /// `TimedOut`; `NotFound` where the name has no address; what the network says.
     async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let count = |result| global().inc(Metric::MediaLookups, &[result]);
+        let count = |result| Metric::media_lookups(result).inc();
         if let Some(known) = self.known(name) {
-            count("known");
+            count(LookupResult::Known);
             return Ok(known);
         }
         let found = timeout(self.deadline, self.in_turn(self.ask(name))).await;
@@ -117,11 +117,11 @@ impl Inner {
             },
         );
         count(match &found {
-            Ok(_) => "ok",
+            Ok(_) => LookupResult::Ok,
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound => "no_address",
-                io::ErrorKind::TimedOut => "timeout",
-                _ => "error",
+                io::ErrorKind::NotFound => LookupResult::NoAddress,
+                io::ErrorKind::TimedOut => LookupResult::Timeout,
+                _ => LookupResult::Error,
             },
         });
         let (addresses, ttl) = found?;
