@@ -9,8 +9,8 @@ use futures::{StreamExt as _, stream};
 use jtav_media::{DecodeParams, DecodePool, Isolation, ProcessParams};
 use jtav_media_codecs::DecodeLimits;
 use jtav_pipeline::FetchedMedia;
-use jtav_schemas::Modality;
-use jtav_telemetry::Metric;
+use jtav_schemas::{Modality, Stage};
+use jtav_telemetry::{DecodeEnd, Metric};
 use jtav_testkit::{jtav_binary, workspace_root};
 
 // Other tests use what this one does not.
@@ -86,7 +86,8 @@ async fn damaged_media_cost_a_verdict_each_and_never_whoever_asked() -> Result<(
             eprintln!("{done} of {count}: {tally:?}");
         }
     }
-    let ends = DecodeEnd::ALL.map(|cause| (cause.as_str(), Metric::decode_worker_ends(cause).value()));
+    let ends = DecodeEnd::ALL.iter().map(|cause| (cause.as_str(), Metric::decode_worker_ends(*cause).value()));
+    let ends: BTreeMap<&str, f64> = ends.collect();
     let panics = Metric::stage_errors(Stage::Decode, "decoder_panicked", false).value();
     println!("{count} mutations: {tally:?}; panics of a decoder: {panics}; processes that ended: {ends:?}");
     assert_eq!(tally.values().sum::<u64>(), count);

@@ -12,7 +12,7 @@ use jtav_media::{DecodeParams, DecodePool, Isolation, OneByOne, ProcessParams};
 use jtav_media_codecs::{DecodeLimits, decode_with_facts};
 use jtav_pipeline::{Decoded, FetchedMedia};
 use jtav_schemas::{AbsentReason, Modality};
-use jtav_telemetry::Metric;
+use jtav_telemetry::{DecodeEnd, ForkServerStart, Metric};
 use jtav_testkit::{jtav_binary, workspace_root};
 use tokio::sync::Mutex;
 
@@ -351,7 +351,7 @@ async fn a_worker_serves_few_media() -> Result<()> {
 #[tokio::test]
 async fn after_a_crash_the_next_worker_comes_from_a_process_that_was_started_anew() -> Result<()> {
     let _alone = ALONE.lock().await;
-    let starts = || Metric::decode_nursery_starts(NurseryStart::Crash).value();
+    let starts = || Metric::decode_fork_server_starts(ForkServerStart::Crash).value();
     let before = starts();
     let pool = pool(1, breaking("abort")?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());

@@ -172,7 +172,7 @@ impl Handler<Describe> for IngestActor {
         actix::MessageResult(Description::from([
             ("partitions".to_owned(), json!(partitions)),
             ("in_flight".to_owned(), json!(snapshot.in_flight)),
-            ("paused_by".to_owned(), json!(snapshot.paused_by)),
+            ("paused_by".to_owned(), json!(snapshot.paused_by.iter().map(|cause| cause.as_str()).collect::<Vec<_>>())),
             ("starved".to_owned(), json!(snapshot.starved)),
             ("draining".to_owned(), json!(snapshot.draining)),
             ("progress_age_ms".to_owned(), json!(self.status.progress_age().as_millis() as u64)),

@@ -12,13 +12,6 @@ use crate::case::{Place, Scene};
 use crate::pace::Pace;
 use crate::params::IngestSettings;
 
-/// A drain under way.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Draining {
-    pub(crate) started: Instant,
-    pub(crate) deadline: Instant,
-}
-
 /// Why no post may be let in any more, for the supervisor.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -44,7 +37,7 @@ pub(crate) struct Gate {
     pace: Pace,
     /// A record waits for a permit.
     is_starved: bool,
-    draining: Option<Draining>,
+    draining: Option<Instant>,
     failure: Option<Failure>,
     is_client_dead: bool,
 }
@@ -158,20 +151,21 @@ impl Gate {
     }
 
     /// Starts a drain; a second one can only shorten the wait. True if it is the first.
-    pub(crate) fn drain(&mut self, deadline: Instant, now: Instant) -> bool {
+    pub(crate) fn drain(&mut self, deadline: Instant) -> bool {
         match &mut self.draining {
-            Some(draining) => {
-                draining.deadline = draining.deadline.min(deadline);
+            Some(earlier) => {
+                *earlier = deadline.min(*earlier);
                 false
             }
             None => {
-                self.draining = Some(Draining { started: now, deadline });
+                self.draining = Some(deadline);
                 true
             }
         }
     }
 
-    pub(crate) fn draining(&self) -> Option<Draining> {
+    /// The deadline of the drain that is under way.
+    pub(crate) fn draining(&self) -> Option<Instant> {
         self.draining
     }
 

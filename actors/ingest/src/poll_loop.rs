@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::{Outcome, Settlement, SettlementSink};
 use jtav_kafka::Wake;
 use jtav_pipeline::{FailPoint, fail_point};
-use jtav_telemetry::{Conservation, Metric, global};
+use jtav_telemetry::{Conservation, Metric};
 use tokio::sync::{oneshot, watch};
 
 use crate::consumer::Consumer;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::{AbandonCause, DeliveryTag, Hang, Outcome};
 use jtav_kafka::CommittedPosition;
 use jtav_pipeline::{Run, Stage};
+use jtav_telemetry::TrialFinding;
 
 use crate::case::{Around, Place, Scene};
 use crate::note::{Note, Owner};

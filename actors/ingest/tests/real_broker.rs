@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::*;
 use jtav_ingest::{Drain, IngestExit, IngestSettings};
 use jtav_kafka::{ConsumerSettings, delete_records_before, group_positions};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::Metric;
 use jtav_testkit::{RealKafka, require_real};
 
 #[actix::test]
@@ -50,7 +50,7 @@ async fn a_partition_that_changes_hands_is_committed_to_the_last_post_and_nothin
 }
 
 /// Records that expired unread so far.
-fn expired(partition: &str) -> f64 {
+fn expired(partition: i32) -> f64 {
     Metric::expired_records(partition).value()
 }
 
@@ -71,7 +71,7 @@ async fn records_that_the_topic_dropped_before_they_were_read_are_counted_at_the
         publish(worker.next().await);
     }
     assert_eq!(worker.ingest.addr.send(drain()).await.unwrap(), IngestExit::Drained);
-    assert_eq!(expired("0"), 0.0);
+    assert_eq!(expired(0), 0.0);
 
     // Nobody reads 10 to 16.
     produce_to(&client, ids("b", 10)).await;
@@ -84,7 +84,7 @@ async fn records_that_the_topic_dropped_before_they_were_read_are_counted_at_the
         assert_eq!(position(&post), (0, offset));
         publish(post);
     }
-    assert_eq!(expired("0"), 7.0, "found when the partition was taken over");
+    assert_eq!(expired(0), 7.0, "found when the partition was taken over");
 
     // It holds one post while the log goes on behind it and loses its middle.
     produce_to(&client, ids("held", 1)).await;
@@ -102,6 +102,6 @@ async fn records_that_the_topic_dropped_before_they_were_read_are_counted_at_the
         publish(post);
     }
     assert!(missing > 0, "all had been fetched ahead");
-    assert_eq!(expired("0"), 7.0 + missing as f64, "found by the gap");
+    assert_eq!(expired(0), 7.0 + missing as f64, "found by the gap");
     assert_eq!(worker.ingest.addr.send(drain()).await.unwrap(), IngestExit::Drained);
 }

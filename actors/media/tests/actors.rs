@@ -70,6 +70,7 @@ async fn the_fetch_actor_gives_reasons() {
     let media = MediaRef { url: "http://169.254.169.254/".into(), media_type: None, sha256: None, bytes: None };
     let request = FetchRequest { modality: Modality::Image, media, deadline: Instant::now() + Duration::from_secs(5) };
     assert_eq!(fetcher.fetch(request).await.err(), Some(AbsentReason::FetchDenied));
-    let denied = jtav_telemetry::Metric::media_fetches(Modality::Image, FetchResult::Absent(AbsentReason::FetchDenied)).value();
+    let denied =
+        jtav_telemetry::Metric::media_fetches(Modality::Image, FetchResult::Absent(AbsentReason::FetchDenied)).value();
     assert_eq!(denied, 1.0);
 }

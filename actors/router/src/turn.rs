@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::{MediaAccounts, MediaPlace, PostPermit};
 use jtav_pipeline::PostEvent;
 use jtav_schemas::{MediaRef, Modality, PostV1};
-use jtav_telemetry::{Metric, Share};
+use jtav_telemetry::{Metric, ShareKind};
 use tokio::time::timeout;
 
 use crate::cache::EncodingCache;
@@ -68,7 +68,7 @@ struct Counted(Instant);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        Metric::share_wait_seconds(Share::MediaPlace).observe(self.0.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(ShareKind::MediaPlace).observe(self.0.elapsed().as_secs_f64());
     }
 }
 

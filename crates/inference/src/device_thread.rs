@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use jtav_pipeline::{FailPoint, Progress, Stage, StageError, fail_point};
 use jtav_schemas::DeadLetterReason;
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::Metric;
 use tokio::sync::oneshot;
 
 use crate::{Backend, BackendError, BatchLimits, FatalHook, take_batch};

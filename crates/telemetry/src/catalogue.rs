@@ -132,7 +132,7 @@ catalogue! {
         "Posts inside the system that only wait, for a place among those whose media are fetched or behind another record of theirs.";
     counter ParkedTooLong parked_too_long() from zero => "jtav_delivery_parked_too_long_total",
         "Posts that waited too long for a place among those whose media are fetched, and were labelled without them.";
-    histogram(SECONDS) ShareWaitSeconds share_wait_seconds(share: Share) => "jtav_share_wait_seconds",
+    histogram(SECONDS) ShareWaitSeconds share_wait_seconds(share: ShareKind) => "jtav_share_wait_seconds",
         "Time of those that had to wait for a share.";
     counter Posts posts(outcome: Outcome, reason: OutcomeReason) => "jtav_posts_total",
         "Settled posts by outcome and reason.";
@@ -196,7 +196,7 @@ catalogue! {
         "Decode processes that ended with a medium in hand.";
     histogram(SECONDS) DecodeWorkerReplacement decode_worker_replacement() => "jtav_decode_worker_replacement_seconds",
         "Time from the end of a decode process to the next one being ready in its place.";
-    counter DecodeNurseryStarts decode_nursery_starts(cause: NurseryStart) => "jtav_decode_nursery_starts_total",
+    counter DecodeForkServerStarts decode_fork_server_starts(cause: ForkServerStart) => "jtav_decode_fork_server_starts_total",
         "Processes started for decode processes to be forked from.";
     histogram(ITEMS) EncoderBatchItems encoder_batch_items(model: &'static str) => "jtav_encoder_batch_items",
         "Items of a batch.";

@@ -14,12 +14,15 @@ macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),* $(,)? })*) => {
         $(
             $(#[$doc])*
-            #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantNames)]
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames)]
             #[strum(serialize_all = "snake_case")]
             #[allow(missing_docs, reason = "the list says what they are of, and the names are their values")]
             pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
             impl $name {
+                /// Every one of them.
+                pub const ALL: &'static [$name] = <$name as strum::VariantArray>::VARIANTS;
+
                 /// The value on `/metrics`.
                 pub fn as_str(self) -> &'static str {
                     self.into()
@@ -50,7 +53,7 @@ labels! {
         Error,
     }
     /// What is shared out fairly (ADR 24).
-    Share { MediaPlace, Download, Bytes, Decode }
+    ShareKind { MediaPlace, Download, Bytes, Decode }
     /// How a post is tried again after its deadlines (ADR 27).
     TrialKind { Alone, Beside }
     /// What a trial came to.
@@ -79,7 +82,7 @@ labels! {
     /// How a decode process ended with a medium in hand (ADR 20).
     DecodeEnd { CpuTime, Memory, Hung, Killed, Crashed, Nonsense }
     /// Why a process was started for decode processes to be forked from.
-    NurseryStart { Start, Age, Crash, Gone }
+    ForkServerStart { Start, Age, Crash, Gone }
     /// Where is written to.
     Sink { Redis, Sentiment, Embeddings, Erasures, DeadLetters }
     /// How a write ended.

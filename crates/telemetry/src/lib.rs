@@ -17,9 +17,9 @@ pub use catalogue::{Kind, Metric};
 pub use conservation::Conservation;
 pub use docs::reference;
 pub use labels::{
-    CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, LookupResult, NurseryStart, OutcomeReason,
-    PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, Share, SharedOperation, SharedResult, Sink,
-    TrialFinding, TrialKind, UrlResult, WriteResult,
+    CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, ForkServerStart, LookupResult, OutcomeReason,
+    PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, ShareKind, SharedOperation, SharedResult,
+    Sink, TrialFinding, TrialKind, UrlResult, WriteResult,
 };
 pub use registry::{Telemetry, TelemetryError, global};
 pub use series::{Counter, Gauge, Histogram, Series};

@@ -12,7 +12,7 @@ use jtav_pipeline::now_ms;
 use jtav_schemas::ErasureV1;
 use jtav_settings::Settings;
 use jtav_store::ErasureKeeper;
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, RepairResult, RestoreResult};
 use tokio::time::MissedTickBehavior;
 
 use crate::receipts;

@@ -12,7 +12,7 @@ use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook
 use jtav_model::{Checkpoint, DeviceChoice, Manifest};
 use jtav_pipeline::Stage;
 use jtav_settings::{Device, Media, Model, Settings, existing_or_bundled};
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::Metric;
 use jtav_text_encoder::{TextBackend, TextPreparer};
 
 /// Name that labels of the stand-in networks carry.
@@ -53,7 +53,7 @@ impl Networks {
         let loader = Loader { settings: &settings, on_fatal };
         let networks = if settings.model.stub { loader.stubs()? } else { loader.checkpoint()? };
         let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
-        Metric::model_info(networks.model_version, device).set(1.0);
+        Metric::model_info(networks.model_version.to_string(), device).set(1.0);
         Ok(networks)
     }
 

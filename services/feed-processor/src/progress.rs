@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jtav_inference::FatalHook;
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::Metric;
 
 use crate::parameters::BoxesParams;
 use crate::vitals::Beats;

@@ -12,7 +12,7 @@ use jtav_router::RouterLanes;
 use jtav_schemas::{DeadLetterReason, Stage};
 use jtav_settings::Settings;
 use jtav_store::Store;
-use jtav_telemetry::{Conservation, Metric, global};
+use jtav_telemetry::{Conservation, DrainCause, Metric, PauseCause, RestartReason, global};
 
 use crate::erasures::ErasureRepair;
 use crate::networks::Networks;

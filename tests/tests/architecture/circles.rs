@@ -97,8 +97,7 @@ impl Crate {
     /// The file that defines what a path of `module` names, if that is of this crate.
     fn definer(&self, module: &Module, path: &[String], hops: usize) -> Option<String> {
         let (mut at, rest) = self.base(module, path)?;
-        let mut rest = rest.iter();
-        while let Some(name) = rest.next() {
+        for name in rest {
             if self.0.contains_key(&child(&at, name)) {
                 at = child(&at, name);
                 continue;

@@ -221,8 +221,12 @@ pub(super) fn judged(tag: DeliveryTag, judged: Judged) {
     let kind = if is_alone { TrialKind::Alone } else { TrialKind::Beside };
     Metric::post_trials(kind, finding).inc();
     match finding {
-        TrialFinding::Passed => tracing::info!(partition, offset, kind = kind.as_str(), "the post that was tried is done with"),
-        finding => tracing::warn!(partition, offset, kind = kind.as_str(), result = finding.as_str(), "the post was tried"),
+        TrialFinding::Passed => {
+            tracing::info!(partition, offset, kind = kind.as_str(), "the post that was tried is done with")
+        }
+        finding => {
+            tracing::warn!(partition, offset, kind = kind.as_str(), result = finding.as_str(), "the post was tried")
+        }
     }
 }
 
@@ -250,9 +254,12 @@ pub(super) fn nothing_is_owned(numbers: &[i32]) {
     for number in numbers {
         partition_is_gone(*number);
     }
-    for gauge in
-        [Metric::paused_partitions(), Metric::careful_partitions(), Metric::overdue_posts(), Metric::assigned_partitions()]
-    {
+    for gauge in [
+        Metric::paused_partitions(),
+        Metric::careful_partitions(),
+        Metric::overdue_posts(),
+        Metric::assigned_partitions(),
+    ] {
         gauge.set(0.0);
     }
 }

@@ -61,7 +61,7 @@ impl<C: Consumer> Member<C> {
     }
 
     fn start_drain(&mut self, deadline: Instant) {
-        if self.gate.drain(deadline, self.now()) {
+        if self.gate.drain(deadline) {
             report::draining(self.owned.in_flight());
             fail_point::hit(FailPoint::IngestDuringDrain, "");
         }
@@ -100,9 +100,9 @@ impl<C: Consumer> Member<C> {
             let is_over = failure.is_client_dead || self.final_commit_done();
             return is_over.then_some(IngestExit::Failed(failure.reason));
         }
-        let draining = self.gate.draining()?;
+        let deadline = self.gate.draining()?;
         let left = self.owned.in_flight();
-        if left > 0 && self.now() < draining.deadline {
+        if left > 0 && self.now() < deadline {
             return None;
         }
         if !self.final_commit_done() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use jtav_pipeline::{Decoded, FailPoint, FetchedMedia, MediaDecoder, Progress, Stage, StageError, fail_point};
 use jtav_schemas::AbsentReason;
-use jtav_telemetry::Metric;
+use jtav_telemetry::{Metric, ShareKind};
 use tokio::sync::oneshot;
 
 use super::params::{DecodeParams, Isolation};
@@ -50,7 +50,7 @@ impl Queued {
 impl Drop for Queued {
     fn drop(&mut self) {
         Metric::decode_queue().shift(-1.0);
-        Metric::share_wait_seconds(Share::Decode).observe(self.0.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(ShareKind::Decode).observe(self.0.elapsed().as_secs_f64());
     }
 }
 

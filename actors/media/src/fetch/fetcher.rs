@@ -17,7 +17,7 @@ use jtav_pipeline::{
     FailPoint, FetchRequest, FetchedMedia, MediaFetcher, Receipt, RetryPolicy, Revalidated, fail_point,
 };
 use jtav_schemas::{AbsentReason, Modality};
-use jtav_telemetry::Metric;
+use jtav_telemetry::{FetchResult, Metric};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 

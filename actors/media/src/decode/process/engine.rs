@@ -7,7 +7,7 @@ use std::time::Instant;
 use jtav_media_codecs::{DecodeLimits, Guarded, MediaFacts, Panicked, decode_guarded};
 use jtav_pipeline::{Decoded, FetchedMedia, Stage, StageError, log_name};
 use jtav_schemas::AbsentReason;
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{DecodeEnd, Metric};
 
 use super::keeper::Keeper;
 use super::orders::Ended;

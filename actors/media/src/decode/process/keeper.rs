@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jtav_media_codecs::DecodeLimits;
 use jtav_pipeline::FetchedMedia;
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{ForkServerStart, Metric};
 
 use super::orders::Setup;
 use super::remote::{NURSERY_TIMEOUT, NoReply, Nursery, Worker};
@@ -63,7 +63,7 @@ impl Keeper {
         };
         let reply_limits = ReplyLimits::of(&setup.limits);
         let current = Some(Arc::new(Nursery::start(&params, &setup)?));
-        counted(NurseryStart::Start);
+        counted(ForkServerStart::Start);
         Ok(Self { params, setup, reply_limits, state: Mutex::new(State { current, next: None }) })
     }
 
@@ -142,9 +142,9 @@ impl Keeper {
             (Err(error), None) => return Err(error),
         };
         counted(match &state.current {
-            None => NurseryStart::Gone,
-            Some(old) if old.crashes() > 0 => NurseryStart::Crash,
-            Some(_) => NurseryStart::Age,
+            None => ForkServerStart::Gone,
+            Some(old) if old.crashes() > 0 => ForkServerStart::Crash,
+            Some(_) => ForkServerStart::Age,
         });
         if let Some(old) = state.current.replace(Arc::clone(&fresh)) {
             old.retire();
@@ -203,6 +203,6 @@ fn may_serve_on(nursery: &Nursery) -> bool {
     nursery.crashes() == 0 || (nursery.age() < CALM && nursery.crashes() < CRASHES_PER_NURSERY)
 }
 
-fn counted(cause: NurseryStart) {
-    Metric::decode_nursery_starts(cause).inc();
+fn counted(cause: ForkServerStart) {
+    Metric::decode_fork_server_starts(cause).inc();
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::Metric;
 use reqwest::Client;
 use tower_layer::Layer;
 use tower_service::Service;

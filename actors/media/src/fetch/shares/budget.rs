@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, ShareKind};
 use tokio::sync::oneshot;
 
 use super::bank::{Account, Bank};
@@ -133,7 +133,7 @@ impl Drop for Waiting<'_> {
         let mut state = self.reservation.budget.lock();
         state.waking.remove(&self.reservation.account);
         state.bank.withdraw(self.reservation.account);
-        Metric::share_wait_seconds(Share::Bytes).observe(self.since.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(ShareKind::Bytes).observe(self.since.elapsed().as_secs_f64());
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jtav_delivery::{Demand, FairQueue, Share, Shares};
 use jtav_pipeline::site_of_host;
 use jtav_schemas::AbsentReason;
-use jtav_telemetry::{Metric, global};
+use jtav_telemetry::{Metric, ShareKind};
 use tokio::time::timeout;
 
 use super::circuit::{Answer, CircuitParams, Circuits};
@@ -99,7 +99,7 @@ impl HostGates {
                 break Err(reason);
             }
         };
-        Metric::share_wait_seconds(Share::Download).observe(since.elapsed().as_secs_f64());
+        Metric::share_wait_seconds(ShareKind::Download).observe(since.elapsed().as_secs_f64());
         entered
     }
 
