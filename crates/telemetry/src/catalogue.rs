@@ -5,7 +5,8 @@ use jtav_delivery::Outcome;
 use jtav_schemas::{DeadLetterReason, Modality, ModalityStatus, Stage};
 
 use crate::labels::*;
-use crate::series::{Counter, Gauge, Histogram, Series, ValuesOf};
+use crate::series::{Counter, Gauge, Histogram, Series};
+use crate::values::ValuesOf;
 
 /// How a metric is counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,7 +94,7 @@ macro_rules! catalogue {
             $(
                 #[doc = $help]
                 pub fn $series($($label: $type),*) -> Series<kind_of_series!($kind $($buckets)?)> {
-                    Series::new(Metric::$variant, [$(<$type as ValuesOf>::text($label)),*])
+                    Series::new(Metric::$variant as usize, [$(<$type as ValuesOf>::text($label)),*])
                 }
             )*
         }

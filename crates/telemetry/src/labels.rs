@@ -7,7 +7,7 @@ use jtav_delivery::{Outcome, SkipReason};
 use jtav_schemas::{AbsentReason, DeadLetterReason, Modality, ModalityStatus, Stage};
 use strum::VariantNames as _;
 
-use crate::series::ValuesOf;
+use crate::values::ValuesOf;
 
 /// Labels that only metrics have; the names on `/metrics` are those of the variants in snake case.
 macro_rules! labels {

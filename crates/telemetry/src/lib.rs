@@ -7,19 +7,22 @@ pub mod catalogue;
 /// received = settled + in flight.
 pub mod conservation;
 mod docs;
+mod global;
 mod labels;
 pub mod logging;
 /// The catalogue as Prometheus families.
 pub mod registry;
 mod series;
+mod values;
 
 pub use catalogue::{Kind, Metric};
 pub use conservation::Conservation;
 pub use docs::reference;
+pub use global::global;
 pub use labels::{
     CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, ForkServerStart, LookupResult, OutcomeReason,
     PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, ShareKind, SharedOperation, SharedResult,
     Sink, TrialFinding, TrialKind, UrlResult, WriteResult,
 };
-pub use registry::{Telemetry, TelemetryError, global};
+pub use registry::{Telemetry, TelemetryError};
 pub use series::{Counter, Gauge, Histogram, Series};

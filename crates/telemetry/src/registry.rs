@@ -1,5 +1,3 @@
-use std::sync::OnceLock;
-
 use prometheus::{CounterVec, GaugeVec, HistogramVec, Opts, Registry, TextEncoder};
 
 use crate::series::{Counter, Gauge, Histogram, Series};
@@ -29,12 +27,6 @@ impl TelemetryError {
     }
 }
 
-/// The one set of metrics of this process.
-pub fn global() -> &'static Telemetry {
-    static GLOBAL: OnceLock<Telemetry> = OnceLock::new();
-    GLOBAL.get_or_init(|| Telemetry::new().expect("Invariant: the catalogue registers (tested)"))
-}
-
 impl Telemetry {
     /// Registers the whole catalogue.
     pub fn new() -> Result<Self, TelemetryError> {
@@ -50,15 +42,15 @@ impl Telemetry {
         Ok(Self { registry, families })
     }
 
-    fn family(&self, metric: Metric) -> &Family {
-        &self.families[metric as usize]
+    fn family(&self, place: usize) -> &Family {
+        &self.families[place]
     }
 
     /// Writes 0 to every series of [`Metric::FROM_ZERO`].
     pub fn start_from_zero(&self) {
         for metric in Metric::FROM_ZERO {
             for values in combinations(&metric.label_values()) {
-                match self.family(*metric) {
+                match self.family(*metric as usize) {
                     Family::Counter(family) => family.with_label_values(&values).inc_by(0.0),
                     Family::Gauge(family) => family.with_label_values(&values).set(0.0),
                     Family::Histogram(_) => {}
@@ -90,7 +82,7 @@ impl Telemetry {
 
     /// Adds an observation.
     pub fn observe(&self, series: &Series<Histogram>, value: f64) {
-        if let Family::Histogram(family) = self.family(series.metric) {
+        if let Family::Histogram(family) = self.family(series.place) {
             series.with_values(|values| family.with_label_values(values).observe(value));
         }
     }
@@ -98,7 +90,7 @@ impl Telemetry {
     /// Removes one series, for example of a partition that is no longer owned.
     pub fn remove<K>(&self, series: &Series<K>) {
         // A series that was never written cannot be removed; that is no fault.
-        let _ = series.with_values(|values| match self.family(series.metric) {
+        let _ = series.with_values(|values| match self.family(series.place) {
             Family::Gauge(family) => family.remove_label_values(values),
             Family::Counter(family) => family.remove_label_values(values),
             Family::Histogram(family) => family.remove_label_values(values),
@@ -107,7 +99,7 @@ impl Telemetry {
 
     /// Value of a counter or gauge; 0 where it was never written.
     pub fn value<K>(&self, series: &Series<K>) -> f64 {
-        series.with_values(|values| match self.family(series.metric) {
+        series.with_values(|values| match self.family(series.place) {
             Family::Counter(family) => family.with_label_values(values).get(),
             Family::Gauge(family) => family.with_label_values(values).get(),
             Family::Histogram(_) => 0.0,
@@ -116,13 +108,13 @@ impl Telemetry {
 
     // Kind and number of labels hold by the types: both come from the one line of the catalogue.
     fn counter(&self, series: &Series<Counter>, then: impl FnOnce(&prometheus::Counter)) {
-        if let Family::Counter(family) = self.family(series.metric) {
+        if let Family::Counter(family) = self.family(series.place) {
             series.with_values(|values| then(&family.with_label_values(values)));
         }
     }
 
     fn gauge(&self, series: &Series<Gauge>, then: impl FnOnce(&prometheus::Gauge)) {
-        if let Family::Gauge(family) = self.family(series.metric) {
+        if let Family::Gauge(family) = self.family(series.place) {
             series.with_values(|values| then(&family.with_label_values(values)));
         }
     }
@@ -130,7 +122,7 @@ impl Telemetry {
     /// Sum of a counter or gauge over all its series.
     pub fn total(&self, metric: Metric) -> f64 {
         use prometheus::core::Collector;
-        let families = match self.family(metric) {
+        let families = match self.family(metric as usize) {
             Family::Counter(family) => family.collect(),
             Family::Gauge(family) => family.collect(),
             Family::Histogram(family) => family.collect(),
