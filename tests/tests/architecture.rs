@@ -556,3 +556,49 @@ fn the_table_of_boxes_names_them_in_flow_order_with_folders_that_exist() -> Resu
     assert_eq!(folders, actors);
     Ok(())
 }
+
+/// Room, function and file of each row of a walk.
+type Step = (String, String, String);
+
+/// The walks of docs/walks.md by title.
+fn walks(page: &str) -> Vec<(String, Vec<Step>)> {
+    let step = |line: &str| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let room = cells.next()?.to_owned();
+        let (function, rest) = cells.next()?.strip_prefix("[`")?.split_once("`](../")?;
+        Some((room, function.to_owned(), rest.strip_suffix(')')?.to_owned()))
+    };
+    let walks = page.split("\n## ").skip(1).filter_map(|walk| walk.split_once('\n'));
+    walks.map(|(title, text)| (title.to_owned(), text.lines().filter_map(step).collect())).collect()
+}
+
+#[test]
+fn the_walks_of_a_post_a_medium_and_an_offset_enter_each_room_once_and_in_the_order_of_the_diagram() -> Result<()> {
+    let order = stages_of_diagram()?;
+    let walks = walks(&read("docs/walks.md")?);
+    assert_eq!(walks.iter().map(|(title, _)| title.as_str()).collect::<Vec<_>>(), ["A post", "A medium", "An offset"]);
+    for (title, steps) in &walks {
+        ensure!(steps.len() > 5, "{title} has {} steps", steps.len());
+        for (_, function, file) in steps {
+            let source = read(file)?;
+            let is_there = source
+                .match_indices(&format!("fn {function}"))
+                .any(|(at, found)| !source[at + found.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'));
+            assert!(is_there, "{title}: {file} has no function `{function}`");
+        }
+        let mut rooms: Vec<&str> = steps.iter().map(|(room, ..)| room.as_str()).collect();
+        rooms.dedup();
+        assert_eq!(rooms.iter().collect::<BTreeSet<_>>().len(), rooms.len(), "{title} enters a room twice: {rooms:?}");
+        let places: Vec<usize> = rooms.iter().filter_map(|room| order.iter().position(|stage| stage == room)).collect();
+        assert!(places.is_sorted(), "{title}: {rooms:?} is not the order of {order:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_walk_is_read_with_its_rooms_functions_and_files() {
+    let page =
+        "# Page\n\n## A post\n\n| room | function | what |\n|---|---|---|\n| ingest | [`read`](../a/b.rs) | x |\n";
+    let step = ("ingest".to_owned(), "read".to_owned(), "a/b.rs".to_owned());
+    assert_eq!(walks(page), [("A post".to_owned(), vec![step])]);
+}
