@@ -1,131 +1,15 @@
-//! Data packs: a folder with posts and the media beside them, in one of three layouts (`docs/data-packs.md`): the
-//! project's own `posts.jsonl` (`dataset-post.v1` lines), a plain `labels.csv`, or `shuttersong.csv` with a folder per
-//! song. Any of them may have `dataset.json` (counts and the hash of the posts) and `extra-texts.jsonl` (texts for the
-//! training side only).
-//!
-//! Reading is strict. A pack that leaks between splits gives figures that look fine and mean nothing, so a medium
-//! or a text that stands in two splits is an error and not a warning.
-
-mod deal;
-mod files;
-mod folder;
-mod lines;
-mod shuttersong;
-mod table;
+//! A pack as a whole: which layout it has, its posts, and what `dataset.json` says of them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use jtav_schemas::TextPart;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 
-/// Names of the mood quadrants; a mood is an index into this list.
-pub const MOODS: [&str; 4] = ["Q1", "Q2", "Q3", "Q4"];
-
-/// The part of a pack that a post belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Weights are fitted here.
-    Train,
-    /// Epochs, temperatures and thresholds are chosen here.
-    Validation,
-    /// Looked at once, at the end.
-    Test,
-}
-
-impl Split {
-    /// All three, in that order.
-    pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
-
-    /// As written in a pack.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Validation => "validation",
-            Split::Test => "test",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|split| split.name() == name)
-    }
-}
-
-impl std::fmt::Display for Split {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A media file of a pack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaFile {
-    /// Absolute, or relative to the working folder, as the pack's own path was.
-    pub path: PathBuf,
-    /// SHA-256 that the pack declares, in lower-case hexadecimal; checked when the file is read.
-    pub sha256: Option<String>,
-    /// Media type that the pack declares.
-    pub media_type: Option<String>,
-}
-
-/// A labelled post.
-#[derive(Debug, Clone)]
-pub struct Post {
-    /// Its id.
-    pub id: String,
-    /// Line of the pack's file of posts, from 1.
-    pub line: usize,
-    /// Its texts, in declared order.
-    pub texts: Vec<TextPart>,
-    /// Its clip.
-    pub audio: Option<Arc<MediaFile>>,
-    /// Its picture.
-    pub image: Option<Arc<MediaFile>>,
-    /// Sentiment.
-    pub positive: bool,
-    /// Index into [`MOODS`], where the audio has one.
-    pub mood: Option<usize>,
-    /// Where it belongs.
-    pub split: Split,
-}
-
-/// A labelled post whose split may not be known yet.
-#[derive(Debug, Clone)]
-struct Candidate {
-    id: String,
-    line: usize,
-    texts: Vec<TextPart>,
-    audio: Option<Arc<MediaFile>>,
-    image: Option<Arc<MediaFile>>,
-    positive: bool,
-    mood: Option<usize>,
-    split: Option<Split>,
-    /// What it must stay together with, for example its song.
-    group: Option<String>,
-}
-
-impl Candidate {
-    fn in_split(self, split: Split) -> Post {
-        let Self { id, line, texts, audio, image, positive, mood, .. } = self;
-        Post { id, line, texts, audio, image, positive, mood, split }
-    }
-}
-
-/// A rated text without a post. It belongs to the training side.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct ExtraText {
-    /// Identity in its source.
-    pub id: String,
-    /// `caption`, `body`, …
-    pub role: String,
-    /// The words.
-    pub text: String,
-    /// 0 negative, 1 positive.
-    pub sentiment: u8,
-}
+use super::bytes::{read, sha256_hex};
+use super::error::DatasetError;
+use super::leaks::check_leaks;
+use super::post::{ExtraText, Post, Split};
+use super::{deal, folder, lines, shuttersong};
 
 /// A pack, read and checked.
 #[derive(Debug, Clone)]
@@ -146,44 +30,6 @@ pub struct DataPack {
     pub posts: Vec<Post>,
     /// Texts of the training side, possibly none.
     pub extra_texts: Vec<ExtraText>,
-}
-
-/// Why a pack was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum DatasetError {
-    /// A file is missing or unreadable.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A line that cannot be used.
-    #[error("{}:{line}: {reason}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A file is not the one that `dataset.json` describes.
-    #[error("{}: {reason}", path.display())]
-    Integrity {
-        /// The file.
-        path: PathBuf,
-        /// What differs.
-        reason: String,
-    },
-}
-
-impl DatasetError {
-    /// Never: the same folder is refused again.
-    pub fn is_retryable(&self) -> bool {
-        false
-    }
 }
 
 /// `dataset.json`, as far as it is checked.
@@ -307,46 +153,3 @@ impl DataPack {
         Ok(())
     }
 }
-
-fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    std::fs::read(path).map_err(|source| DatasetError::Io { path: path.to_owned(), source })
-}
-
-/// SHA-256 in lower-case hexadecimal.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-/// Texts that differ only in case and outer space are one.
-fn comparable(text: &str) -> String {
-    text.trim().to_lowercase()
-}
-
-/// Refuses a pack in which something stands in two splits.
-fn check_leaks(path: &Path, posts: &[Post]) -> Result<(), DatasetError> {
-    let mut seen: HashMap<(&str, String), &Post> = HashMap::new();
-    for post in posts {
-        let medium =
-            |file: &Arc<MediaFile>| file.sha256.clone().unwrap_or_else(|| file.path.to_string_lossy().into_owned());
-        let texts = post.texts.iter().map(|part| ("text", comparable(&part.text)));
-        let media = [("audio", &post.audio), ("image", &post.image)];
-        let media = media.into_iter().filter_map(|(what, file)| Some((what, medium(file.as_ref()?))));
-        for (what, value) in texts.chain(media).filter(|(_, value)| !value.is_empty()) {
-            let first = *seen.entry((what, value)).or_insert(post);
-            if first.split != post.split {
-                return Err(DatasetError::Line {
-                    path: path.to_owned(),
-                    line: post.line,
-                    reason: format!(
-                        "{what} of post `{}` ({}) is also that of `{}` on line {} ({})",
-                        post.id, post.split, first.id, first.line, first.split
-                    ),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;
