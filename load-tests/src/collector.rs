@@ -94,7 +94,6 @@ impl Collector {
         lock(&self.phase).replace(Phase { book, start, modalities: BTreeMap::new(), error: None })
     }
 
-    /// Ends the phase.
     pub fn end(&self) -> Option<Phase> {
         lock(&self.phase).take()
     }

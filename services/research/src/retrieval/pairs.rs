@@ -1,6 +1,5 @@
 //! The vectors of queries and songs, and which belong together.
 
-/// A query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryVectors {
     /// Vector of the picture.

@@ -23,7 +23,6 @@ impl Profile {
     }
 }
 
-/// The form of DCRNN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DcrnnForm {
@@ -141,7 +140,6 @@ pub enum Architecture {
     },
     /// DCRNN on a constant-Q or mel spectrogram (docs/networks.md, "Audio").
     Dcrnn {
-        /// Its form.
         form: DcrnnForm,
         /// Values of the vector: 100 for sentiment, 300 for retrieval.
         vector: usize,
@@ -151,7 +149,6 @@ pub enum Architecture {
     ConvNet,
     /// A published backbone with a dense head (docs/networks.md, "Image").
     Image {
-        /// The backbone.
         backbone: Backbone,
         /// Values of the vector: 100 in `paper`, 300 in `authors-code`.
         vector: usize,

@@ -5,30 +5,18 @@ use std::path::PathBuf;
 pub enum DatasetError {
     /// A file is missing or unreadable.
     #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// A line that cannot be used.
     #[error("{}:{line}: {reason}", path.display())]
     Line {
-        /// The file.
         path: PathBuf,
         /// From 1.
         line: usize,
-        /// What is wrong with it.
         reason: String,
     },
     /// A file is not the one that `dataset.json` describes.
     #[error("{}: {reason}", path.display())]
-    Integrity {
-        /// The file.
-        path: PathBuf,
-        /// What differs.
-        reason: String,
-    },
+    Integrity { path: PathBuf, reason: String },
 }
 
 impl DatasetError {

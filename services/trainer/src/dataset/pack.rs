@@ -18,7 +18,6 @@ pub struct DataPack {
     pub name: String,
     /// Version by `dataset.json`, where there is one.
     pub version: Option<String>,
-    /// The folder.
     pub root: PathBuf,
     /// Name of the file with the posts and their labels, by which the layout is known.
     pub labels_file: &'static str,

@@ -48,7 +48,6 @@ impl<'a> Table<'a> {
     }
 }
 
-/// One row.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     table: &'a Table<'a>,

@@ -23,7 +23,6 @@ pub struct CheckpointReport {
     pub subsets: Vec<(String, SubsetFigures)>,
     /// Moods, where the split has any.
     pub moods: Option<MoodFigures>,
-    /// Which split.
     pub split: Split,
     /// Name of the data pack.
     pub data: String,

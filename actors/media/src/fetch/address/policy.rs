@@ -64,7 +64,6 @@ pub enum Denied {
     NotPublic {
         /// The address.
         ip: IpAddr,
-        /// What its range is for.
         range: &'static str,
     },
     /// The name resolves to nothing.
