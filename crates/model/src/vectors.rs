@@ -136,7 +136,6 @@ impl Rgb224 {
         Ok(Self(pixels))
     }
 
-    /// The pixels.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -59,7 +59,6 @@ pub struct OutageRecord {
 #[derive(Debug)]
 pub struct Victims {
     pub broker: RealKafka,
-    /// The store.
     pub redis: RealRedis,
 }
 

@@ -22,7 +22,6 @@ pub enum MetricsError {
     NotAProbability {
         /// Position of the first such score.
         index: usize,
-        /// The score.
         value: f64,
     },
 }

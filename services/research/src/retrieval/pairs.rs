@@ -8,7 +8,6 @@ pub struct QueryVectors {
     pub caption: Option<Vec<f32>>,
 }
 
-/// A candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SongVectors {
     /// Vector of the clip; needed where sound is read.

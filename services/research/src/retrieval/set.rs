@@ -21,7 +21,6 @@ pub struct Query {
     pub song: usize,
 }
 
-/// A candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Song {
     /// Identity; no two songs of a part have the same.

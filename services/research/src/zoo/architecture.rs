@@ -121,14 +121,12 @@ impl Widths {
 pub enum Architecture {
     /// The text network without the captions' gate (docs/networks.md, "Text without gate").
     BiGru {
-        /// Its form.
         profile: Profile,
         /// Values of a word vector; 300 in the paper.
         dimension: usize,
     },
     /// The text network of JTAV (docs/networks.md, "Text"). Vector: 100 values in `paper`, 300 in `authors-code`.
     AttBiGru {
-        /// Its form.
         profile: Profile,
         /// Values of a word vector; 300 in the paper.
         dimension: usize,
@@ -162,7 +160,6 @@ pub enum Architecture {
     /// CMF-AP over each pair of two or three modalities (docs/networks.md, "Fusion"). A pair with an absent side is
     /// replaced by a learned vector.
     CmfAp {
-        /// Its form.
         profile: Profile,
         /// What is fused; two modalities or three.
         widths: Widths,

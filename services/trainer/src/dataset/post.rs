@@ -101,7 +101,6 @@ pub struct ExtraText {
     pub id: String,
     /// `caption`, `body`, …
     pub role: String,
-    /// The words.
     pub text: String,
     /// 0 negative, 1 positive.
     pub sentiment: u8,

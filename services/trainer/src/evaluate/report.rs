@@ -43,7 +43,6 @@ pub struct CheckpointReport {
 /// Figures of a file of predictions.
 #[derive(Debug, Clone, Serialize)]
 pub struct PredictionsReport {
-    /// The figures.
     #[serde(flatten)]
     pub metrics: Metrics,
     /// Their 95 % bootstrap intervals over examples.
