@@ -32,7 +32,6 @@ pub struct Ceiling {
     pub threads: usize,
     /// Posts a second, wall clock, all threads together.
     pub rate_per_second: f64,
-    /// CPU a post.
     pub cpu_ms_per_post: f64,
     /// CPU a post of what comes before the networks (decoding, constant-Q transform); not in the above.
     pub preparation_cpu_ms_per_post: Option<f64>,

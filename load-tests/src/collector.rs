@@ -36,7 +36,6 @@ pub fn collect(brokers: &str, topics: &Topics, book: SharedBook, start: Instant)
 /// What a phase of a run is booked in.
 #[derive(Debug)]
 pub struct Phase {
-    /// The posts.
     pub book: Book,
     /// When the first is due.
     pub start: Instant,
@@ -94,7 +93,6 @@ impl Collector {
         lock(&self.phase).replace(Phase { book, start, modalities: BTreeMap::new(), error: None })
     }
 
-    /// Ends the phase.
     pub fn end(&self) -> Option<Phase> {
         lock(&self.phase).take()
     }

@@ -58,7 +58,6 @@ pub struct Report {
     pub latency: Option<Latency>,
     /// Labels by modality and status.
     pub modalities: BTreeMap<String, u64>,
-    /// The worker.
     pub worker: Usage,
     /// The broker, if it was this run's own.
     pub kafka: Option<Usage>,

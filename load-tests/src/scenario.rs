@@ -33,7 +33,6 @@ pub enum CeilingKind {
 pub struct Scenario {
     /// For the report.
     pub description: String,
-    /// Which posts.
     pub posts: Posts,
     /// Arrival rate.
     pub rate_per_second: f64,

@@ -56,7 +56,6 @@ pub struct Options {
     pub worker: Option<PathBuf>,
 }
 
-/// One block.
 #[derive(Debug, Clone, Serialize)]
 pub struct Block {
     /// Whether the worker had its cache.
@@ -73,7 +72,6 @@ pub struct Block {
     pub downloaded_mb_per_second: f64,
 }
 
-/// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct ZipfReport {
     /// Version of this layout.

@@ -8,10 +8,13 @@ use anyhow::{Context as _, Result, ensure};
 use jtav_testkit::workspace_root;
 use serde_json::Value;
 
-use circles::{Sources, circles};
+use circles::{Sources, circles, of_production};
+use lengths::lines_of_code;
 
 #[path = "architecture/circles.rs"]
 mod circles;
+#[path = "architecture/lengths.rs"]
+mod lengths;
 
 /// Folders whose packages may use anything (ADR 44).
 const EXEMPT: [&str; 3] = ["tests", "load-tests", "crates/testkit"];
@@ -272,15 +275,47 @@ fn the_front_page_of_the_documentation_links_every_crate_and_no_other() -> Resul
 fn no_files_of_a_crate_import_one_another_in_a_circle() -> Result<()> {
     let mut found = Vec::new();
     for package in packages()? {
-        let source = workspace_root().join(&package.folder).join("src");
-        let mut sources = Sources::new();
-        collect_sources(&source, &source, &mut sources)?;
-        for circle in circles(&sources) {
+        for circle in circles(&sources_of(&package)?) {
             found.push(format!("{}: {}", package.folder.display(), circle.join(", ")));
         }
     }
     assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
     Ok(())
+}
+
+/// STYLE.md, rule 9; `too_many_lines` of clippy holds the functions.
+const MAX_LINES_OF_CODE: usize = 400;
+
+#[test]
+fn no_file_of_production_code_is_longer_than_400_lines_of_code() -> Result<()> {
+    let (mut files, mut found) = (0, Vec::new());
+    for package in packages()? {
+        for (name, text) in of_production(&sources_of(&package)?) {
+            files += 1;
+            let lines = lines_of_code(text);
+            if lines > MAX_LINES_OF_CODE {
+                found.push(format!("{}/src/{name}: {lines}", package.folder.display()));
+            }
+        }
+    }
+    ensure!(files > 200, "only {files} files were found");
+    assert!(found.is_empty(), "more than {MAX_LINES_OF_CODE} lines:\n{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn neither_comments_nor_blank_lines_nor_modules_of_tests_are_lines_of_code() {
+    let text = "//! Doc.\n\nmod a;\n#[cfg(test)]\nmod a_tests;\n\n/// Doc.\nfn f() {\n    // Why.\n    g(); // Here.\n}\n\n\
+                #[cfg(test)]\n#[path = \"x.rs\"]\nmod tests {\n    fn t() {}\n}\nconst LAST: u8 = 1;\n";
+    assert_eq!(lines_of_code(text), 5);
+}
+
+/// The files below `src` of a package.
+fn sources_of(package: &Package) -> Result<Sources> {
+    let source = workspace_root().join(&package.folder).join("src");
+    let mut sources = Sources::new();
+    collect_sources(&source, &source, &mut sources)?;
+    Ok(sources)
 }
 
 fn collect_sources(root: &Path, folder: &Path, sources: &mut Sources) -> Result<()> {

@@ -260,15 +260,7 @@ async fn a_backfill_that_is_killed_and_stopped_ends_with_every_post_and_touches_
 
     let third = bench.complete(&[])?;
     assert_eq!(third["done_before"], total - left, "{third}");
-    let store = bench.redis.store(0)?;
-    for number in 0..POSTS {
-        let id = format!("post-{number:03}");
-        let label = store.read(&id, &model).await?;
-        let expected = if number % 20 == 3 { 1 } else { 0 };
-        assert_eq!(label.map(|label| label.revision), (!is_erased(number)).then_some(expected), "{id}");
-        assert_eq!(store.is_erased(&id).await?, is_erased(number), "{id}");
-    }
-    assert_eq!(bench.labels_of(&model)?, POSTS - POSTS / 40);
+    every_post_stands_as_the_feed_left_it(&bench, &model).await?;
     assert_eq!(bench.keys_without(&model)?, live_keys, "live keys, byte for byte");
     assert_eq!(bench.positions("jtav")?, live_positions);
     assert_eq!(bench.topic_ends()?, ends, "no record on any topic");
@@ -277,6 +269,19 @@ async fn a_backfill_that_is_killed_and_stopped_ends_with_every_post_and_touches_
     assert!(status.success(), "{status}:\n{}", worker.log_tail());
 
     a_tombstone_behind_the_end_counts(&bench, &producer, &model).await
+}
+
+async fn every_post_stands_as_the_feed_left_it(bench: &Bench, model: &str) -> Result<()> {
+    let store = bench.redis.store(0)?;
+    for number in 0..POSTS {
+        let id = format!("post-{number:03}");
+        let label = store.read(&id, model).await?;
+        let expected = if number % 20 == 3 { 1 } else { 0 };
+        assert_eq!(label.map(|label| label.revision), (!is_erased(number)).then_some(expected), "{id}");
+        assert_eq!(store.is_erased(&id).await?, is_erased(number), "{id}");
+    }
+    assert_eq!(bench.labels_of(model)?, POSTS - POSTS / 40);
+    Ok(())
 }
 
 /// While no live worker runs: nobody but the backfill has seen the tombstone.

@@ -157,6 +157,15 @@ fn make_feed(oracle: &mut Oracle, base_url: &str) -> Result<Vec<OutboundRecord>>
     Ok(records)
 }
 
+/// Ready is not assigned: a worker that the group has not let in yet would have nothing to lose.
+async fn until_both_own_partitions(first: &Worker, second: &Worker, started: Instant) -> Result<()> {
+    while !(owns_partitions(first)? && owns_partitions(second)?) {
+        ensure!(started.elapsed() < Duration::from_secs(120), "no share:\n{}\n{}", first.log_tail(), second.log_tail());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions() -> Result<()> {
     if !require_real("a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions") {
@@ -184,11 +193,7 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
     let mut second = Worker::spawn("worker 2", &config)?;
     first.wait_ready(Duration::from_secs(60))?;
     second.wait_ready(Duration::from_secs(60))?;
-    // Ready is not assigned: a worker that the group has not let in yet would have nothing to lose.
-    while !(owns_partitions(&first)? && owns_partitions(&second)?) {
-        ensure!(started.elapsed() < Duration::from_secs(120), "no share:\n{}\n{}", first.log_tail(), second.log_tail());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_both_own_partitions(&first, &second, started).await?;
     let producer = Producer::new(&client, &ProducerSettings::default())?;
     let producing = tokio::spawn(async move { produce(&producer, records, PER_SECOND).await });
 

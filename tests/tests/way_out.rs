@@ -229,6 +229,15 @@ async fn hostile_beside_honest(bench: &Bench) -> Result<()> {
     labelled.sort();
     ids.sort();
     assert_eq!(labelled, ids, "every honest post once");
+    each_has_its_letter(&scene, expected)?;
+    assert!(worker.terminate(PATIENCE)?.success());
+    Ok(())
+}
+
+/// By offset: what was sent, under which name, and the reason that it is refused for.
+type Expected = BTreeMap<i64, (&'static str, HostileRecord, DeadLetterReason)>;
+
+fn each_has_its_letter(scene: &Scene, expected: Expected) -> Result<()> {
     let mut letters = scene.letters()?;
     let mut whole = 0;
     for (offset, (name, hostile, reason)) in expected {
@@ -253,7 +262,6 @@ async fn hostile_beside_honest(bench: &Bench) -> Result<()> {
     }
     assert!(letters.is_empty(), "{letters:?}");
     assert!(whole >= 12, "only {whole} are whole");
-    assert!(worker.terminate(PATIENCE)?.success());
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 pub enum MediaFacts {
     /// Of a clip.
     Sound(SoundFacts),
-    /// Of a picture.
     Picture(PictureFacts),
 }
 
@@ -52,7 +51,6 @@ pub enum SoundEnd {
     BrokeOff,
 }
 
-/// Facts of a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PictureFacts {
     /// `jpeg`, `png`, `gif` or `webp`.

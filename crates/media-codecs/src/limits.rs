@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 /// medium is accepted must not depend on what came before it.
 pub type BeforeLarge<'a> = &'a dyn Fn();
 
-/// Limits of decoding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DecodeLimits {
     /// Width × height, read from the header before anything is allocated.

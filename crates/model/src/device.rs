@@ -12,7 +12,6 @@ pub enum DeviceChoice {
     /// The first GPU if libtorch sees one, else the CPU.
     #[default]
     Auto,
-    /// The CPU.
     Cpu,
     /// The GPU with this index; an error where there is none.
     Cuda(usize),

@@ -13,13 +13,11 @@ pub enum ModelError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
         source: std::io::Error,
     },
     /// A file does not hold the bytes its manifest promises.
     #[error("{}: sha256 is {found}, the manifest says {expected}", path.display())]
     HashMismatch {
-        /// The file.
         path: PathBuf,
         /// Digest named by the manifest (hex).
         expected: String,
@@ -28,12 +26,7 @@ pub enum ModelError {
     },
     /// A file is there but is not what it should be.
     #[error("{}: {reason}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Malformed { path: PathBuf, reason: String },
     /// The weights lack a tensor that the profile needs.
     #[error("weights: tensor `{name}` is missing")]
     MissingTensor {

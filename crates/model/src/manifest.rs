@@ -223,12 +223,10 @@ pub const SUMMANDS: [&str; 4] = ["text", "audio", "image", "interaction"];
 pub const NO_BOUND: f32 = 1e6;
 
 impl Calibration {
-    /// Temperature of a subset.
     pub fn temperature_of(&self, subset: ModalitySet) -> f32 {
         self.temperature.get(&subset.to_string()).copied().unwrap_or(1.0)
     }
 
-    /// Threshold of a subset.
     pub fn threshold_of(&self, subset: ModalitySet) -> f32 {
         self.threshold.get(&subset.to_string()).copied().unwrap_or(0.5)
     }

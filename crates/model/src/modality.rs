@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Modality {
     /// Text parts together.
     Text,
-    /// The audio clip.
     Audio,
-    /// The picture.
     Image,
 }
 

@@ -109,7 +109,6 @@ impl Waveform {
         Ok(Self { samples, sample_rate_hz })
     }
 
-    /// The samples.
     pub fn samples(&self) -> &[f32] {
         &self.samples
     }
@@ -137,7 +136,6 @@ impl Rgb224 {
         Ok(Self(pixels))
     }
 
-    /// The pixels.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -181,7 +179,6 @@ impl FusionInput {
         ModalitySet::from_presence(self.text.is_some(), self.audio.is_some(), self.image.is_some())
     }
 
-    /// The vector of one modality.
     pub fn vector(&self, modality: Modality) -> Option<&[f32]> {
         match modality {
             Modality::Text => self.text.as_deref(),

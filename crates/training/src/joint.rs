@@ -21,9 +21,7 @@ pub struct JointExample {
     /// The tokenised text, and what the bag of n-grams says of it from a fit without it
     /// ([`TextTrainer::held_out_evidence`]): a bag is right about nearly every text it was fitted to.
     pub text: Option<(TextInput, [f32; 2])>,
-    /// The clip.
     pub audio: Option<AudioExample>,
-    /// The picture.
     pub image: Option<ImageExample>,
     /// True for positive.
     pub positive: bool,

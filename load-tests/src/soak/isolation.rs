@@ -19,7 +19,6 @@ pub const SHARE: f64 = 0.1;
 /// Before the first block.
 const WARM_UP_SECONDS: f64 = 20.0;
 
-/// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct IsolationReport {
     /// Version of this layout.

@@ -58,9 +58,7 @@ pub struct OutageRecord {
 /// Whom the faults befall.
 #[derive(Debug)]
 pub struct Victims {
-    /// The broker.
     pub broker: RealKafka,
-    /// The store.
     pub redis: RealRedis,
 }
 

@@ -24,7 +24,6 @@ impl Progress {
         true
     }
 
-    /// Shows it.
     pub fn show(&self, line: &str) {
         if self.is_terminal {
             eprint!("\r\x1b[K{line}");

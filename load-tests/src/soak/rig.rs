@@ -46,7 +46,6 @@ const LISTED: usize = 20;
 pub struct Rig {
     /// Looks at the worker once a second.
     pub sampler: Sampler,
-    /// The worker.
     pub worker: Worker,
     _reader: Reader,
     /// Of honest posts.

@@ -30,7 +30,6 @@ pub struct Series {
     pub anonymous_mb: Vec<Option<f64>>,
     /// Entries of /proc/PID/fd.
     pub file_descriptors: Vec<Option<f64>>,
-    /// Threads.
     pub threads: Vec<Option<f64>>,
     /// Age of the oldest unsettled record, the largest of the partitions.
     pub event_lag_seconds: Vec<Option<f64>>,

@@ -9,9 +9,7 @@ use jtav_feed_simulator::Pack;
 /// Paths below the folder that is served, the most frequent first.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// Images.
     pub images: Vec<String>,
-    /// Clips.
     pub clips: Vec<String>,
 }
 

@@ -21,19 +21,12 @@ pub struct Interval {
 /// 95 % intervals of the figures of [`Metrics`](crate::metrics::Metrics); null where the figure itself is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Intervals {
-    /// Of `auc`.
     pub auc: Option<Interval>,
-    /// Of `auc_hard`.
     pub auc_hard: Option<Interval>,
-    /// Of `f1_weighted`.
     pub f1_weighted: Option<Interval>,
-    /// Of `precision_weighted`.
     pub precision_weighted: Option<Interval>,
-    /// Of `accuracy`.
     pub accuracy: Option<Interval>,
-    /// Of `brier`.
     pub brier: Option<Interval>,
-    /// Of `ece`.
     pub ece: Option<Interval>,
 }
 

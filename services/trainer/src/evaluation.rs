@@ -34,7 +34,6 @@ pub struct EncodedPost {
     pub mood: Option<usize>,
 }
 
-/// Figures of one subset.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SubsetFigures {
     /// Over every post of the split.
@@ -65,7 +64,6 @@ pub struct MoodFigures {
 /// Figures of one split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Which split.
     pub split: Split,
     /// Score of a post of which nothing is left.
     pub base_rate: f64,

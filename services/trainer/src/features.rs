@@ -38,9 +38,7 @@ pub fn front_end_version(max_audio_seconds: u32) -> String {
 /// A media file that the serving path could not use either; its posts go without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The file.
     pub path: PathBuf,
-    /// Why.
     pub reason: String,
 }
 

@@ -16,20 +16,12 @@ pub enum MetricsError {
     Empty,
     /// Scores, labels and predictions do not belong together.
     #[error("{scores} scores, {labels} labels and {predictions} predictions")]
-    Lengths {
-        /// Number of scores.
-        scores: usize,
-        /// Number of labels.
-        labels: usize,
-        /// Number of predictions.
-        predictions: usize,
-    },
+    Lengths { scores: usize, labels: usize, predictions: usize },
     /// Brier score and calibration error are defined for probabilities.
     #[error("score {index} is {value}, expected a probability")]
     NotAProbability {
         /// Position of the first such score.
         index: usize,
-        /// The score.
         value: f64,
     },
 }

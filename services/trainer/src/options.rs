@@ -217,7 +217,6 @@ impl TrainOptions {
         .map_err(|error| error.context(format!("setting `{key}`")))
     }
 
-    /// Plan of one stage.
     pub fn plan(&self, stage: Stage) -> FitPlan {
         let plan = match stage {
             Stage::Text => self.text_plan,

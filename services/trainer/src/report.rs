@@ -19,7 +19,6 @@ pub struct StageRecord {
     pub stage: Stage,
     /// SHA-256 of the posts it was trained on.
     pub posts_sha256: String,
-    /// Seed.
     pub seed: u64,
     /// Version of the checkpoint whose weights were kept instead of training; none for a network of this run.
     #[serde(default)]
@@ -54,7 +53,6 @@ pub struct TrainReport {
     pub data: String,
     /// Whether this, or the run that any of its networks comes from, was only a trial.
     pub quick: bool,
-    /// Seed.
     pub seed: u64,
     /// The command line.
     pub command: String,
@@ -74,12 +72,10 @@ pub struct TrainReport {
     pub test: Option<Evaluation>,
 }
 
-/// Size of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SplitSize {
     /// Which.
     pub split: Split,
-    /// Its posts.
     pub posts: usize,
     /// How many of them are positive.
     pub positive: usize,

@@ -62,7 +62,6 @@ fn mosaic(pictures: &[RgbImage], index: usize) -> Vec<u8> {
     bytes
 }
 
-/// As it is served.
 fn served(jpeg: &[u8]) -> RgbImage {
     match decode(jpeg, Modality::Image, None, &DecodeLimits::for_tests()).unwrap() {
         Decoded::Image(image) => image,

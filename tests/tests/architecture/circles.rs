@@ -32,6 +32,14 @@ pub fn circles(sources: &Sources) -> Vec<Vec<String>> {
     found
 }
 
+/// The files that are not for tests alone.
+pub fn of_production(sources: &Sources) -> impl Iterator<Item = (&String, &String)> {
+    let only_tests: Vec<Module> = sources.iter().flat_map(|(name, text)| test_modules(name, text)).collect();
+    sources.iter().filter(move |(name, _)| {
+        !name.ends_with("_tests.rs") && !only_tests.iter().any(|module| module_of(name).starts_with(module))
+    })
+}
+
 fn reach<'a>(graph: &'a BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut left: Vec<&str> = vec![from];
@@ -68,14 +76,8 @@ struct Crate(BTreeMap<Module, File>);
 
 impl Crate {
     fn read(sources: &Sources) -> Self {
-        let only_tests: Vec<Module> = sources.iter().flat_map(|(name, text)| test_modules(name, text)).collect();
-        let texts: BTreeMap<Module, (String, String)> = sources
-            .iter()
-            .filter(|(name, _)| {
-                !name.ends_with("_tests.rs") && !only_tests.iter().any(|module| module_of(name).starts_with(module))
-            })
-            .map(|(name, text)| (module_of(name), (name.clone(), production(text))))
-            .collect();
+        let texts: BTreeMap<Module, (String, String)> =
+            of_production(sources).map(|(name, text)| (module_of(name), (name.clone(), production(text)))).collect();
         let file = |(module, (name, text)): (&Module, &(String, String))| {
             let (mut paths, mut passed_on) = (Vec::new(), Vec::new());
             for (path, is_public) in used(text) {

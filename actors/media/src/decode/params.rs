@@ -8,7 +8,6 @@ use jtav_media_codecs::DecodeLimits;
 /// Everything that the decode workers can be told.
 #[derive(Debug, Clone)]
 pub struct DecodeParams {
-    /// What is decoded.
     pub limits: DecodeLimits,
     /// Workers; one picture or clip each.
     pub workers: usize,
@@ -19,7 +18,6 @@ pub struct DecodeParams {
 }
 
 impl DecodeParams {
-    /// Of tests.
     pub fn for_tests() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { limits: DecodeLimits::for_tests(), workers: cores, max_queued: 1024, isolation: Isolation::Threads }
@@ -40,7 +38,6 @@ pub enum Isolation {
 pub struct ProcessParams {
     /// A program that calls [`crate::serve_decode_workers`] when it is started with `arguments`.
     pub program: PathBuf,
-    /// Its arguments.
     pub arguments: Vec<String>,
     /// Memory that one medium may take, bytes: the file, the decoder and what it decodes to.
     pub max_memory_bytes: u64,

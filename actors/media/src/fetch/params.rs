@@ -76,7 +76,6 @@ pub struct FetchLimits {
 }
 
 impl FetchLimits {
-    /// Of tests.
     pub fn for_tests() -> Self {
         Self {
             max_image_bytes: 20_000_000,

@@ -21,7 +21,6 @@ pub(super) struct JpegWork {
     pub(super) buffered: bool,
 }
 
-/// Of a JPEG.
 pub(super) fn jpeg(work: &JpegWork) -> Duration {
     // A scan that refines looks at every coefficient, whether bits follow or not. An arithmetic decoder decides for each
     // whether it is zero, and such a decision may take next to no bits.
@@ -44,20 +43,17 @@ pub(super) struct RowWork {
     /// Of the file.
     pub(super) coded_bytes: u64,
     pub(super) pixels: u64,
-    /// Of a pixel.
     pub(super) pixel_bytes: u64,
     /// Of the screen.
     pub(super) painted: u64,
 }
 
-/// Of a PNG.
 pub(super) fn png(work: &RowWork, interlaced: bool) -> Duration {
     let per_pixel = if interlaced { 8 } else { 3 };
     let bytes = work.pixels.saturating_mul(work.pixel_bytes);
     sum([(bytes, 4), (work.painted, per_pixel), (work.coded_bytes, 6)])
 }
 
-/// Of a GIF.
 pub(super) fn gif(work: &RowWork) -> Duration {
     sum([(work.pixels, 8), (work.painted, 4), (work.coded_bytes, 6)])
 }

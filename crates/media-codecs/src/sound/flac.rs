@@ -25,7 +25,6 @@ const MAX_FRAME_BYTES: usize = 2 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     streaminfo: [u8; STREAMINFO_BYTES],
-    /// The frames.
     audio: Range<usize>,
     end: End,
 }

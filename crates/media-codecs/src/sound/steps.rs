@@ -19,7 +19,6 @@ pub(super) enum Step<'a> {
     Over(Ending),
 }
 
-/// A stream.
 pub(super) struct Begin {
     pub(super) params: AudioCodecParameters,
     /// Factor of the samples.

@@ -7,7 +7,6 @@
 /// A damaged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mutated {
-    /// Its bytes.
     pub bytes: Vec<u8>,
     /// The first damage that was done to it, one of [`KINDS`].
     pub kind: &'static str,

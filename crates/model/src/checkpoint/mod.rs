@@ -111,7 +111,6 @@ impl Checkpoint {
         write(&folder.join(MANIFEST), &text)
     }
 
-    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::durations;
+use super::durations::durations;
 use super::values::{AssignmentStrategy, empty_as_none, none_as_empty};
 use crate::Passthrough;
 

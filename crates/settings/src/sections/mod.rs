@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+mod durations;
 mod input;
 mod output;
 mod values;
@@ -15,21 +16,6 @@ pub use input::{Ingest, Kafka, Router};
 pub use output::{Admin, Log, Publish, Shutdown, Store};
 pub use values::{AssignmentStrategy, Device, LogFormat, MediaSource, ParseDeviceError, StoreKind};
 pub use work::{Cache, Media, Model};
-
-/// Adds a [`std::time::Duration`] getter for each `_ms` or `_seconds` field.
-macro_rules! durations {
-    ($section:ty { $($getter:ident: $unit:ident($field:ident)),+ $(,)? }) => {
-        impl $section {
-            $(
-                #[doc = concat!("`", stringify!($field), "` as a duration.")]
-                pub fn $getter(&self) -> std::time::Duration {
-                    std::time::Duration::$unit(self.$field)
-                }
-            )+
-        }
-    };
-}
-use durations;
 
 /// Everything that can be set. [`Settings::default`] is the built-in `config/default.toml`. Serialising masks secrets,
 /// so what was serialised is for people and not for loading.

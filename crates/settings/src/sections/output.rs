@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::durations;
+use super::durations::durations;
 use super::values::{LogFormat, StoreKind, exact_address};
 use crate::SecretUrl;
 

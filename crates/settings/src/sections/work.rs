@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::durations;
+use super::durations::durations;
 use super::values::{Device, MediaSource, empty_as_none, exact_addresses, none_as_empty, or_cores};
 
 /// Fetching and decoding what strangers point at.

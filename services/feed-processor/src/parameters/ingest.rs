@@ -5,7 +5,7 @@ use jtav_ingest::IngestSettings;
 use jtav_kafka::{AssignmentStrategy, ConsumerSettings};
 use jtav_settings::{AssignmentStrategy as Strategy, Settings};
 
-use super::fit;
+use super::fit::fit;
 use crate::rereading::Rereading;
 
 /// Time between heartbeats; a third of the session time-out where that is less.

@@ -8,7 +8,7 @@ use jtav_media::{
 use jtav_media_codecs::DecodeLimits;
 use jtav_settings::{Media, MediaSource, Settings};
 
-use super::fit;
+use super::fit::fit;
 
 /// The first rest of a host that failed; it doubles up to `media.circuit_max_open_ms`.
 const HOST_REST: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! From settings to what each box is told. The settings are where a limit has its value; a limit that nobody sets has it
 //! in the file of its box here, and nowhere a second time.
 
+mod fit;
 mod ingest;
 mod media;
 mod publisher;
@@ -9,7 +10,6 @@ mod router;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jtav_delivery::{PostBounds, PostPermits};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
@@ -62,14 +62,6 @@ pub struct PipelineParams {
     pub way_out: Arc<WayOut>,
     /// A part of the topic to read again in place of the live feed.
     pub rereading: Option<Rereading>,
-}
-
-/// The value of a setting for something that takes four bytes.
-///
-/// # Errors
-/// More than that, with the name of the setting.
-fn fit(setting: &str, value: u64) -> anyhow::Result<u32> {
-    u32::try_from(value).with_context(|| format!("{setting} is {value} and must be at most {}", u32::MAX))
 }
 
 /// Leave to be inside, as the settings say.

@@ -5,7 +5,8 @@ use jtav_pipeline::RetryPolicy;
 use jtav_publisher::{OutputTopics, PublisherParams, Reach};
 use jtav_settings::Settings;
 
-use super::{PipelineParams, fit};
+use super::PipelineParams;
+use super::fit::fit;
 use crate::rereading::Rereading;
 
 /// The producer of everything that the worker writes.

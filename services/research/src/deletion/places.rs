@@ -9,12 +9,7 @@ pub enum Shape {
     /// One after the other: words, time steps.
     Line(usize),
     /// Row by row.
-    Grid {
-        /// Rows.
-        rows: usize,
-        /// Columns.
-        columns: usize,
-    },
+    Grid { rows: usize, columns: usize },
 }
 
 impl Shape {

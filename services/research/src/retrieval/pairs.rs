@@ -1,6 +1,5 @@
 //! The vectors of queries and songs, and which belong together.
 
-/// A query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryVectors {
     /// Vector of the picture.
@@ -9,7 +8,6 @@ pub struct QueryVectors {
     pub caption: Option<Vec<f32>>,
 }
 
-/// A candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SongVectors {
     /// Vector of the clip; needed where sound is read.

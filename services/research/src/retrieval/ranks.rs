@@ -164,9 +164,7 @@ pub fn expected(groups: &[usize]) -> Option<Figures> {
 /// 95 % bootstrap intervals over queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RankIntervals {
-    /// Of the median rank.
     pub median_rank: Interval,
-    /// Of the mean rank.
     pub mean_rank: Interval,
     /// Of the mean reciprocal rank.
     pub mrr: Interval,

@@ -30,7 +30,6 @@ pub struct RetrievalOptions {
     /// Runs with seeds 0, 1, and so on; how many does not change a cell.
     #[serde(skip)]
     pub seeds: u64,
-    /// Which protocols.
     #[serde(skip)]
     pub protocols: Vec<Protocol>,
     /// Most epochs of a training.

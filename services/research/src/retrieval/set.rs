@@ -21,7 +21,6 @@ pub struct Query {
     pub song: usize,
 }
 
-/// A candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Song {
     /// Identity; no two songs of a part have the same.
@@ -58,22 +57,10 @@ pub enum SetError {
     Repeats(String),
     /// Nothing to train on or to report on.
     #[error("{protocol}, fold {fold}: {part} has {songs} songs and {queries} queries, at least two of each are needed")]
-    TooSmall {
-        /// Which protocol.
-        protocol: &'static str,
-        /// Which fold.
-        fold: usize,
-        /// Which part.
-        part: &'static str,
-        /// Its songs.
-        songs: usize,
-        /// Its queries.
-        queries: usize,
-    },
+    TooSmall { protocol: &'static str, fold: usize, part: &'static str, songs: usize, queries: usize },
 }
 
 impl Part {
-    /// The true pairs.
     pub fn pairs(&self) -> Vec<TruePair> {
         self.queries.iter().enumerate().map(|(query, of)| TruePair { query, song: of.song }).collect()
     }
@@ -207,7 +194,6 @@ pub struct RetrievalSet {
     pub group: String,
     /// Sizes of the vectors.
     pub widths: RetrievalWidths,
-    /// The folds of each protocol.
     pub folds: BTreeMap<Protocol, Vec<Fold>>,
 }
 

@@ -45,9 +45,7 @@ impl RetrievalInputs {
 pub struct RetrievalWidths {
     /// Picture.
     pub image: usize,
-    /// Caption.
     pub caption: usize,
-    /// Lyrics.
     pub lyrics: usize,
     /// Sound.
     pub audio: usize,

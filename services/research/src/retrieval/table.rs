@@ -57,12 +57,10 @@ pub struct Section {
     pub missing: Vec<Row>,
 }
 
-/// One row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RowSummary {
     /// Which one.
     pub row: Row,
-    /// Its name.
     pub name: String,
     /// Mean over seeds.
     pub mean: Figures,
@@ -70,7 +68,6 @@ pub struct RowSummary {
     pub std: Option<Figures>,
     /// 95 % over queries, of the mean over seeds.
     pub intervals: Option<RankIntervals>,
-    /// Of each seed.
     pub seeds: Vec<Figures>,
     /// Mean over folds and seeds of the mean reciprocal rank on validation.
     pub validation_mrr: Option<f64>,

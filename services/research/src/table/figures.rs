@@ -13,10 +13,8 @@ use super::scores::{SeedFigures, Spread};
 /// A row of the finished table.
 #[derive(Debug, Clone, Serialize)]
 pub struct RowFigures {
-    /// Which row.
     #[serde(flatten)]
     pub row: Row,
-    /// The figures of each seed.
     pub seeds: Vec<SeedFigures>,
     /// Means over seeds.
     pub auc: Option<Spread>,
@@ -24,9 +22,7 @@ pub struct RowFigures {
     pub auc_hard: Option<Spread>,
     /// Weighted F1.
     pub f1_weighted: Option<Spread>,
-    /// Weighted precision.
     pub precision_weighted: Option<Spread>,
-    /// Accuracy.
     pub accuracy: Option<Spread>,
     /// AUC over posts that have something of what the row reads.
     pub auc_present: Option<Spread>,
@@ -62,7 +58,6 @@ pub struct SentimentTable {
     pub n_test: usize,
     /// Share of the more frequent label among them: the accuracy of always naming it.
     pub majority: f64,
-    /// The rows.
     pub rows: Vec<RowFigures>,
 }
 

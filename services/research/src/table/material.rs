@@ -29,7 +29,6 @@ pub(crate) struct Fold {
 }
 
 impl Fold {
-    /// The splits of a pack.
     pub fn of_splits(pack: &DataPack) -> Self {
         let of = |split| (0..pack.posts.len()).filter(|&at| pack.posts[at].split == split).collect();
         Self { train: of(Split::Train), validation: of(Split::Validation), test: of(Split::Test) }

@@ -22,7 +22,6 @@ pub struct PaperFigures {
 pub enum Sound {
     /// Constant-Q.
     Cqt,
-    /// Mel.
     Mel,
 }
 
@@ -64,7 +63,6 @@ pub enum Method {
     },
 }
 
-/// A row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// `text`, `text+audio` and so on.

@@ -9,7 +9,6 @@ use super::material::Fold;
 /// The figures of one seed: every test post of every fold once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SeedFigures {
-    /// Which seed.
     pub seed: u64,
     /// Over every test post; one with nothing that the row reads gets its fold's base rate (ADR 43).
     #[serde(flatten)]
@@ -25,7 +24,6 @@ pub struct SeedFigures {
 /// A mean over seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The mean.
     pub mean: f64,
     /// Sample standard deviation; none of one seed.
     pub std: Option<f64>,

@@ -50,7 +50,6 @@ pub struct SentimentOptions {
     pub cache_dir: PathBuf,
     /// Finished cells.
     pub work_dir: PathBuf,
-    /// Threads that decode.
     pub decode_threads: usize,
     /// One short pass of everything; the figures are worthless and the table says so.
     pub quick: bool,

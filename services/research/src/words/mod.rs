@@ -23,16 +23,10 @@ pub use table::WordTable;
 pub enum WordsError {
     /// A file is missing, unreadable or cannot be written.
     #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// A file of word vectors that is damaged or of a kind that is not read.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it, and what to use instead where there is something.
         reason: String,

@@ -23,7 +23,6 @@ impl Profile {
     }
 }
 
-/// The form of DCRNN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DcrnnForm {
@@ -122,14 +121,12 @@ impl Widths {
 pub enum Architecture {
     /// The text network without the captions' gate (docs/networks.md, "Text without gate").
     BiGru {
-        /// Its form.
         profile: Profile,
         /// Values of a word vector; 300 in the paper.
         dimension: usize,
     },
     /// The text network of JTAV (docs/networks.md, "Text"). Vector: 100 values in `paper`, 300 in `authors-code`.
     AttBiGru {
-        /// Its form.
         profile: Profile,
         /// Values of a word vector; 300 in the paper.
         dimension: usize,
@@ -141,7 +138,6 @@ pub enum Architecture {
     },
     /// DCRNN on a constant-Q or mel spectrogram (docs/networks.md, "Audio").
     Dcrnn {
-        /// Its form.
         form: DcrnnForm,
         /// Values of the vector: 100 for sentiment, 300 for retrieval.
         vector: usize,
@@ -151,7 +147,6 @@ pub enum Architecture {
     ConvNet,
     /// A published backbone with a dense head (docs/networks.md, "Image").
     Image {
-        /// The backbone.
         backbone: Backbone,
         /// Values of the vector: 100 in `paper`, 300 in `authors-code`.
         vector: usize,
@@ -165,7 +160,6 @@ pub enum Architecture {
     /// CMF-AP over each pair of two or three modalities (docs/networks.md, "Fusion"). A pair with an absent side is
     /// replaced by a learned vector.
     CmfAp {
-        /// Its form.
         profile: Profile,
         /// What is fused; two modalities or three.
         widths: Widths,

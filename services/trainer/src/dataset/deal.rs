@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::{Candidate, DatasetError, Post, Split, comparable, sha256_hex};
+use super::bytes::sha256_hex;
+use super::error::DatasetError;
+use super::leaks::comparable;
+use super::post::{Candidate, Post, Split};
 
 /// Shares of train, validation and test.
 const SHARES: [(Split, f64); 3] = [(Split::Train, 0.8), (Split::Validation, 0.1), (Split::Test, 0.1)];

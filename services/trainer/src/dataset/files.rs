@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::MediaFile;
+use super::post::MediaFile;
 
 /// One [`MediaFile`] per path, however many posts name it.
 pub(super) struct Files<'a> {

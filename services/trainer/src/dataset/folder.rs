@@ -5,9 +5,10 @@ use std::path::Path;
 
 use jtav_schemas::TextPart;
 
+use super::error::DatasetError;
 use super::files::Files;
+use super::post::Candidate;
 use super::table::{Row, Table, polarity};
-use super::{Candidate, DatasetError};
 
 /// The file that makes a folder one of this layout.
 pub(super) const LABELS: &str = "labels.csv";

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use jtav_schemas::{DatasetMedia, DatasetPostV1};
 
+use super::error::DatasetError;
 use super::files::Files;
-use super::{DatasetError, ExtraText, MOODS, Post, Split, comparable};
+use super::leaks::comparable;
+use super::post::{ExtraText, MOODS, Post, Split};
 
 /// Lines that are not blank, with their numbers from 1.
 fn lines<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(usize, &'a str)>, DatasetError> {

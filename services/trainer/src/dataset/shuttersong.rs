@@ -8,9 +8,11 @@ use std::path::Path;
 use jtav_schemas::TextPart;
 use sha2::{Digest, Sha256};
 
+use super::bytes::read;
+use super::error::DatasetError;
 use super::files::{Files, below};
+use super::post::{Candidate, MediaFile};
 use super::table::{Row, Table, polarity};
-use super::{Candidate, DatasetError, MediaFile, read};
 
 /// The file that makes a folder one of this layout.
 pub(super) const POSTS: &str = "shuttersong.csv";

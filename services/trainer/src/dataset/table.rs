@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{DatasetError, MOODS, Split};
+use super::error::DatasetError;
+use super::post::{MOODS, Split};
 
 /// A file of rows, its columns known by name.
 pub(super) struct Table<'a> {
@@ -47,7 +48,6 @@ impl<'a> Table<'a> {
     }
 }
 
-/// One row.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     table: &'a Table<'a>,

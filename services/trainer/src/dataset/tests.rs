@@ -1,5 +1,7 @@
 //! A pack of JSON lines is read strictly.
 
+use std::sync::Arc;
+
 use super::*;
 
 const TRAIN: &str =

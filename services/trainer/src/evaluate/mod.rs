@@ -15,7 +15,7 @@ pub use report::{CheckpointReport, PredictionsReport, ReliabilityRow, write_pred
 use jtav_model::{Checkpoint, DeviceChoice};
 
 use crate::dataset::{DataPack, Split};
-use crate::evaluation::{BOOTSTRAP_RESAMPLES, SubsetFigures};
+use crate::evaluation::BOOTSTRAP_RESAMPLES;
 use crate::features::Features;
 use crate::metrics::{Metrics, MetricsError};
 use crate::progress::Progress;
@@ -83,9 +83,4 @@ pub fn evaluate_predictions(predictions: &Predictions, seed: u64) -> Result<Pred
         resamples: BOOTSTRAP_RESAMPLES,
         reliability: ReliabilityRow::all(scores, labels),
     })
-}
-
-/// Scores of the positive class, in the order of the posts.
-fn probabilities(figures: &SubsetFigures) -> Vec<f64> {
-    figures.scored.iter().map(|post| post.probability).collect()
 }

@@ -23,16 +23,10 @@ pub struct Predictions {
 pub enum PredictionsError {
     /// It is missing or unreadable.
     #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// It is no JSON.
     #[error("{}: {source}{hint}", path.display())]
     Json {
-        /// The file.
         path: PathBuf,
         /// What the parser said, with line and column.
         source: serde_json::Error,
@@ -42,7 +36,6 @@ pub enum PredictionsError {
     /// It is JSON, but not what can be scored.
     #[error("{}: {reason}", path.display())]
     Content {
-        /// The file.
         path: PathBuf,
         /// What is wrong, where, and what to do about it.
         reason: String,

@@ -7,7 +7,6 @@ use jtav_picture::{PictureError, ReliabilityDot, reliability};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::probabilities;
 use crate::bootstrap::Intervals;
 use crate::dataset::{DataPack, Post, Split};
 use crate::evaluation::{BOOTSTRAP_RESAMPLES, Evaluation, MoodFigures, SubsetFigures};
@@ -24,7 +23,6 @@ pub struct CheckpointReport {
     pub subsets: Vec<(String, SubsetFigures)>,
     /// Moods, where the split has any.
     pub moods: Option<MoodFigures>,
-    /// Which split.
     pub split: Split,
     /// Name of the data pack.
     pub data: String,
@@ -45,7 +43,6 @@ pub struct CheckpointReport {
 /// Figures of a file of predictions.
 #[derive(Debug, Clone, Serialize)]
 pub struct PredictionsReport {
-    /// The figures.
     #[serde(flatten)]
     pub metrics: Metrics,
     /// Their 95 % bootstrap intervals over examples.
@@ -155,6 +152,11 @@ impl CheckpointReport {
         let what = format!("{} {}, {}", self.data, self.split, ModalitySet::FULL);
         diagram(&what, &self.reliability, &self.full.metrics)
     }
+}
+
+/// Scores of the positive class, in the order of the posts.
+fn probabilities(figures: &SubsetFigures) -> Vec<f64> {
+    figures.scored.iter().map(|post| post.probability).collect()
 }
 
 /// A line per post: its id, its label, and for each subset the probability and whether it counts as positive. For

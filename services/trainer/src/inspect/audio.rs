@@ -47,7 +47,6 @@ pub struct AudioInspection {
     pub facts: SoundFacts,
     /// Seconds that were analysed, at 22,050 Hz.
     pub seconds: f64,
-    /// Which features.
     pub features: AudioFeatures,
     /// `[frames, bins]` of the whole clip, before it is cut and standardised; dB relative to the loudest value (MFCC:
     /// as they are).

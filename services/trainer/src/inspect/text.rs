@@ -12,7 +12,6 @@ use crate::npy::npy_f32;
 /// N-gram rows named in a line of the table; all of them stand in the JSON.
 const ROWS_SHOWN: usize = 6;
 
-/// One word.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WordInspection {
     /// As normalised.

@@ -12,9 +12,9 @@ use jtav_training::{
     assemble_checkpoint,
 };
 
-use super::Run;
 use super::encoders::Encoders;
 use super::examples::Examples;
+use super::run::Run;
 use crate::card::model_card;
 use crate::dataset::{DataPack, MOODS, Split};
 use crate::evaluation::{EncodedPost, Evaluation, Scored, evaluate};

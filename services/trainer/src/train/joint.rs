@@ -7,9 +7,10 @@ use jtav_training::{
 };
 
 use super::encoders::Encoders;
+use super::examples;
 use super::finish::{Trained, fusion_examples};
+use super::run::Run;
 use super::state::BegunStage;
-use super::{Run, examples};
 use crate::dataset::{Post, Split};
 use crate::features::PICTURE_SIDE;
 use crate::fit::{FitProgress, Learner, Validation, fit, validation};

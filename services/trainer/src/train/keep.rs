@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 use jtav_training::Kept;
 
-use super::Run;
 use super::examples::Examples;
 use super::network::Network;
+use super::run::Run;
 use crate::dataset::DataPack;
 use crate::fit::{FitReport, validation};
 use crate::options::Stage;

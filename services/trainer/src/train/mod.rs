@@ -11,6 +11,7 @@ mod fitting;
 mod joint;
 mod keep;
 mod network;
+mod run;
 mod state;
 
 use std::path::PathBuf;
@@ -21,15 +22,14 @@ use jtav_training::{AudioConfig, AudioTrainer, ImageConfig, ImageTrainer, Kept, 
 
 use crate::dataset::{DataPack, Split};
 use crate::features::Features;
-use crate::fit::{FitProgress, fit};
 use crate::options::{Stage, TrainOptions};
 use crate::progress::Progress;
 use crate::report::{StageRecord, TrainReport};
 
 use encoders::Encoders;
-use fitting::WithExamples;
-use network::{Network, Stateful};
-use state::{BegunStage, Origin, WorkDir};
+use network::Network;
+use run::Run;
+use state::WorkDir;
 
 pub use examples::{picture_input, text_input};
 pub use finish::{encode_with_checkpoint, score_checkpoint};
@@ -83,20 +83,6 @@ pub fn train_encoders(options: &TrainOptions, progress: &dyn Progress) -> anyhow
     }
     run.work.write_curves(&records)?;
     Ok(records)
-}
-
-/// What every stage needs.
-pub(crate) struct Run<'a> {
-    options: &'a TrainOptions,
-    progress: &'a dyn Progress,
-    pack: DataPack,
-    features: Features,
-    work: WorkDir,
-    kept: Option<Kept>,
-    tokenizer: Tokenizer,
-    /// Of a clip.
-    max_audio_seconds: u32,
-    started: std::time::Instant,
 }
 
 impl<'a> Run<'a> {
@@ -210,56 +196,5 @@ impl<'a> Run<'a> {
         let record = self.fit(stage, trainer, settings, examples()?)?;
         self.keep(&record, trainer)?;
         Ok(record)
-    }
-
-    fn origin(&self, stage: Stage, settings: &serde_json::Value) -> Origin {
-        Origin {
-            posts_sha256: self.pack.posts_sha256.clone(),
-            seed: self.options.seed,
-            quick: self.options.quick,
-            settings: settings.clone(),
-            plan: self.options.plan(stage),
-        }
-    }
-
-    /// Keeps a trained network and forgets its single epochs.
-    fn keep(&self, record: &StageRecord, trainer: &impl Stateful) -> anyhow::Result<()> {
-        self.work.keep(record, trainer)?;
-        BegunStage::new(&self.work, record.stage, self.origin(record.stage, &record.settings)).forget()
-    }
-
-    fn fit<N: Network>(
-        &self,
-        stage: Stage,
-        trainer: &mut N,
-        settings: serde_json::Value,
-        mut examples: examples::Examples<N>,
-    ) -> anyhow::Result<StageRecord> {
-        examples.train.truncate(self.options.example_limit());
-        anyhow::ensure!(!examples.train.is_empty(), "the training split has nothing for the stage `{stage}`");
-        anyhow::ensure!(!examples.validation.is_empty(), "the validation split has nothing for the stage `{stage}`");
-        trainer.prepare(&examples.train).with_context(|| format!("preparing the stage `{stage}`"))?;
-        let plan = self.options.plan(stage);
-        let begun = BegunStage::new(&self.work, stage, self.origin(stage, &settings));
-        // The fusion takes a minute, and its vectors depend on everything before it.
-        let done = match self.options.resume && stage != Stage::Fusion {
-            true => begun.take_up(trainer)?,
-            false => begun.forget().map(|()| FitProgress::default())?,
-        };
-        let mut learner = WithExamples { network: trainer, examples: &examples, begun: &begun };
-        let fitted = fit(stage.name(), &mut learner, plan, done, self.progress)?;
-        Ok(StageRecord {
-            stage,
-            posts_sha256: self.pack.posts_sha256.clone(),
-            seed: self.options.seed,
-            kept_from: None,
-            quick: self.options.quick,
-            settings,
-            plan: Some(plan),
-            parameters: trainer.parameter_count(),
-            train_examples: examples.train.len(),
-            validation_examples: examples.validation.len(),
-            fit: fitted,
-        })
     }
 }

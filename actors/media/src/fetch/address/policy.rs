@@ -61,12 +61,7 @@ pub enum Denied {
     Port(u16),
     /// An address that is not public.
     #[error("{ip} is not public: {range}")]
-    NotPublic {
-        /// The address.
-        ip: IpAddr,
-        /// What its range is for.
-        range: &'static str,
-    },
+    NotPublic { ip: IpAddr, range: &'static str },
     /// The name resolves to nothing.
     #[error("the host has no address")]
     NoAddress,
