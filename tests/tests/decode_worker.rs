@@ -86,9 +86,9 @@ fn descendants() -> Result<(Vec<u32>, Vec<u32>)> {
     let children = |of: &[u32]| -> Vec<u32> {
         parents.iter().filter(|(_, parent)| of.contains(parent)).map(|(pid, _)| *pid).collect()
     };
-    let nurseries = children(&[std::process::id()]);
-    let workers = children(&nurseries);
-    Ok((nurseries, workers))
+    let fork_servers = children(&[std::process::id()]);
+    let workers = children(&fork_servers);
+    Ok((fork_servers, workers))
 }
 
 fn kill(pids: &[u32]) -> Result<()> {
@@ -259,9 +259,9 @@ async fn the_process_that_workers_come_from_is_started_anew_when_it_is_gone() ->
     let _alone = ALONE.lock().await;
     let pool = pool(1, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
-    let (nurseries, workers) = descendants()?;
-    ensure!(!nurseries.is_empty(), "no nursery is there");
-    kill(&nurseries)?;
+    let (fork_servers, workers) = descendants()?;
+    ensure!(!fork_servers.is_empty(), "no fork server is there");
+    kill(&fork_servers)?;
     kill(&workers)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     Ok(())
@@ -363,8 +363,8 @@ async fn after_a_crash_the_next_worker_comes_from_a_process_that_was_started_ane
     let (_, second) = worker_and_parent()?;
     assert_ne!(first, second);
     assert_eq!(starts() - before, 1.0);
-    let (nurseries, _) = descendants()?;
-    assert!(!nurseries.contains(&first), "what was given up has ended");
+    let (fork_servers, _) = descendants()?;
+    assert!(!fork_servers.contains(&first), "what was given up has ended");
     println!("{}", replacements());
     Ok(())
 }
@@ -418,8 +418,8 @@ async fn over_the_hostile_set_memory_stays_small_here_and_bounded_in_the_workers
             let (mut most_here, mut most_together) = (0, 0);
             while !stop.load(Ordering::Relaxed) {
                 let here = proportional_bytes(own);
-                let (nurseries, workers) = descendants().unwrap_or_default();
-                let there: u64 = nurseries.iter().chain(&workers).map(|pid| proportional_bytes(*pid)).sum();
+                let (fork_servers, workers) = descendants().unwrap_or_default();
+                let there: u64 = fork_servers.iter().chain(&workers).map(|pid| proportional_bytes(*pid)).sum();
                 most_here = most_here.max(here.saturating_sub(before));
                 most_together = most_together.max(here.saturating_sub(before) + there);
                 std::thread::sleep(Duration::from_millis(10));
