@@ -8,6 +8,7 @@ use jtav_kafka::{InProcessCluster, InjectedError, Request};
 use jtav_testkit::RealRedis;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::fault::Fault;
@@ -115,10 +116,10 @@ async fn static_members(targets: &mut Targets<'_>) -> Result<()> {
 
 async fn session_expiry(targets: &mut Targets<'_>) -> Result<()> {
     for slot in 0..WORKERS {
-        targets.worker(slot)?.signal("-STOP")?;
+        targets.worker(slot)?.signal(Signal::STOP)?;
         sleep(Duration::from_millis(SESSION_MS + 2_500)).await;
         // It wakes with posts in hand whose partitions others own by now, and finishes them.
-        targets.worker(slot)?.signal("-CONT")?;
+        targets.worker(slot)?.signal(Signal::CONT)?;
         targets.watch.healed();
         sleep(seconds(4)).await;
     }

@@ -9,6 +9,7 @@ use jtav_pipeline::FailPoint;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
 
 use super::targets::{COMMIT_INTERVAL_MS, MAX_IN_FLIGHT, Targets, WORKERS};
 
@@ -97,7 +98,7 @@ pub async fn kill_at(targets: &mut Targets<'_>, points: &[FailPoint]) -> Result<
                 targets.watch.healed();
                 respawn(targets, slot, &mut left, &mut armed_at, &mut random)?;
             } else if point == FailPoint::IngestDuringDrain && since.elapsed() > Duration::from_secs(3) {
-                worker.signal("-TERM")?;
+                worker.signal(Signal::TERM)?;
             } else if point == FailPoint::IngestDuringRevoke && last_guest.elapsed() > Duration::from_secs(6) {
                 // A third member comes and goes, so that the group shares out anew; whom it takes from is the group's choice.
                 last_guest = Instant::now();

@@ -75,7 +75,7 @@ struct Counts {
 
 /// Runs all blocks.
 pub async fn run(plan: Plan, options: &RigOptions) -> Result<HostileReport> {
-    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
+    let (date, commit, machine) = (process::utc_now(), process::commit(), process::machine());
     let server = HostileServer::start(Files::make()).await?;
     let options = RigOptions { further_hosts: server.addresses().to_vec(), ..options.clone() };
     let mut rig = Rig::start(&options).await?;
