@@ -3,74 +3,53 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use jtav_testkit::workspace_root;
+use procfs::process::{Process, Stat, all_processes};
+use procfs::{CpuInfo, Current as _, LoadAverage, Meminfo};
 use serde::Serialize;
-
-/// Ticks a second in `/proc/PID/stat`: USER_HZ, 100 on every Linux that Rust's standard library supports as tier 1.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU seconds (user and system, all threads) since the process began.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}: did the process end?"))?;
-    Ok(Stat::parse(&stat).with_context(|| format!("{path} is not as proc(5) says"))?.own_seconds)
+    Ok(own_seconds(&process(pid)?.stat().with_context(|| format!("process {pid}: did it end?"))?))
 }
 
 /// The same of a process with what it started and what that started, as long as each waits for what ends: a worker decodes
 /// in processes of its own, and replaces them.
 pub fn cpu_seconds_of_tree(root: u32) -> Result<f64> {
-    let mut processes = Vec::new();
-    for entry in std::fs::read_dir("/proc").context("/proc")? {
-        let pid: Option<u32> = entry?.file_name().to_str().and_then(|name| name.parse().ok());
-        // A process may end between the listing and the look.
-        let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        processes.extend(pid.zip(stat.as_deref().and_then(Stat::parse)));
-    }
-    ensure!(processes.iter().any(|(pid, _)| *pid == root), "process {root} has ended");
+    let root = i32::try_from(root)?;
+    // A process may end between the listing and the look.
+    let processes: Vec<Stat> =
+        all_processes()?.filter_map(|process| process.and_then(|process| process.stat()).ok()).collect();
+    ensure!(processes.iter().any(|stat| stat.pid == root), "process {root} has ended");
     let mut tree = vec![root];
     let mut at = 0;
     while let Some(&parent) = tree.get(at) {
-        tree.extend(processes.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
+        tree.extend(processes.iter().filter(|stat| stat.ppid == parent).map(|stat| stat.pid));
         at += 1;
     }
-    let of_tree = processes.iter().filter(|(pid, _)| tree.contains(pid));
-    Ok(of_tree.map(|(_, stat)| stat.own_seconds + stat.ended_children_seconds).sum())
+    let of_tree = processes.iter().filter(|stat| tree.contains(&stat.pid));
+    Ok(of_tree.map(|stat| own_seconds(stat) + ended_children_seconds(stat)).sum())
 }
 
-/// What is read of `/proc/PID/stat`: CPU times are user and system time together.
-#[derive(Debug, PartialEq)]
-struct Stat {
-    parent: u32,
-    own_seconds: f64,
-    /// Of children that ended and were waited for.
-    ended_children_seconds: f64,
+fn own_seconds(stat: &Stat) -> f64 {
+    (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64
 }
 
-impl Stat {
-    fn parse(stat: &str) -> Option<Self> {
-        // The name in parentheses may itself hold spaces and parentheses; the fields begin after the last one.
-        let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
-        // Counted from the state, which is field 3: the parent is field 4, the times are fields 14 to 17.
-        let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
-        let seconds = |user: usize, system: usize| Some((ticks(user)? + ticks(system)?) / TICKS_PER_SECOND);
-        Some(Self {
-            parent: fields.get(1)?.parse().ok()?,
-            own_seconds: seconds(14, 15)?,
-            ended_children_seconds: seconds(16, 17)?,
-        })
-    }
+/// Of children that ended and were waited for.
+fn ended_children_seconds(stat: &Stat) -> f64 {
+    (stat.cutime + stat.cstime) as f64 / procfs::ticks_per_second() as f64
+}
+
+/// A running process.
+pub fn process(pid: u32) -> Result<Process> {
+    Process::new(i32::try_from(pid)?).with_context(|| format!("process {pid}: did it end?"))
 }
 
 /// Largest resident set of the process so far, MiB.
 pub fn peak_rss_mib(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    status_kib(&status, "VmHWM:").map(|kib| kib / 1024.0).with_context(|| format!("{path} has no VmHWM"))
-}
-
-/// Value in KiB of a line such as `VmRSS:   1234 kB`.
-pub fn status_kib(text: &str, name: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
+    let peak_kib = process(pid)?.status()?.vmhwm;
+    peak_kib.map(|kib| kib as f64 / 1024.0).with_context(|| format!("process {pid} has no peak: did it end?"))
 }
 
 /// Where a run took place.
@@ -88,14 +67,14 @@ pub struct Machine {
 
 /// Looks at the machine now.
 pub fn machine() -> Machine {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let cpu = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
+    let memory_bytes = Meminfo::current().map_or(0, |memory| memory.mem_total);
+    let load = LoadAverage::current().map(|load| format!("{:.2} {:.2} {:.2}", load.one, load.five, load.fifteen));
     Machine {
-        cpu: cpu.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned()),
+        cpu: cpu.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         cores: cores(),
-        memory_gib: status_kib(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0.0) / (1024.0 * 1024.0),
-        load_average_before: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+        memory_gib: memory_bytes as f64 / f64::from(1 << 30),
+        load_average_before: load.unwrap_or_default(),
     }
 }
 
@@ -105,8 +84,8 @@ pub fn cores() -> usize {
 }
 
 /// Now, in UTC, RFC 3339.
-pub fn utc_now() -> Result<String> {
-    output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).context("`date` failed")
+pub fn utc_now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Commit of the checkout.
@@ -128,17 +107,6 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_time_is_found_behind_a_name_with_spaces_and_parentheses() {
-        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 9 0 0 0 150 50 7 7 20 0 1 0 100 0 0";
-        assert_eq!(Stat::parse(stat), Some(Stat { parent: 1, own_seconds: 2.0, ended_children_seconds: 0.14 }));
-    }
-
-    #[test]
-    fn a_stat_line_that_is_cut_off_gives_nothing() {
-        assert_eq!(Stat::parse("42 (a) S 1 42"), None);
-    }
 
     #[test]
     fn this_process_has_used_memory() {

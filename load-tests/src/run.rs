@@ -289,7 +289,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let (ceiling, ceiling_left_out) = bench.ceiling_if_wanted(options, &records).await;
     Ok(Report {
         format: 1,
-        date: process::utc_now()?,
+        date: process::utc_now(),
         commit,
         machine,
         name: options.name.clone(),

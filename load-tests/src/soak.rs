@@ -29,7 +29,7 @@ const LOAD: f64 = 0.8;
 
 /// Measures the capacity, soaks, waits for the last outcome and judges.
 pub async fn run(plan: &SoakPlan, options: &RigOptions) -> Result<SoakReport> {
-    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
+    let (date, commit, machine) = (process::utc_now(), process::commit(), process::machine());
     let mut rig = Rig::start(options).await?;
     let capacity = rig.closed_loop(plan.capacity_seconds, UNCOUNTED, "measuring the capacity").await?;
     if rig.drain().await?.is_none() {

@@ -240,7 +240,7 @@ fn total(exposition: &str, name: &str) -> f64 {
 pub async fn run(options: &Options) -> Result<ZipfReport> {
     // Before all else: what is missing is said at once.
     local::worker_program(options.worker.clone())?;
-    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
+    let (date, commit, machine) = (process::utc_now(), process::commit(), process::machine());
     let folder = tempfile::Builder::new().prefix("jtav-zipf").tempdir()?;
     let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
     eprintln!("making {IMAGES} images and {CLIPS} clips ...");

@@ -13,6 +13,7 @@ use jtav_store::Store as _;
 use jtav_testkit::{
     RealKafka, RealRedis, Topics, Worker, WorkerConfig, jtav_binary, produce, require_real, workspace_root,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const POSTS: usize = 400;
@@ -156,10 +157,8 @@ impl Running {
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?))
     }
 
-    fn signal(&self, signal: &str) -> Result<()> {
-        let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status()?;
-        ensure!(status.success(), "kill {signal}: {status}");
-        Ok(())
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), signal).with_context(|| format!("{signal:?} to a backfill"))
     }
 }
 
@@ -244,12 +243,12 @@ async fn a_backfill_that_is_killed_and_stopped_ends_with_every_post_and_touches_
     let log = bench.folder.path().join("backfill.log");
     let killed = Running::start(&mut bench.command(&[])?, &log)?;
     bench.until("labels before the kill", || Ok(bench.labels_of(&model)? >= 60))?;
-    killed.signal("-KILL")?;
+    killed.signal(Signal::KILL)?;
     drop(killed);
     let after_kill = bench.labels_of(&model)?;
     let mut stopped = Running::start(&mut bench.command(&[])?, &log)?;
     bench.until("labels before the stop", || Ok(bench.labels_of(&model)? >= after_kill + 60))?;
-    stopped.signal("-TERM")?;
+    stopped.signal(Signal::TERM)?;
     let mut account = String::new();
     std::io::Read::read_to_string(&mut stopped.0.stdout.take().context("stdout")?, &mut account)?;
     let status = stopped.0.wait()?;

@@ -1,6 +1,7 @@
 //! Decode processes of the very program that ships: what a medium of a stranger can break is one process and its own
 //! verdict, and never whoever asked.
 
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use jtav_pipeline::{Decoded, FetchedMedia};
 use jtav_schemas::{AbsentReason, Modality};
 use jtav_telemetry::{DecodeEnd, ForkServerStart, Metric};
 use jtav_testkit::{jtav_binary, workspace_root};
+use procfs::process::{LimitValue, Process, all_processes};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Mutex;
 
 /// Some of these tests look at, or kill, the decode processes below this one: one test at a time.
@@ -75,25 +78,20 @@ fn replacements() -> String {
 
 /// Process ids of what descends from this process: first what workers come from, then the workers.
 fn descendants() -> Result<(Vec<u32>, Vec<u32>)> {
-    let mut parents = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // One that has ended meanwhile has no parent any more.
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
-        parents.extend(parent.map(|parent| (pid, parent)));
-    }
+    // One that has ended meanwhile has no parent any more.
+    let stats = all_processes()?.filter_map(|process| process.and_then(|process| process.stat()).ok());
+    let parents: Vec<(u32, u32)> = stats.map(|stat| (stat.pid as u32, stat.ppid as u32)).collect();
     let children = |of: &[u32]| -> Vec<u32> {
         parents.iter().filter(|(_, parent)| of.contains(parent)).map(|(pid, _)| *pid).collect()
     };
-    let nurseries = children(&[std::process::id()]);
-    let workers = children(&nurseries);
-    Ok((nurseries, workers))
+    let fork_servers = children(&[std::process::id()]);
+    let workers = children(&fork_servers);
+    Ok((fork_servers, workers))
 }
 
 fn kill(pids: &[u32]) -> Result<()> {
     for pid in pids {
-        ensure!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status()?.success());
+        kill_process(Pid::from_raw(*pid as i32).context("no process has number 0")?, Signal::KILL)?;
     }
     Ok(())
 }
@@ -259,9 +257,9 @@ async fn the_process_that_workers_come_from_is_started_anew_when_it_is_gone() ->
     let _alone = ALONE.lock().await;
     let pool = pool(1, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
-    let (nurseries, workers) = descendants()?;
-    ensure!(!nurseries.is_empty(), "no nursery is there");
-    kill(&nurseries)?;
+    let (fork_servers, workers) = descendants()?;
+    ensure!(!fork_servers.is_empty(), "no fork server is there");
+    kill(&fork_servers)?;
     kill(&workers)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     Ok(())
@@ -274,19 +272,18 @@ async fn a_worker_runs_under_a_filter_of_system_calls_and_with_limits() -> Resul
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     let (_, workers) = descendants()?;
     let [worker] = workers[..] else { anyhow::bail!("{} workers instead of one", workers.len()) };
-    let status = std::fs::read_to_string(format!("/proc/{worker}/status"))?;
-    let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+    let worker = Process::new(worker as i32)?;
+    let status = worker.status()?;
     // 2: a filter (proc(5)).
-    assert_eq!(field("Seccomp:").as_deref(), Some("2"));
-    assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"));
-    assert_eq!(field("Threads:").as_deref(), Some("1"));
-    let limits = std::fs::read_to_string(format!("/proc/{worker}/limits"))?;
-    let limit = |name: &str| {
-        limits.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
+    assert_eq!(status.seccomp, Some(2));
+    assert_eq!(status.nonewprivs, Some(1));
+    assert_eq!(status.threads, 1);
+    let limits = worker.limits()?;
+    assert!(matches!(limits.max_core_file_size.soft_limit, LimitValue::Value(0)));
+    assert!(matches!(limits.max_file_size.soft_limit, LimitValue::Value(0)));
+    let LimitValue::Value(data) = limits.max_data_size.soft_limit else {
+        anyhow::bail!("the limit on memory is not set")
     };
-    assert_eq!(limit("Max core file size"), Some(0));
-    assert_eq!(limit("Max file size"), Some(0));
-    let data = limit("Max data size").context("the limit on memory is not set")?;
     assert!(data > 128 << 20 && data < 1 << 30, "{data}");
     Ok(())
 }
@@ -295,20 +292,14 @@ async fn a_worker_runs_under_a_filter_of_system_calls_and_with_limits() -> Resul
 fn worker_and_parent() -> Result<(u32, u32)> {
     let (_, workers) = descendants()?;
     let [worker] = workers[..] else { anyhow::bail!("{} workers instead of one", workers.len()) };
-    let stat = std::fs::read_to_string(format!("/proc/{worker}/stat"))?;
-    let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-    Ok((worker, parent.context("no parent")?))
+    Ok((worker, Process::new(worker as i32)?.stat()?.ppid as u32))
 }
 
 #[tokio::test]
 async fn a_worker_has_no_descriptor_but_its_socket_and_its_last_words() -> Result<()> {
     let _alone = ALONE.lock().await;
     // As librdkafka has them in the program that ships: pipes that go down to every program that is started.
-    let mut pipes = [[0; 2]; 5];
-    for pipe in &mut pipes {
-        // SAFETY: there is room for both ends.
-        ensure!(unsafe { libc::pipe(pipe.as_mut_ptr()) } == 0);
-    }
+    let pipes: Vec<_> = (0..5).map(|_| rustix::pipe::pipe()).collect::<Result<_, _>>()?;
     let pool = pool(1, process()?)?;
     assert!(within(pool.decode(picture()?)).await??.is_ok());
     let (worker, parent) = worker_and_parent()?;
@@ -324,8 +315,8 @@ async fn a_worker_has_no_descriptor_but_its_socket_and_its_last_words() -> Resul
     assert!(sockets.len() == 1 && sockets[0].starts_with("socket:"), "{sockets:?}");
     // What it was forked from has orders, and where to complain.
     let there = open(parent)?;
-    for end in pipes.as_flattened() {
-        let link = std::fs::read_link(format!("/proc/self/fd/{end}"))?;
+    for end in pipes.iter().flat_map(|(read, write)| [read, write]) {
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", end.as_raw_fd()))?;
         assert!(!there.contains(&link.display().to_string()), "{link:?} went down");
     }
     Ok(())
@@ -363,17 +354,16 @@ async fn after_a_crash_the_next_worker_comes_from_a_process_that_was_started_ane
     let (_, second) = worker_and_parent()?;
     assert_ne!(first, second);
     assert_eq!(starts() - before, 1.0);
-    let (nurseries, _) = descendants()?;
-    assert!(!nurseries.contains(&first), "what was given up has ended");
+    let (fork_servers, _) = descendants()?;
+    assert!(!fork_servers.contains(&first), "what was given up has ended");
     println!("{}", replacements());
     Ok(())
 }
 
 /// Pages that a process has to itself and its share of the others, bytes (proc(5), smaps_rollup).
 fn proportional_bytes(pid: u32) -> u64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) << 10
+    let Ok(rollup) = Process::new(pid as i32).and_then(|process| process.smaps_rollup()) else { return 0 };
+    rollup.memory_map_rollup.iter().filter_map(|map| map.extension.map.get("Pss")).sum()
 }
 
 /// Bytes that try to take what they can: claims of size, lies about length, damage; and honest large ones.
@@ -418,8 +408,8 @@ async fn over_the_hostile_set_memory_stays_small_here_and_bounded_in_the_workers
             let (mut most_here, mut most_together) = (0, 0);
             while !stop.load(Ordering::Relaxed) {
                 let here = proportional_bytes(own);
-                let (nurseries, workers) = descendants().unwrap_or_default();
-                let there: u64 = nurseries.iter().chain(&workers).map(|pid| proportional_bytes(*pid)).sum();
+                let (fork_servers, workers) = descendants().unwrap_or_default();
+                let there: u64 = fork_servers.iter().chain(&workers).map(|pid| proportional_bytes(*pid)).sum();
                 most_here = most_here.max(here.saturating_sub(before));
                 most_together = most_together.max(here.saturating_sub(before) + there);
                 std::thread::sleep(Duration::from_millis(10));

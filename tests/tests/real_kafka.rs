@@ -66,14 +66,14 @@ impl Run {
         worker.wait_until(&what, timeout, |_| is_through(client, &self.topics().group, "posts", PATIENCE))
     }
 
-    async fn check(&self, kafka: &RealKafka, redis: &RealRedis, oracle: &Oracle) -> Result<Outcome> {
+    async fn check(&self, kafka: &RealKafka, redis: &RealRedis, oracle: &Oracle) -> Result<RunOutput> {
         let client = kafka.client();
         let topics = self.topics();
         let [sentiment, dead_letters, erasures] = [&topics.sentiment, &topics.dead_letters, &topics.erasures]
             .map(|topic| read_all(&client, topic, PATIENCE).with_context(|| topic.clone()));
         let labels = oracle.check_topics(&sentiment?, &dead_letters?, &erasures?).context(self.name)?;
         let stored = oracle.check_store(&labels, &redis.store(self.database)?).await.context(self.name)?;
-        Ok(Outcome { labels, stored })
+        Ok(RunOutput { labels, stored })
     }
 }
 
@@ -81,7 +81,7 @@ fn owns_partitions(worker: &Worker) -> Result<bool> {
     Ok(worker.metric("jtav_ingest_assigned_partitions")?.is_some_and(|owned| owned >= 1.0))
 }
 
-struct Outcome {
+struct RunOutput {
     labels: Labels,
     stored: BTreeMap<String, StoredLabel>,
 }
@@ -240,7 +240,7 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
 ///
 /// Which posts share a batch hangs on timing, and a matrix product over another number of rows rounds differently in
 /// the last bits of an f32. So numbers are compared with a tolerance; identity, revision, source and label are not.
-fn compare(crashed: &Outcome, calm: &Outcome) -> Result<usize> {
+fn compare(crashed: &RunOutput, calm: &RunOutput) -> Result<usize> {
     const TOLERANCE: f32 = 1e-3;
     assert_eq!(crashed.labels.model_version, calm.labels.model_version);
     assert_eq!(crashed.stored.keys().collect::<Vec<_>>(), calm.stored.keys().collect::<Vec<_>>());

@@ -11,7 +11,7 @@ use jtav_delivery::{AbandonCause, Hang, Outcome, PostPermits, Settlement, Settle
 use jtav_kafka::{ClientSettings, ConsumerSettings, KafkaError};
 use jtav_pipeline::{Admitted, RouterIntake, Run, Stage, StageFlow};
 use jtav_schemas::DeadLetterReason;
-use jtav_telemetry::Conservation;
+use jtav_telemetry::{Conservation, PauseCause};
 use proptest::prelude::*;
 
 use self::broker::{Broken, Broker, Call, Fate, InMemory, lock};
@@ -165,7 +165,7 @@ struct World {
     params: IngestParams,
     member: Member<InMemory>,
     owner: u64,
-    paused: BTreeSet<&'static str>,
+    paused: BTreeSet<PauseCause>,
     is_draining: bool,
     exit: Option<IngestExit>,
 }
@@ -299,7 +299,7 @@ impl World {
                 self.member.control(Control::Pause { cause: CAUSES[*cause] });
             }
             Step::Resume(cause) => {
-                self.paused.remove(CAUSES[*cause]);
+                self.paused.remove(&CAUSES[*cause]);
                 self.member.control(Control::Resume { cause: CAUSES[*cause] });
             }
             Step::End => {

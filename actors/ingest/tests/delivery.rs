@@ -15,6 +15,7 @@ use jtav_kafka::{
 };
 use jtav_pipeline::{Admitted, PostEvent, RouterIntake};
 use jtav_schemas::DeadLetterReason;
+use jtav_telemetry::PauseCause;
 
 const DRAIN: Drain = Drain { timeout: Duration::from_secs(5) };
 
@@ -253,7 +254,7 @@ async fn the_breaker_stops_intake_when_posts_fail_for_our_reasons_and_opens_it_a
     for _ in 0..10 {
         worker.next().await.guard.settle(Outcome::DeadLettered(DeadLetterReason::PoisonPill));
     }
-    worker.until("the breaker is open", |now| now.paused_by == ["breaker"]).await;
+    worker.until("the breaker is open", |now| now.paused_by == [PauseCause::Breaker]).await;
     let mut inside = Vec::new();
     while let Some(post) = worker.next_within(Duration::from_millis(50)).await {
         inside.push(post);

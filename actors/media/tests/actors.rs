@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jtav_media::{DecodeParams, DecodePool, FetchParams, Fetcher, accept};
 use jtav_pipeline::{Decoded, Ends, FetchRequest, FetchedMedia, MediaDecoder, MediaFetcher, StageActor};
 use jtav_schemas::{AbsentReason, MediaRef, Modality};
+use jtav_telemetry::{FetchResult, Metric};
 
 const PHOTO: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/photo.jpg");
 const CLIP: &[u8] = include_bytes!("../../../crates/media-codecs/tests/fixtures/tone.ogg");
@@ -59,7 +60,7 @@ async fn a_full_queue_is_a_retryable_error_and_loses_nothing() {
     let done = results.iter().filter(|result| matches!(result, Ok(Ok(_)))).count();
     assert_eq!(full + done, 40);
     assert!(full > 0 && done >= 2, "{full} full, {done} done");
-    let gauge = jtav_telemetry::Metric::decode_queue().value();
+    let gauge = Metric::decode_queue().value();
     assert!(gauge >= 0.0, "{gauge}");
 }
 
@@ -70,7 +71,6 @@ async fn the_fetch_actor_gives_reasons() {
     let media = MediaRef { url: "http://169.254.169.254/".into(), media_type: None, sha256: None, bytes: None };
     let request = FetchRequest { modality: Modality::Image, media, deadline: Instant::now() + Duration::from_secs(5) };
     assert_eq!(fetcher.fetch(request).await.err(), Some(AbsentReason::FetchDenied));
-    let denied =
-        jtav_telemetry::Metric::media_fetches(Modality::Image, FetchResult::Absent(AbsentReason::FetchDenied)).value();
+    let denied = Metric::media_fetches(Modality::Image, FetchResult::Absent(AbsentReason::FetchDenied)).value();
     assert_eq!(denied, 1.0);
 }

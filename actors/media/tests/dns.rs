@@ -60,11 +60,21 @@ fn name(question: &[u8]) -> String {
     labels.join(".")
 }
 
+/// A port that is free for both: the system gives one that is free for the first, and a neighbour may have the other.
+async fn free_port() -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for UDP and TCP");
+}
+
 /// A name server; with the number of questions so far.
 async fn serve(does: impl Fn(&str) -> Does + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
-    let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    let address = udp.local_addr().unwrap();
-    let tcp = TcpListener::bind(address).await.unwrap();
+    let (udp, tcp) = free_port().await;
+    let (udp, address) = (Arc::new(udp), tcp.local_addr().unwrap());
     let questions = Arc::new(AtomicUsize::new(0));
     let (counter, does) = (questions.clone(), Arc::new(does));
     let over_tcp = does.clone();

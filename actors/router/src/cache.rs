@@ -12,7 +12,7 @@ use moka::notification::RemovalCause;
 use crate::known::{Known, MAX_AGE};
 use crate::shared::SharedEncodings;
 use crate::sites::KnownSites;
-use crate::urls::{Flight, TakeOff, UrlMap, is_remembered};
+use crate::urls::{Leader, SingleFlight, UrlMap, is_remembered};
 
 /// Identity of an encoding.
 type Key = (Modality, ContentHash, Arc<str>);
@@ -25,8 +25,8 @@ const MAX_MEDIA_PER_POST: usize = 8;
 /// Encoder outputs by content hash, modality and model version; each computed once however many posts carry the
 /// medium at the same moment (ADR 6).
 ///
-/// Single-flight is the cache's own: the first caller's future computes, the others wait; should the first be dropped
-/// (its post's deadline), the next waiter's future takes over, so nobody is orphaned.
+/// Single-flight is the cache's own: the leader's future computes, the followers wait; should the leader be dropped (its
+/// post's deadline), the next follower's future takes over, so nobody is orphaned.
 #[derive(Clone)]
 pub struct EncodingCache {
     entries: Cache<Key, Known>,
@@ -58,8 +58,8 @@ pub(crate) enum Asked {
     Fetch {
         /// To ask with, where the encoding of the earlier content is held.
         earlier: Option<Arc<Receipt>>,
-        /// Others may wait for this post's medium; to be held until that is encoded.
-        flight: Option<Flight>,
+        /// This post leads and others may follow; to be held until its medium is encoded.
+        leader: Option<Leader>,
     },
 }
 
@@ -158,16 +158,16 @@ impl EncodingCache {
     /// having it now. Waits for that one; for its download no longer than `deadline`. Cancellation safe.
     pub(crate) async fn ask(&self, modality: Modality, media: &MediaRef, deadline: Instant) -> Asked {
         if !self.is_on {
-            return Asked::Fetch { earlier: None, flight: None };
+            return Asked::Fetch { earlier: None, leader: None };
         }
         if let Some(receipt) = self.urls.get(modality, media).await.filter(|receipt| receipt.is_fresh(Instant::now()))
             && let Some(known) = self.held(modality, &receipt, UrlResult::Fresh).await
         {
             return Asked::Known(receipt.content_hash, known);
         }
-        let flight = match self.urls.take_off(modality, &media.url, deadline).await {
-            TakeOff::Go(flight) => Some(flight),
-            TakeOff::Landed(receipt) => {
+        let leader = match self.urls.lead_or_follow(modality, &media.url, deadline).await {
+            SingleFlight::Leader(leader) => Some(leader),
+            SingleFlight::Follower(receipt) => {
                 if let Some(receipt) = receipt.filter(|receipt| receipt.answers(media))
                     && let Some(known) = self.held(modality, &receipt, UrlResult::Joined).await
                 {
@@ -182,22 +182,22 @@ impl EncodingCache {
             // Its bytes are needed whether they have changed or not.
             earlier = None;
         }
-        Asked::Fetch { earlier, flight }
+        Asked::Fetch { earlier, leader }
     }
 
-    /// Remembers what a server lets be remembered of its answer, and tells those who wait for it.
+    /// Remembers what a server lets be remembered of its answer, and tells the followers.
     pub(crate) async fn fetched(
         &self,
         modality: Modality,
         url: &str,
         receipt: Option<Arc<Receipt>>,
-        flight: Option<&Flight>,
+        leader: Option<&Leader>,
     ) {
         if self.is_on {
             self.urls.put(modality, url, receipt.clone()).await;
         }
-        if let Some(flight) = flight {
-            flight.fetched(receipt);
+        if let Some(leader) = leader {
+            leader.fetched(receipt);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::context::PostContext;
 use crate::known::Known;
 use crate::record;
 use crate::texts::read_texts;
-use crate::urls::Flight;
+use crate::urls::Leader;
 
 /// How labelling a post ended, short of a system failure.
 #[derive(Debug)]
@@ -121,14 +121,14 @@ async fn encode_medium(
     context: &PostContext,
 ) -> Result<Part, StageError> {
     let Some(media) = media else { return Ok(Err(AbsentReason::Absent)) };
-    let (earlier, flight) = match context.cache.ask(modality, media, context.fetch_deadline).await {
+    let (earlier, leader) = match context.cache.ask(modality, media, context.fetch_deadline).await {
         Asked::Known(hash, known) => {
             context.cache.note(post_id, modality, hash, &media.url).await;
             return Ok(known);
         }
-        Asked::Fetch { earlier, flight } => (earlier, flight),
+        Asked::Fetch { earlier, leader } => (earlier, leader),
     };
-    let fetching = fetch_medium(modality, media, earlier, flight.as_ref(), context);
+    let fetching = fetch_medium(modality, media, earlier, leader.as_ref(), context);
     let fetched = timed(&context.tracker, Stage::Fetch, fetching).await;
     context.cache.sites().asked(media, &fetched).await;
     drop(place);
@@ -144,7 +144,7 @@ async fn encode_medium(
     match fetched {
         Fetched::Known(_, known) => Ok(known),
         Fetched::New(medium) => {
-            // The flight lasts until it is encoded: who waits for it then finds the encoding.
+            // The leader leads until it is encoded: its followers then find the encoding.
             let encoding = decode_and_encode(medium, context.stages.clone(), context.tracker.clone());
             let part = context.cache.get_or_compute(modality, hash, encoding).await?;
             if let Err(reason) = &part {
@@ -175,7 +175,7 @@ async fn fetch_medium(
     modality: Modality,
     media: &MediaRef,
     earlier: Option<Arc<Receipt>>,
-    flight: Option<&Flight>,
+    leader: Option<&Leader>,
     context: &PostContext,
 ) -> Result<Fetched, AbsentReason> {
     let (fetch, cache) = (&context.stages.fetch, &context.cache);
@@ -191,7 +191,7 @@ async fn fetch_medium(
                 medium = Some(changed);
             }
             Revalidated::Unchanged(receipt) => {
-                cache.fetched(modality, &media.url, Some(Arc::clone(&receipt)), flight).await;
+                cache.fetched(modality, &media.url, Some(Arc::clone(&receipt)), leader).await;
                 if let Some(known) = cache.held(modality, &receipt, UrlResult::Unchanged).await {
                     return Ok(Fetched::Known(receipt.content_hash, known));
                 }
@@ -203,7 +203,7 @@ async fn fetch_medium(
         Some(medium) => medium,
         None => fetch.fetch(request).await?,
     };
-    cache.fetched(modality, &media.url, medium.receipt.clone(), flight).await;
+    cache.fetched(modality, &media.url, medium.receipt.clone(), leader).await;
     Ok(Fetched::New(FetchedMedia { account: Some(Arc::clone(&context.account)), ..medium }))
 }
 

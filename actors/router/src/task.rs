@@ -46,7 +46,7 @@ impl TaskContext {
 
 /// What became of a record, and what there is to say about it.
 #[derive(Default)]
-struct Verdict {
+struct PostResult {
     outcome: Option<Outcome>,
     sentiment: Option<Arc<SentimentV1>>,
     modalities: Option<PerModality<ModalityStatus>>,
@@ -55,7 +55,7 @@ struct Verdict {
     cause: AbandonCause,
 }
 
-impl Verdict {
+impl PostResult {
     fn of(outcome: Outcome) -> Self {
         Self { outcome: Some(outcome), ..Self::default() }
     }
@@ -71,29 +71,29 @@ pub(crate) async fn run(post: Admitted, context: TaskContext) {
     let media = turn::wait(&mut permit, event.as_ref().ok(), bytes, &context.cache, patience).await;
     let tracker = context.flow.tracker();
     let deadline = context.deadline(run);
-    let verdict = {
+    let result = {
         let work = decide(event, run, provenance, media, &tracker, &context);
         tokio::pin!(work);
         match tokio::time::timeout(deadline, &mut work).await {
-            Ok(verdict) => verdict,
+            Ok(result) => result,
             // The record is held and comes again. Asked while the work still is where it hangs.
             Err(_) => too_late(tracker.cause(deadline)),
         }
     };
-    let outcome = verdict.outcome.unwrap_or(Outcome::Abandoned);
-    count(outcome, &verdict, &record, received_at.elapsed());
+    let outcome = result.outcome.unwrap_or(Outcome::Abandoned);
+    count(outcome, &result, &record, received_at.elapsed());
     fail_point::hit(FailPoint::RouterBeforeSettle, post_id.as_deref().unwrap_or_default());
     context.observer.settled(PostReport {
         record,
         post_id,
         outcome,
-        sentiment: verdict.sentiment,
-        modalities: verdict.modalities,
-        message: verdict.message,
+        sentiment: result.sentiment,
+        modalities: result.modalities,
+        message: result.message,
         latency: received_at.elapsed(),
     });
     match outcome {
-        Outcome::Abandoned => guard.abandon(verdict.cause),
+        Outcome::Abandoned => guard.abandon(result.cause),
         outcome => guard.settle(outcome),
     }
     drop(permit);
@@ -106,7 +106,7 @@ async fn decide(
     media: MediaTurn,
     tracker: &StageTracker,
     context: &TaskContext,
-) -> Verdict {
+) -> PostResult {
     let record = Arc::clone(&provenance.record);
     match event {
         Err(rejection) => {
@@ -121,11 +121,11 @@ async fn decide(
     }
 }
 
-async fn erase(context: &TaskContext, record: Arc<InboundRecord>, post_id: String, revision: u64) -> Verdict {
+async fn erase(context: &TaskContext, record: Arc<InboundRecord>, post_id: String, revision: u64) -> PostResult {
     context.cache.forget(&post_id).await;
     let request = EraseRequest { post_id, revision, source: record.position() };
     match context.stages.publisher.erase(request).await {
-        Ok(_) => Verdict::of(Outcome::Erased),
+        Ok(_) => PostResult::of(Outcome::Erased),
         Err(error) => give_up(context, record, error, 1).await,
     }
 }
@@ -137,7 +137,7 @@ async fn label(
     provenance: Provenance,
     media: MediaTurn,
     tracker: &StageTracker,
-) -> Verdict {
+) -> PostResult {
     let record = Arc::clone(&provenance.record);
     let (fetch_timeout, mut place) = match media {
         MediaTurn::Now(place) => (context.fetch_timeout, place),
@@ -181,9 +181,9 @@ fn panicked(attempt: u32) -> StageError {
     }
 }
 
-async fn published(context: &TaskContext, record: Arc<InboundRecord>, labelled: Labelled) -> Verdict {
+async fn published(context: &TaskContext, record: Arc<InboundRecord>, labelled: Labelled) -> PostResult {
     match labelled {
-        Labelled::Done { outcome, sentiment } => Verdict {
+        Labelled::Done { outcome, sentiment } => PostResult {
             outcome: Some(match outcome {
                 PublishOutcome::Published => Outcome::Published,
                 PublishOutcome::Stale => Outcome::Skipped(SkipReason::Stale),
@@ -191,12 +191,12 @@ async fn published(context: &TaskContext, record: Arc<InboundRecord>, labelled: 
             }),
             modalities: Some(sentiment.modalities),
             sentiment: Some(sentiment),
-            ..Verdict::default()
+            ..PostResult::default()
         },
-        Labelled::NothingToLabel { modalities } => Verdict {
+        Labelled::NothingToLabel { modalities } => PostResult {
             modalities: Some(modalities),
             message: Some("the post has no media and no text with a word, emoji or emoticon".to_owned()),
-            ..Verdict::of(Outcome::Skipped(SkipReason::NothingToLabel))
+            ..PostResult::of(Outcome::Skipped(SkipReason::NothingToLabel))
         },
         Labelled::NoModality { modalities } => {
             let reason = DeadLetterReason::NoModality;
@@ -208,7 +208,7 @@ async fn published(context: &TaskContext, record: Arc<InboundRecord>, labelled: 
 }
 
 /// The end of the attempts: a poison pill is set aside, everything else holds the offset.
-async fn give_up(context: &TaskContext, record: Arc<InboundRecord>, error: StageError, attempts: u32) -> Verdict {
+async fn give_up(context: &TaskContext, record: Arc<InboundRecord>, error: StageError, attempts: u32) -> PostResult {
     match error.class {
         ErrorClass::Permanent(reason) => {
             set_aside(context, record, reason, error.stage, error.message, attempts, None).await
@@ -218,7 +218,7 @@ async fn give_up(context: &TaskContext, record: Arc<InboundRecord>, error: Stage
 }
 
 /// What the deadline cut off. Where it hung is for ingest to judge: it sees the others too.
-fn too_late(cause: AbandonCause) -> Verdict {
+fn too_late(cause: AbandonCause) -> PostResult {
     let (stage, message) = match cause {
         AbandonCause::Hung(Hang { stage, was_overtaken }) => {
             (stage, format!("the post's deadline passed in {stage}; overtaken by later ones: {was_overtaken}"))
@@ -229,12 +229,12 @@ fn too_late(cause: AbandonCause) -> Verdict {
         AbandonCause::NotTheRecord => (Stage::Publisher, "the post's deadline passed at a sink".to_owned()),
     };
     Metric::post_deadlines(stage).inc();
-    Verdict { cause, ..abandoned(&StageError::retryable(stage, "post_deadline", message)) }
+    PostResult { cause, ..abandoned(&StageError::retryable(stage, "post_deadline", message)) }
 }
 
-fn abandoned(error: &StageError) -> Verdict {
+fn abandoned(error: &StageError) -> PostResult {
     tracing::warn!(%error, "post abandoned: its offset is held and it comes again");
-    Verdict { message: Some(error.to_string()), ..Verdict::of(Outcome::Abandoned) }
+    PostResult { message: Some(error.to_string()), ..PostResult::of(Outcome::Abandoned) }
 }
 
 async fn set_aside(
@@ -245,7 +245,7 @@ async fn set_aside(
     message: String,
     attempts: u32,
     modalities: Option<PerModality<ModalityStatus>>,
-) -> Verdict {
+) -> PostResult {
     let source = record.source.clone();
     let request = DeadLetterRequest { record, reason, stage, message: message.clone(), attempts, modalities };
     match context.stages.publisher.dead_letter(request).await {
@@ -254,23 +254,23 @@ async fn set_aside(
                 %reason, %stage, message, topic = source.topic, partition = source.partition, offset = source.offset,
                 "record set aside"
             );
-            Verdict { message: Some(message), modalities, ..Verdict::of(Outcome::DeadLettered(reason)) }
+            PostResult { message: Some(message), modalities, ..PostResult::of(Outcome::DeadLettered(reason)) }
         }
         Err(error) => abandoned(&error),
     }
 }
 
-fn count(outcome: Outcome, verdict: &Verdict, record: &InboundRecord, latency: Duration) {
+fn count(outcome: Outcome, result: &PostResult, record: &InboundRecord, latency: Duration) {
     Metric::post_seconds(outcome).observe(latency.as_secs_f64());
     if !outcome.is_settled() {
         return;
     }
     Metric::posts(outcome, OutcomeReason(outcome)).inc();
     if outcome == Outcome::Published {
-        if verdict.modalities.is_some_and(is_degraded) {
+        if result.modalities.is_some_and(is_degraded) {
             Metric::degraded().inc();
         }
-        for modality in verdict.sentiment.iter().flat_map(|sentiment| &sentiment.truncated) {
+        for modality in result.sentiment.iter().flat_map(|sentiment| &sentiment.truncated) {
             Metric::truncated(*modality).inc();
         }
         if let Some(event_time_ms) = record.source.timestamp_ms {

@@ -21,39 +21,39 @@ const RECEIPT_BYTES: usize = 512;
 /// Identity of a medium by where it lies. An image and a clip of one URL are two media, each with its own limits.
 type Key = (Modality, Arc<str>);
 
-/// Media that are being fetched and encoded, by where they lie.
-type Flights = Mutex<HashMap<Key, Weak<Landing>>>;
+/// Leaders at work, by where their media lie.
+type Leaders = Mutex<HashMap<Key, Weak<Progress>>>;
 
 /// Receipts by URL, bounded by bytes and age.
 #[derive(Clone)]
 pub(crate) struct UrlMap {
     receipts: Cache<Key, Arc<Receipt>>,
-    flights: Arc<Flights>,
+    leaders: Arc<Leaders>,
 }
 
-/// A medium that is fetched and encoded for one post while others wait for what it comes to. Dropped, it lets them go on.
+/// A post whose medium is fetched and encoded while its followers wait for what it comes to. Dropped, it lets them go on.
 #[derive(Debug)]
-pub(crate) struct Flight {
-    flights: Arc<Flights>,
+pub(crate) struct Leader {
+    leaders: Arc<Leaders>,
     key: Key,
-    landing: Arc<Landing>,
+    progress: Arc<Progress>,
 }
 
-/// What those who wait look at. Both gates are closed to be passed; neither ever gives a permit.
+/// What followers look at. Both gates are closed to be passed; neither ever gives a permit.
 #[derive(Debug)]
-struct Landing {
+struct Progress {
     receipt: OnceLock<Arc<Receipt>>,
     fetched: Semaphore,
     ended: Semaphore,
 }
 
-/// What became of wanting a URL.
+/// Which part a post has in the fetching of a URL.
 #[derive(Debug)]
-pub(crate) enum TakeOff {
-    /// Nobody else is under way.
-    Go(Flight),
-    /// Somebody was; the content that he was given, if his server lets it be shared and all went well.
-    Landed(Option<Arc<Receipt>>),
+pub(crate) enum SingleFlight {
+    /// Nobody else fetches it.
+    Leader(Leader),
+    /// Somebody did; the content that the leader was given, if its server lets it be shared and all went well.
+    Follower(Option<Arc<Receipt>>),
 }
 
 impl UrlMap {
@@ -63,7 +63,7 @@ impl UrlMap {
             .weigher(|(_, url): &Key, receipt: &Arc<Receipt>| weight_bytes(url, receipt))
             .time_to_live(MAX_AGE)
             .build();
-        Self { receipts, flights: Arc::default() }
+        Self { receipts, leaders: Arc::default() }
     }
 
     /// What is known of the URL of `media`, unless the post declares another content.
@@ -95,59 +95,59 @@ impl UrlMap {
         }
     }
 
-    /// Takes off for the URL, or waits for who is under way: until `deadline` for his download, then as long as he takes to
-    /// encode it. Whoever has waited goes by himself if that came to nothing, so that a URL whose answers cannot be shared
-    /// is not fetched by one after the other.
-    pub(crate) async fn take_off(&self, modality: Modality, url: &str, deadline: Instant) -> TakeOff {
-        let Some(key) = key(modality, url) else { return TakeOff::Landed(None) };
-        let landing = {
-            let mut flights = lock(&self.flights);
-            match flights.get(&key).and_then(Weak::upgrade) {
-                Some(landing) => landing,
+    /// Becomes the leader of the URL, or follows the one there is: waits until `deadline` for its download, then as long as
+    /// it takes to encode. A follower whose leader came to nothing goes by itself, so that a URL whose answers cannot be
+    /// shared is not fetched by one after the other.
+    pub(crate) async fn lead_or_follow(&self, modality: Modality, url: &str, deadline: Instant) -> SingleFlight {
+        let Some(key) = key(modality, url) else { return SingleFlight::Follower(None) };
+        let progress = {
+            let mut leaders = lock(&self.leaders);
+            match leaders.get(&key).and_then(Weak::upgrade) {
+                Some(progress) => progress,
                 None => {
                     let (fetched, ended) = (Semaphore::new(0), Semaphore::new(0));
-                    let landing = Arc::new(Landing { receipt: OnceLock::new(), fetched, ended });
-                    flights.insert(key.clone(), Arc::downgrade(&landing));
-                    return TakeOff::Go(Flight { flights: Arc::clone(&self.flights), key, landing });
+                    let progress = Arc::new(Progress { receipt: OnceLock::new(), fetched, ended });
+                    leaders.insert(key.clone(), Arc::downgrade(&progress));
+                    return SingleFlight::Leader(Leader { leaders: Arc::clone(&self.leaders), key, progress });
                 }
             }
         };
-        let _ = timeout_at(deadline.into(), landing.fetched.acquire()).await;
-        let Some(receipt) = landing.receipt.get() else { return TakeOff::Landed(None) };
-        let _ = landing.ended.acquire().await;
-        TakeOff::Landed(Some(Arc::clone(receipt)))
+        let _ = timeout_at(deadline.into(), progress.fetched.acquire()).await;
+        let Some(receipt) = progress.receipt.get() else { return SingleFlight::Follower(None) };
+        let _ = progress.ended.acquire().await;
+        SingleFlight::Follower(Some(Arc::clone(receipt)))
     }
 }
 
-impl Flight {
-    /// The download is done. A receipt lets those who wait share the content: each had asked before its server answered,
+impl Leader {
+    /// The download is done. A receipt lets the followers share the content: each had asked before its server answered,
     /// so even an answer that is stale at once is theirs too (RFC 9111 4).
     pub(crate) fn fetched(&self, receipt: Option<Arc<Receipt>>) {
         if let Some(receipt) = receipt {
-            let _ = self.landing.receipt.set(receipt);
+            let _ = self.progress.receipt.set(receipt);
         }
-        self.landing.fetched.close();
+        self.progress.fetched.close();
     }
 }
 
-impl Drop for Flight {
+impl Drop for Leader {
     fn drop(&mut self) {
-        let mut flights = lock(&self.flights);
+        let mut leaders = lock(&self.leaders);
         // One that came after may have taken the place.
-        if flights.get(&self.key).is_some_and(|flight| flight.as_ptr() == Arc::as_ptr(&self.landing)) {
-            flights.remove(&self.key);
+        if leaders.get(&self.key).is_some_and(|leader| leader.as_ptr() == Arc::as_ptr(&self.progress)) {
+            leaders.remove(&self.key);
         }
-        self.landing.fetched.close();
-        self.landing.ended.close();
+        self.progress.fetched.close();
+        self.progress.ended.close();
     }
 }
 
-fn lock(flights: &Flights) -> MutexGuard<'_, HashMap<Key, Weak<Landing>>> {
+fn lock(leaders: &Leaders) -> MutexGuard<'_, HashMap<Key, Weak<Progress>>> {
     // Nothing can panic while it is held but allocation; the map stays whole.
-    flights.lock().unwrap_or_else(PoisonError::into_inner)
+    leaders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Media inside their URL or in files have no receipt and are not waited for.
+/// Media inside their URL or in files have no receipt and no leader.
 pub(crate) fn is_remembered(url: &str) -> bool {
     url.len() <= MAX_URL_BYTES && !url.starts_with("data:") && !url.starts_with("file:")
 }
@@ -217,40 +217,44 @@ mod tests {
         }
     }
 
-    fn is_go(take_off: TakeOff) -> bool {
-        matches!(take_off, TakeOff::Go(_))
+    fn is_leader(role: SingleFlight) -> bool {
+        matches!(role, SingleFlight::Leader(_))
     }
 
     #[tokio::test]
     async fn who_wants_a_url_that_is_under_way_waits_no_longer_than_his_deadline_for_the_download() {
         let urls = UrlMap::new(1 << 20);
         let far = Instant::now() + MINUTE;
-        let TakeOff::Go(flight) = urls.take_off(Modality::Image, "http://h/a", far).await else { unreachable!() };
-        assert!(is_go(urls.take_off(Modality::Image, "http://h/b", far).await), "another URL is not held up");
-        let late = urls.take_off(Modality::Image, "http://h/a", Instant::now()).await;
-        assert!(matches!(late, TakeOff::Landed(None)));
-        let waiting = urls.take_off(Modality::Image, "http://h/a", far);
+        let SingleFlight::Leader(leader) = urls.lead_or_follow(Modality::Image, "http://h/a", far).await else {
+            unreachable!()
+        };
+        assert!(is_leader(urls.lead_or_follow(Modality::Image, "http://h/b", far).await), "another URL is not held up");
+        let late = urls.lead_or_follow(Modality::Image, "http://h/a", Instant::now()).await;
+        assert!(matches!(late, SingleFlight::Follower(None)));
+        let waiting = urls.lead_or_follow(Modality::Image, "http://h/a", far);
         tokio::pin!(waiting);
         assert!(waiting.as_mut().now_or_never().is_none());
-        drop(flight);
-        assert!(matches!(waiting.await, TakeOff::Landed(None)), "nothing came of it");
-        assert!(is_go(urls.take_off(Modality::Image, "http://h/a", far).await), "the way is free again");
-        assert!(lock(&urls.flights).is_empty(), "nothing is left of flights that have ended");
+        drop(leader);
+        assert!(matches!(waiting.await, SingleFlight::Follower(None)), "nothing came of it");
+        assert!(is_leader(urls.lead_or_follow(Modality::Image, "http://h/a", far).await), "the way is free again");
+        assert!(lock(&urls.leaders).is_empty(), "nothing is left of leaders that have ended");
     }
 
     #[tokio::test]
     async fn what_was_downloaded_is_shared_when_it_is_encoded_and_no_deadline_of_a_download_passes_meanwhile() {
         let urls = UrlMap::new(1 << 20);
         let soon = Instant::now() + Duration::from_millis(20);
-        let TakeOff::Go(flight) = urls.take_off(Modality::Image, "http://h/a", soon).await else { unreachable!() };
-        let waiting = urls.take_off(Modality::Image, "http://h/a", soon);
+        let SingleFlight::Leader(leader) = urls.lead_or_follow(Modality::Image, "http://h/a", soon).await else {
+            unreachable!()
+        };
+        let waiting = urls.lead_or_follow(Modality::Image, "http://h/a", soon);
         tokio::pin!(waiting);
         assert!(waiting.as_mut().now_or_never().is_none());
-        flight.fetched(Some(Arc::new(receipt(1, Duration::ZERO))));
+        leader.fetched(Some(Arc::new(receipt(1, Duration::ZERO))));
         tokio::time::sleep_until((soon + Duration::from_millis(5)).into()).await;
         assert!(waiting.as_mut().now_or_never().is_none(), "it is still being encoded");
-        drop(flight);
-        let TakeOff::Landed(Some(shared)) = waiting.await else { panic!("shared, though stale at once") };
+        drop(leader);
+        let SingleFlight::Follower(Some(shared)) = waiting.await else { panic!("shared, though stale at once") };
         assert_eq!(shared.content_hash, [1; 32]);
     }
 
@@ -262,7 +266,7 @@ mod tests {
             urls.put(Modality::Image, url, Some(Arc::new(receipt(1, MINUTE)))).await;
             let media = MediaRef { url: url.to_owned(), ..media(None) };
             assert_eq!(urls.get(Modality::Image, &media).await, None);
-            assert!(!is_go(urls.take_off(Modality::Image, url, Instant::now() + MINUTE).await));
+            assert!(!is_leader(urls.lead_or_follow(Modality::Image, url, Instant::now() + MINUTE).await));
         }
     }
 }

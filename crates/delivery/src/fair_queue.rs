@@ -37,6 +37,8 @@ pub struct Ticket(u64);
 /// nothing is passed over by nobody who came later.
 ///
 /// What is remembered are those who are here and the groups they name. An operation looks once at each who waits.
+///
+/// Our own (ADR 24): a semaphore of tokio's serves whoever came first, so one group that asks often keeps the others out.
 #[derive(Debug)]
 pub struct FairQueue<G> {
     capacity: usize,

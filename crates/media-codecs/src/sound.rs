@@ -1,7 +1,7 @@
 //! MP3, AAC-LC (M4A, ADTS), FLAC, Ogg Vorbis, Opus (Ogg, M4A) and WAV to mono, at 22,050 Hz unless it is to be left.
 //!
 //! The container is chosen by signature, so only one parser ever sees a file, and only the six wanted codecs are
-//! registered. What was read counts, not what a header says: containers are walked here ([`steps`]), and what they claim
+//! registered. What was read counts, not what a header says: containers are walked here ([`steps`], ADR 23), and what they claim
 //! of lengths is believed where it cuts off what an encoder added, as FFmpeg does it. A clip that is longer than what is
 //! listened to is cut off.
 

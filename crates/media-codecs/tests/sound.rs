@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jtav_media_codecs::{DecodeLimits, MediaFacts, SoundEnd, SoundFacts, decode_with_facts};
 use jtav_schemas::{AbsentReason, Decoded, Modality, Pcm};
+use rustix::time::{ClockId, clock_gettime};
 
 fn path(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(name)
@@ -175,13 +176,9 @@ fn dear_files() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Of this thread, in steps of ten milliseconds.
+/// Of this thread.
 fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // Behind the name, which may hold anything: utime and stime are the fields 14 and 15 of all.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(10 * ticks)
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 /// Twice the limit that decoding has for itself: the last look at the clock may be that far from the end of a step, and a

@@ -1,4 +1,5 @@
-//! Named places at which a worker can be made to break, for fault injection on the very binary that ships.
+//! Named places at which a worker can be made to break, for fault injection on the very binary that ships. Why not the
+//! crate `fail`: ADR 13.
 //!
 //! Off unless `JTAV_FAIL_POINTS` is set when the process starts; off, a point costs one atomic load. A set one is
 //! written as `stage:moment=action`, then `@n` (at the n-th hit, the first by default) and `#tag` (only hits with that

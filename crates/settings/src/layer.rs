@@ -1,4 +1,6 @@
 //! One layer of configuration at a time: what it sets, under which key, and where exactly.
+//!
+//! Our own and not `figment` or `config`: those know the file of a value and not its line, which every message here names.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

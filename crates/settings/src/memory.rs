@@ -12,12 +12,12 @@ const IMAGE_STREAM_BYTES: u64 = 100_000_000;
 const CUDA_BYTES: u64 = 1_000_000_000;
 /// What a decoder in a thread may take for one picture, its coefficients and planes included (the decoder refuses more).
 const DECODER_BYTES: u64 = 256 << 20;
-/// The process that decode processes are forked from, with the pages that they share; measured at 92 MB, rounded up.
-const DECODE_NURSERY_BYTES: u64 = 100_000_000;
+/// The fork server of decode processes, with the pages that they share; measured at 92 MB, rounded up.
+const FORK_SERVER_BYTES: u64 = 100_000_000;
 /// What each of them has beside its limit: pages that it changed since the fork, 0.2 MB before its first medium; with room.
 const DECODE_PROCESS_BYTES: u64 = 10_000_000;
-/// Such processes at once: one gives way to the next when media crash or it has served long.
-const DECODE_NURSERIES: u64 = 2;
+/// Fork servers at once: one gives way to the next when media crash or it has served long.
+const FORK_SERVERS: u64 = 2;
 /// A connection with a download on it: what HTTP/2 lets a server send ahead, TLS and buffers.
 const DOWNLOAD_BYTES: u64 = 1_200_000;
 /// A connection that is kept: TLS and buffers.
@@ -70,7 +70,7 @@ impl Settings {
         let workers = media.decode_worker_count() as u64;
         let decoders = match media.decode_processes {
             true => {
-                DECODE_NURSERIES * DECODE_NURSERY_BYTES
+                FORK_SERVERS * FORK_SERVER_BYTES
                     + workers.saturating_mul(media.decode_memory_bytes.saturating_add(DECODE_PROCESS_BYTES))
             }
             false => DECODER_BYTES * workers,

@@ -34,7 +34,9 @@ impl Settings {
         if rules.violations.is_empty() { Ok(()) } else { Err(rules.violations) }
     }
 
-    /// Bounds of zero would let nothing through, and a period of zero would spin.
+    /// Bounds of zero would let nothing through, and a period of zero would spin. Not `NonZero` in the sections: serde's words
+    /// for a 0 ("expected a nonzero u64") say less, they would come before the other rules are looked at, and every use would
+    /// have to unwrap a number.
     fn positive(&self, rules: &mut Rules) {
         let Settings { ingest, router, media, model, cache, store, publish, admin, shutdown, .. } = self;
         let at_least_one: [(&str, u64); 41] = [

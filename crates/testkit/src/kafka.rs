@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jtav_kafka::{ClientSettings, TopicSpec, ensure_topics};
+use rustix::process::Signal;
 
 use crate::process::Process;
 use crate::root::workspace_root;
@@ -53,15 +54,15 @@ impl RealKafka {
 
     /// SIGTERM: a controlled shutdown. Blocks until it is gone.
     pub fn stop(&mut self) -> Result<()> {
-        self.end("-TERM")
+        self.end(Signal::TERM)
     }
 
     /// SIGKILL. Blocks until it is gone.
     pub fn kill9(&mut self) -> Result<()> {
-        self.end("-KILL")
+        self.end(Signal::KILL)
     }
 
-    fn end(&mut self, signal: &str) -> Result<()> {
+    fn end(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)?;
         self.process.wait(Duration::from_secs(60))?;
         self.earlier_generations += self.generations_in_log();
@@ -78,12 +79,12 @@ impl RealKafka {
 
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn freeze(&mut self) -> Result<()> {
-        self.process.signal("-STOP")
+        self.process.signal(Signal::STOP)
     }
 
     /// SIGCONT.
     pub fn thaw(&mut self) -> Result<()> {
-        self.process.signal("-CONT")
+        self.process.signal(Signal::CONT)
     }
 
     /// Rebalances that ended so far, of all groups: generations that their members agreed on.

@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A child with its output in a file. Killed and reaped when dropped; the end of its log is shown if the test failed.
 #[derive(Debug)]
@@ -54,14 +55,12 @@ impl Process {
         self.child.id()
     }
 
-    pub(crate) fn signal(&mut self, signal: &str) -> Result<()> {
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
         // Reaped already: the number may belong to somebody else by now.
         if self.poll()?.is_some() {
             return Ok(());
         }
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "kill {signal} of {} failed: {status}", self.name);
-        Ok(())
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("{signal:?} to {}", self.name))
     }
 
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jtav_store::{RedisOptions, RedisStore};
+use rustix::process::Signal;
 
 use crate::process::Process;
 
@@ -70,15 +71,15 @@ impl RealRedis {
 
     /// SIGTERM. Blocks until it is gone.
     pub fn stop(&mut self) -> Result<()> {
-        self.end("-TERM")
+        self.end(Signal::TERM)
     }
 
     /// SIGKILL. Blocks until it is gone.
     pub fn kill9(&mut self) -> Result<()> {
-        self.end("-KILL")
+        self.end(Signal::KILL)
     }
 
-    fn end(&mut self, signal: &str) -> Result<()> {
+    fn end(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)?;
         self.process.wait(Duration::from_secs(20)).map(drop)
     }
@@ -92,12 +93,12 @@ impl RealRedis {
 
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn freeze(&mut self) -> Result<()> {
-        self.process.signal("-STOP")
+        self.process.signal(Signal::STOP)
     }
 
     /// SIGCONT.
     pub fn thaw(&mut self) -> Result<()> {
-        self.process.signal("-CONT")
+        self.process.signal(Signal::CONT)
     }
 
     /// The unix socket on which it listens.

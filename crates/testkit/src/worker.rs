@@ -4,6 +4,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use rustix::process::Signal;
 
 use crate::binary::jtav_binary;
 use crate::http::{free_address, http_get, metric};
@@ -116,7 +117,7 @@ impl Worker {
 
     /// SIGKILL: as a crash, nothing is committed or flushed any more. Returns when it is gone.
     pub fn kill9(&mut self) -> Result<()> {
-        self.process.signal("-KILL")?;
+        self.process.signal(Signal::KILL)?;
         self.process.wait(Duration::from_secs(10)).map(drop)
     }
 
@@ -144,8 +145,8 @@ impl Worker {
         self.process.poll()
     }
 
-    /// Any other signal, in the words of kill(1): `-STOP`, `-CONT`, `-TERM`. Nothing is waited for.
-    pub fn signal(&mut self, signal: &str) -> Result<()> {
+    /// Any other signal. Nothing is waited for.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }
 
@@ -161,7 +162,7 @@ impl Worker {
 
     /// SIGTERM, then the exit status of the drained worker; an error if it is not gone in time.
     pub fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        self.process.signal("-TERM")?;
+        self.process.signal(Signal::TERM)?;
         self.process.wait(timeout)
     }
 
@@ -205,9 +206,8 @@ impl Worker {
 
 /// Resident memory of a process in bytes; none once it has ended.
 pub fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+    let status = procfs::process::Process::new(pid.try_into().ok()?).and_then(|process| process.status()).ok()?;
+    status.vmrss.map(|kib| kib * 1024)
 }
 
 fn is_ready(admin: SocketAddr) -> bool {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jtav_media_codecs::{DecodeLimits, decode};
 use jtav_schemas::{AbsentReason, Decoded, Modality};
+use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time that one file may take, with the fuzzer's instruments in the code.
 const MAX_CPU: Duration = Duration::from_secs(5);
@@ -56,10 +57,5 @@ fn is_of_decoding(reason: AbsentReason) -> bool {
 }
 
 fn thread_cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid, writable timespec for the length of the call, and the clock id is a constant that
-    // every supported Linux knows.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(status, 0, "the CPU clock of a thread can be read");
-    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("Invariant: a CPU clock begins at 0")
 }

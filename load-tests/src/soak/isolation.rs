@@ -47,7 +47,7 @@ pub struct IsolationReport {
 
 /// Runs the five blocks.
 pub async fn run(options: &RigOptions, block_seconds: f64) -> Result<IsolationReport> {
-    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
+    let (date, commit, machine) = (process::utc_now(), process::commit(), process::machine());
     let mut rig = Rig::start(options).await?;
     let (healthy, dead) = (PostFault::MediaNotFound, PostFault::MediaHostHangs);
     rig.feed.always(healthy);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::feed::PostFault;
 use super::outage::OutageRecord;
 use super::sample::Series;
-use super::slope::{Slope, Verdict, block_medians, verdict};
+use super::slope::{Slope, Trend, block_medians, trend};
 use crate::files;
 use crate::process::Machine;
 
@@ -42,7 +42,7 @@ pub struct Growth {
     /// File descriptors an hour.
     pub file_descriptors: Option<Slope>,
     /// `resident_mb` against 1 MB an hour.
-    pub verdict: Verdict,
+    pub verdict: Trend,
 }
 
 impl Growth {
@@ -55,7 +55,7 @@ impl Growth {
         };
         let resident_mb = fit(&series.resident_mb);
         Self {
-            verdict: verdict(resident_mb.as_ref(), LIMIT_MB_PER_HOUR),
+            verdict: trend(resident_mb.as_ref(), LIMIT_MB_PER_HOUR),
             resident_mb,
             anonymous_mb: fit(&series.anonymous_mb),
             file_descriptors: fit(&series.file_descriptors),
@@ -141,7 +141,7 @@ impl SoakReport {
         // As in the alert: a sample may fall between two counters.
         let gap = self.conservation_gap_longest_seconds;
         require(gap < 60.0, format!("the law of conservation did not hold for {gap:.0} s"));
-        require(self.growth.verdict != Verdict::Above, "resident memory grows by more than 1 MB an hour".to_owned());
+        require(self.growth.verdict != Trend::Above, "resident memory grows by more than 1 MB an hour".to_owned());
         self.problems = problems;
     }
 
@@ -230,15 +230,15 @@ mod tests {
         let report = report();
         let slope = report.growth.resident_mb.unwrap();
         assert!((slope.per_hour - 5.0).abs() < 1e-6, "{slope:?}");
-        assert_eq!(report.growth.verdict, Verdict::Above);
-        assert_eq!(Growth::of(&report.series, 200.0, 300.0).verdict, Verdict::CannotTell);
+        assert_eq!(report.growth.verdict, Trend::Above);
+        assert_eq!(Growth::of(&report.series, 200.0, 300.0).verdict, Trend::CannotTell);
     }
 
     #[test]
     fn each_kind_of_failure_is_a_problem() {
         let problems = |change: fn(&mut SoakReport)| {
             let mut report = report();
-            report.growth.verdict = Verdict::CannotTell;
+            report.growth.verdict = Trend::CannotTell;
             change(&mut report);
             report.judge();
             report.problems.len()
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(problems(|report| report.tally.duplicates_visible = 1), 1);
         assert_eq!(problems(|report| report.at_the_end_idle = false), 1);
         assert_eq!(problems(|report| report.store_differences.push("a".to_owned())), 1);
-        assert_eq!(problems(|report| report.growth.verdict = Verdict::Above), 1);
+        assert_eq!(problems(|report| report.growth.verdict = Trend::Above), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::collector::{SharedBook, lock};
 use crate::local;
-use crate::process::status_kib;
+use crate::process::process;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -137,16 +137,17 @@ impl Drop for Sampler {
 
 impl Series {
     fn push(&mut self, at: Duration, pid: u32, exposition: Option<&str>, settled_per_second: f64) {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok();
-        let kib = |name: &str| status_kib(status.as_deref()?, name).map(|kib| kib * 1024.0 / MB);
-        let threads = || status.as_deref()?.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
+        let process = process(pid).ok();
+        let status = process.as_ref().and_then(|process| process.status().ok());
+        let status = status.as_ref();
+        let mb = |kib: u64| kib as f64 * 1024.0 / MB;
         let metric = |name: &str, join: fn(f64, f64) -> f64| metric(exposition?, name, join);
         let sum: fn(f64, f64) -> f64 = |a, b| a + b;
         self.seconds.push(at.as_secs_f64());
-        self.resident_mb.push(kib("VmRSS:"));
-        self.anonymous_mb.push(kib("RssAnon:"));
-        self.file_descriptors.push(std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|all| all.count() as f64));
-        self.threads.push(threads());
+        self.resident_mb.push(status.and_then(|status| status.vmrss).map(mb));
+        self.anonymous_mb.push(status.and_then(|status| status.rssanon).map(mb));
+        self.file_descriptors.push(process.and_then(|process| process.fd().ok()).map(|open| open.count() as f64));
+        self.threads.push(status.map(|status| status.threads as f64));
         self.event_lag_seconds.push(metric("jtav_event_lag_seconds", f64::max));
         self.consumer_lag_records.push(metric("jtav_consumer_lag_records", sum));
         self.in_flight_posts.push(metric("jtav_delivery_in_flight_posts", sum));

@@ -30,7 +30,7 @@ pub struct Slope {
 /// What can be said of a slope against a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum Trend {
     /// The whole interval lies below the limit.
     Below,
     /// The whole interval lies at or above it.
@@ -76,11 +76,11 @@ impl Slope {
 }
 
 /// Against `limit_per_hour`.
-pub fn verdict(slope: Option<&Slope>, limit_per_hour: f64) -> Verdict {
+pub fn trend(slope: Option<&Slope>, limit_per_hour: f64) -> Trend {
     match slope {
-        Some(slope) if slope.high_per_hour < limit_per_hour => Verdict::Below,
-        Some(slope) if slope.low_per_hour >= limit_per_hour => Verdict::Above,
-        _ => Verdict::CannotTell,
+        Some(slope) if slope.high_per_hour < limit_per_hour => Trend::Below,
+        Some(slope) if slope.low_per_hour >= limit_per_hour => Trend::Above,
+        _ => Trend::CannotTell,
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
             assert!((found - 2.5).abs() < 1e-9, "{slope:?}");
         }
         assert!((slope.at_start - 300.0).abs() < 1e-9 && (slope.at(2.0) - 305.0).abs() < 1e-9);
-        assert_eq!(verdict(Some(&slope), 1.0), Verdict::Above);
+        assert_eq!(trend(Some(&slope), 1.0), Trend::Above);
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         let slope = Slope::fit(&line(3.0, |index| (index * 17 % 41) as f64 / 10.0 - 2.0)).unwrap();
         assert!(slope.low_per_hour < 3.0 && 3.0 < slope.high_per_hour, "{slope:?}");
         assert!(slope.high_per_hour - slope.low_per_hour > 1.0, "{slope:?}");
-        assert_eq!(verdict(Some(&slope), 3.0), Verdict::CannotTell);
+        assert_eq!(trend(Some(&slope), 3.0), Trend::CannotTell);
     }
 
     #[test]
@@ -153,13 +153,13 @@ mod tests {
     fn a_spike_does_not_tilt_the_line() {
         let slope = Slope::fit(&line(0.0, |index| if index >= 38 { 500.0 } else { 0.0 })).unwrap();
         assert_eq!(slope.per_hour, 0.0);
-        assert_eq!(verdict(Some(&slope), 1.0), Verdict::Below);
+        assert_eq!(trend(Some(&slope), 1.0), Trend::Below);
     }
 
     #[test]
     fn too_few_points_say_nothing() {
         assert_eq!(Slope::fit(&line(1.0, |_| 0.0)[..9]), None);
-        assert_eq!(verdict(None, 1.0), Verdict::CannotTell);
+        assert_eq!(trend(None, 1.0), Trend::CannotTell);
     }
 
     #[test]

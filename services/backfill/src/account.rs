@@ -16,7 +16,7 @@ pub struct Account {
     pub model_version: String,
     /// Consumer group; a further call with it goes on.
     pub group: String,
-    /// Offsets of the stretch; those without a record count.
+    /// Offsets of the range; those without a record count.
     pub records: u64,
     /// Of these, what the group had read before this call.
     pub done_before: u64,
@@ -38,7 +38,7 @@ pub struct Account {
     pub rejected: u64,
     /// The same by reason.
     pub rejected_by_reason: BTreeMap<&'static str, u64>,
-    /// Tombstones in what this call read of the stretch.
+    /// Tombstones in what this call read of the offset range.
     pub tombstones: u64,
     /// Tombstones on the whole topic.
     pub tombstones_on_topic: u64,

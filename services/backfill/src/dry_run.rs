@@ -26,7 +26,7 @@ pub(crate) async fn count(
     use jtav_delivery::{Outcome, SkipReason};
     let mut events = walk(topic, ranges, max_record_bytes);
     while let Some(event) = events.recv().await {
-        let outcome = match event.context("reading the stretch")? {
+        let outcome = match event.context("reading the offset range")? {
             Event::Tombstone { .. } => Outcome::Erased,
             Event::Rejected(rejection) => Outcome::DeadLettered(rejection.reason),
             Event::Post(id) if tombstones.has_unwritten(&id) => Outcome::Skipped(SkipReason::Erased),

@@ -25,7 +25,7 @@ pub struct Plan {
     /// All that the topic holds.
     pub log: Vec<PartitionRange>,
     /// What was asked for.
-    pub stretch: Vec<PartitionRange>,
+    pub ranges: Vec<PartitionRange>,
     /// Where the group stands.
     pub positions: BTreeMap<i32, i64>,
 }
@@ -40,7 +40,7 @@ impl InputTopic {
         let place = || format!("input topic `{}` at {}", self.name, self.client.brokers);
         Ok(Plan {
             log: partition_ranges(&self.client, &self.name, None, self.patience).with_context(place)?,
-            stretch: partition_ranges_between(&self.client, &self.name, from_ms, to_ms, self.patience)
+            ranges: partition_ranges_between(&self.client, &self.name, from_ms, to_ms, self.patience)
                 .with_context(place)?,
             positions: self.positions(group_id)?,
         })
@@ -62,29 +62,29 @@ impl InputTopic {
 }
 
 impl Plan {
-    /// Offsets of the stretch; those without a record count.
+    /// Offsets of the offset range; those without a record count.
     pub fn records(&self) -> u64 {
-        self.stretch.iter().map(PartitionRange::len).sum()
+        self.ranges.iter().map(PartitionRange::len).sum()
     }
 
-    /// What the group has not read of the stretch.
+    /// What the group has not read of the offset range.
     pub fn left(&self) -> Vec<PartitionRange> {
-        let stretch = self.ingest_stretch();
+        let ranges = self.ingest_range();
         let left = |range: &PartitionRange| {
             let position = self.positions.get(&range.partition).copied();
-            let left = stretch.left_of(range.partition, position);
+            let left = ranges.left_of(range.partition, position);
             PartitionRange { start: left.start.min(range.end.max(range.start)), ..left }
         };
-        self.stretch.iter().map(left).collect()
+        self.ranges.iter().map(left).collect()
     }
 
-    /// Offsets of the stretch that the group has read before.
+    /// Offsets of the offset range that the group has read before.
     pub fn done_before(&self) -> u64 {
         self.records() - self.left().iter().map(PartitionRange::len).sum::<u64>()
     }
 
-    pub(crate) fn ingest_stretch(&self) -> Stretch {
-        Stretch::new(self.stretch.iter().copied())
+    pub(crate) fn ingest_range(&self) -> Stretch {
+        Stretch::new(self.ranges.iter().copied())
     }
 }
 
@@ -96,12 +96,12 @@ mod tests {
         PartitionRange { partition, start, end }
     }
 
-    fn plan(stretch: &[PartitionRange], positions: &[(i32, i64)]) -> Plan {
-        Plan { log: Vec::new(), stretch: stretch.to_vec(), positions: positions.iter().copied().collect() }
+    fn plan(ranges: &[PartitionRange], positions: &[(i32, i64)]) -> Plan {
+        Plan { log: Vec::new(), ranges: ranges.to_vec(), positions: positions.iter().copied().collect() }
     }
 
     #[test]
-    fn a_first_call_has_all_of_the_stretch_before_it() {
+    fn a_first_call_has_all_of_the_offset_range_before_it() {
         let plan = plan(&[range(0, 5, 9), range(1, 0, 0)], &[]);
         assert_eq!((plan.records(), plan.done_before()), (4, 0));
         assert_eq!(plan.left(), [range(0, 5, 9), range(1, 0, 0)]);

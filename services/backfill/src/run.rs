@@ -61,7 +61,7 @@ pub struct Options {
 /// How a backfill ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// All of the stretch is settled.
+    /// All of the offset range is settled.
     Complete,
     /// It was asked to stop: what was in flight is settled and committed, another call goes on.
     Stopped,
@@ -95,7 +95,7 @@ pub fn default_group(settings: &Settings, model_version: &str) -> String {
     format!("{}-backfill-{model_version}", settings.kafka.group_id)
 }
 
-/// Labels the stretch until it is done or `stop` resolves; `progress` is told every now and then. Must run inside an
+/// Labels the offset range until it is done or `stop` resolves; `progress` is told every now and then. Must run inside an
 /// actix system.
 ///
 /// # Errors
@@ -222,7 +222,7 @@ impl Backfill {
             way_out: Arc::default(),
             rereading: Some(Rereading {
                 group_id: group_id.clone(),
-                stretch: plan.ingest_stretch(),
+                offset_range: plan.ingest_range(),
                 posts_per_second: *posts_per_second,
                 publish: *publish,
             }),

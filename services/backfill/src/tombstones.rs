@@ -1,4 +1,4 @@
-//! Every tombstone of the topic counts, wherever it lies: behind the end of the stretch, before its start, or where the
+//! Every tombstone of the topic counts, wherever it lies: behind the end of the offset range, before its start, or where the
 //! store has lost its marker.
 
 use std::collections::HashSet;

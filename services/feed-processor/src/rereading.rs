@@ -21,7 +21,7 @@ pub struct Rereading {
     /// Consumer group; never that of the live workers.
     pub group_id: String,
     /// What to read.
-    pub stretch: Stretch,
+    pub offset_range: Stretch,
     /// Posts a second at most.
     pub posts_per_second: f64,
     /// Produce labels and vectors to the topics too.

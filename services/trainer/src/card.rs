@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use procfs::{CpuInfo, Current as _};
+
 use crate::dataset::{DataPack, Split};
 use crate::evaluation::{Evaluation, SubsetFigures};
 use crate::options::Stage;
@@ -255,9 +257,8 @@ fn joint(report: &TrainReport) -> Option<String> {
 /// Processor and core count, as far as the system tells.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("an unnamed processor", |(_, name)| name.trim());
+    let info = CpuInfo::current().ok();
+    let model = info.as_ref().and_then(|info| info.model_name(0)).unwrap_or("an unnamed processor");
     format!("Machine: {cores} cores of {model}, {}.", std::env::consts::OS)
 }
 

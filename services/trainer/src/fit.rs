@@ -57,7 +57,7 @@ pub struct FitReport {
 }
 
 /// A network in training together with its examples.
-pub trait Learner {
+pub trait Trainable {
     /// Step size from the next epoch on.
     fn set_learning_rate(&mut self, learning_rate: f64);
     /// One pass over the training examples.
@@ -91,10 +91,10 @@ impl FitProgress {
     }
 }
 
-/// Trains `learner` on from `done`, which is empty for a fresh one; at the end it holds the weights of the best epoch.
+/// Trains `trainable` on from `done`, which is empty for a fresh one; at the end it holds the weights of the best epoch.
 pub fn fit(
     name: &str,
-    learner: &mut dyn Learner,
+    trainable: &mut dyn Trainable,
     plan: FitPlan,
     mut done: FitProgress,
     progress: &dyn Progress,
@@ -105,14 +105,14 @@ pub fn fit(
     while !done.is_over(plan) {
         let epoch = done.curve.len() + 1;
         let learning_rate = plan.learning_rate * cosine(epoch - 1, plan.epochs);
-        learner.set_learning_rate(learning_rate);
-        let report = learner.epoch().with_context(|| format!("{name}, epoch {epoch}"))?;
+        trainable.set_learning_rate(learning_rate);
+        let report = trainable.epoch().with_context(|| format!("{name}, epoch {epoch}"))?;
         anyhow::ensure!(
             report.loss.is_finite(),
             "{name}: the loss of epoch {epoch} is {}; lower the learning rate",
             report.loss
         );
-        let validation = learner.validate().with_context(|| format!("{name}, validation of epoch {epoch}"))?;
+        let validation = trainable.validate().with_context(|| format!("{name}, validation of epoch {epoch}"))?;
         done.curve.push(CurvePoint {
             epoch,
             learning_rate,
@@ -123,10 +123,10 @@ pub fn fit(
         });
         if done.best.is_none_or(|(_, best)| is_better(validation, best)) {
             done.best = Some((epoch, validation));
-            learner.snapshot();
+            trainable.snapshot();
         }
         done.seconds = before + started.elapsed().as_secs_f64();
-        learner.keep(&done).with_context(|| format!("{name}, keeping epoch {epoch}"))?;
+        trainable.keep(&done).with_context(|| format!("{name}, keeping epoch {epoch}"))?;
         let best_epoch = done.best.map_or(epoch, |(epoch, _)| epoch);
         progress.advance(1);
         progress.note(&format!(
@@ -136,7 +136,7 @@ pub fn fit(
     }
     let FitProgress { curve, best, seconds } = done;
     let (best_epoch, validation) = best.with_context(|| format!("{name}: at least one epoch is needed"))?;
-    anyhow::ensure!(learner.restore(), "{name}: the best weights were not kept");
+    anyhow::ensure!(trainable.restore(), "{name}: the best weights were not kept");
     progress.finish(&format!("best epoch {best_epoch} of {}, validation AUC {:.4}", curve.len(), validation.auc));
     Ok(FitReport { curve, best_epoch, best_auc: validation.auc, seconds })
 }
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    impl Learner for Scripted {
+    impl Trainable for Scripted {
         fn set_learning_rate(&mut self, learning_rate: f64) {
             self.rates.push(learning_rate);
         }
@@ -223,8 +223,8 @@ mod tests {
         }
     }
 
-    fn from_nothing(learner: &mut Scripted, plan: FitPlan) -> anyhow::Result<FitReport> {
-        fit("text", learner, plan, FitProgress::default(), &Silent)
+    fn from_nothing(trainable: &mut Scripted, plan: FitPlan) -> anyhow::Result<FitReport> {
+        fit("text", trainable, plan, FitProgress::default(), &Silent)
     }
 
     fn plan(epochs: usize, patience: usize) -> FitPlan {
@@ -233,10 +233,10 @@ mod tests {
 
     #[test]
     fn it_stops_when_patience_is_used_up_and_goes_back_to_the_best_epoch() {
-        let mut learner = Scripted::new(&[0.6, 0.4, 0.5, 0.5, 0.3]);
-        let report = from_nothing(&mut learner, plan(5, 2)).unwrap();
+        let mut trainable = Scripted::new(&[0.6, 0.4, 0.5, 0.5, 0.3]);
+        let report = from_nothing(&mut trainable, plan(5, 2)).unwrap();
         assert_eq!((report.best_epoch, report.best_auc, report.curve.len()), (2, 0.2, 4));
-        assert_eq!(learner.restored, Some(2));
+        assert_eq!(trainable.restored, Some(2));
     }
 
     #[test]
@@ -258,10 +258,10 @@ mod tests {
 
     #[test]
     fn the_step_size_falls_from_the_plan_to_a_twentieth_of_it() {
-        let mut learner = Scripted::new(&[0.6, 0.5, 0.4]);
-        from_nothing(&mut learner, plan(3, 9)).unwrap();
-        assert!((learner.rates[0] - 1.0).abs() < 1e-12 && (learner.rates[2] - 0.05).abs() < 1e-12);
-        assert!(learner.rates[1] < 1.0 && learner.rates[1] > 0.05);
+        let mut trainable = Scripted::new(&[0.6, 0.5, 0.4]);
+        from_nothing(&mut trainable, plan(3, 9)).unwrap();
+        assert!((trainable.rates[0] - 1.0).abs() < 1e-12 && (trainable.rates[2] - 0.05).abs() < 1e-12);
+        assert!(trainable.rates[1] < 1.0 && trainable.rates[1] > 0.05);
     }
 
     #[test]

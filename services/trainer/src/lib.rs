@@ -43,7 +43,7 @@ mod train;
 pub use card::model_card;
 pub use dataset::DataPack;
 pub use npy::npy_f32;
-pub use options::{DEFAULT_CACHE_DIR, Profile, Stage, TrainOptions, resolve_data};
+pub use options::{CheckpointProfile, DEFAULT_CACHE_DIR, Stage, TrainOptions, resolve_data};
 pub use progress::{Progress, Silent, Terminal};
 pub use report::{SplitSize, StageRecord, TrainReport, curves_csv, curves_png};
 pub use train::{encode_with_checkpoint, picture_input, score_checkpoint, text_input, train, train_encoders};

@@ -61,25 +61,25 @@ impl FromStr for Stage {
     }
 }
 
-/// Network family (ADR 42).
+/// Network family, named by a checkpoint (ADR 42).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Profile {
+pub enum CheckpointProfile {
     /// The one that serves.
     #[default]
     Modern,
 }
 
-impl Profile {
+impl CheckpointProfile {
     /// As the manifest names it.
     pub fn name(self) -> &'static str {
         match self {
-            Profile::Modern => "modern",
+            CheckpointProfile::Modern => "modern",
         }
     }
 }
 
-impl FromStr for Profile {
+impl FromStr for CheckpointProfile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -106,7 +106,7 @@ pub struct TrainOptions {
     /// Folder for decoded features, shared by all runs.
     pub cache_dir: PathBuf,
     /// Network family.
-    pub profile: Profile,
+    pub profile: CheckpointProfile,
     /// Steps to run; the others are read from `work_dir`.
     pub stages: BTreeSet<Stage>,
     /// Folder of a checkpoint whose audio and image networks are kept as they are, trained on the same posts. The
@@ -166,7 +166,7 @@ impl TrainOptions {
             out: out.into(),
             work_dir: ".cache/train".into(),
             cache_dir: DEFAULT_CACHE_DIR.into(),
-            profile: Profile::Modern,
+            profile: CheckpointProfile::Modern,
             stages: Stage::ALL.into_iter().collect(),
             keep_media: None,
             max_audio_seconds: served_audio_seconds(),
@@ -308,8 +308,8 @@ mod tests {
             assert_eq!(stage.to_string().parse::<Stage>(), Ok(stage));
         }
         assert!("video".parse::<Stage>().unwrap_err().contains("text, audio, image, fusion or joint"));
-        assert_eq!("modern".parse::<Profile>(), Ok(Profile::Modern));
-        assert!("paper".parse::<Profile>().is_err());
+        assert_eq!("modern".parse::<CheckpointProfile>(), Ok(CheckpointProfile::Modern));
+        assert!("paper".parse::<CheckpointProfile>().is_err());
     }
 
     #[test]

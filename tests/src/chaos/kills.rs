@@ -9,8 +9,9 @@ use jtav_pipeline::FailPoint;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
 
-use super::stage::{COMMIT_INTERVAL_MS, MAX_IN_FLIGHT, Stage, WORKERS};
+use super::targets::{COMMIT_INTERVAL_MS, MAX_IN_FLIGHT, Targets, WORKERS};
 
 /// A worker whose point is not reached by then is killed where it stands; that is a kill, too.
 const UNREACHED: Duration = Duration::from_secs(40);
@@ -68,56 +69,56 @@ fn armed(point: FailPoint, random: &mut StdRng) -> String {
 }
 
 /// Kills at each of the points once.
-pub async fn kill_at(stage: &mut Stage<'_>, points: &[FailPoint]) -> Result<()> {
-    let mut random = StdRng::seed_from_u64(stage.seed);
+pub async fn kill_at(targets: &mut Targets<'_>, points: &[FailPoint]) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(targets.seed);
     let mut left = points.to_vec();
     left.shuffle(&mut random);
     let mut left = VecDeque::from(left);
     let mut armed_at: Vec<Option<(FailPoint, Instant)>> = vec![None; WORKERS];
     // The first workers are unarmed and are killed like any others: at a moment that nothing chose.
     for slot in 0..WORKERS {
-        stage.worker(slot)?.kill9()?;
-        stage.kills += 1;
-        respawn(stage, slot, &mut left, &mut armed_at, &mut random)?;
+        targets.worker(slot)?.kill9()?;
+        targets.kills += 1;
+        respawn(targets, slot, &mut left, &mut armed_at, &mut random)?;
     }
     let mut last_guest = Instant::now();
     while armed_at.iter().any(Option::is_some) {
         tokio::time::sleep(Duration::from_millis(50)).await;
         for slot in 0..WORKERS {
             let Some((point, since)) = armed_at[slot] else { continue };
-            let worker = stage.worker(slot)?;
+            let worker = targets.worker(slot)?;
             if let Some(status) = worker.ended()? {
                 if status.signal() == Some(9) {
-                    stage.kills += 1;
+                    targets.kills += 1;
                 } else if !(point == FailPoint::IngestDuringDrain && status.success()) {
                     let text =
                         format!("armed with {}, a worker ended with {status}:\n{}", point.as_str(), worker.log_tail());
-                    stage.wrong(text);
+                    targets.wrong(text);
                 }
-                stage.watch.healed();
-                respawn(stage, slot, &mut left, &mut armed_at, &mut random)?;
+                targets.watch.healed();
+                respawn(targets, slot, &mut left, &mut armed_at, &mut random)?;
             } else if point == FailPoint::IngestDuringDrain && since.elapsed() > Duration::from_secs(3) {
-                worker.signal("-TERM")?;
+                worker.signal(Signal::TERM)?;
             } else if point == FailPoint::IngestDuringRevoke && last_guest.elapsed() > Duration::from_secs(6) {
                 // A third member comes and goes, so that the group shares out anew; whom it takes from is the group's choice.
                 last_guest = Instant::now();
-                match stage.slots.get_mut(WORKERS).and_then(Option::take) {
+                match targets.slots.get_mut(WORKERS).and_then(Option::take) {
                     Some(mut guest) => drop(guest.terminate(Duration::from_secs(30))?),
-                    None => stage.start_worker(WORKERS, "")?,
+                    None => targets.start_worker(WORKERS, "")?,
                 }
             }
             if armed_at[slot].is_some_and(|(_, since)| since.elapsed() > UNREACHED) {
-                stage.wrong(format!("{} was not reached in {UNREACHED:?}", point.as_str()));
-                stage.worker(slot)?.kill9()?;
+                targets.wrong(format!("{} was not reached in {UNREACHED:?}", point.as_str()));
+                targets.worker(slot)?.kill9()?;
             }
         }
     }
-    stage.wait_ready()
+    targets.wait_ready()
 }
 
 /// A fresh process in the slot, armed with the next point; unarmed when there is none left.
 fn respawn(
-    stage: &mut Stage<'_>,
+    targets: &mut Targets<'_>,
     slot: usize,
     left: &mut VecDeque<FailPoint>,
     armed_at: &mut [Option<(FailPoint, Instant)>],
@@ -125,12 +126,12 @@ fn respawn(
 ) -> Result<()> {
     let next = left.pop_front();
     let fail_points = next.map_or_else(String::new, |point| armed(point, random));
-    stage.start_worker(slot, &fail_points)?;
+    targets.start_worker(slot, &fail_points)?;
     armed_at[slot] = next.map(|point| (point, Instant::now()));
-    if let Some(mut guest) = stage.slots.get_mut(WORKERS).and_then(Option::take) {
+    if let Some(mut guest) = targets.slots.get_mut(WORKERS).and_then(Option::take) {
         guest.terminate(Duration::from_secs(30))?;
     }
-    stage.slots.truncate(WORKERS);
+    targets.slots.truncate(WORKERS);
     Ok(())
 }
 

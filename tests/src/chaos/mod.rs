@@ -6,19 +6,19 @@
 //! all of it is committed the oracle reads everything.
 
 mod canary;
+mod environment;
 mod fault;
+mod fault_injector;
 mod feed;
-mod inject;
 mod kills;
-mod parts;
 mod plan;
 mod report;
 mod run;
-mod stage;
+mod targets;
 mod watch;
 
+pub use environment::Environment;
 pub use fault::{Broker, Fault};
-pub use parts::Parts;
 pub use plan::Plan;
 pub use report::{Report, Row, RunResult};
 
@@ -27,23 +27,23 @@ use anyhow::Result;
 /// Runs a plan; `tell` hears of every run before it begins and of its result after.
 ///
 /// # Errors
-/// Parts that do not start or do not come back: a harness that failed has proved nothing. What a run finds is no error
+/// An environment that does not start or does not come back: a harness that failed has proved nothing. What a run finds is no error
 /// but stands in its result.
 pub async fn run(plan: &Plan, mut tell: impl FnMut(&Fault, u64, Option<&RunResult>)) -> Result<Report> {
     let mut report = Report::default();
-    let mut parts: Option<Parts> = None;
+    let mut environment: Option<Environment> = None;
     for (number, (fault, seed)) in plan.runs.iter().enumerate() {
         tell(fault, *seed, None);
         let broker = fault.broker();
         // A broker of the same kind is used again; two kinds side by side would only take memory.
-        let mut at_hand = match parts.take() {
+        let mut at_hand = match environment.take() {
             Some(at_hand) if at_hand.kind() == broker => at_hand,
-            _ => Parts::start(broker).await?,
+            _ => Environment::start(broker).await?,
         };
         let result = run::run_one(&mut at_hand, *fault, *seed, number, plan).await?;
         tell(fault, *seed, Some(&result));
         report.add(*fault, result);
-        parts = Some(at_hand);
+        environment = Some(at_hand);
     }
     Ok(report)
 }

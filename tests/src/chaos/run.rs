@@ -9,46 +9,52 @@ use jtav_kafka::{ClientSettings, read_all, watermarks};
 use jtav_store::Store;
 use jtav_testkit::{Finding, Harm, Oracle, Topics, is_through};
 
+use super::environment::Environment;
 use super::fault::Fault;
 use super::feed::{FeedParams, RunningFeed, poison_reason};
-use super::parts::Parts;
 use super::plan::Plan;
 use super::report::RunResult;
-use super::stage::{PARTITIONS, PATIENCE, SETTLE, Stage, WORKERS};
+use super::targets::{PARTITIONS, PATIENCE, SETTLE, Targets, WORKERS};
 use super::watch::Watch;
-use super::{inject, kills};
+use super::{fault_injector, kills};
 
 /// One fault on topics, group and database of its own.
-pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, plan: &Plan) -> Result<RunResult> {
+pub async fn run_one(
+    environment: &mut Environment,
+    fault: Fault,
+    seed: u64,
+    number: usize,
+    plan: &Plan,
+) -> Result<RunResult> {
     let started = Instant::now();
     let topics = Topics::named(format!("chaos-{number}"), |what| format!("{what}-{number}"));
     let database = (number % 16) as u8;
-    let client = parts.client();
-    parts.redis.command(&["-n", &database.to_string(), "flushdb"])?;
-    parts.create_topics(&topics.all().map(|topic| (topic, PARTITIONS))).await?;
-    let store: Arc<dyn Store> = Arc::new(parts.redis.store(database)?);
-    let (rebalances_before, visits_before) = (parts.rebalances(), parts.canary.visits());
-    let params = feed_params(parts, &topics, fault, seed, plan);
-    let mut stage = Stage {
+    let client = environment.client();
+    environment.redis.command(&["-n", &database.to_string(), "flushdb"])?;
+    environment.create_topics(&topics.all().map(|topic| (topic, PARTITIONS))).await?;
+    let store: Arc<dyn Store> = Arc::new(environment.redis.store(database)?);
+    let (rebalances_before, visits_before) = (environment.rebalances(), environment.canary.visits());
+    let params = feed_params(environment, &topics, fault, seed, plan);
+    let mut targets = Targets {
         watch: Watch::start(client.clone(), topics.clone(), Arc::clone(&store))?,
-        parts,
+        environment,
         topics: topics.clone(),
         seed,
         feed_times: Arc::clone(&params.times),
         slots: Vec::new(),
-        conduct: inject::conduct(fault),
+        member_options: fault_injector::member_options(fault),
         database,
         kills: 0,
         findings: Vec::new(),
     };
-    let acknowledged = feed_and_fault(&mut stage, params, fault, plan).await?;
-    let worker_findings = drain(&mut stage).await?;
+    let acknowledged = feed_and_fault(&mut targets, params, fault, plan).await?;
+    let worker_findings = drain(&mut targets).await?;
 
-    let Stage { parts, watch, kills, mut findings, .. } = stage;
+    let Targets { environment, watch, kills, mut findings, .. } = targets;
     findings.extend(worker_findings);
     let seen = watch.end()?;
     findings.extend(seen.findings);
-    let visits = parts.canary.visits() - visits_before;
+    let visits = environment.canary.visits() - visits_before;
     if visits > 0 {
         findings.push(Finding { harm: Harm::Wrong, text: format!("{visits} connections to a forbidden address") });
     }
@@ -62,7 +68,7 @@ pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, 
         records: reckoned.records,
         labels: reckoned.labels,
         kills,
-        rebalances: parts.rebalances() - rebalances_before,
+        rebalances: environment.rebalances() - rebalances_before,
         duplicates_raw: reckoned.repeated,
         recovered_s: seen.recovered_s,
         looks: seen.looks,
@@ -72,37 +78,37 @@ pub async fn run_one(parts: &mut Parts, fault: Fault, seed: u64, number: usize, 
     })
 }
 
-fn feed_params(parts: &Parts, topics: &Topics, fault: Fault, seed: u64, plan: &Plan) -> FeedParams {
+fn feed_params(environment: &Environment, topics: &Topics, fault: Fault, seed: u64, plan: &Plan) -> FeedParams {
     FeedParams {
         topic: topics.input.clone(),
         seed,
         posts_per_second: plan.posts_per_second,
         times: Arc::new(AtomicU32::new(1)),
-        media_base_url: parts.media.base_url(),
-        forbidden_url: format!("http://{}/secret.jpg", parts.canary.address()),
+        media_base_url: environment.media.base_url(),
+        forbidden_url: format!("http://{}/secret.jpg", environment.canary.address()),
         bad_media_percent: if fault == Fault::MediaHosts { 20 } else { 1 },
     }
 }
 
 /// Starts workers and feed, lets the fault come and go, and waits until all is committed; gives the records that the
 /// broker has acknowledged.
-async fn feed_and_fault(stage: &mut Stage<'_>, params: FeedParams, fault: Fault, plan: &Plan) -> Result<usize> {
+async fn feed_and_fault(targets: &mut Targets<'_>, params: FeedParams, fault: Fault, plan: &Plan) -> Result<usize> {
     for slot in 0..WORKERS {
-        stage.start_worker(slot, "")?;
+        targets.start_worker(slot, "")?;
     }
-    stage.wait_ready()?;
-    let client = stage.parts.client();
+    targets.wait_ready()?;
+    let client = targets.environment.client();
     let feed = RunningFeed::start(&client, params)?;
     // Something must be under way before the fault, or it has nothing to hit.
-    wait_for_labels(&client, &stage.topics, 100).await?;
+    wait_for_labels(&client, &targets.topics, 100).await?;
     let hit = match fault {
-        Fault::Kills => kills::kill_at(stage, &plan.kill_points).await,
-        fault => inject::inject(stage, fault).await,
+        Fault::Kills => kills::kill_at(targets, &plan.kill_points).await,
+        fault => fault_injector::inject(targets, fault).await,
     };
-    hit.with_context(|| format!("{} with seed {}", fault.as_str(), stage.seed))?;
-    stage.recovered().await?;
+    hit.with_context(|| format!("{} with seed {}", fault.as_str(), targets.seed))?;
+    targets.recovered().await?;
     let fed = feed.end().await?;
-    wait_for_the_end(stage, &client).await?;
+    wait_for_the_end(targets, &client).await?;
     Ok(fed.acknowledged)
 }
 
@@ -126,14 +132,14 @@ async fn wait_for_labels(client: &ClientSettings, topics: &Topics, least: i64) -
 }
 
 /// Waits until the group has committed the end of every partition.
-async fn wait_for_the_end(stage: &mut Stage<'_>, client: &ClientSettings) -> Result<()> {
+async fn wait_for_the_end(targets: &mut Targets<'_>, client: &ClientSettings) -> Result<()> {
     let started = Instant::now();
-    while !is_through(client, &stage.topics.group, &stage.topics.input, PATIENCE)? {
-        for worker in stage.slots.iter_mut().flatten() {
+    while !is_through(client, &targets.topics.group, &targets.topics.input, PATIENCE)? {
+        for worker in targets.slots.iter_mut().flatten() {
             ensure!(worker.is_running(), "a worker has ended:\n{}", worker.log_tail());
         }
         if started.elapsed() > SETTLE {
-            bail!("the end of the feed is not committed after {SETTLE:?}:\n{}", stage.logs());
+            bail!("the end of the feed is not committed after {SETTLE:?}:\n{}", targets.logs());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -141,9 +147,9 @@ async fn wait_for_the_end(stage: &mut Stage<'_>, client: &ClientSettings) -> Res
 }
 
 /// SIGTERM to every worker: exit 0, and nothing counted twice or lost inside.
-async fn drain(stage: &mut Stage<'_>) -> Result<Vec<Finding>> {
+async fn drain(targets: &mut Targets<'_>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (slot, worker) in stage.slots.iter_mut().enumerate() {
+    for (slot, worker) in targets.slots.iter_mut().enumerate() {
         let Some(worker) = worker else { continue };
         let gap = worker.gap_at_rest().await?;
         if gap != Some(0.0) {

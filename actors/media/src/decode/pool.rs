@@ -122,7 +122,7 @@ fn work(queue: &JobQueue<Job>, mut engine: Engine, progress: &Progress, worker: 
         // A panic that is not the medium's (those are caught with the decoder) costs this job and not the thread: a pool
         // that shrinks in silence would answer slower and slower. Whoever asked is told by the reply that is dropped.
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let result = engine.decode(&media).map(|verdict| verdict.map(|(decoded, _)| decoded));
+            let result = engine.decode(&media).map(|result| result.map(|(decoded, _)| decoded));
             fail_point::hit(FailPoint::DecodeAfter, media.modality.as_str());
             // The bytes' share of the budget goes back before anybody learns that the work is done.
             drop(media);

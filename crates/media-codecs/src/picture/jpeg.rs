@@ -13,7 +13,7 @@ mod structure;
 mod turbo;
 
 use structure::Structure;
-use turbo::{End, Order, Outcome, UNREACHED};
+use turbo::{DecodedJpeg, End, Order, UNREACHED};
 
 /// Pixels that are decoded for each that is shown, along the shorter side and at least. What the encoder makes of it:
 /// `docs/results/media-speed-agreement.md`.
@@ -46,7 +46,7 @@ pub(super) fn decode(
         scans: structure.scans,
         max_memory_bytes: limits.max_image_working_bytes,
     };
-    let Outcome { pixels, width, height, end } = turbo::decode(&order).ok_or(AbsentReason::DecodeError)?;
+    let DecodedJpeg { pixels, width, height, end } = turbo::decode(&order).ok_or(AbsentReason::DecodeError)?;
     match end {
         End::Whole => {}
         End::TooLarge => return Err(AbsentReason::TooLarge),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jtav_schemas::embedding::f16_le_bytes;
 use jtav_schemas::{Label, PerModality};
 use jtav_store::{LabelWrite, RedisOptions, RedisStore, Source, Store};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Stops with the value.
 pub struct RealRedis {
@@ -79,16 +80,15 @@ impl RealRedis {
 
     /// Stops the process without ending it: connections stay and nobody answers.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        self.signal(Signal::STOP);
     }
 
     pub fn thaw(&self) {
-        self.signal("-CONT");
+        self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
-        assert!(done.success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the server is there");
     }
 
     pub fn kill(&mut self) {

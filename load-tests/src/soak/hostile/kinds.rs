@@ -122,15 +122,15 @@ impl Kind {
     ];
 
     /// What must become of it.
-    pub fn expected(self) -> Outcome {
+    pub fn expected(self) -> PostEnd {
         match self {
             Self::LargeRecord | Self::LargestRecord | Self::NotJson | Self::List | Self::Nested | Self::LongId => {
-                Outcome::DeadLettered
+                PostEnd::DeadLettered
             }
-            Self::DeletedWithNull => Outcome::Erased,
-            Self::MentionOnly => Outcome::Skipped,
+            Self::DeletedWithNull => PostEnd::Erased,
+            Self::MentionOnly => PostEnd::Skipped,
             // Whatever becomes of its medium, the text is labelled.
-            _ => Outcome::Labelled,
+            _ => PostEnd::Labelled,
         }
     }
 
@@ -142,7 +142,7 @@ impl Kind {
 /// How a post ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum PostEnd {
     /// A label of its newest revision.
     Labelled,
     /// A dead letter.

@@ -22,7 +22,7 @@ use self::kinds::HostileFeed;
 use self::media::Files;
 use self::outcomes::OutcomeReader;
 pub use self::report::HostileReport;
-use self::report::{Block, LONGEST_END, Verdict};
+use self::report::{Block, LONGEST_END, Violations};
 use self::server::HostileServer;
 use super::options::RigOptions;
 use super::rig::{RUN, Rig, UNCOUNTED, make};
@@ -75,7 +75,7 @@ struct Counts {
 
 /// Runs all blocks.
 pub async fn run(plan: Plan, options: &RigOptions) -> Result<HostileReport> {
-    let (date, commit, machine) = (process::utc_now()?, process::commit(), process::machine());
+    let (date, commit, machine) = (process::utc_now(), process::commit(), process::machine());
     let server = HostileServer::start(Files::make()).await?;
     let options = RigOptions { further_hosts: server.addresses().to_vec(), ..options.clone() };
     let mut rig = Rig::start(&options).await?;
@@ -100,7 +100,7 @@ pub async fn run(plan: Plan, options: &RigOptions) -> Result<HostileReport> {
     }
     let (ended, tally) = (counts(&rig)?, lock(&rig.book).tally());
     let book = strangers.reader.book();
-    let verdict = Verdict {
+    let violations = Violations {
         lost: tally.lost,
         set_aside: tally.set_aside,
         duplicates_visible: tally.duplicates_visible,
@@ -124,7 +124,7 @@ pub async fn run(plan: Plan, options: &RigOptions) -> Result<HostileReport> {
         block_seconds: plan.block_seconds,
         blocks,
         kinds: book.kinds().clone(),
-        verdict,
+        verdict: violations,
     })
 }
 

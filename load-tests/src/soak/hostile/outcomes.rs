@@ -10,7 +10,7 @@ use jtav_testkit::Topics;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{Hostile, Kind, Outcome};
+use super::kinds::{Hostile, Kind, PostEnd};
 use crate::collector::lock;
 use crate::reader::Reader;
 use crate::topics::PARTITIONS;
@@ -20,8 +20,8 @@ use crate::topics::PARTITIONS;
 pub struct KindResult {
     /// Posts.
     pub sent: u64,
-    /// Ends, by outcome.
-    pub ended: BTreeMap<Outcome, u64>,
+    /// How posts ended, and how many so.
+    pub ended: BTreeMap<PostEnd, u64>,
     /// Ends that were not the expected one.
     pub wrong: u64,
     /// From the moment it was due to its end, the slowest.
@@ -60,12 +60,12 @@ impl Outcomes {
 
     /// Posts that must show on a topic and have not.
     pub fn open(&self) -> usize {
-        self.posts.values().filter(|post| !post.ended && post.kind.expected() != Outcome::Skipped).count()
+        self.posts.values().filter(|post| !post.ended && post.kind.expected() != PostEnd::Skipped).count()
     }
 
     /// Posts of which nothing must show.
     pub fn silent(&self) -> u64 {
-        self.kinds.iter().filter(|(kind, _)| kind.expected() == Outcome::Skipped).map(|(_, result)| result.sent).sum()
+        self.kinds.iter().filter(|(kind, _)| kind.expected() == PostEnd::Skipped).map(|(_, result)| result.sent).sum()
     }
 
     /// By kind.
@@ -75,7 +75,7 @@ impl Outcomes {
 
     /// Some posts without an end.
     pub fn open_keys(&self, at_most: usize) -> Vec<String> {
-        let is_open = |post: &Open| !post.ended && post.kind.expected() != Outcome::Skipped;
+        let is_open = |post: &Open| !post.ended && post.kind.expected() != PostEnd::Skipped;
         let open = self.posts.iter().filter(|(_, post)| is_open(post));
         open.take(at_most).map(|(key, post)| format!("{} ({:?})", &key[..key.len().min(40)], post.kind)).collect()
     }
@@ -85,7 +85,7 @@ impl Outcomes {
         std::mem::take(&mut self.honest)
     }
 
-    fn end(&mut self, key: &str, outcome: Outcome, revision: Option<u64>, now: Instant) {
+    fn end(&mut self, key: &str, post_end: PostEnd, revision: Option<u64>, now: Instant) {
         let Some(post) = self.posts.get_mut(key) else { return };
         // An earlier revision's label is none of the newest.
         if post.ended || revision.is_some_and(|revision| revision < post.revision) {
@@ -93,15 +93,15 @@ impl Outcomes {
         }
         post.ended = true;
         let result = self.kinds.entry(post.kind).or_default();
-        *result.ended.entry(outcome).or_default() += 1;
-        result.wrong += u64::from(outcome != post.kind.expected());
+        *result.ended.entry(post_end).or_default() += 1;
+        result.wrong += u64::from(post_end != post.kind.expected());
         result.slowest_seconds = result.slowest_seconds.max(now.saturating_duration_since(post.due).as_secs_f64());
     }
 
     fn label(&mut self, key: &str, value: &[u8], now: Instant) {
         let Ok(label) = serde_json::from_slice::<Label>(value) else { return };
         if self.posts.contains_key(key) {
-            return self.end(key, Outcome::Labelled, Some(label.revision), now);
+            return self.end(key, PostEnd::Labelled, Some(label.revision), now);
         }
         for (modality, status) in label.modalities.iter() {
             *self.honest.entry(format!("{modality}={}", status.as_str())).or_default() += 1;
@@ -141,8 +141,8 @@ fn note(outcomes: &mut Outcomes, message: &BorrowedMessage<'_>, sentiment: &str,
         (topic, Some(value)) if topic == sentiment => outcomes.label(&key, value, now),
         // The null of an erasure, which has a record of its own.
         (topic, None) if topic == sentiment => {}
-        (topic, _) if topic == dead_letters => outcomes.end(&key, Outcome::DeadLettered, None, now),
-        _ => outcomes.end(&key, Outcome::Erased, None, now),
+        (topic, _) if topic == dead_letters => outcomes.end(&key, PostEnd::DeadLettered, None, now),
+        _ => outcomes.end(&key, PostEnd::Erased, None, now),
     }
 }
 

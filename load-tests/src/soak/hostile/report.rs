@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::kinds::{Kind, Outcome};
+use super::kinds::{Kind, PostEnd};
 use super::outcomes::KindResult;
 use crate::files;
 use crate::process::Machine;
@@ -51,7 +51,7 @@ pub struct Block {
 
 /// What must not happen.
 #[derive(Debug, Clone, Serialize)]
-pub struct Verdict {
+pub struct Violations {
     /// Honest posts without an outcome.
     pub lost: u64,
     /// Honest posts that were set aside.
@@ -100,7 +100,7 @@ pub struct HostileReport {
     /// What became of the hostile posts.
     pub kinds: BTreeMap<Kind, KindResult>,
     /// What must not happen.
-    pub verdict: Verdict,
+    pub verdict: Violations,
 }
 
 impl HostileReport {
@@ -118,7 +118,7 @@ impl HostileReport {
 
     /// Nothing was lost, nothing restarted, and every hostile post came to the end that it must come to, in time.
     pub fn is_safe(&self) -> bool {
-        let Verdict { lost, set_aside, duplicates_visible, restarts, unended, silent, silent_counted, .. } =
+        let Violations { lost, set_aside, duplicates_visible, restarts, unended, silent, silent_counted, .. } =
             &self.verdict;
         let ended_well = |kind: &KindResult| kind.wrong == 0 && kind.slowest_seconds <= LONGEST_END.as_secs_f64();
         [lost, set_aside, duplicates_visible, restarts, unended].into_iter().all(|count| *count == 0)
@@ -210,10 +210,10 @@ impl HostileReport {
         let mut text = "| hostile post | sent | ended | wrong | slowest s |\n|---|---|---|---|---|\n".to_owned();
         for (kind, result) in &self.kinds {
             let mut ended: Vec<String> =
-                result.ended.iter().map(|(outcome, count)| format!("{} {count}", name_of(outcome))).collect();
+                result.ended.iter().map(|(post_end, count)| format!("{} {count}", name_of(post_end))).collect();
             match result.sent - result.ended.values().sum::<u64>() {
                 0 => {}
-                unseen if kind.expected() == Outcome::Skipped => ended.push(format!("on no topic {unseen}")),
+                unseen if kind.expected() == PostEnd::Skipped => ended.push(format!("on no topic {unseen}")),
                 unended => ended.push(format!("not at all {unended}")),
             }
             text += &format!(
@@ -274,7 +274,7 @@ mod tests {
             block_seconds: 60.0,
             blocks,
             kinds: BTreeMap::from([(Kind::NotJson, KindResult::default())]),
-            verdict: Verdict {
+            verdict: Violations {
                 lost: 0,
                 set_aside: 0,
                 duplicates_visible: 0,

@@ -1,5 +1,6 @@
 //! A media server that does what strangers' servers do, on many addresses at once: each address is a host of its own to the
-//! worker, some in a network of their own and some all in one, as names below a wildcard are.
+//! worker, some in a network of their own and some all in one, as names below a wildcard are. Over bare sockets: a library for
+//! HTTP would not send what these send.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

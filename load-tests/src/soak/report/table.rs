@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::SoakReport;
 use crate::soak::outage::OutageRecord;
-use crate::soak::slope::{Slope, Verdict};
+use crate::soak::slope::{Slope, Trend};
 
 impl SoakReport {
     /// Name and value of each row.
@@ -19,9 +19,9 @@ impl SoakReport {
             None => "too short a run".to_owned(),
         };
         let below = match self.growth.verdict {
-            Verdict::Below => "below 1 MB an hour",
-            Verdict::Above => "above 1 MB an hour",
-            Verdict::CannotTell => "the run is too short to tell it from 1 MB an hour",
+            Trend::Below => "below 1 MB an hour",
+            Trend::Above => "above 1 MB an hour",
+            Trend::CannotTell => "the run is too short to tell it from 1 MB an hour",
         };
         let range = |column: &[Option<f64>]| {
             let values = self.series.points(column);

@@ -92,7 +92,7 @@ pub(crate) fn ingest_settings(settings: &Settings, rereading: Option<&Rereading>
     };
     if let Some(rereading) = rereading {
         bounds.min_admission_gap = rereading.min_gap();
-        bounds.stretch = Some(rereading.stretch.clone());
+        bounds.stretch = Some(rereading.offset_range.clone());
     }
     bounds
 }

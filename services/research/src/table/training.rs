@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use jtav_model::{DeviceChoice, FusionInput, Modality, ModalitySet, Standardisation};
 use jtav_trainer::Progress;
-use jtav_trainer::fit::{FitPlan, FitProgress, Learner, Validation, fit, validation};
+use jtav_trainer::fit::{FitPlan, FitProgress, Trainable, Validation, fit, validation};
 use jtav_training::EpochReport;
 
 use super::cell::{Cell, Training};
@@ -282,7 +282,7 @@ struct Pupil<'a> {
     labels: Vec<bool>,
 }
 
-impl Learner for Pupil<'_> {
+impl Trainable for Pupil<'_> {
     fn set_learning_rate(&mut self, learning_rate: f64) {
         self.trainer.set_learning_rate(learning_rate);
     }

@@ -5,7 +5,7 @@ use jtav_training::EpochReport;
 use super::examples::Examples;
 use super::network::Network;
 use super::state::BegunStage;
-use crate::fit::{FitProgress, Learner, Validation, validation};
+use crate::fit::{FitProgress, Trainable, Validation, validation};
 
 /// A trainer with what it learns from and what it is judged by.
 pub(super) struct WithExamples<'a, N: Network> {
@@ -14,7 +14,7 @@ pub(super) struct WithExamples<'a, N: Network> {
     pub begun: &'a BegunStage<'a>,
 }
 
-impl<N: Network> Learner for WithExamples<'_, N> {
+impl<N: Network> Trainable for WithExamples<'_, N> {
     fn set_learning_rate(&mut self, learning_rate: f64) {
         self.network.set_learning_rate(learning_rate);
     }

@@ -13,7 +13,7 @@ use super::run::Run;
 use super::state::BegunStage;
 use crate::dataset::{Post, Split};
 use crate::features::PICTURE_SIDE;
-use crate::fit::{FitProgress, Learner, Validation, fit, validation};
+use crate::fit::{FitProgress, Trainable, Validation, fit, validation};
 use crate::options::Stage;
 use crate::progress::Silent;
 use crate::report::StageRecord;
@@ -151,7 +151,7 @@ impl Joint<'_> {
     }
 }
 
-impl Learner for Joint<'_> {
+impl Trainable for Joint<'_> {
     fn set_learning_rate(&mut self, learning_rate: f64) {
         self.trainer.set_learning_rate(learning_rate);
     }

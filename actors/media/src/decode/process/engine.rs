@@ -14,7 +14,7 @@ use super::orders::Ended;
 use super::remote::{NoReply, Worker};
 use crate::decode::params::ProcessParams;
 
-type Verdict = Result<(Decoded, MediaFacts), AbsentReason>;
+type DecodeResult = Result<(Decoded, MediaFacts), AbsentReason>;
 
 /// Decodes for one thread.
 pub(crate) enum Engine {
@@ -81,7 +81,7 @@ impl Cause {
             // The killing is ours where the worker still ran: its words made no sense.
             (NoReply::Nonsense, _) => Cause::Nonsense,
             (NoReply::Broken, Some(libc::SIGKILL)) => Cause::Killed,
-            // How it ended went down with the nursery: another try will tell.
+            // How it ended went down with the fork server: another try will tell.
             (NoReply::Broken, None) if ended.is_none() => Cause::Killed,
             (NoReply::Broken, _) => Cause::Crashed,
         }
@@ -110,7 +110,7 @@ impl Engine {
     ///
     /// # Errors
     /// No worker is to be had, or two were killed by somebody else: says nothing of the medium, and is retryable.
-    pub(crate) fn decode(&mut self, media: &FetchedMedia) -> Result<Verdict, StageError> {
+    pub(crate) fn decode(&mut self, media: &FetchedMedia) -> Result<DecodeResult, StageError> {
         let (keeper, ready, ended_at) = match self {
             Engine::Here(limits) => {
                 let media_type = media.media_type.as_deref();
@@ -118,7 +118,7 @@ impl Engine {
             }
             Engine::Process { keeper, worker, ended_at } => (keeper, worker, ended_at),
         };
-        // One that has waited for long may come from a nursery that was given up meanwhile.
+        // One that has waited for long may come from a fork server that was given up meanwhile.
         end_if_worn(keeper, ready);
         for _ in 0..2 {
             let mut worker = match ready.take() {
@@ -216,19 +216,19 @@ impl OneByOne {
     ///
     /// # Errors
     /// No worker is to be had, or somebody else killed it. The inner one is the medium's.
-    pub fn decode(&self, media: &FetchedMedia) -> io::Result<(Verdict, Usage)> {
+    pub fn decode(&self, media: &FetchedMedia) -> io::Result<(DecodeResult, Usage)> {
         let mut worker = self.0.worker()?;
         let started = Instant::now();
         let outcome = self.0.decode(&mut worker, media);
         let elapsed = started.elapsed();
-        let (verdict, ended) = match outcome {
+        let (result, ended) = match outcome {
             Ok(outcome) => (counted(outcome), worker.end().0),
             Err(no_reply) => {
                 let (cause, ended) = end(worker, no_reply, media);
                 (Err(cause.reason().ok_or_else(|| io::Error::other("somebody killed the decode worker"))?), ended)
             }
         };
-        Ok((verdict, Usage { elapsed, peak_memory_bytes: ended.map(|ended| ended.max_resident_kib << 10) }))
+        Ok((result, Usage { elapsed, peak_memory_bytes: ended.map(|ended| ended.max_resident_kib << 10) }))
     }
 }
 

@@ -1,8 +1,8 @@
-//! Which nursery workers come from, and when another one takes its place.
+//! Which fork server workers come from, and when another one takes its place.
 //!
-//! All that one nursery forks has one layout of addresses, so what a stranger learns from a worker that broke holds for the
-//! next one. A worker that broke is therefore followed by one of a nursery that was started anew, and an honest life is
-//! bounded too. Starting takes some tenths of a second, beside the decoding.
+//! All that one fork server forks has one layout of addresses, so what a stranger learns from a worker that broke holds
+//! for the next one. A worker that broke is therefore followed by one of a fork server that was started anew, and an
+//! honest life is bounded too. Starting takes some tenths of a second, beside the decoding.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
@@ -14,22 +14,23 @@ use jtav_pipeline::FetchedMedia;
 use jtav_telemetry::{ForkServerStart, Metric};
 
 use super::orders::Setup;
-use super::remote::{NURSERY_TIMEOUT, NoReply, Nursery, Worker};
-use super::wire::{Outcome, ReplyLimits};
+use super::remote::{FORK_SERVER_TIMEOUT, ForkServer, NoReply, Worker};
+use super::wire::{ReplyLimits, WorkerResult};
 use crate::decode::params::ProcessParams;
 
 /// Media after which a worker is replaced although nothing is wrong: whatever one of them left behind ends with it. A fork
 /// costs a few milliseconds of CPU, shared by so many media.
 const MEDIA_PER_WORKER: u32 = 32;
-/// Workers after which a nursery is replaced although nothing is wrong; its start costs a quarter of a second of CPU.
-const WORKERS_PER_NURSERY: u32 = 128;
-/// Crashes of one nursery's workers while the next one is on its way, after which nothing is decoded until it is there.
-const CRASHES_PER_NURSERY: u32 = 8;
-/// A nursery that lived longer without a crash is replaced before another worker is forked; a younger one serves on until
-/// the next is there, so that media that crash one after the other cannot hold up decoding.
+/// Workers after which a fork server is replaced although nothing is wrong; its start costs a quarter of a second of CPU.
+const WORKERS_PER_FORK_SERVER: u32 = 128;
+/// Crashes of one fork server's workers while the next one is on its way, after which nothing is decoded until it is
+/// there.
+const CRASHES_PER_FORK_SERVER: u32 = 8;
+/// A fork server that lived longer without a crash is replaced before another worker is forked; a younger one serves on
+/// until the next is there, so that media that crash one after the other cannot hold up decoding.
 const CALM: Duration = Duration::from_secs(5);
 
-/// Has workers forked. The nursery is replaced as above, and started anew when it is gone.
+/// Has workers forked. The fork server is replaced as above, and started anew when it is gone.
 pub(crate) struct Keeper {
     params: ProcessParams,
     setup: Setup,
@@ -39,16 +40,16 @@ pub(crate) struct Keeper {
 
 #[derive(Default)]
 struct State {
-    current: Option<Arc<Nursery>>,
+    current: Option<Arc<ForkServer>>,
     /// Where the next one arrives, if it is being started.
-    next: Option<Receiver<io::Result<Nursery>>>,
+    next: Option<Receiver<io::Result<ForkServer>>>,
 }
 
 impl Keeper {
-    /// Starts a nursery and waits until it is ready.
+    /// Starts a fork server and waits until it is ready.
     ///
     /// # Errors
-    /// The program cannot be started, or is not one that serves as a nursery.
+    /// The program cannot be started, or is not one that serves as a fork server.
     pub(crate) fn start(params: ProcessParams, limits: &DecodeLimits) -> io::Result<Self> {
         let mut limits = limits.clone();
         // What could not be had is refused by the header, with a reason, and not tried.
@@ -62,7 +63,7 @@ impl Keeper {
             limits,
         };
         let reply_limits = ReplyLimits::of(&setup.limits);
-        let current = Some(Arc::new(Nursery::start(&params, &setup)?));
+        let current = Some(Arc::new(ForkServer::start(&params, &setup)?));
         counted(ForkServerStart::Start);
         Ok(Self { params, setup, reply_limits, state: Mutex::new(State { current, next: None }) })
     }
@@ -70,20 +71,20 @@ impl Keeper {
     /// A worker that is ready for a medium.
     ///
     /// # Errors
-    /// No nursery can be started, or the system gives no process.
+    /// No fork server can be started, or the system gives no process.
     pub(super) fn worker(&self) -> io::Result<Worker> {
-        let nursery = self.nursery()?;
-        Worker::fork(Arc::clone(&nursery)).or_else(|error| {
+        let fork_server = self.fork_server()?;
+        Worker::fork(Arc::clone(&fork_server)).or_else(|error| {
             tracing::warn!(%error, "the process that decode workers come from is gone; it is started anew");
-            self.lose(&nursery);
-            Worker::fork(self.nursery()?)
+            self.lose(&fork_server);
+            Worker::fork(self.fork_server()?)
         })
     }
 
-    /// Whether a worker has done its part, by number or because its nursery has. Takes the next nursery in where it has
-    /// arrived.
+    /// Whether a worker has done its part, by number or because its fork server has. Takes the next fork server in where
+    /// it has arrived.
     pub(super) fn is_worn(&self, worker: &Worker) -> bool {
-        // Whoever holds the lock may be waiting for a nursery: then this worker is as good as any.
+        // Whoever holds the lock may be waiting for a fork server: then this worker is as good as any.
         if let Some(mut state) = self.try_lock()
             && state.current.as_ref().is_some_and(|current| is_worn(current))
         {
@@ -94,11 +95,11 @@ impl Keeper {
     }
 
     /// Has a medium decoded. A worker that gave no reply must be ended.
-    pub(super) fn decode(&self, worker: &mut Worker, media: &FetchedMedia) -> Result<Outcome, NoReply> {
+    pub(super) fn decode(&self, worker: &mut Worker, media: &FetchedMedia) -> Result<WorkerResult, NoReply> {
         worker.decode(media, self.params.max_wall, &self.reply_limits)
     }
 
-    fn nursery(&self) -> io::Result<Arc<Nursery>> {
+    fn fork_server(&self) -> io::Result<Arc<ForkServer>> {
         let mut state = self.lock();
         match &state.current {
             Some(current) if !is_worn(current) => Ok(Arc::clone(current)),
@@ -110,14 +111,14 @@ impl Keeper {
         }
     }
 
-    /// The next nursery if it is there or is waited for, else the current one.
-    fn renewed(&self, state: &mut State, patience: Patience) -> io::Result<Arc<Nursery>> {
+    /// The next fork server if it is there or is waited for, else the current one.
+    fn renewed(&self, state: &mut State, patience: Patience) -> io::Result<Arc<ForkServer>> {
         let next = match &state.next {
             Some(next) => next,
             None => state.next.insert(self.begin()?),
         };
         let arrived = match patience {
-            Patience::Long => match next.recv_timeout(NURSERY_TIMEOUT) {
+            Patience::Long => match next.recv_timeout(FORK_SERVER_TIMEOUT) {
                 Ok(started) => Some(started),
                 Err(RecvTimeoutError::Timeout) => Some(Err(io::ErrorKind::TimedOut.into())),
                 Err(RecvTimeoutError::Disconnected) => Some(Err(io::ErrorKind::BrokenPipe.into())),
@@ -153,21 +154,21 @@ impl Keeper {
     }
 
     /// Starts the next one on a thread of its own.
-    fn begin(&self) -> io::Result<Receiver<io::Result<Nursery>>> {
+    fn begin(&self) -> io::Result<Receiver<io::Result<ForkServer>>> {
         let (arrival, next) = sync_channel(1);
         let (params, setup) = (self.params.clone(), self.setup.clone());
         let start = move || {
             // Nobody waits for it any more: dropped, it ends.
-            let _ = arrival.send(Nursery::start(&params, &setup));
+            let _ = arrival.send(ForkServer::start(&params, &setup));
         };
-        std::thread::Builder::new().name("decode-nursery".to_owned()).spawn(start)?;
+        std::thread::Builder::new().name("fork-server".to_owned()).spawn(start)?;
         Ok(next)
     }
 
-    fn lose(&self, nursery: &Arc<Nursery>) {
+    fn lose(&self, fork_server: &Arc<ForkServer>) {
         let mut state = self.lock();
-        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, nursery)) {
-            nursery.retire();
+        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, fork_server)) {
+            fork_server.retire();
             state.current = None;
         }
     }
@@ -194,13 +195,13 @@ enum Patience {
     Long,
 }
 
-fn is_worn(nursery: &Nursery) -> bool {
-    nursery.crashes() > 0 || nursery.forks() >= WORKERS_PER_NURSERY
+fn is_worn(fork_server: &ForkServer) -> bool {
+    fork_server.crashes() > 0 || fork_server.forks() >= WORKERS_PER_FORK_SERVER
 }
 
-/// Whether workers may still come from a worn nursery while the next one is being started.
-fn may_serve_on(nursery: &Nursery) -> bool {
-    nursery.crashes() == 0 || (nursery.age() < CALM && nursery.crashes() < CRASHES_PER_NURSERY)
+/// Whether workers may still come from a worn fork server while the next one is being started.
+fn may_serve_on(fork_server: &ForkServer) -> bool {
+    fork_server.crashes() == 0 || (fork_server.age() < CALM && fork_server.crashes() < CRASHES_PER_FORK_SERVER)
 }
 
 fn counted(cause: ForkServerStart) {

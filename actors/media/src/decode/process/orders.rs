@@ -1,4 +1,4 @@
-//! What a nursery is asked and answers, one packet each, and how a packet goes over its socket.
+//! What a fork server is asked and answers, one packet each, and how a packet goes over its socket.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -22,7 +22,7 @@ pub(super) struct Setup {
     pub(super) media_per_worker: u32,
 }
 
-/// What the nursery is asked, one packet each.
+/// What the fork server is asked, one packet each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Order {
     /// First of all.

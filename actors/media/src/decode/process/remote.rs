@@ -1,5 +1,5 @@
-//! The side of `jtav`: talks to a nursery and to the workers that come from it, and learns how they ended. Which nursery,
-//! and for how long, is the keeper's to say ([`super::keeper`]).
+//! The side of `jtav`: talks to a fork server and to the workers that come from it, and learns how they ended. Which fork
+//! server, and for how long, is the keeper's to say ([`super::keeper`]).
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,22 +16,22 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::orders::{Answer, Ended, Order, Setup, receive, send};
-use super::wire::{Job, Outcome, ReplyLimits, read_reply, write_header};
+use super::wire::{Job, ReplyLimits, WorkerResult, read_reply, write_header};
 use crate::decode::params::ProcessParams;
 
-/// Longest wait for a nursery. It forks in milliseconds; it starts as slowly as the program on a busy machine.
-pub(super) const NURSERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a fork server. It forks in milliseconds; it starts as slowly as the program on a busy machine.
+pub(super) const FORK_SERVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a worker's last words that are read.
 const MAX_LAST_WORDS: usize = 4 << 10;
 
-/// What a nursery hands down of the environment: how the loader finds libraries, and the faults that tests inject.
+/// What a fork server hands down of the environment: how the loader finds libraries, and the faults that tests inject.
 const ENVIRONMENT: [&str; 3] = ["LD_LIBRARY_PATH", "PATH", jtav_pipeline::fail_point::VARIABLE];
-/// Of the allocator of a nursery and its workers: no thread beside; unused pages stay until they are given back
-/// ([`super::room`]), and then as address space too, which the limit counts.
+/// Of the allocator of a fork server and its workers: no thread beside; unused pages stay until they are given back
+/// ([`super::scratch`]), and then as address space too, which the limit counts.
 const MALLOC_CONF: &str = "background_thread:false,retain:false,dirty_decay_ms:-1,muzzy_decay_ms:0,narenas:1";
 
-/// A running nursery. It ends when its last worker is gone and nobody wants another one of it.
-pub(super) struct Nursery {
+/// A running fork server. It ends when its last worker is gone and nobody wants another one of it.
+pub(super) struct ForkServer {
     /// Taken for an order and its answer.
     control: Mutex<OwnedFd>,
     process: Mutex<Child>,
@@ -43,7 +43,7 @@ pub(super) struct Nursery {
     broken: AtomicBool,
 }
 
-impl Drop for Nursery {
+impl Drop for ForkServer {
     fn drop(&mut self) {
         let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Closing its control socket would end it too, a moment later; it is not left behind as a zombie.
@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     last_words: OwnedFd,
     pid: i32,
     handle: OwnedFd,
-    home: Arc<Nursery>,
+    home: Arc<ForkServer>,
     served: u32,
 }
 
@@ -75,15 +75,15 @@ pub(super) enum NoReply {
     Gone,
 }
 
-impl Nursery {
+impl ForkServer {
     /// Starts one and waits until it is ready.
     ///
     /// # Errors
-    /// The program cannot be started, or is not one that serves as a nursery.
+    /// The program cannot be started, or is not one that serves as a fork server.
     pub(super) fn start(params: &ProcessParams, setup: &Setup) -> io::Result<Self> {
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&control, Timeout::Recv, Some(NURSERY_TIMEOUT))?;
-        set_socket_timeout(&control, Timeout::Send, Some(NURSERY_TIMEOUT))?;
+        set_socket_timeout(&control, Timeout::Recv, Some(FORK_SERVER_TIMEOUT))?;
+        set_socket_timeout(&control, Timeout::Send, Some(FORK_SERVER_TIMEOUT))?;
         let environment = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let process = Command::new(&params.program)
             .args(&params.arguments)
@@ -95,7 +95,7 @@ impl Nursery {
             // A Ctrl-C in a terminal goes to the whole group: the posts in flight still need their decoders.
             .process_group(0)
             .spawn()?;
-        let nursery = Self {
+        let fork_server = Self {
             control: Mutex::new(control),
             process: Mutex::new(process),
             started: Instant::now(),
@@ -104,8 +104,8 @@ impl Nursery {
             retired: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         };
-        match nursery.ask(&Order::Begin(setup.clone()), &[])? {
-            Answer::Ready => Ok(nursery),
+        match fork_server.ask(&Order::Begin(setup.clone()), &[])? {
+            Answer::Ready => Ok(fork_server),
             answer => Err(io::Error::other(format!("the program serves no decode workers: {answer:?}"))),
         }
     }
@@ -150,8 +150,8 @@ impl Worker {
     /// A worker that is ready for a medium.
     ///
     /// # Errors
-    /// The nursery is gone, or the system gives no process.
-    pub(super) fn fork(home: Arc<Nursery>) -> io::Result<Self> {
+    /// The fork server is gone, or the system gives no process.
+    pub(super) fn fork(home: Arc<ForkServer>) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         let (last_words, their_last_words) = rustix::pipe::pipe_with(
             // A worker must not block on words that nobody reads.
@@ -160,7 +160,7 @@ impl Worker {
         match home.ask(&Order::Fork, &[theirs.as_fd(), their_last_words.as_fd()])? {
             Answer::Forked { pid } => {
                 home.forks.fetch_add(1, Ordering::Relaxed);
-                let id = Pid::from_raw(pid).ok_or_else(|| io::Error::other("the nursery named no process"))?;
+                let id = Pid::from_raw(pid).ok_or_else(|| io::Error::other("the fork server named no process"))?;
                 let handle = pidfd_open(id, PidfdFlags::empty())?;
                 Ok(Worker { socket, last_words, pid, handle, home, served: 0 })
             }
@@ -173,13 +173,13 @@ impl Worker {
         self.served
     }
 
-    /// Whether another nursery has taken the place of the one that it comes from.
+    /// Whether another fork server has taken the place of the one that it comes from.
     pub(super) fn is_of_yesterday(&self) -> bool {
         self.home.retired.load(Ordering::Relaxed)
     }
 
     /// What it comes from.
-    pub(super) fn home(&self) -> Arc<Nursery> {
+    pub(super) fn home(&self) -> Arc<ForkServer> {
         Arc::clone(&self.home)
     }
 
@@ -188,7 +188,7 @@ impl Worker {
     pub(super) fn end(self) -> (Option<Ended>, String) {
         // Killing what has ended already changes nothing.
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
-        // A nursery that is gone tells nothing.
+        // A fork server that is gone tells nothing.
         let ended = match self.home.ask(&Order::Reap { pid: self.pid }, &[]) {
             Ok(Answer::Reaped(ended)) => Some(ended),
             _ => None,
@@ -202,7 +202,7 @@ impl Worker {
         media: &FetchedMedia,
         max_wall: Duration,
         limits: &ReplyLimits,
-    ) -> Result<Outcome, NoReply> {
+    ) -> Result<WorkerResult, NoReply> {
         self.served += 1;
         let mut socket = Until { socket: &self.socket, deadline: Instant::now() + max_wall };
         let job = Job {

@@ -78,7 +78,7 @@ pub(super) fn read_header<T: DeserializeOwned>(from: &mut impl Read) -> io::Resu
     serde_json::from_slice(&text).map(Some).map_err(|_| invalid("the header makes no sense"))
 }
 
-pub(super) fn write_reply(to: &mut impl Write, reply: Outcome) -> io::Result<()> {
+pub(super) fn write_reply(to: &mut impl Write, reply: WorkerResult) -> io::Result<()> {
     match reply {
         Ok(Ok((Decoded::Audio(pcm), MediaFacts::Sound(facts)))) => {
             write_header(to, &Reply::Sound { samples: pcm.samples.len() as u32, rate_hz: pcm.sample_rate_hz, facts })?;
@@ -100,11 +100,11 @@ fn zeros<T: Default + Clone>(len: usize) -> Arc<[T]> {
 }
 
 /// What a worker made of a medium.
-pub(super) type Outcome = Guarded<(Decoded, MediaFacts)>;
+pub(super) type WorkerResult = Guarded<(Decoded, MediaFacts)>;
 
 /// # Errors
 /// Of the socket; `InvalidData` for what no honest worker sends.
-pub(super) fn read_reply(from: &mut impl Read, limits: &ReplyLimits) -> io::Result<Outcome> {
+pub(super) fn read_reply(from: &mut impl Read, limits: &ReplyLimits) -> io::Result<WorkerResult> {
     let header = read_header(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(match header {
         Reply::Panicked => Err(Panicked),
@@ -145,7 +145,7 @@ mod tests {
         ReplyLimits::of(&DecodeLimits::for_tests())
     }
 
-    fn picture(width: u32, height: u32) -> Outcome {
+    fn picture(width: u32, height: u32) -> WorkerResult {
         let facts = PictureFacts {
             format: "png".into(),
             width: 9,
@@ -161,7 +161,7 @@ mod tests {
         Ok(Ok((Decoded::Image(RgbImage { width, height, pixels: pixels.into() }), MediaFacts::Picture(facts))))
     }
 
-    fn sound(samples: usize, rate_hz: u32) -> Outcome {
+    fn sound(samples: usize, rate_hz: u32) -> WorkerResult {
         let facts = SoundFacts {
             container: "wav".into(),
             codec: "pcm_s16le".into(),
@@ -180,7 +180,7 @@ mod tests {
     fn sound_of_a_rate_that_is_left_comes_back_with_it_and_no_longer_than_is_analysed() {
         let limits = DecodeLimits { left_rates_hz: vec![48_000], ..DecodeLimits::for_tests() };
         let seconds = limits.analysed_audio.as_secs() as usize;
-        let returned = |sent: &Outcome, limits: &DecodeLimits| {
+        let returned = |sent: &WorkerResult, limits: &DecodeLimits| {
             let mut frame = Vec::new();
             write_reply(&mut frame, sent.clone()).unwrap();
             read_reply(&mut frame.as_slice(), &ReplyLimits::of(limits))

@@ -1,4 +1,5 @@
-//! How long an answer may be used unasked, as a shared cache understands RFC 9111. Pure.
+//! How long an answer may be used unasked, as a shared cache understands RFC 9111. Pure. Why not `http-cache-semantics`:
+//! ADR 18.
 //!
 //! Shared, because what one author's post had fetched serves the posts of others; so `private` keeps an answer out and
 //! `s-maxage` counts. No request carries a cookie or a credential, and all carry the same headers, so `Vary` can only

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! Pure: the caller says what time it is. Only hosts in use or in trouble are remembered.
+//!
+//! Our own, because breakers of libraries count answers, and a host that hangs gives none: here busy slots without a sign of
+//! life open it, too.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

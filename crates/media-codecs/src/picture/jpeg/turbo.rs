@@ -19,7 +19,7 @@ pub(super) struct Order<'a> {
 }
 
 /// What came of it.
-pub(super) struct Outcome {
+pub(super) struct DecodedJpeg {
     /// Rows of grey, RGB or CMYK; [`UNREACHED`] where nothing was painted.
     pub(super) pixels: Vec<u8>,
     pub(super) width: u32,
@@ -42,7 +42,7 @@ pub(super) enum End {
 pub(super) const UNREACHED: u8 = 128;
 
 /// Decodes what could be read. `None`: the header is none, or says something else to libjpeg.
-pub(super) fn decode(order: &Order<'_>) -> Option<Outcome> {
+pub(super) fn decode(order: &Order<'_>) -> Option<DecodedJpeg> {
     let decoder = Decoder::new()?;
     let (width, height) = (order.size.0.div_ceil(order.divisor), order.size.1.div_ceil(order.divisor));
     let (format, channels) = match order.components {
@@ -63,7 +63,7 @@ pub(super) fn decode(order: &Order<'_>) -> Option<Outcome> {
     let stride = width as usize * channels;
     let mut pixels = vec![UNREACHED; stride * height as usize];
     let end = decoder.pixels(order.bytes, &mut pixels, c_int::try_from(stride).ok()?, format as c_int);
-    Some(Outcome { pixels, width, height, end })
+    Some(DecodedJpeg { pixels, width, height, end })
 }
 
 /// Owns the handle.

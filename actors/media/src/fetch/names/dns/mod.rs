@@ -2,6 +2,8 @@
 //!
 //! `getaddrinfo` can be neither cancelled nor bounded, and its threads are those that hash and read files, too. Here a name
 //! that hangs delays itself: a lookup that takes long leaves its place to others, and there are only so many places.
+//!
+//! Our own and not `hickory-resolver`: that one bounds what it remembers by messages and not by bytes (ADR 25).
 
 mod files;
 mod message;

@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use super::confine::take_new_canary;
 use super::orders::{Answer, Ended, Order, receive, send};
-use super::room::{GiveBack, Room};
+use super::scratch::{GiveBack, Scratch};
 use super::worker;
 
-/// Serves as the nursery until whoever started it is gone: orders come over standard input, a socket. Workers hand pages
+/// Serves as the fork server until whoever started it is gone: orders come over standard input, a socket. Workers hand pages
 /// back by `give_back`.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub fn serve(give_back: GiveBack) -> io::Result<()> {
                     std::mem::forget(control);
                     // SAFETY: `work` never returns.
                     unsafe { take_new_canary() }.unwrap_or_else(|error| end_child(&error));
-                    worker::work(socket, &setup, Room::new(give_back));
+                    worker::work(socket, &setup, Scratch::new(give_back));
                 }
                 Err(error) => Answer::Failed { message: error.to_string() },
             },
@@ -89,7 +89,7 @@ fn fork(fds: Vec<OwnedFd>) -> io::Result<Forked> {
 /// Makes a worker's descriptors what it may have: its socket, and its last words in the place of the standard ones.
 fn move_in(socket: OwnedFd, last_words: OwnedFd) -> io::Result<UnixStream> {
     rustix::stdio::dup2_stderr(&last_words)?;
-    // Standard input is the nursery's control socket: not for a worker. What libraries print goes with its words.
+    // Standard input is the fork server's control socket: not for a worker. What libraries print goes with its words.
     rustix::stdio::dup2_stdin(&last_words)?;
     rustix::stdio::dup2_stdout(&last_words)?;
     drop(last_words);
@@ -112,7 +112,8 @@ fn at_the_lowest_place(socket: OwnedFd) -> io::Result<UnixStream> {
         close_all_above(PLACE)?;
         return Ok(UnixStream::from(socket));
     }
-    // SAFETY: who owns the place in this process, the nursery's control socket, is forgotten by the caller and not closed.
+    // SAFETY: who owns the place in this process, the fork server's control socket, is forgotten by the caller and not
+    // closed.
     let moved = unsafe {
         if libc::dup2(socket.as_raw_fd(), PLACE) != PLACE {
             return Err(io::Error::last_os_error());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use jtav_testkit::{Finding, Harm, Topics, Worker, WorkerConfig};
 
-use super::parts::Parts;
+use super::environment::Environment;
 use super::watch::Watch;
 
 pub const PARTITIONS: i32 = 6;
@@ -22,23 +22,23 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Everything that was produced must be committed so long after the last fault.
 pub const SETTLE: Duration = Duration::from_secs(120);
 
-/// How the workers of a run conduct themselves in their group, besides what all share.
+/// How the workers of a run behave in their group, besides what all share.
 #[derive(Debug, Clone)]
-pub struct Conduct {
+pub struct MemberOptions {
     pub assignment_strategy: &'static str,
     pub max_poll_interval_ms: u64,
     pub static_members: bool,
 }
 
-impl Default for Conduct {
+impl Default for MemberOptions {
     fn default() -> Self {
         Self { assignment_strategy: "cooperative-sticky", max_poll_interval_ms: 60_000, static_members: false }
     }
 }
 
 /// What a fault acts on.
-pub struct Stage<'a> {
-    pub parts: &'a mut Parts,
+pub struct Targets<'a> {
+    pub environment: &'a mut Environment,
     pub watch: Watch,
     pub topics: Topics,
     pub seed: u64,
@@ -46,15 +46,15 @@ pub struct Stage<'a> {
     pub feed_times: Arc<AtomicU32>,
     /// Running workers by slot; a slot is empty while its worker is away on purpose.
     pub slots: Vec<Option<Worker>>,
-    pub conduct: Conduct,
+    pub member_options: MemberOptions,
     pub database: u8,
     /// Workers that the fault killed.
     pub kills: u64,
-    /// What is wrong with the workers' own conduct.
+    /// What is wrong with the workers' own behaviour.
     pub findings: Vec<Finding>,
 }
 
-impl Stage<'_> {
+impl Targets<'_> {
     /// Starts a worker in a slot, with fail points armed or none. It is not waited for.
     pub fn start_worker(&mut self, slot: usize, fail_points: &str) -> Result<()> {
         let config = self.worker_config(slot);
@@ -81,24 +81,24 @@ impl Stage<'_> {
     }
 
     fn worker_config(&self, slot: usize) -> WorkerConfig {
-        let conduct = &self.conduct;
-        let instance = if conduct.static_members { format!("member-{slot}") } else { String::new() };
-        WorkerConfig::new(&self.parts.client().brokers)
+        let member_options = &self.member_options;
+        let instance = if member_options.static_members { format!("member-{slot}") } else { String::new() };
+        WorkerConfig::new(&self.environment.client().brokers)
             .topics(&self.topics)
             .set("kafka.group_instance_id", instance)
-            .set("kafka.assignment_strategy", conduct.assignment_strategy)
+            .set("kafka.assignment_strategy", member_options.assignment_strategy)
             .set("ingest.session_timeout_ms", SESSION_MS as i64)
-            .set("ingest.max_poll_interval_ms", conduct.max_poll_interval_ms as i64)
+            .set("ingest.max_poll_interval_ms", member_options.max_poll_interval_ms as i64)
             .set("ingest.drain_timeout_ms", 1_400)
             .set("ingest.commit_interval_ms", COMMIT_INTERVAL_MS as i64)
             .set("ingest.max_in_flight_posts", MAX_IN_FLIGHT as i64)
             .set("router.post_deadline_ms", 15_000)
-            .media_hosts(&[self.parts.media.address()])
+            .media_hosts(&[self.environment.media.address()])
             .set("media.connect_timeout_ms", 1_000)
             .set("media.total_timeout_ms", 1_500)
             .set("media.attempts", 2)
             .stub_networks()
-            .redis(&self.parts.redis.url(self.database))
+            .redis(&self.environment.redis.url(self.database))
             .set("store.command_timeout_ms", 1_000)
             .set("publish.deadline_ms", 5_000)
             .set("shutdown.shutdown_timeout_ms", 15_000)

@@ -1,4 +1,4 @@
-//! What a worker keeps of the memory of earlier media.
+//! Scratch memory of a worker: what it keeps of the memory of earlier media.
 //!
 //! Fresh pages cost: with all of them given back at once, page faults and unmapping took two fifths of a worker's time. So
 //! some stay for the next medium, and go where that one may come near the limit: what is accepted must not depend on
@@ -10,11 +10,11 @@ const KEPT_BYTES: usize = 8 << 20;
 /// Gives unused pages back to the kernel if they are more than so many bytes. Only the program knows its allocator.
 pub type GiveBack = fn(usize);
 
-/// The memory of a worker.
+/// The scratch memory of a worker.
 #[derive(Clone, Copy)]
-pub(super) struct Room(GiveBack);
+pub(super) struct Scratch(GiveBack);
 
-impl Room {
+impl Scratch {
     pub(super) fn new(give_back: GiveBack) -> Self {
         Self(give_back)
     }

@@ -10,8 +10,8 @@ use super::fault::Broker;
 const IN_PROCESS_BROKERS: u32 = 3;
 
 /// What the workers of all runs work with; the harness owns it.
-pub struct Parts {
-    pub broker: BrokerPart,
+pub struct Environment {
+    pub broker: RunningBroker,
     /// The store, which keeps what it has taken.
     pub redis: RealRedis,
     /// Hosts of media, good and bad.
@@ -21,19 +21,19 @@ pub struct Parts {
 }
 
 /// One of the two brokers.
-pub enum BrokerPart {
+pub enum RunningBroker {
     /// Apache Kafka, a process.
     Real(Box<RealKafka>),
     /// librdkafka's own, in this process.
     InProcess(InProcessCluster),
 }
 
-impl Parts {
+impl Environment {
     /// Starts everything; about 6 s with a real broker.
     pub async fn start(kind: Broker) -> Result<Self> {
         let broker = match kind {
-            Broker::Real => BrokerPart::Real(Box::new(RealKafka::start()?)),
-            Broker::InProcess => BrokerPart::InProcess(InProcessCluster::create(IN_PROCESS_BROKERS)?),
+            Broker::Real => RunningBroker::Real(Box::new(RealKafka::start()?)),
+            Broker::InProcess => RunningBroker::InProcess(InProcessCluster::create(IN_PROCESS_BROKERS)?),
         };
         Ok(Self {
             broker,
@@ -45,8 +45,8 @@ impl Parts {
 
     pub fn kind(&self) -> Broker {
         match self.broker {
-            BrokerPart::Real(_) => Broker::Real,
-            BrokerPart::InProcess(_) => Broker::InProcess,
+            RunningBroker::Real(_) => Broker::Real,
+            RunningBroker::InProcess(_) => Broker::InProcess,
         }
     }
 
@@ -56,8 +56,8 @@ impl Parts {
     /// It is the other one.
     pub fn kafka(&mut self) -> Result<&mut RealKafka> {
         match &mut self.broker {
-            BrokerPart::Real(kafka) => Ok(kafka),
-            BrokerPart::InProcess(_) => anyhow::bail!("this fault needs a real broker"),
+            RunningBroker::Real(kafka) => Ok(kafka),
+            RunningBroker::InProcess(_) => anyhow::bail!("this fault needs a real broker"),
         }
     }
 
@@ -67,22 +67,22 @@ impl Parts {
     /// It is the other one.
     pub fn cluster(&self) -> Result<&InProcessCluster> {
         match &self.broker {
-            BrokerPart::InProcess(cluster) => Ok(cluster),
-            BrokerPart::Real(_) => anyhow::bail!("this fault needs the in-process cluster"),
+            RunningBroker::InProcess(cluster) => Ok(cluster),
+            RunningBroker::Real(_) => anyhow::bail!("this fault needs the in-process cluster"),
         }
     }
 
     pub fn client(&self) -> ClientSettings {
         match &self.broker {
-            BrokerPart::Real(kafka) => kafka.client(),
-            BrokerPart::InProcess(cluster) => cluster.client("jtav-chaos"),
+            RunningBroker::Real(kafka) => kafka.client(),
+            RunningBroker::InProcess(cluster) => cluster.client("jtav-chaos"),
         }
     }
 
     pub async fn create_topics(&self, topics: &[(&str, i32)]) -> Result<()> {
         match &self.broker {
-            BrokerPart::Real(kafka) => kafka.create_topics(topics).await,
-            BrokerPart::InProcess(cluster) => {
+            RunningBroker::Real(kafka) => kafka.create_topics(topics).await,
+            RunningBroker::InProcess(cluster) => {
                 for (name, partitions) in topics {
                     cluster.create_topic(name, *partitions)?;
                 }
@@ -94,8 +94,8 @@ impl Parts {
     /// Rebalances so far; the in-process cluster does not tell.
     pub fn rebalances(&self) -> usize {
         match &self.broker {
-            BrokerPart::Real(kafka) => kafka.rebalances(),
-            BrokerPart::InProcess(_) => 0,
+            RunningBroker::Real(kafka) => kafka.rebalances(),
+            RunningBroker::InProcess(_) => 0,
         }
     }
 }
