@@ -31,6 +31,6 @@ mod status;
 mod suspects;
 
 pub use actor::{Describe, Drain, IngestActor, IngestHandle, Pause, Resume};
-pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, StageWatch, Stretch};
+pub use params::{IngestError, IngestExit, IngestParams, IngestSettings, OffsetRange, StageWatch};
 pub use parse::{inbound, parse_record};
 pub use status::{IngestSnapshot, IngestStatus, PartitionSnapshot};

@@ -85,17 +85,17 @@ pub struct IngestSettings {
     /// Least time between two posts that are let in; zero is as fast as permits come free.
     pub min_admission_gap: Duration,
     /// Read only this, then drain and end with [`IngestExit::Drained`]. None reads for ever.
-    pub stretch: Option<Stretch>,
+    pub offset_range: Option<OffsetRange>,
 }
 
 /// A part of the topic, by partition: a partition without a committed position starts at the start of its range, one with
 /// it goes on there; none is read past the end of its range, and one without a range is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stretch {
+pub struct OffsetRange {
     ranges: Arc<BTreeMap<i32, PartitionRange>>,
 }
 
-impl Stretch {
+impl OffsetRange {
     /// Of these ranges.
     pub fn new(ranges: impl IntoIterator<Item = PartitionRange>) -> Self {
         Self { ranges: Arc::new(ranges.into_iter().map(|range| (range.partition, range)).collect()) }
@@ -135,7 +135,7 @@ impl IngestSettings {
             breaker_wait_ms: 5_000,
             breaker_wait_max_ms: 60_000,
             min_admission_gap: Duration::ZERO,
-            stretch: None,
+            offset_range: None,
         }
     }
 }
@@ -206,7 +206,7 @@ impl IngestError {
 /// How the poll thread ended. The consumer is closed by then and, unless it is a static member, has left the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestExit {
-    /// Asked to drain, or at the end of the stretch: nothing is in flight, everything settled is committed (or a warning in
+    /// Asked to drain, or at the end of the offset range: nothing is in flight, everything settled is committed (or a warning in
     /// the log says why not).
     Drained,
     /// Asked to drain: the deadline passed with posts in flight. They are not committed and come again.

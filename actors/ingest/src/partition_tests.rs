@@ -46,7 +46,7 @@ fn record(offset: i64) -> Record {
 }
 
 #[test]
-fn a_stretch_is_done_when_its_last_record_is_settled_and_what_lies_behind_it_is_left() {
+fn an_offset_range_is_done_when_its_last_record_is_settled_and_what_lies_behind_it_is_left() {
     let mut owned = partition(10);
     owned.read_only(PartitionRange { partition: 0, start: 3, end: 6 });
     assert!(!owned.at_end);
@@ -64,7 +64,7 @@ fn a_stretch_is_done_when_its_last_record_is_settled_and_what_lies_behind_it_is_
     owned.take_in_hand(record(5));
     assert!(owned.at_end && !owned.is_done(), "the last record is in hand");
     owned.read_only(PartitionRange { partition: 0, start: 6, end: 6 });
-    assert!(owned.at_end, "an empty stretch");
+    assert!(owned.at_end, "an empty range");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub enum Lasts {
     ToItsEnd,
 }
 
-/// What the shell has to know of a stage; [`stage!`] says it for the trait of each.
+/// What the shell has to know of a stage; `stage!` says it for the trait of each.
 pub trait StageKind: Send + Sync + 'static {
     /// Which one: errors are attributed to it.
     const STAGE: Stage;

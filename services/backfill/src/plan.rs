@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use jtav_ingest::Stretch;
+use jtav_ingest::OffsetRange;
 use jtav_kafka::{ClientSettings, PartitionRange, group_positions, partition_ranges, partition_ranges_between};
 
 /// Wait before the brokers are asked again.
@@ -83,8 +83,8 @@ impl Plan {
         self.records() - self.left().iter().map(PartitionRange::len).sum::<u64>()
     }
 
-    pub(crate) fn ingest_range(&self) -> Stretch {
-        Stretch::new(self.ranges.iter().copied())
+    pub(crate) fn ingest_range(&self) -> OffsetRange {
+        OffsetRange::new(self.ranges.iter().copied())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jtav_ingest::Stretch;
+use jtav_ingest::OffsetRange;
 use jtav_pipeline::{
     DeadLetterRequest, EraseRequest, PublishOutcome, PublishRequest, Publisher, Stage, StageError, now_ms,
 };
@@ -21,7 +21,7 @@ pub struct Rereading {
     /// Consumer group; never that of the live workers.
     pub group_id: String,
     /// What to read.
-    pub offset_range: Stretch,
+    pub offset_range: OffsetRange,
     /// Posts a second at most.
     pub posts_per_second: f64,
     /// Produce labels and vectors to the topics too.

@@ -54,7 +54,7 @@ impl<C: Consumer> Member<C> {
             return;
         }
         self.begin_periods(positions);
-        if self.settings.stretch.is_none() {
+        if self.settings.offset_range.is_none() {
             self.look_for_expired(positions);
         }
         report::taken_over(&starts, self.owned.count());

@@ -35,7 +35,7 @@ impl<C: Consumer> Member<C> {
         self.try_stages_out();
         self.commit_if_due();
         self.export_if_due();
-        self.drain_at_the_end_of_the_stretch();
+        self.drain_at_the_end_of_the_range();
         if let Some(exit) = self.finished() {
             self.remove_series();
             return ControlFlow::Break(exit);
@@ -67,9 +67,9 @@ impl<C: Consumer> Member<C> {
         }
     }
 
-    fn drain_at_the_end_of_the_stretch(&mut self) {
-        if self.gate.draining().is_none() && self.owned.is_stretch_done() {
-            tracing::info!("the end of the stretch is reached");
+    fn drain_at_the_end_of_the_range(&mut self) {
+        if self.gate.draining().is_none() && self.owned.is_range_done() {
+            tracing::info!("the end of the offset range is reached");
             self.start_drain(self.now() + Duration::from_millis(self.settings.commit_timeout_ms));
         }
     }

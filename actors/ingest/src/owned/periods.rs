@@ -50,7 +50,7 @@ impl Owned {
 
     /// What there is to read of a partition, where that is not everything.
     fn left_of(&self, found: &CommittedPosition) -> Option<PartitionRange> {
-        self.settings.stretch.as_ref().map(|stretch| stretch.left_of(found.partition, found.offset))
+        self.settings.offset_range.as_ref().map(|offset_range| offset_range.left_of(found.partition, found.offset))
     }
 
     /// Whether the last owner of a partition did not say goodbye; then [`Self::take_over`] wants to know its end.

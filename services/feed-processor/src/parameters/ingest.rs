@@ -88,11 +88,11 @@ pub(crate) fn ingest_settings(settings: &Settings, rereading: Option<&Rereading>
         breaker_wait_ms: BREAKER_WAIT_MS,
         breaker_wait_max_ms: BREAKER_WAIT_MAX_MS,
         min_admission_gap: Duration::ZERO,
-        stretch: None,
+        offset_range: None,
     };
     if let Some(rereading) = rereading {
         bounds.min_admission_gap = rereading.min_gap();
-        bounds.stretch = Some(rereading.offset_range.clone());
+        bounds.offset_range = Some(rereading.offset_range.clone());
     }
     bounds
 }
