@@ -27,6 +27,7 @@ impl Settings {
         self.deadlines(&mut rules);
         self.sizes(&mut rules);
         self.of_four_bytes(&mut rules);
+        self.of_what_is_made_at_the_start(&mut rules);
         self.names(&mut rules);
         self.addresses(&mut rules);
         self.sources(&mut rules);
@@ -215,6 +216,18 @@ impl Settings {
             ("publish.deadline_ms", publish.deadline_ms),
         ] {
             let most = u64::from(u32::MAX);
+            rules.require(value <= most, &[key], || format!("{key} is {value} and must be at most {most}"));
+        }
+    }
+
+    /// Queues, places and processes that are made for these at the start: far beyond what any machine is given, and far below
+    /// what would end the start without a word.
+    fn of_what_is_made_at_the_start(&self, rules: &mut Rules) {
+        for (key, value, most) in [
+            ("ingest.max_in_flight_posts", self.ingest.max_in_flight_posts, 65_536),
+            ("media.decode_workers", self.media.decode_workers, 1_024),
+            ("media.max_downloads", self.media.max_downloads, 65_536),
+        ] {
             rules.require(value <= most, &[key], || format!("{key} is {value} and must be at most {most}"));
         }
     }

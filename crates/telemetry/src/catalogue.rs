@@ -193,7 +193,7 @@ catalogue! {
         "Bytes of the media budget that are reserved.";
     gauge DecodeQueue decode_queue() => "jtav_decode_queue_items",
         "Media waiting for a decode worker.";
-    counter DecodeWorkerEnds decode_worker_ends(cause: DecodeEnd) => "jtav_decode_worker_ends_total",
+    counter DecodeWorkerEnds decode_worker_ends(cause: DecodeEnd) from zero => "jtav_decode_worker_ends_total",
         "Decode processes that ended with a medium in hand.";
     histogram(SECONDS) DecodeWorkerReplacement decode_worker_replacement() => "jtav_decode_worker_replacement_seconds",
         "Time from the end of a decode process to the next one being ready in its place.";

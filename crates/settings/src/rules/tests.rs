@@ -20,6 +20,11 @@ fn what_does_not_fit_where_it_goes_is_refused_before_the_start() {
     let budget = broken(|settings| settings.media.byte_budget_bytes = 1 << 32);
     assert_only(&budget, &["media.byte_budget_bytes is 4294967296", "at most 4294967295"]);
     assert!(broken(|settings| settings.media.byte_budget_bytes = (1 << 32) - 1).is_empty());
+    for posts in [65_537, usize::MAX] {
+        let permits = broken(|settings| settings.ingest.max_in_flight_posts = posts);
+        assert!(permits.iter().any(|message| message.contains("must be at most 65536")), "{permits:?}");
+    }
+    assert_only(&broken(|settings| settings.media.decode_workers = 1_025), &["media.decode_workers is 1025", "1024"]);
 }
 
 #[test]
