@@ -2,8 +2,8 @@
 //!
 //! [`IngestActor`] is a control shell (pause, resume, drain, describe). Behind it one dedicated thread polls Kafka, owns
 //! the offset ledgers, and takes settlements from wherever posts end; it never waits for a post. A post goes to the
-//! router only with a permit; when none is free, or a partition has too many unsettled records, partitions are paused
-//! and polling goes on, because a consumer that stops polling is expelled from its group.
+//! router only with a permit; when none is free, or a partition has too many unsettled records, its queue is not read
+//! (ADR 7) and polling goes on, because a consumer that stops polling is expelled from its group.
 //!
 //! What is promised (ADR 2, 3): the committed offset never passes a record that is not settled; a record whose
 //! guard is dropped comes again; a record that comes again may have been worked on before, so effects are idempotent.

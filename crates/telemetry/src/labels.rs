@@ -16,7 +16,6 @@ macro_rules! labels {
             $(#[$doc])*
             #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames)]
             #[strum(serialize_all = "snake_case")]
-            #[allow(missing_docs, reason = "the list says what they are of, and the names are their values")]
             pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
             impl $name {
