@@ -85,3 +85,24 @@ fn a_post_with_nothing_to_label_is_skipped_and_no_failure() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(lines[0]["skipped"], "nothing_to_label");
 }
+
+#[test]
+fn a_file_is_never_labelled_onto_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("posts.jsonl"), folder.path().join("same.jsonl"));
+    std::fs::write(&file, post("a")).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for (input, stdin) in [(file.to_str().unwrap(), Stdio::null()), ("-", std::fs::File::open(&file).unwrap().into())] {
+        let output = Command::new(env!("CARGO_BIN_EXE_jtav"))
+            .args(["label", input, "--set", "model.stub=true", "--output"])
+            .arg(&link)
+            .stdin(stdin)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{input}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is the input itself"), "{input}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), post("a"), "{input}");
+    }
+    let (_, lines) = label(&["--output", "/dev/null"], post("a").as_bytes());
+    assert!(lines.is_empty(), "a device may be written");
+}

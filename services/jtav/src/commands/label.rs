@@ -5,6 +5,7 @@ mod io;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IsTerminal as _, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,13 +41,14 @@ const MAX_WAITING_LINES: usize = 1_024;
     after_help = "Each line is a post.v1 (media by URL) or a dataset-post.v1 (media by path, relative to the file, or to the\n\
                         working folder for standard input). Each line of the output is a sentiment.v1 in input order;\n\
                         a path is read from this machine, so label posts of strangers without one;\n\
+                        a post without anything to label gives {\"line\", \"post_id\", \"skipped\"}, an erasure {\"line\", \"post_id\", \"deleted\"};\n\
                         a post that cannot be labelled gives {\"line\", \"post_id\", \"error\", \"reason\"} and exit code 65 at the end.\n\n\
                         Example:\n  echo '{\"id\":\"1\",\"texts\":[{\"role\":\"body\",\"text\":\"what a lovely day\"}]}' | jtav label -"
 )]
 pub struct LabelArgs {
     /// JSONL file, or `-` for standard input.
     input: PathBuf,
-    /// Write here in place of stdout.
+    /// Write here in place of stdout; not the input itself.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Add the embeddings: each output line gets a field `embedding` (embedding.v1).
@@ -70,6 +72,9 @@ pub fn run(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     setup::logs(log_format, Some(&settings), "error");
     fit_to_model(&mut settings);
     let input = open(&arguments.input)?;
+    if let Some(output) = &arguments.output {
+        refuse_own_input(&arguments.input, output)?;
+    }
     let mut output = sink(arguments.output.as_deref())?;
     if std::io::stderr().is_terminal() {
         errln!("loading and warming the networks …");
@@ -102,6 +107,21 @@ fn open(path: &Path) -> anyhow::Result<Input> {
     let file = std::fs::File::open(path).with_context(|| format!("{}", path.display())).map_err(coded(exit::DATA))?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok(Input { name: path.display().to_string(), bytes: Box::new(file), folder })
+}
+
+/// The output is emptied before the first line is read: of a file that is both, nothing would be left.
+fn refuse_own_input(input: &Path, output: &Path) -> anyhow::Result<()> {
+    let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+    let file = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    if file(output).is_none() || file(input) != file(output) {
+        return Ok(());
+    }
+    let name = output.display();
+    Err(anyhow::anyhow!("--output {name} is the input itself, which would be emptied; name another file"))
+        .map_err(coded(exit::USAGE))
 }
 
 fn sink(path: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
