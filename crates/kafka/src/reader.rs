@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as Native;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::context::LogContext;
 use crate::groupless::{grouped_reader, partition_watermarks, partitions, reader};
 use crate::record::Keep;
 use crate::{ClientSettings, KafkaError, PartitionRange, Record, TopicScan};
+
+/// Wait before a coordinator is asked again.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Every record of a topic up to the high watermarks at the time of the call, by partition and offset. Blocks; fails
 /// when it is not done within `timeout`.
@@ -91,16 +95,31 @@ pub fn watermarks(
 }
 
 /// Committed positions of a group in every partition of a topic, without joining it; partitions without one are left
-/// out. Blocks up to `timeout` for each of its two requests.
+/// out. A coordinator that is only being found or that moves, as for a new group, is asked again until `timeout` is over.
 pub fn group_positions(
     client: &ClientSettings,
     group_id: &str,
     topic: &str,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let deadline = Instant::now() + timeout;
     let reader = grouped_reader(client, group_id)?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match positions_now(&reader, topic, left) {
+            Err(error) if error.is_retryable() && left > ASKED_AGAIN_AFTER => std::thread::sleep(ASKED_AGAIN_AFTER),
+            asked => return asked,
+        }
+    }
+}
+
+fn positions_now(
+    reader: &BaseConsumer<LogContext>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let mut list = TopicPartitionList::new();
-    for partition in partitions(&reader, topic, timeout)? {
+    for partition in partitions(reader, topic, timeout)? {
         list.add_partition(topic, partition);
     }
     let list = reader

@@ -1,5 +1,6 @@
 //! The client against the in-process cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use jtav_kafka::{
     CommitMode, CommitResult, Consumer, ConsumerEvent, ConsumerSettings, Fault, InProcessCluster, InjectedError,
     KafkaError, OutboundRecord, PositionToCommit, Producer, ProducerSettings, Request, StartOffset, describe_topics,
-    read_all, watermarks,
+    group_positions, read_all, watermarks,
 };
 use jtav_schemas::Whole;
 
@@ -255,4 +256,22 @@ fn looking_for_a_topic_does_not_create_it() {
         assert_eq!(found[0].partitions, Some(3));
         assert_eq!(found[1].partitions, None);
     }
+}
+
+#[test]
+fn a_coordinator_that_is_loading_or_has_moved_is_asked_again_for_the_positions_of_a_group() {
+    let cluster = InProcessCluster::create(1).unwrap();
+    cluster.create_topic("posts", 1).unwrap();
+    let mut first = consumer(&cluster, "first", "labels");
+    poll_until(&mut first, |_, event| matches!(event, Some(ConsumerEvent::Assigned(_))).then_some(()));
+    let position = PositionToCommit { partition: 0, offset: 7, metadata: String::new() };
+    first.commit(&[position], CommitMode::Sync).unwrap();
+    // More of them than librdkafka itself asks again after.
+    let moved = [InjectedError::NotCoordinator, InjectedError::CoordinatorLoading].repeat(4);
+    cluster.inject(Request::OffsetFetch, &moved).unwrap();
+    let positions = group_positions(&cluster.client("look"), "labels", "posts", SECONDS_10).unwrap();
+    assert_eq!(positions, BTreeMap::from([(0, 7)]));
+    cluster.inject(Request::OffsetFetch, &[InjectedError::TopicAuthorizationFailed]).unwrap();
+    let error = group_positions(&cluster.client("look"), "labels", "posts", SECONDS_10).unwrap_err();
+    assert_eq!(error.fault(), Fault::NeedsOperator, "{error}");
 }

@@ -1,14 +1,11 @@
 //! What there is to read.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jtav_ingest::OffsetRange;
 use jtav_kafka::{ClientSettings, PartitionRange, group_positions, partition_ranges, partition_ranges_between};
-
-/// Wait before the brokers are asked again.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// The input topic, and how to reach it.
 #[derive(Debug, Clone)]
@@ -46,18 +43,13 @@ impl InputTopic {
         })
     }
 
-    /// Where a group stands. Blocks. A coordinator that is only being found, as for a new group, is waited for.
+    /// Where a group stands. Blocks.
     ///
     /// # Errors
     /// Brokers that do not answer.
     pub fn positions(&self, group_id: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
-        let deadline = Instant::now() + self.patience;
-        loop {
-            match group_positions(&self.client, group_id, &self.name, self.patience) {
-                Err(error) if error.is_retryable() && Instant::now() < deadline => std::thread::sleep(RETRY),
-                asked => return asked.with_context(|| format!("positions of the group `{group_id}`")),
-            }
-        }
+        group_positions(&self.client, group_id, &self.name, self.patience)
+            .with_context(|| format!("positions of the group `{group_id}`"))
     }
 }
 
