@@ -100,25 +100,34 @@ mod tests {
     fn the_age_is_that_of_the_thread_that_is_at_it_longest() {
         let progress = Progress::new(2);
         assert!(progress.is_idle() && progress.age().is_zero());
+        let started = Instant::now();
         let first = progress.begin(0);
         std::thread::sleep(Duration::from_millis(30));
         let second = progress.begin(1);
         assert!(progress.age() >= Duration::from_millis(25), "{:?}", progress.age());
         drop(first);
-        assert!(progress.age() < Duration::from_millis(25) && !progress.is_idle());
+        // Of the second now, which began so much later, however long a crowded machine takes to get here.
+        let age = progress.age();
+        assert!(age + Duration::from_millis(25) <= started.elapsed() && !progress.is_idle(), "{age:?}");
         drop(second);
         assert!(progress.is_idle());
     }
 
     #[tokio::test]
-    async fn a_thread_that_is_blocked_does_not_beat() {
+    async fn a_thread_that_is_blocked_does_not_beat_and_one_that_is_free_again_does() {
         let heartbeat = Heartbeat::default();
         let beating = tokio::spawn(heartbeat.beat());
-        tokio::time::sleep(2 * BEAT_EVERY).await;
-        assert!(heartbeat.age() < 2 * BEAT_EVERY);
+        tokio::task::yield_now().await;
         std::thread::sleep(3 * BEAT_EVERY);
-        assert!(heartbeat.age() > 2 * BEAT_EVERY);
+        assert!(heartbeat.age() > 2 * BEAT_EVERY, "{:?}", heartbeat.age());
+        let beats_again = async {
+            while heartbeat.age() > 2 * BEAT_EVERY {
+                tokio::time::sleep(BEAT_EVERY / 10).await;
+            }
+        };
+        // However long a crowded machine takes.
+        tokio::time::timeout(60 * BEAT_EVERY, beats_again).await.unwrap();
         drop(heartbeat);
-        tokio::time::timeout(10 * BEAT_EVERY, beating).await.unwrap().unwrap();
+        tokio::time::timeout(60 * BEAT_EVERY, beating).await.unwrap().unwrap();
     }
 }
