@@ -290,8 +290,8 @@ impl Owned {
         self.searches.stages_to_try_out(now)
     }
 
-    /// Everything of the offset range is settled. A member that was offered no partition yet waits: the others may leave theirs to
-    /// it.
+    /// Everything of the offset range is settled. A member that was offered no partition yet waits: the others may leave
+    /// theirs to it.
     pub(crate) fn is_range_done(&self) -> bool {
         self.settings.offset_range.is_some()
             && !self.partitions.is_empty()

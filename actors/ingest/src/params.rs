@@ -206,8 +206,8 @@ impl IngestError {
 /// How the poll thread ended. The consumer is closed by then and, unless it is a static member, has left the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestExit {
-    /// Asked to drain, or at the end of the offset range: nothing is in flight, everything settled is committed (or a warning in
-    /// the log says why not).
+    /// Asked to drain, or at the end of the offset range: nothing is in flight, everything settled is committed (or a
+    /// warning in the log says why not).
     Drained,
     /// Asked to drain: the deadline passed with posts in flight. They are not committed and come again.
     DrainTimedOut {

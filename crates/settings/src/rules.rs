@@ -16,6 +16,10 @@ impl Rules {
             self.violations.push(Violation { keys, message: message(), origins: Vec::new() });
         }
     }
+
+    fn at_most<T: PartialOrd + std::fmt::Display>(&mut self, key: &str, value: T, most: T) {
+        self.require(value <= most, &[key], || format!("{key} is {value} and must be at most {most}"));
+    }
 }
 
 impl Settings {
@@ -215,8 +219,7 @@ impl Settings {
             ("media.byte_budget_bytes", media.byte_budget_bytes),
             ("publish.deadline_ms", publish.deadline_ms),
         ] {
-            let most = u64::from(u32::MAX);
-            rules.require(value <= most, &[key], || format!("{key} is {value} and must be at most {most}"));
+            rules.at_most(key, value, u64::from(u32::MAX));
         }
     }
 
@@ -228,7 +231,7 @@ impl Settings {
             ("media.decode_workers", self.media.decode_workers, 1_024),
             ("media.max_downloads", self.media.max_downloads, 65_536),
         ] {
-            rules.require(value <= most, &[key], || format!("{key} is {value} and must be at most {most}"));
+            rules.at_most(key, value, most);
         }
     }
 

@@ -82,7 +82,7 @@ pub async fn kill_at(targets: &mut Targets<'_>, points: &[FailPoint]) -> Result<
         respawn(targets, slot, &mut left, &mut armed_at, &mut random)?;
     }
     let mut last_guest = Instant::now();
-    let mut told_to_drain = [false; WORKERS];
+    let mut told_to_drain = false;
     while armed_at.iter().any(Option::is_some) {
         tokio::time::sleep(Duration::from_millis(50)).await;
         for slot in 0..WORKERS {
@@ -97,13 +97,14 @@ pub async fn kill_at(targets: &mut Targets<'_>, points: &[FailPoint]) -> Result<
                     targets.wrong(text);
                 }
                 targets.watch.healed();
-                told_to_drain[slot] = false;
                 respawn(targets, slot, &mut left, &mut armed_at, &mut random)?;
-            } else if point == FailPoint::IngestDuringDrain && since.elapsed() > Duration::from_secs(3) {
+            } else if point == FailPoint::IngestDuringDrain
+                && !told_to_drain
+                && since.elapsed() > Duration::from_secs(3)
+            {
                 // Once: a second signal exits at once, and a worker that is slow to drain would not reach the point.
-                if !std::mem::replace(&mut told_to_drain[slot], true) {
-                    worker.signal(Signal::TERM)?;
-                }
+                told_to_drain = true;
+                worker.signal(Signal::TERM)?;
             } else if point == FailPoint::IngestDuringRevoke && last_guest.elapsed() > Duration::from_secs(6) {
                 // A third member comes and goes, so that the group shares out anew; whom it takes from is the group's choice.
                 last_guest = Instant::now();

@@ -116,12 +116,15 @@ fn refuse_own_input(input: &Path, output: &Path) -> anyhow::Result<()> {
         let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some((metadata.dev(), metadata.ino()))
     };
-    if file(output).is_none() || file(input) != file(output) {
-        return Ok(());
+    match (file(input), file(output)) {
+        (Some(read), Some(written)) if read == written => {
+            let name = output.display();
+            let error =
+                anyhow::anyhow!("--output {name} is the input itself, which would be emptied; name another file");
+            Err(coded(exit::USAGE)(error))
+        }
+        _ => Ok(()),
     }
-    let name = output.display();
-    Err(anyhow::anyhow!("--output {name} is the input itself, which would be emptied; name another file"))
-        .map_err(coded(exit::USAGE))
 }
 
 fn sink(path: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
