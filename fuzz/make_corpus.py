@@ -162,7 +162,21 @@ def letters():
     put("dead_letter_reader", "unreadable", letter([(0, b"no such reason")], None, b"x"))
 
 
-for make in (images, sounds, addresses, records, letters):
+TEXTS = [
+    "So good!!! #BestDayEver with @somebody https://a.example/b?c=d :-) <3",
+    "h\u200bate this &amp;lt; &#128516; \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea 1\ufe0f\u20e3",
+    "ＮＯＴ ｂａｄ, \U0001d427\U0001d428\U0001d42d b\u0430d, Awwwwww x@y cool.Next 1,000.5",
+    "不错 今天天气 ماشاء\u200cالله नमस्ते",
+    "Z\u0351\u036b\u0343a\u0315l\u0321g\u0334o\u0336 h a t e </3 >:( T_T ^_^ :'-)",
+]
+
+
+def texts():
+    for index, text in enumerate(TEXTS):
+        put("text_reader", f"{index}.txt", text.encode())
+
+
+for make in (images, sounds, addresses, records, letters, texts):
     make()
 total = sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file())
 print(f"{total:,} bytes of seeds")
