@@ -29,7 +29,7 @@ help: ## this text
 	@echo
 	@echo 'Examples:  make demo ARGS="--json"        one line of JSON, the last on stdout'
 	@echo '           make demo ARGS="--serve"       stays, with /metrics and /describe'
-	@echo '           JTAV_DATA_DIR=DIR make train   packs of data that are not in the repository'
+	@echo '           JTAV_DATA_DIR=DIR make train ARGS="--data polarity-posts --out models/mine"'
 
 .PHONY: setup setup-demo
 setup: ## install what demo, test and check need; nothing is compiled
@@ -122,8 +122,12 @@ mutations: setup-demo ## MUTATIONS=n (100000): damaged media through the decode 
 	@cargo build --release --workspace --bin jtav >&2
 	@JTAV_MUTATIONS=$(MUTATIONS) cargo test --release --workspace --test decode_mutations -- --nocapture
 
+# The bundled checkpoints, with the packs of JTAV_DATA_DIR (a quarter of an hour on two cores, then a few minutes, as the second
+# keeps the sound and the picture of the first):
+#   make train ARGS="--data polarity-posts --out models/jtav-modern"
+#   make train ARGS="--data polarity-posts --profile light --stages text,fusion --out models/jtav-light"
 .PHONY: train
-train: setup-demo ## train a checkpoint; ARGS="--help" lists what can be set
+train: setup-demo ## train a checkpoint: ARGS="--data polarity-posts --out models/mine", --profile light; ARGS="--help"
 	@cargo build --release --workspace --bin jtav >&2
 	@"$(JTAV)" train $(ARGS)
 

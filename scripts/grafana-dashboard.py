@@ -48,6 +48,8 @@ ROWS = [
         ("Degraded, abandoned, read again", "ops", 8, [(rate("jtav_posts_degraded_total", "job"), "degraded"), (rate("jtav_delivery_abandoned_total", "job"), "abandoned"), (rate("jtav_ingest_rewinds_total", "job"), "rewinds")], {}),
         ("Deadlines and trials", "ops", 12, [(rate("jtav_post_deadlines_total", "stage"), "deadline in {{stage}}"), (rate("jtav_ingest_post_trials_total", "kind, result"), "tried {{kind}}: {{result}}"), (f"sum(jtav_ingest_overdue_posts{W})", "to be tried again")], {"right_axis": "to be tried again", "help": "Posts whose deadline passed, by the stage they were in, and what came of trying them again."}),
         ("Records that expired unread (1 h)", "none", 12, [(f"sum by (partition) (increase(jtav_ingest_expired_records_total{W}[1h]))", "{{partition}}")], {"help": "Offsets that the topic had dropped before they were read. They get no label."}),
+        ("Labels by class", "ops", 12, [(rate("jtav_labels_total", "label"), "{{label}}")], {"help": "Published labels, certain or not. A class that grows or vanishes is the feed, or the model."}),
+        ("Certain labels, and why others are not", "percentunit", 12, [("jtav:labels_certain:ratio_rate5m", "certain"), ('sum by (certainty) (rate(jtav_labels_total{instance=~"$instance", certainty!="certain"}[$__rate_interval])) / ignoring (certainty) group_left sum(rate(jtav_labels_total' + W + '[$__rate_interval]))', "{{certainty}}")], {"help": "Certain: the model promises its accuracy. 0 with a checkpoint that promises nothing."}),
         ("Why a modality was not there", "ops", 24, [(rate("jtav_modalities_total", "modality, status", ', status!="present"'), "{{modality}} {{status}}")], {}),
     ]),
     ("Stages, encoders, cache", [

