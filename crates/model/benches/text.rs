@@ -1,10 +1,12 @@
-//! Time of one thread for a text that is made ready, by its shape: `cargo bench --profile release -p jtav-model`. The worker
-//! reads 20,000 characters of a post; half a mebibyte is what a record may hold.
+//! Time of one thread for a text that is made ready (words, n-grams, pieces), by its shape:
+//! `cargo bench --profile release -p jtav-model --bench text`. The worker reads 20,000 characters of a post; half a mebibyte is
+//! what a record may hold. Needs the base weights (`scripts/setup-weights.sh`).
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use jtav_model::{TextInput, Tokenizer, Vocabulary, VocabularyConfig};
+use jtav_model::text::WordPieces;
+use jtav_model::{Base, Bases, TextFrontEnd};
 
 const SHAPES: [(&str, &str); 14] = [
     ("no_blanks", "x"),
@@ -28,14 +30,17 @@ fn text_of(shape: &str, chars: usize) -> String {
 }
 
 fn shapes(c: &mut Criterion) {
-    let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
+    let base = Base::minilm_tokenizer();
+    let bytes = Bases::new(None, None).read(&base).expect("base weights");
+    let pieces = WordPieces::from_json(&bytes, base.file.as_ref()).expect("word pieces");
+    let front_end = TextFrontEnd::with_pieces(pieces, true);
     for chars in [20_000, 160_000] {
         let mut group = c.benchmark_group(format!("{chars}_characters"));
         group.throughput(Throughput::Elements(chars as u64)).sample_size(10);
         for (name, shape) in SHAPES {
             let text = text_of(shape, chars);
             group.bench_with_input(BenchmarkId::from_parameter(name), &text, |b, text| {
-                b.iter(|| TextInput::from_parts(&Tokenizer::new(), &vocabulary, black_box(&[("body", text)])));
+                b.iter(|| front_end.input(black_box(&[("body", text)])));
             });
         }
         group.finish();

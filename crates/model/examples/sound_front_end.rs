@@ -33,7 +33,7 @@ fn main() -> Result<(), ModelError> {
                 (0..batch).map(|n| clip(rate_hz, 110.0 + 30.0 * n as f64)).collect::<Result<_, _>>()?;
             let input = |clip: &Waveform| -> Result<AudioInput, ModelError> {
                 let samples = jtav_signal::resample(clip.samples(), rate_hz, SAMPLE_RATE_HZ)?;
-                AudioInput::from_spectrogram(&front_end.decibels(&samples)?.values)
+                AudioInput::from_sound(&samples, &front_end.decibels(&samples)?.values)
             };
             let inputs = clips.iter().map(input).collect::<Result<Vec<_>, _>>()?;
             let ready_ms = median_ms(batch, || clips.iter().map(input).collect::<Result<Vec<_>, _>>().map(drop))?;

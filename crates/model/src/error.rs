@@ -24,6 +24,35 @@ pub enum ModelError {
         /// Digest of the bytes on disk (hex).
         found: String,
     },
+    /// Base weights are in none of the folders where they are looked for.
+    #[error(
+        "base weights `{file}` ({name}, sha256 {sha256}) are not there; looked for {}. Run scripts/setup-weights.sh (or make \
+         setup-demo)",
+        list(looked_at)
+    )]
+    BaseMissing {
+        /// What it is, for people.
+        name: String,
+        file: String,
+        /// Digest that was asked for (hex).
+        sha256: String,
+        /// The paths that do not exist, in the order they were tried.
+        looked_at: Vec<PathBuf>,
+    },
+    /// Base weights hold other bytes than those that were promised.
+    #[error(
+        "{}: sha256 is {found}, `{name}` has {expected}. Remove the file and run scripts/setup-weights.sh (or make setup-demo)",
+        path.display()
+    )]
+    BaseDamaged {
+        path: PathBuf,
+        /// What it should be, for people.
+        name: String,
+        /// Digest that was asked for (hex).
+        expected: String,
+        /// Digest of the bytes on disk (hex).
+        found: String,
+    },
     /// A file is there but is not what it should be.
     #[error("{}: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
@@ -70,6 +99,10 @@ pub enum ModelError {
     /// libtorch refused an operation for a reason that is not the device's.
     #[error("libtorch: {0}")]
     Torch(String),
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 impl ModelError {

@@ -4,34 +4,57 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bases::Base;
 use crate::error::ModelError;
 use crate::modality::ModalitySet;
-use crate::vectors::SEGMENT_BINS;
+use crate::vectors::{Normalisation, SEGMENT_BINS};
 
-/// Version of the folder's layout: 2 since the text network has a bag of n-grams.
-pub(crate) const FORMAT: u32 = 2;
+/// Version of the folder's layout: 3 since networks stand on base weights that a checkpoint names and does not hold.
+pub(crate) const FORMAT: u32 = 3;
+/// The profile whose words are read by a sentence encoder.
+pub const MODERN: &str = "modern";
+/// The profile whose words are looked up in a table, a bag of n-grams beside them.
+pub const LIGHT: &str = "light";
+
+/// What a checkpoint's networks stand on: names of [`Manifest::bases`].
+pub mod roles {
+    /// The sentence encoder of `modern`, of which `light` uses the table of word pieces.
+    pub const TRUNK: &str = "trunk";
+    /// The word pieces of both.
+    pub const PIECES: &str = "pieces";
+    /// What tells the language of a text.
+    pub const LANGUAGE: &str = "language";
+    /// The backbone of the image network, unless the checkpoint holds one of its own.
+    pub const IMAGE: &str = "image";
+}
 
 /// `manifest.json`. Unknown fields are refused: a field that an older program does not know may matter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of the layout, 2.
+    /// Version of the layout, 3.
     pub format: u32,
-    /// Architecture: `modern`.
+    /// Architecture: `modern` or `light`, which differ in where the vectors of words come from.
     pub profile: String,
+    /// Base weights that the networks stand on, by role: they are looked for by their hash and are no part of the folder
+    /// unless it was packed.
+    pub bases: BTreeMap<String, Base>,
+    /// What the image head weighs the features of.
+    pub image_backbone: ImageBackbone,
     /// Sizes of the architecture.
     pub dimensions: Dimensions,
-    /// Names of class 0 and class 1.
-    pub labels: [String; 2],
+    /// Names of the classes, the polarity's poles first and last.
+    pub labels: [String; 3],
     /// Names of the mood quadrants, in the order of the mood head.
     pub moods: Vec<String>,
-    /// Temperatures and thresholds.
+    /// Temperatures, prior and bounds of the polarity.
     pub calibration: Calibration,
+    /// The neutral class, and what is promised of labels.
+    pub middle: Middle,
     /// Statistics that the audio network's input is standardised with.
     pub standardisation: Standardisation,
     /// Seconds from the start of a clip that the networks were trained on at most, and that they are to be given: what
     /// serves, labels or evaluates reads it here.
-    #[serde(default = "before_it_was_written")]
     pub max_audio_seconds: u32,
     /// Whatever the trainer measured, for the model card and for `inspect`.
     pub metrics: serde_json::Value,
@@ -45,27 +68,32 @@ pub struct Manifest {
     pub probe: Option<Probe>,
 }
 
-/// A folder of format 2 without `max_audio_seconds`: until the field came, every training cut clips at a minute.
-pub fn before_it_was_written() -> u32 {
-    60
-}
-
 impl Manifest {
-    /// A manifest of the profile `modern` with the usual names, no metrics and no data; fill in the rest.
-    pub fn modern(
+    /// A manifest of one of the profiles with the usual names and the pinned bases, no metrics and no data; fill in the rest.
+    pub fn new(
+        profile: &str,
         dimensions: Dimensions,
         standardisation: Standardisation,
         max_audio_seconds: u32,
         calibration: Calibration,
         seed: u64,
     ) -> Self {
+        let bases = [
+            (roles::TRUNK, Base::minilm()),
+            (roles::PIECES, Base::minilm_tokenizer()),
+            (roles::LANGUAGE, Base::language_identification()),
+            (roles::IMAGE, Base::efficientnet_lite0()),
+        ];
         Self {
             format: FORMAT,
-            profile: "modern".to_owned(),
+            profile: profile.to_owned(),
+            bases: bases.map(|(role, base)| (role.to_owned(), base)).into(),
+            image_backbone: ImageBackbone::EfficientNetLite0,
             dimensions,
-            labels: ["negative".to_owned(), "positive".to_owned()],
+            labels: ["negative", "neutral", "positive"].map(str::to_owned),
             moods: ["Q1", "Q2", "Q3", "Q4"].map(str::to_owned).to_vec(),
             calibration,
+            middle: Middle::default(),
             standardisation,
             max_audio_seconds,
             metrics: serde_json::Value::Null,
@@ -74,6 +102,19 @@ impl Manifest {
             files: BTreeMap::new(),
             probe: None,
         }
+    }
+
+    /// The base weights of a role.
+    ///
+    /// # Errors
+    /// [`ModelError::Configuration`] where the manifest names none.
+    pub fn base(&self, role: &str) -> Result<&Base, ModelError> {
+        self.bases.get(role).ok_or_else(|| ModelError::Configuration(format!("the manifest names no base `{role}`")))
+    }
+
+    /// Whether the vectors of words come from the sentence encoder, and not from its table alone.
+    pub fn reads_with_trunk(&self) -> bool {
+        self.profile == MODERN
     }
 
     /// Reads `manifest.json`. The format is looked at first: another one has other fields, and the first of them that
@@ -86,10 +127,10 @@ impl Manifest {
         let Header { format } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         match format {
             FORMAT => {}
-            1 => {
+            1 | 2 => {
                 return Err(format!(
-                    "format 1 has no bag of n-grams, this version reads format {FORMAT}; train again, the audio and \
-                     image networks can be kept: jtav train --keep-media FOLDER"
+                    "format {format} knows no neutral class and no base weights, this version reads format {FORMAT}; train \
+                     again (jtav train), or use the checkpoints that come with it"
                 ));
             }
             _ => return Err(format!("format {format} is not {FORMAT}; use the version of jtav that wrote it")),
@@ -101,8 +142,11 @@ impl Manifest {
 
     /// Checks what types cannot.
     fn check(&self) -> Result<(), String> {
-        if self.profile != "modern" {
-            return Err(format!("profile `{}` is unknown, this version builds `modern`", self.profile));
+        if ![MODERN, LIGHT].contains(&self.profile.as_str()) {
+            return Err(format!("profile `{}` is unknown, this version builds `{MODERN}` and `{LIGHT}`", self.profile));
+        }
+        for base in self.bases.values() {
+            base.check().map_err(|error| error.to_string())?;
         }
         if self.moods.len() as i64 != self.dimensions.moods {
             return Err(format!("{} moods for a head of {}", self.moods.len(), self.dimensions.moods));
@@ -112,22 +156,49 @@ impl Manifest {
         }
         self.dimensions.check()?;
         self.calibration.check()?;
+        self.middle.check()?;
         self.standardisation.check().map_err(|e| e.to_string())
     }
 }
 
-/// Sizes of the networks. The defaults of [`modern`](Self::modern) are in docs/networks.md,
-/// "Profiles".
+/// What finds the features that the image head weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageBackbone {
+    /// Trained on ImageNet by whoever owns such weights; the checkpoint holds it.
+    #[serde(rename = "densenet121")]
+    DenseNet121,
+    /// Trained on ImageNet; a base.
+    #[serde(rename = "efficientnet-lite0")]
+    EfficientNetLite0,
+}
+
+impl ImageBackbone {
+    /// Channels of its feature map, whose sides are those of the picture over 32.
+    pub fn channels(self) -> i64 {
+        match self {
+            Self::DenseNet121 => 1024,
+            Self::EfficientNetLite0 => 1280,
+        }
+    }
+
+    /// The scale of the pixels it was trained on.
+    pub fn normalisation(self) -> Normalisation {
+        match self {
+            Self::DenseNet121 => Normalisation::IMAGENET,
+            Self::EfficientNetLite0 => Normalisation::LITE,
+        }
+    }
+}
+
+/// Sizes of the networks (docs/networks.md, "Profiles").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dimensions {
-    /// Rows of the embedding table (words and buckets).
-    pub embedding_rows: i64,
     /// Width of a word vector.
-    pub embedding: i64,
+    pub word_width: i64,
     /// Units per direction of the text BiGRU.
     pub text_hidden: i64,
-    /// Rows of the tables that the hashed n-grams share.
+    /// Rows of the tables that the hashed n-grams share; 0 without a bag of n-grams.
     pub ngram_buckets: i64,
     /// Channels of the audio stem; the other audio widths follow from it.
     pub audio_channels: i64,
@@ -139,6 +210,8 @@ pub struct Dimensions {
     pub image_resolution: i64,
     /// Width of each modality's vector.
     pub vector: i64,
+    /// Width of the vector of what a text is about; 0 without one.
+    pub semantic: i64,
     /// Attention width `k` of CMF-AP.
     pub fusion_attention: i64,
     /// Reduced width `r` of CMF-AP; `u` has `6 r` values.
@@ -146,31 +219,39 @@ pub struct Dimensions {
 }
 
 impl Dimensions {
-    /// The profile `modern` with an embedding table of this many rows.
-    pub fn modern(embedding_rows: usize) -> Self {
+    /// The profile `modern`.
+    pub fn modern() -> Self {
         Self {
-            embedding_rows: embedding_rows as i64,
-            embedding: 128,
-            text_hidden: 64,
-            ngram_buckets: 1 << 18,
+            word_width: 768,
+            text_hidden: 96,
+            ngram_buckets: 0,
             audio_channels: 64,
             audio_hidden: 128,
             moods: 4,
             image_resolution: 224,
             vector: 100,
+            semantic: 100,
             // The paper leaves it open, the authors take 100; the cost of a post's fusion grows with it.
             fusion_attention: 32,
             fusion_reduced: 100,
         }
     }
 
+    /// The profile `light`.
+    pub fn light() -> Self {
+        Self { word_width: 384, ngram_buckets: 1 << 18, semantic: 0, ..Self::modern() }
+    }
+
+    /// Those of a profile by its name in the manifest; `modern` for an unknown one.
+    pub fn of_profile(profile: &str) -> Self {
+        if profile == LIGHT { Self::light() } else { Self::modern() }
+    }
+
     /// Bounds that keep a hostile manifest from asking for terabytes.
     fn check(&self) -> Result<(), String> {
         let sizes = [
-            ("embedding_rows", self.embedding_rows, 10_000_000),
-            ("embedding", self.embedding, 4096),
+            ("word_width", self.word_width, 8192),
             ("text_hidden", self.text_hidden, 4096),
-            ("ngram_buckets", self.ngram_buckets, 1 << 24),
             ("audio_channels", self.audio_channels, 1024),
             ("audio_hidden", self.audio_hidden, 4096),
             ("moods", self.moods, 1024),
@@ -183,9 +264,14 @@ impl Dimensions {
                 return Err(format!("dimensions.{name} is {size}, expected 1 to {most}"));
             }
         }
-        // Two values of the text vector belong to the bag of n-grams.
-        if self.vector < 3 {
-            return Err(format!("dimensions.vector is {}, expected 3 or more", self.vector));
+        for (name, size, most) in [("ngram_buckets", self.ngram_buckets, 1 << 24), ("semantic", self.semantic, 384)] {
+            if !(0..=most).contains(&size) {
+                return Err(format!("dimensions.{name} is {size}, expected 0 to {most}"));
+            }
+        }
+        // Two values of the text vector belong to what is counted, five of the audio vector to statistics.
+        if self.vector < 6 {
+            return Err(format!("dimensions.vector is {}, expected 6 or more", self.vector));
         }
         if self.audio_channels % 2 != 0 {
             return Err("dimensions.audio_channels must be even".to_owned());
@@ -202,19 +288,91 @@ pub fn check_resolution(side: i64) -> Result<(), String> {
     Ok(())
 }
 
-/// How a fused logit becomes a probability and a label, for each subset of modalities (named `text+audio` and so on).
+/// How the parts become the log odds of positive against negative, for each subset of modalities (named `text+audio` and
+/// so on).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// The logit is divided by this before the sigmoid (Guo et al. 2017); 1 where a subset is not listed.
+    /// The sum of the parts is divided by this (Guo et al. 2017); 1 where a subset is not listed.
     pub temperature: BTreeMap<String, f32>,
-    /// Probability from which on a post is positive; 0.5 where a subset is not listed.
-    pub threshold: BTreeMap<String, f32>,
-    /// Largest size of the logit that `text`, `audio`, `image` and `interaction` may each bring into the sum, reached
-    /// smoothly (`b tanh(x / b)`); none where it is not listed. An encoder's logit has no bound of its own, and on an
-    /// input unlike its training data it can be large enough to overrule all others.
+    /// Added to every post's log odds: those of positive against negative in the feed. 0 for a feed of unknown mix.
+    #[serde(default)]
+    pub prior_log_odds: f32,
+    /// Largest size of the log-likelihood ratio that `text`, `audio`, `image` and `interaction` may each bring into the
+    /// sum; what is larger is cut off. None where it is not listed. An encoder's logit has no bound of its own, and on
+    /// an input unlike its training data it can be large enough to overrule all others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bound: BTreeMap<String, f32>,
+}
+
+/// The neutral class, and from which probability on a label can be relied on. The weights are `fusion.middle.*`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Middle {
+    /// The neutral logit of the text is divided by this. The polarity has temperatures of its own.
+    pub temperature: f32,
+    /// Neutral logit of a post without a text. It is a rule and no measurement: data in which media are neutral is not at
+    /// hand. At half the logit of a share, such a post is neutral as long as its media give neither pole that share.
+    pub media_only_neutral: f32,
+    /// Probability of the label from which labels of a subset are right as often as `promised_accuracy` says, measured on
+    /// posts that took no part in training; 1, and so never, where a subset is not listed.
+    pub certain_from: BTreeMap<String, f32>,
+    /// Share of certain labels that are right, 0 to 1.
+    pub promised_accuracy: f32,
+    /// Languages of the posts on which that was measured, ISO 639.
+    pub languages: Vec<String>,
+    /// Least probability of an identified language that is believed.
+    pub language_confidence: f32,
+}
+
+impl Default for Middle {
+    /// Nothing is promised.
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            // ln 2 / 2, the logit of 2/3 over 2.
+            media_only_neutral: std::f32::consts::LN_2 / 2.0,
+            certain_from: BTreeMap::new(),
+            promised_accuracy: 0.9,
+            languages: vec!["en".to_owned()],
+            language_confidence: 0.5,
+        }
+    }
+}
+
+impl Middle {
+    pub fn certain_from_of(&self, subset: ModalitySet) -> f32 {
+        self.certain_from.get(&subset.to_string()).copied().unwrap_or(1.0)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_subsets("middle", self.certain_from.keys())?;
+        if !self.temperature.is_finite() || self.temperature <= 0.0 {
+            return Err("middle: the temperature is not above 0".to_owned());
+        }
+        if !self.media_only_neutral.is_finite() {
+            return Err("middle: `media_only_neutral` is not finite".to_owned());
+        }
+        let shares = [self.promised_accuracy, self.language_confidence];
+        if self.certain_from.values().chain(&shares).any(|share| !(0.0..=1.0).contains(share)) {
+            return Err("middle: a threshold, an accuracy or a confidence is not within 0 and 1".to_owned());
+        }
+        let is_code =
+            |code: &String| (2..=3).contains(&code.len()) && code.bytes().all(|letter| letter.is_ascii_lowercase());
+        if self.languages.is_empty() || !self.languages.iter().all(is_code) {
+            return Err("middle: `languages` must name one language or more by its ISO 639 code".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a name that is no subset of modalities.
+fn check_subsets<'a>(what: &str, mut names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let known: Vec<String> = ModalitySet::all_non_empty().map(|set| set.to_string()).collect();
+    match names.find(|name| !known.contains(name)) {
+        Some(name) => Err(format!("{what}: `{name}` is no subset of modalities")),
+        None => Ok(()),
+    }
 }
 
 /// The four summands of a fused logit by the names used in [`Calibration::bound`].
@@ -225,10 +383,6 @@ pub const NO_BOUND: f32 = 1e6;
 impl Calibration {
     pub fn temperature_of(&self, subset: ModalitySet) -> f32 {
         self.temperature.get(&subset.to_string()).copied().unwrap_or(1.0)
-    }
-
-    pub fn threshold_of(&self, subset: ModalitySet) -> f32 {
-        self.threshold.get(&subset.to_string()).copied().unwrap_or(0.5)
     }
 
     /// Bounds in the order of the summands.
@@ -243,15 +397,12 @@ impl Calibration {
         if self.bound.values().any(|bound| !bound.is_finite() || *bound <= 0.0) {
             return Err("calibration: a bound is not above 0".to_owned());
         }
-        let names: Vec<String> = ModalitySet::all_non_empty().map(|set| set.to_string()).collect();
-        if let Some(name) = self.temperature.keys().chain(self.threshold.keys()).find(|name| !names.contains(name)) {
-            return Err(format!("calibration: `{name}` is no subset of modalities"));
-        }
+        check_subsets("calibration", self.temperature.keys())?;
         if self.temperature.values().any(|t| !t.is_finite() || *t <= 0.0) {
             return Err("calibration: a temperature is not above 0".to_owned());
         }
-        if self.threshold.values().any(|t| !(0.0..=1.0).contains(t)) {
-            return Err("calibration: a threshold is not a probability".to_owned());
+        if !self.prior_log_odds.is_finite() {
+            return Err("calibration: `prior_log_odds` is not finite".to_owned());
         }
         Ok(())
     }
@@ -320,60 +471,12 @@ pub struct Probe {
     pub audio: Vec<f32>,
     /// Image vector.
     pub image: Vec<f32>,
-    /// Calibrated probability for each subset of modalities.
+    /// Calibrated probability of positive against negative for each subset of modalities.
     pub probability: BTreeMap<String, f32>,
+    /// Probability of neutral for each subset.
+    pub neutral: BTreeMap<String, f32>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn standardisation_is_the_mean_and_deviation_of_each_bin() {
-        let mut spectrogram = vec![-40.0_f32; 4 * SEGMENT_BINS];
-        for (frame, level) in [(0, -10.0), (1, -20.0), (2, -30.0), (3, -40.0)] {
-            spectrogram[frame * SEGMENT_BINS + 5] = level;
-        }
-        let fitted = Standardisation::fit([spectrogram.as_slice()]).unwrap();
-        assert_eq!((fitted.mean[5], fitted.mean[6]), (-25.0, -40.0));
-        assert!((fitted.std[5] - 125.0_f32.sqrt()).abs() < 1e-4);
-        assert_eq!(fitted.std[6], 1.0);
-        assert!(Standardisation::fit(std::iter::empty()).is_err());
-    }
-
-    #[test]
-    fn calibration_falls_back_and_refuses_nonsense() {
-        let mut calibration = Calibration::default();
-        assert_eq!(calibration.temperature_of(ModalitySet::FULL), 1.0);
-        assert_eq!(calibration.threshold_of(ModalitySet::FULL), 0.5);
-        calibration.threshold.insert("audio+text".to_owned(), 0.5);
-        assert!(calibration.check().unwrap_err().contains("audio+text"));
-        let cold = Calibration { temperature: BTreeMap::from([("text".to_owned(), 0.0)]), ..Calibration::default() };
-        assert!(cold.check().is_err());
-        let strange = Calibration { bound: BTreeMap::from([("video".to_owned(), 1.0)]), ..Calibration::default() };
-        assert!(strange.check().unwrap_err().contains("video"));
-        let open = Calibration { bound: BTreeMap::from([("image".to_owned(), 0.0)]), ..Calibration::default() };
-        assert!(open.check().is_err());
-    }
-
-    #[test]
-    fn a_manifest_without_the_seconds_of_a_clip_is_one_of_a_minute() {
-        let bundled = include_bytes!("../../../models/jtav-modern/manifest.json");
-        let mut json: serde_json::Value = serde_json::from_slice(bundled).unwrap();
-        assert_eq!(Manifest::from_json(bundled).unwrap().max_audio_seconds, 30);
-        json.as_object_mut().unwrap().remove("max_audio_seconds").unwrap();
-        assert_eq!(Manifest::from_json(json.to_string().as_bytes()).unwrap().max_audio_seconds, 60);
-        json["max_audio_seconds"] = 0.into();
-        assert!(Manifest::from_json(json.to_string().as_bytes()).unwrap_err().contains("max_audio_seconds"));
-    }
-
-    #[test]
-    fn sizes_out_of_bounds_are_named() {
-        let mut dimensions = Dimensions::modern(100);
-        assert_eq!(dimensions.check(), Ok(()));
-        dimensions.embedding_rows = i64::MAX;
-        assert!(dimensions.check().unwrap_err().contains("embedding_rows"));
-        dimensions = Dimensions { image_resolution: 100, ..Dimensions::modern(100) };
-        assert!(dimensions.check().unwrap_err().contains("image_resolution"));
-    }
-}
+#[path = "manifest_tests.rs"]
+mod tests;

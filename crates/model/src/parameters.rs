@@ -75,7 +75,7 @@ impl<'a> Builder<'a> {
         Self { stored, rng, parameters: RefCell::new(parameters), device }
     }
 
-    /// The place of names that start with `prefix`.
+    /// The place of names that start with `prefix`; of all names where it is empty.
     pub fn scope(&self, prefix: &str) -> Scope<'_> {
         Scope { builder: self, prefix: prefix.to_owned() }
     }
@@ -112,17 +112,26 @@ pub struct Scope<'a> {
 impl Scope<'_> {
     /// The scope one level down.
     pub fn sub(&self, name: &str) -> Scope<'_> {
-        Scope { builder: self.builder, prefix: format!("{}.{name}", self.prefix) }
+        Scope { builder: self.builder, prefix: self.full(name) }
     }
 
     /// A tensor that the optimiser moves.
     pub fn weight(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
-        self.builder.make(format!("{}.{name}", self.prefix), shape, init, true)
+        self.builder.make(self.full(name), shape, init, true)
+    }
+
+    /// A tensor that is saved but never moved: part of a trunk that was trained elsewhere.
+    pub fn frozen(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
+        self.builder.make(self.full(name), shape, init, false)
     }
 
     /// A tensor that is saved but not moved by gradients (running statistics, fitted constants).
     pub fn buffer(&self, name: &str, shape: &[i64], value: f32) -> Result<Tensor, ModelError> {
-        self.builder.make(format!("{}.{name}", self.prefix), shape, Init::Constant(value), false)
+        self.builder.make(self.full(name), shape, Init::Constant(value), false)
+    }
+
+    fn full(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
     /// Device of all tensors.

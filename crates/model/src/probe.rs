@@ -9,9 +9,9 @@ use crate::error::ModelError;
 use crate::inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
 use crate::manifest::Probe;
 use crate::modality::ModalitySet;
-use crate::text::{TextInput, Tokenizer};
+use crate::text::TextFrontEnd;
 use crate::vectors::Rgb224;
-use crate::vectors::{AudioInput, FusionInput, SEGMENT_BINS, SEGMENT_FRAMES};
+use crate::vectors::{AudioInput, FusionInput, FusionOutput, SEGMENT_BINS, SEGMENT_FRAMES};
 
 /// Least cosine between a recomputed vector and the recorded one.
 const LEAST_COSINE: f32 = 0.999;
@@ -37,17 +37,22 @@ pub fn parity_probe(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Par
     let Some(recorded) = &checkpoint.manifest().probe else {
         return Err(ModelError::Parity("the manifest records none".to_owned()));
     };
+    let text = TextNetwork::from_checkpoint(checkpoint, device)?;
     let image = ImageNetwork::from_checkpoint(checkpoint, device)?;
-    let found = answers(checkpoint, device, &image)?;
-    let difference = |(subset, probability): (&String, &f32)| match recorded.probability.get(subset) {
-        Some(expected) => (expected - probability).abs(),
-        None => f32::INFINITY,
+    let found = answers(checkpoint, device, &text, &image)?;
+    let difference = |recorded: &BTreeMap<String, f32>, found: &BTreeMap<String, f32>| {
+        let of = |(subset, probability): (&String, &f32)| match recorded.get(subset) {
+            Some(expected) => (expected - probability).abs(),
+            None => f32::INFINITY,
+        };
+        found.iter().map(of).fold(0.0, f32::max)
     };
+    let polarity = difference(&recorded.probability, &found.probability);
     let report = ParityReport {
         text_cosine: cosine(&recorded.text, &found.text),
         audio_cosine: cosine(&recorded.audio, &found.audio),
         image_cosine: cosine(&recorded.image, &found.image),
-        probability_difference: found.probability.iter().map(difference).fold(0.0, f32::max),
+        probability_difference: polarity.max(difference(&recorded.neutral, &found.neutral)),
     };
     let least = report.text_cosine.min(report.audio_cosine).min(report.image_cosine);
     // Written so that a NaN fails.
@@ -59,18 +64,25 @@ pub fn parity_probe(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Par
 
 /// The probe's answers in f32 on the CPU, for [`Manifest::probe`](crate::Manifest::probe).
 pub fn record_probe(checkpoint: &Checkpoint) -> Result<Probe, ModelError> {
+    let text = TextNetwork::from_checkpoint_f32(checkpoint, DeviceChoice::Cpu)?;
     let image = ImageNetwork::from_checkpoint_f32(checkpoint, DeviceChoice::Cpu)?;
-    answers(checkpoint, DeviceChoice::Cpu, &image)
+    answers(checkpoint, DeviceChoice::Cpu, &text, &image)
 }
 
-fn answers(checkpoint: &Checkpoint, device: DeviceChoice, image: &ImageNetwork) -> Result<Probe, ModelError> {
+fn answers(
+    checkpoint: &Checkpoint,
+    device: DeviceChoice,
+    text_network: &TextNetwork,
+    image: &ImageNetwork,
+) -> Result<Probe, ModelError> {
     let parts = [
         ("body", "We didn't want to leave the harbour, the evening was warm and everyone kept singing 🎶"),
         ("caption", "sooo good #SummerNight"),
     ];
-    let text = TextInput::from_parts(&Tokenizer::new(), checkpoint.vocabulary(), &parts)
+    let text = TextFrontEnd::of_checkpoint(checkpoint)?
+        .input(&parts)?
         .ok_or_else(|| ModelError::Parity("the probe's text has no words".to_owned()))?;
-    let text = TextNetwork::from_checkpoint(checkpoint, device)?.encode(&[text])?.swap_remove(0).vector;
+    let text = text_network.encode(&[text])?.swap_remove(0).encoded.vector;
     let audio = AudioNetwork::from_checkpoint(checkpoint, device)?.encode(&[clip()?])?.swap_remove(0).vector;
     let image = image.encode(&[picture()?])?.swap_remove(0).vector;
 
@@ -78,12 +90,15 @@ fn answers(checkpoint: &Checkpoint, device: DeviceChoice, image: &ImageNetwork) 
     let subsets: Vec<ModalitySet> = ModalitySet::all_non_empty().collect();
     let posts: Vec<FusionInput> = subsets.iter().map(|&subset| all.masked(subset)).collect();
     let fused = FusionNetwork::from_checkpoint(checkpoint, device)?.fuse(&posts)?;
-    let probability: BTreeMap<String, f32> =
-        subsets.iter().zip(fused).map(|(subset, output)| (subset.to_string(), output.probability)).collect();
-    Ok(Probe { text, audio, image, probability })
+    let named = |of: fn(&FusionOutput) -> f32| -> BTreeMap<String, f32> {
+        subsets.iter().zip(&fused).map(|(subset, output)| (subset.to_string(), of(output))).collect()
+    };
+    let probability = named(|output| output.probability);
+    let neutral = named(|output| output.judgement.probabilities[1]);
+    Ok(Probe { text, audio, image, probability, neutral })
 }
 
-/// A chord that wanders and fades: 1.4 segments.
+/// Levels of a chord that wanders and fades, 1.4 segments, and samples of a sawtooth that fades.
 fn clip() -> Result<AudioInput, ModelError> {
     let frames = SEGMENT_FRAMES + 86;
     let mut levels = Vec::with_capacity(frames * SEGMENT_BINS);
@@ -94,7 +109,9 @@ fn clip() -> Result<AudioInput, ModelError> {
             levels.push((-6.0 * distance - 0.05 * frame as f32).clamp(-80.0, 0.0));
         }
     }
-    AudioInput::from_spectrogram(&levels)
+    let samples: Vec<f32> =
+        (0..frames * 1_024).map(|at| ((at * 331 % 22_050) as f32 / 22_050.0 - 0.5) / (1.0 + at as f32 / 1e5)).collect();
+    AudioInput::from_sound(&samples, &levels)
 }
 
 /// Rings over a slope, each channel at its own pitch.
@@ -123,15 +140,5 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cosine_is_one_only_for_the_same_direction() {
-        assert!((cosine(&[1.0, 2.0], &[2.0, 4.0]) - 1.0).abs() < 1e-6);
-        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 1.0]), 0.0);
-        assert_eq!(cosine(&[1.0], &[1.0, 0.0]), 0.0);
-        assert_eq!(cosine(&[0.0], &[0.0]), 1.0);
-        assert_eq!(cosine(&[0.0], &[1.0]), 0.0);
-    }
-}
+#[path = "probe_tests.rs"]
+mod tests;

@@ -1,10 +1,11 @@
 //! What goes into the networks and what comes out, as plain vectors.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use jtav_signal::SignalError;
+use jtav_signal::{ClipStatistics, SignalError};
 
 use crate::error::ModelError;
+use crate::judgement::Judgement;
 use crate::modality::{Modality, ModalitySet};
 
 /// Frames of one audio segment: 10 s at 22,050 Hz and hop 1024 (docs/networks.md, "Audio").
@@ -20,10 +21,22 @@ pub const IMAGE_SIDE: usize = 224;
 /// Cells of the image attention: 7 rows of 7, top left first.
 pub const IMAGE_CELLS: usize = 49;
 
-/// ImageNet's mean per channel of RGB in `[0, 1]`, which torchvision's weights expect.
-pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// ImageNet's standard deviation per channel of RGB in `[0, 1]`.
-pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+/// From pixels in `[0, 1]` to the scale that a backbone was trained on: less the mean, over the deviation, per channel of
+/// RGB.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalisation {
+    /// In `[0, 1]`.
+    pub mean: [f32; 3],
+    /// Above 0.
+    pub deviation: [f32; 3],
+}
+
+impl Normalisation {
+    /// Statistics of ImageNet, which torchvision's weights expect.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+    /// `(byte - 127) / 128`, which the weights of EfficientNet-Lite expect.
+    pub const LITE: Self = Self { mean: [127.0 / 255.0; 3], deviation: [128.0 / 255.0; 3] };
+}
 
 /// A remainder shorter than this is dropped when the clip also has a full segment: 10 s give 216 frames, and one
 /// frame of sound in ten seconds of padding would count as much as the ten seconds before it.
@@ -36,11 +49,44 @@ pub struct AudioInput {
     pub segments: Vec<Vec<f32>>,
     /// Frames of each segment that hold sound and not padding, 1 to 215. Same length as `segments`.
     pub valid_frames: Vec<usize>,
+    /// Frames behind the last segment, `[frames, 96]` in dB, too few for one of their own: the statistics alone hear them.
+    pub remainder: Vec<f32>,
+    /// Statistics of the whole clip ([`jtav_signal::STATISTICS`] values); empty where only DCRNN is to look at it.
+    pub statistics: Vec<f32>,
 }
 
+/// What the statistics are made with.
+pub(crate) static STATISTICS_OF: LazyLock<ClipStatistics> = LazyLock::new(ClipStatistics::new);
+
 impl AudioInput {
+    /// All that the audio network looks at: the spectrogram as [`from_spectrogram`](Self::from_spectrogram) cuts it, and
+    /// the statistics, of the samples (mono, 22,050 Hz) and of all frames. Errors as there, and [`ModelError::Input`] for
+    /// no samples or one that cannot be transformed.
+    pub fn from_sound(samples: &[f32], decibels: &[f32]) -> Result<Self, ModelError> {
+        let mut input = Self::from_spectrogram(decibels)?;
+        input.statistics = STATISTICS_OF.timbre(samples)?;
+        input.statistics.extend(input.harmony());
+        Ok(input)
+    }
+
+    /// The same clip with these statistics, as [`from_sound`](Self::from_sound) made them once.
+    #[must_use]
+    pub fn with_statistics(self, statistics: impl Into<Vec<f32>>) -> Self {
+        Self { statistics: statistics.into(), ..self }
+    }
+
+    /// The statistics of the levels.
+    pub(crate) fn harmony(&self) -> Vec<f32> {
+        let mut levels = Vec::new();
+        for (segment, &frames) in self.segments.iter().zip(&self.valid_frames) {
+            levels.extend_from_slice(&segment[..(frames * SEGMENT_BINS).min(segment.len())]);
+        }
+        levels.extend_from_slice(&self.remainder);
+        STATISTICS_OF.harmony(&levels)
+    }
+
     /// Cuts a spectrogram (`[frames, 96]` row-major, dB) into consecutive segments, pads the last with
-    /// `SILENCE_DB`, and drops a remainder under 2.5 s. An error when it is empty or not made of whole frames.
+    /// `SILENCE_DB`, and leaves a remainder under 2.5 s out of them. An error when it is empty or not made of whole frames.
     pub fn from_spectrogram(decibels: &[f32]) -> Result<Self, ModelError> {
         if decibels.is_empty() || !decibels.len().is_multiple_of(SEGMENT_BINS) {
             return Err(ModelError::Input(format!("a spectrogram of {} values has no whole frame", decibels.len())));
@@ -51,8 +97,10 @@ impl AudioInput {
             segment.resize(SEGMENT_FRAMES * SEGMENT_BINS, SILENCE_DB);
             segment
         };
-        let segments = decibels.chunks(SEGMENT_FRAMES * SEGMENT_BINS).take(valid_frames.len()).map(padded).collect();
-        Ok(Self { segments, valid_frames })
+        let segments: Vec<Vec<f32>> =
+            decibels.chunks(SEGMENT_FRAMES * SEGMENT_BINS).take(valid_frames.len()).map(padded).collect();
+        let remainder = decibels.get(valid_frames.iter().sum::<usize>() * SEGMENT_BINS..).unwrap_or_default().to_vec();
+        Ok(Self { segments, valid_frames, remainder, statistics: Vec::new() })
     }
 
     /// Refuses what the network cannot take: no segment, one of another size, a level that is no number.
@@ -140,12 +188,12 @@ impl Rgb224 {
         &self.0
     }
 
-    /// The picture as the backbone takes it (docs/networks.md, "Image"), `[3, 224, 224]`: scaled to `[0, 1]`, less
-    /// ImageNet's mean, over its deviation, per channel. A network that looks at a smaller picture scales it down first.
-    pub fn normalised(&self) -> Vec<f32> {
+    /// The picture as the backbone takes it (docs/networks.md, "Image"), `[3, 224, 224]`: scaled to `[0, 1]`, less the
+    /// mean, over the deviation, per channel. A network that looks at a smaller picture scales it down first.
+    pub fn normalised(&self, by: &Normalisation) -> Vec<f32> {
         let channel = |channel: usize| {
             let values = self.0.iter().skip(channel).step_by(3);
-            values.map(move |&value| (f32::from(value) / 255.0 - MEAN[channel]) / DEVIATION[channel])
+            values.map(move |&value| (f32::from(value) / 255.0 - by.mean[channel]) / by.deviation[channel])
         };
         (0..3).flat_map(channel).collect()
     }
@@ -156,9 +204,9 @@ impl Rgb224 {
 pub struct Encoded {
     /// The modality's vector (100 values in `modern`), the input of the fusion.
     pub vector: Vec<f32>,
-    /// Where the network looked; not negative, sums to 1. Text: one value per word of the protagonist. Audio: one per
-    /// time step of [`AudioNetwork::seconds_per_step`](crate::AudioNetwork::seconds_per_step), segments in a row.
-    /// Image: [`IMAGE_CELLS`] cells.
+    /// Where the network looked; not negative, sums to 1. Text: one value per word, those of the protagonist first
+    /// ([`TextInput::words`](crate::TextInput::words)). Audio: one per time step of
+    /// [`AudioNetwork::seconds_per_step`](crate::AudioNetwork::seconds_per_step), segments in a row. Image: [`IMAGE_CELLS`] cells.
     pub attention: Vec<f32>,
 }
 
@@ -194,16 +242,16 @@ impl FusionInput {
     }
 }
 
-/// Summands of the fused logit before calibration; an absent modality gives exactly 0.
+/// Summands of the fused logit, calibrated log-likelihood ratios; an absent modality gives exactly 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Contributions {
-    /// Weighted logit of the text vector alone.
+    /// How much likelier the text is from a positive post than from a negative one.
     pub text: f32,
-    /// Weighted logit of the audio vector alone.
+    /// How much likelier the audio is from a positive post than from a negative one.
     pub audio: f32,
-    /// Weighted logit of the image vector alone.
+    /// How much likelier the image is from a positive post than from a negative one.
     pub image: f32,
-    /// Weighted logit of CMF-AP, what the modalities say together.
+    /// What the modalities say together and none alone, by CMF-AP.
     pub interaction: f32,
 }
 
@@ -212,14 +260,13 @@ pub struct Contributions {
 pub struct FusionOutput {
     /// The fused embedding: six attended vectors of 100 (text-audio, text-image, audio-image, both directions).
     pub u: Vec<f32>,
-    /// Sum of the contributions and a bias, before calibration.
+    /// Log odds of positive against negative: the sum of the contributions and the checkpoint's prior.
     pub logit: f32,
-    /// Calibrated probability of the positive class: the sigmoid of the logit over the subset's temperature.
+    /// Positive against negative, the sigmoid of the logit. It knows no middle; what evaluations of the polarity are
+    /// made from.
     pub probability: f32,
-    /// Probability at or above which the post is positive, chosen on validation for this subset of modalities.
-    pub threshold: f32,
-    /// The label, from the manifest: `negative` or `positive`.
-    pub label: String,
+    /// What is said of the post.
+    pub judgement: Judgement,
     /// Mood quadrants with their probabilities, in the manifest's order; empty for a post without audio.
     pub moods: Vec<(String, f32)>,
     /// What each modality and their interaction added to the logit.
@@ -227,15 +274,9 @@ pub struct FusionOutput {
 }
 
 impl FusionOutput {
-    /// Whether the post is labelled positive.
+    /// Whether the post is positive where there are but two classes.
     pub fn is_positive(&self) -> bool {
-        self.probability >= self.threshold
-    }
-
-    /// Distance of the probability from the threshold, scaled to `[0, 1]`: 0 at the threshold, 1 at certainty.
-    pub fn confidence(&self) -> f32 {
-        let room = if self.is_positive() { 1.0 - self.threshold } else { self.threshold };
-        if room <= 0.0 { 1.0 } else { ((self.probability - self.threshold).abs() / room).clamp(0.0, 1.0) }
+        self.probability >= 0.5
     }
 }
 
@@ -247,8 +288,10 @@ mod tests {
     fn ten_seconds_are_one_segment_and_a_long_remainder_is_padded() {
         let ten_seconds = AudioInput::from_spectrogram(&vec![-10.0; 216 * 96]).unwrap();
         assert_eq!(ten_seconds.valid_frames, [215]);
+        assert_eq!(ten_seconds.remainder, [-10.0; 96]);
         let more = AudioInput::from_spectrogram(&vec![-10.0; (215 + 54) * 96]).unwrap();
         assert_eq!(more.valid_frames, [215, 54]);
+        assert!(more.remainder.is_empty());
         assert_eq!(more.segments[1][54 * 96 - 1..=54 * 96], [-10.0, -80.0]);
         let short = AudioInput::from_spectrogram(&[-10.0; 96]).unwrap();
         assert_eq!(short.valid_frames, [1]);
@@ -261,7 +304,29 @@ mod tests {
         assert!(AudioInput::from_spectrogram(&[0.0; 95]).is_err());
         let not_finite = AudioInput::from_spectrogram(&[f32::NAN; 96]).unwrap();
         assert!(not_finite.check().is_err());
-        assert!(AudioInput { segments: Vec::new(), valid_frames: Vec::new() }.check().is_err());
+        assert!(
+            AudioInput {
+                segments: Vec::new(),
+                valid_frames: Vec::new(),
+                remainder: Vec::new(),
+                statistics: Vec::new()
+            }
+            .check()
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_clip_of_sound_carries_its_statistics_and_a_spectrogram_alone_has_none() {
+        let samples: Vec<f32> = (0..22_050).map(|at| (at as f32 * 0.2).sin()).collect();
+        let levels = vec![-10.0; 22 * 96];
+        let input = AudioInput::from_sound(&samples, &levels).unwrap();
+        assert_eq!(input.statistics.len(), jtav_signal::STATISTICS);
+        assert!(input.statistics.iter().all(|value| value.is_finite()));
+        let alone = AudioInput::from_spectrogram(&levels).unwrap();
+        assert!(alone.statistics.is_empty());
+        assert_eq!(alone.with_statistics(input.statistics.clone()), input);
+        assert!(AudioInput::from_sound(&[], &levels).is_err());
     }
 
     #[test]
@@ -281,7 +346,7 @@ mod tests {
     #[test]
     fn a_normalised_picture_holds_one_plane_per_channel() {
         let pixels: Vec<u8> = [255, 0, 51].repeat(224 * 224);
-        let planes = Rgb224::new(pixels).unwrap().normalised();
+        let planes = Rgb224::new(pixels).unwrap().normalised(&Normalisation::IMAGENET);
         assert_eq!(planes.len(), Rgb224::BYTES);
         let expected = [(1.0 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225];
         for (plane, expected) in planes.chunks(224 * 224).zip(expected) {

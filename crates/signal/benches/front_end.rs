@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use jtav_signal::constants::{BINS, HOP_LENGTH, N_FFT, SAMPLE_RATE_HZ};
-use jtav_signal::{CqtFrontEnd, MelParams, MelSpectrogram, resample};
+use jtav_signal::{ClipStatistics, CqtFrontEnd, MelParams, MelSpectrogram, resample};
 
 const SECONDS: u32 = 10;
 
@@ -29,6 +29,12 @@ fn front_end(c: &mut Criterion) {
             c.bench_function("mel_power_10s", |b| b.iter(|| mel.power(black_box(&pcm))));
         }
         Err(error) => eprintln!("no mel bench: {error}"),
+    }
+
+    let statistics = ClipStatistics::new();
+    c.bench_function("timbre_10s", |b| b.iter(|| statistics.timbre(black_box(&pcm))));
+    if let Ok(decibels) = constant_q.decibels(&pcm) {
+        c.bench_function("harmony_10s", |b| b.iter(|| statistics.harmony(black_box(&decibels.values))));
     }
 
     for from_hz in [44_100, 48_000] {

@@ -4,6 +4,7 @@
 //! channels of PCM ─► downmix ─► resample ─► ConstantQ ─► to_db ─► segments
 //!                                          MelSpectrogram ─► power_to_db ─┘
 //!                                                         └─► Mfcc
+//! samples and decibels ─► ClipStatistics: one vector for the whole clip
 //! ```
 //!
 //! On a GPU the same comes from products of matrices: [`FrameOperator`] holds them, `jtav-model` multiplies.
@@ -13,7 +14,7 @@
 //! may differ in the last places, because the FFT library picks its code path at run time.
 //!
 //! Kernels and FFT plans are built once, when the object is made, and are only read afterwards:
-//! [`ConstantQ`], [`MelSpectrogram`], [`Mfcc`] and [`CqtFrontEnd`] are `Send + Sync`, and one of each serves
+//! [`ConstantQ`], [`MelSpectrogram`], [`Mfcc`], [`ClipStatistics`] and [`CqtFrontEnd`] are `Send + Sync`, and one of each serves
 //! a whole process behind an `Arc`. Scratch memory belongs to the call.
 //!
 //! | clip | what happens |
@@ -30,11 +31,15 @@ mod cqt_params;
 mod error;
 mod frames;
 mod front_end;
+mod harmony;
 mod mel;
 mod mfcc;
+mod moments;
 mod pcm;
+mod places;
 mod resample;
 mod spectrogram;
+pub mod statistics;
 mod tones;
 
 pub use constant_q::ConstantQ;
@@ -47,3 +52,4 @@ pub use mfcc::Mfcc;
 pub use pcm::{MAX_ABS_SAMPLE, check_clip, downmix};
 pub use resample::{MAX_RATE_HZ, MIN_RATE_HZ, resample, resampled_len};
 pub use spectrogram::{Segment, Spectrogram, power_to_db, segments, to_db};
+pub use statistics::{ClipStatistics, STATISTICS};

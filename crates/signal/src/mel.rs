@@ -60,17 +60,23 @@ impl MelSpectrogram {
         if n_mels == 0 || n_mels > n_fft {
             return Err(SignalError::invalid("n_mels", format!("{n_mels} is not in 1..={n_fft}")));
         }
-        let bands = slaney_bands(params);
-        if let Some(band) = bands.iter().position(|band| band.weights.is_empty()) {
+        let built = Self::build(params);
+        if let Some(band) = built.bands.iter().position(|band| band.weights.is_empty()) {
             return Err(SignalError::invalid("n_mels", format!("band {band} of {n_mels} contains no FFT bin")));
         }
+        Ok(built)
+    }
+
+    /// [`Self::new`] for parameters that are known to be valid.
+    pub(crate) fn build(params: MelParams) -> Self {
+        let MelParams { n_fft, .. } = params;
         let hann = |i| (0.5 - 0.5 * (TAU * i as f64 / n_fft as f64).cos()) as f32;
-        Ok(Self {
+        Self {
             params,
             fft: FftPlanner::new().plan_fft_forward(n_fft),
             window: (0..n_fft).map(hann).collect(),
-            bands,
-        })
+            bands: slaney_bands(params),
+        }
     }
 
     /// Mel power of a whole clip, `[1 + samples / hop_length, n_mels]`, not in decibels

@@ -7,6 +7,7 @@ use std::f64::consts::PI;
 use crate::SignalError;
 use crate::constants::{FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, MFCC_MELS, N_FFT, SAMPLE_RATE_HZ};
 use crate::mel::{MelParams, MelSpectrogram};
+use crate::pcm::dot;
 use crate::spectrogram::{POWER_FLOOR, Spectrogram};
 
 /// Filter bank and cosine table for one parameter set.
@@ -28,12 +29,17 @@ impl Mfcc {
         if coefficients == 0 || coefficients > bands {
             return Err(SignalError::invalid("coefficients", format!("{coefficients} is not in 1..={bands}")));
         }
+        MelSpectrogram::new(mel).map(|mel| Self::build(mel, bands, coefficients))
+    }
+
+    /// [`Self::new`] for sizes that are known to be valid.
+    pub(crate) fn build(mel: MelSpectrogram, bands: usize, coefficients: usize) -> Self {
         let cosine = |k: usize, band: usize| {
             let scale = if k == 0 { (1.0 / bands as f64).sqrt() } else { (2.0 / bands as f64).sqrt() };
             (scale * (PI * k as f64 * (2 * band + 1) as f64 / (2 * bands) as f64).cos()) as f32
         };
         let cosines = (0..coefficients).flat_map(|k| (0..bands).map(move |band| cosine(k, band))).collect();
-        Ok(Self { mel: MelSpectrogram::new(mel)?, cosines, coefficients })
+        Self { mel, cosines, coefficients }
     }
 
     /// librosa's defaults at the sample rate and hop of [`crate::constants`]: 20 coefficients over 128 bands.
@@ -52,13 +58,13 @@ impl Mfcc {
     /// [`SignalError::EmptyClip`], [`SignalError::BadSample`].
     pub fn coefficients(&self, samples: &[f32]) -> Result<Spectrogram, SignalError> {
         let Spectrogram { frames, bins, values: power } = self.mel.power(samples)?;
-        let decibels: Vec<f32> = power.iter().map(|&power| 10.0 * power.max(POWER_FLOOR).log10()).collect();
+        let mut decibels = power;
+        decibels.iter_mut().for_each(|value| *value = 10.0 * value.max(POWER_FLOOR).log10());
         let floor = decibels.iter().copied().fold(f32::NEG_INFINITY, f32::max) + FLOOR_DB;
         let mut values = Vec::with_capacity(frames * self.coefficients);
-        for frame in decibels.chunks_exact(bins) {
-            let product =
-                |row: &[f32]| row.iter().zip(frame).map(|(cosine, level)| cosine * level.max(floor)).sum::<f32>();
-            values.extend(self.cosines.chunks_exact(bins).map(product));
+        for frame in decibels.chunks_exact_mut(bins) {
+            frame.iter_mut().for_each(|level| *level = level.max(floor));
+            values.extend(self.cosines.chunks_exact(bins).map(|row| dot(row, frame)));
         }
         Ok(Spectrogram { frames, bins: self.coefficients, values })
     }

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::parameters::{Stored, to_vec};
+use crate::parameters::{Parameters, Stored, to_vec};
 
 /// A parsed view of a weights file.
 pub struct StoredWeights<'a>(SafeTensors<'a>);
@@ -22,6 +23,19 @@ impl<'a> StoredWeights<'a> {
     /// Names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name)
+    }
+
+    /// Refuses a file that holds a tensor none of these was read from, and one with a value that is not finite.
+    pub(crate) fn check_all_read(&self, parameters: &Parameters) -> Result<(), ModelError> {
+        if let Some(name) = self.names().find(|name| !parameters.tensors.contains_key(*name)) {
+            return Err(ModelError::UnexpectedTensor { name: name.to_owned() });
+        }
+        for (name, tensor) in &parameters.tensors {
+            if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Err(ModelError::NotFinite { name: name.clone() });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -101,6 +115,11 @@ pub fn encode_weights(
     }
     safetensors::serialize(owned.iter().map(|(name, tensor)| (*name, tensor)), metadata)
         .map_err(|e| ModelError::Torch(e.to_string()))
+}
+
+/// The bytes of a file, or an error that names it.
+pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|e| ModelError::io(path, e))
 }
 
 #[cfg(test)]

@@ -2,18 +2,18 @@
 
 use tch::Device;
 
-use super::front_end::{FrontEnd, Levels};
+use super::front_end::FrontEnd;
 use crate::checkpoint::Checkpoint;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::manifest::Standardisation;
-use crate::networks::{Dcrnn, DcrnnConfig, encode_clips, encode_levels, steps_of_frames};
+use crate::networks::{AudioModel, audio_vector, encode_clips, encode_levels, steps_of_frames};
 use crate::parameters::Builder;
 use crate::vectors::{AudioInput, Encoded, FRAME_SECONDS, SEGMENT_FRAMES, Waveform};
 
-/// DCRNN on one device. `Send`, not `Sync`: one owner thread.
+/// DCRNN on one device, and beside it, on the host, what the statistics of a clip say. `Send`, not `Sync`: one owner thread.
 pub struct AudioNetwork {
-    network: Dcrnn,
+    network: AudioModel,
     standardisation: Standardisation,
     device: Device,
     front_end: FrontEnd,
@@ -25,8 +25,7 @@ impl AudioNetwork {
         let device = device.resolve()?;
         let manifest = checkpoint.manifest();
         let stored = checkpoint.stored()?;
-        let config = DcrnnConfig::modern(&manifest.dimensions);
-        let network = Dcrnn::new(&Builder::stored(&stored, device).scope("audio"), &config, 0.0)?;
+        let network = AudioModel::new(&Builder::stored(&stored, device).scope("audio"), &manifest.dimensions)?;
         let front_end = FrontEnd::on(device)?;
         Ok(Self { network, standardisation: manifest.standardisation.clone(), device, front_end })
     }
@@ -39,16 +38,33 @@ impl AudioNetwork {
             FrontEnd::Host(front_end) => self.encode(&front_end.inputs(clips)?),
             FrontEnd::Device(front_end) => {
                 let _guard = tch::no_grad_guard();
-                let Levels { segments, frames } = front_end.levels(clips)?;
-                encode_levels(&self.network, &self.standardisation, &segments, &frames)
+                let levels = front_end.levels(clips)?;
+                let encoded =
+                    encode_levels(&self.network.dcrnn, &self.standardisation, &levels.segments, &levels.frames)?;
+                let statistics = levels.statistics()?;
+                self.with_statistics(encoded, statistics.iter().map(Vec::as_slice))
             }
         }
     }
 
-    /// Vectors (100 values) and attention over time, in order. A clip's vector is the mean of its segments' vectors,
-    /// each weighing as much as it has sound. [`ModelError::Input`] for a clip that breaks [`AudioInput`]'s rules.
+    /// Vectors (100 values) and attention over time, in order. A clip's vector is the logit and the moods that its
+    /// statistics give it, and the mean of its segments' vectors, each weighing as much as it has sound; the attention is
+    /// that of the segments. [`ModelError::Input`] for a clip that breaks [`AudioInput`]'s rules or has no statistics.
     pub fn encode(&self, inputs: &[AudioInput]) -> Result<Vec<Encoded>, ModelError> {
-        encode_clips(&self.network, &self.standardisation, self.device, inputs)
+        let encoded = encode_clips(&self.network.dcrnn, &self.standardisation, self.device, inputs)?;
+        self.with_statistics(encoded, inputs.iter().map(|input| input.statistics.as_slice()))
+    }
+
+    fn with_statistics<'a>(
+        &self,
+        encoded: Vec<Encoded>,
+        statistics: impl Iterator<Item = &'a [f32]>,
+    ) -> Result<Vec<Encoded>, ModelError> {
+        let vector = |(encoded, statistics): (Encoded, &[f32])| {
+            let verdict = self.network.statistics.judge(statistics)?;
+            Ok(Encoded { vector: audio_vector(&verdict, &encoded.vector), attention: encoded.attention })
+        };
+        encoded.into_iter().zip(statistics).map(vector).collect()
     }
 
     /// Seconds from one attention value to the next: 215 frames over 27 steps, 0.37 s. Steps count on over segments.

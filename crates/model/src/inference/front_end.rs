@@ -1,13 +1,15 @@
 //! From decoded sound to what the audio network looks at: with the transforms of `jtav-signal` on a CPU, as products of
 //! matrices on a GPU.
 
+use std::borrow::Cow;
+
 use jtav_signal::constants::{HOP_LENGTH, SAMPLE_RATE_HZ};
 use jtav_signal::{CqtFrontEnd, DEVICE_RATES_HZ, FrameOperator, Layout, resample, resampled_len};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::vectors::segment_frames;
-use crate::vectors::{AudioInput, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Waveform};
+use crate::parameters::to_vec;
+use crate::vectors::{AudioInput, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, STATISTICS_OF, Waveform, segment_frames};
 
 /// Smallest power that counts, in dB; that of `jtav_signal::to_db`.
 const POWER_FLOOR_DB: f64 = -100.0;
@@ -33,11 +35,11 @@ pub(super) struct HostFrontEnd(CqtFrontEnd);
 impl HostFrontEnd {
     pub fn inputs(&self, clips: &[Waveform]) -> Result<Vec<AudioInput>, ModelError> {
         let input = |clip: &Waveform| {
-            let decibels = match clip.sample_rate_hz() {
-                SAMPLE_RATE_HZ => self.0.decibels(clip.samples())?,
-                rate_hz => self.0.decibels(&resample(clip.samples(), rate_hz, SAMPLE_RATE_HZ)?)?,
+            let samples = match clip.sample_rate_hz() {
+                SAMPLE_RATE_HZ => Cow::Borrowed(clip.samples()),
+                rate_hz => Cow::Owned(resample(clip.samples(), rate_hz, SAMPLE_RATE_HZ)?),
             };
-            AudioInput::from_spectrogram(&decibels.values)
+            AudioInput::from_sound(&samples, &self.0.decibels(&samples)?.values)
         };
         clips.iter().map(input).collect()
     }
@@ -49,6 +51,17 @@ pub(super) struct Levels {
     pub segments: Tensor,
     /// Frames of each clip's segments that hold sound.
     pub frames: Vec<Vec<usize>>,
+    /// Samples of each clip at the rate of the model, and its levels, `[frames, 96]`; on the device.
+    pub whole: Vec<(Tensor, Tensor)>,
+}
+
+impl Levels {
+    /// Statistics of each clip. They are made on the host: a clip's samples and levels come back, a few megabytes, and
+    /// cost it some milliseconds.
+    pub fn statistics(&self) -> Result<Vec<Vec<f32>>, ModelError> {
+        let clip = |(samples, levels): &(Tensor, Tensor)| Ok(STATISTICS_OF.of(&to_vec(samples)?, &to_vec(levels)?)?);
+        self.whole.iter().map(clip).collect()
+    }
 }
 
 /// All clips of a batch at once, on the device.
@@ -97,7 +110,7 @@ impl DeviceFrontEnd {
         let Some(longest) = self.octaves.first().filter(|_| !clips.is_empty()) else {
             let segments =
                 Tensor::f_zeros([0, SEGMENT_FRAMES as i64, SEGMENT_BINS as i64], (Kind::Float, self.device))?;
-            return Ok(Levels { segments, frames: Vec::new() });
+            return Ok(Levels { segments, frames: Vec::new(), whole: Vec::new() });
         };
         let length = |clip: &Waveform| resampled_len(clip.samples().len(), clip.sample_rate_hz(), SAMPLE_RATE_HZ);
         let lengths: Vec<usize> = clips.iter().map(length).collect();
@@ -106,7 +119,14 @@ impl DeviceFrontEnd {
         let signal = self.signal(clips, &starts, &lengths, layout.samples)?;
         let powers = self.powers(&signal, &layout, longest.shape.before)?;
         let frames: Vec<usize> = lengths.iter().map(|len| 1 + len / HOP_LENGTH).collect();
-        segments(&decibels(&powers, &layout.first_rows, &frames)?, &frames)
+        let levels = decibels(&powers, &layout.first_rows, &frames)?;
+        let whole = |(clip, &frames): (usize, &usize)| {
+            let samples = signal.f_narrow(0, starts[clip] as i64, lengths[clip] as i64)?;
+            Ok((samples, levels.f_select(0, clip as i64)?.f_narrow(0, 0, frames as i64)?))
+        };
+        let whole = frames.iter().enumerate().map(whole).collect::<Result<Vec<_>, ModelError>>()?;
+        let (segments, frames) = segments(&levels, &frames)?;
+        Ok(Levels { segments, frames, whole })
     }
 
     /// `[samples]` at the rate of the model: the clips at their starts, zeros between them.
@@ -198,7 +218,7 @@ fn decibels(powers: &Tensor, first_rows: &[usize], frames: &[usize]) -> Result<T
 }
 
 /// Cuts `[clips, frames of the longest, 96]` as [`AudioInput::from_spectrogram`] does.
-fn segments(levels: &Tensor, frames: &[usize]) -> Result<Levels, ModelError> {
+fn segments(levels: &Tensor, frames: &[usize]) -> Result<(Tensor, Vec<Vec<usize>>), ModelError> {
     let most = levels.size()[1];
     let padding = levels.size()[0] * most;
     let of_clips: Vec<Vec<usize>> = frames.iter().map(|&frames| segment_frames(frames)).collect();
@@ -214,13 +234,12 @@ fn segments(levels: &Tensor, frames: &[usize]) -> Result<Levels, ModelError> {
     let silence = Tensor::f_full([1, SEGMENT_BINS as i64], f64::from(SILENCE_DB), (Kind::Float, levels.device()))?;
     let segments = Tensor::f_cat(&[all, silence], 0)?.f_index_select(0, &rows)?;
     let segments = segments.f_view([-1, SEGMENT_FRAMES as i64, SEGMENT_BINS as i64])?;
-    Ok(Levels { segments, frames: of_clips })
+    Ok((segments, of_clips))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::to_vec;
 
     /// Chords of harmonics under noise, each clip its own.
     fn clip(seconds: f64, sample_rate_hz: u32, pitch_hz: f64) -> Waveform {
@@ -242,12 +261,14 @@ mod tests {
         let expected = HostFrontEnd(CqtFrontEnd::new()).inputs(clips).unwrap();
         crate::device::open_cuda_library();
         let device = Device::cuda_if_available();
-        let Levels { segments, frames } = DeviceFrontEnd::new(device).unwrap().levels(clips).unwrap();
+        let levels = DeviceFrontEnd::new(device).unwrap().levels(clips).unwrap();
+        let mut statistics = levels.statistics().unwrap().into_iter();
+        let Levels { segments, frames, .. } = levels;
         let values = to_vec(&segments).unwrap();
         let mut segments = values.chunks(SEGMENT_FRAMES * SEGMENT_BINS).map(<[f32]>::to_vec);
         let found = frames.into_iter().map(|valid_frames| {
             let segments = segments.by_ref().take(valid_frames.len()).collect();
-            AudioInput { segments, valid_frames }
+            AudioInput { segments, valid_frames, remainder: Vec::new(), statistics: statistics.next().unwrap() }
         });
         (expected, found.collect())
     }
@@ -262,6 +283,9 @@ mod tests {
         assert_eq!(expected.len(), found.len());
         for (clip, (expected, found)) in expected.iter().zip(&found).enumerate() {
             assert_eq!(expected.valid_frames, found.valid_frames, "clip {clip}");
+            for (place, (a, b)) in expected.statistics.iter().zip(&found.statistics).enumerate() {
+                assert!((a - b).abs() < 0.02 * a.abs().max(1.0), "clip {clip} statistic {place}: {a} and {b}");
+            }
             for (segment, (expected, found)) in expected.segments.iter().zip(&found.segments).enumerate() {
                 for (at, (a, b)) in expected.iter().zip(found).enumerate() {
                     let difference = (amplitude(*a) - amplitude(*b)).abs();

@@ -7,6 +7,7 @@ use tch::{Device, Kind};
 use crate::checkpoint::Checkpoint;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
+use crate::judgement::Judgement;
 use crate::layers::Linear;
 use crate::manifest::Manifest;
 use crate::modality::Modality;
@@ -33,10 +34,20 @@ impl FusionNetwork {
         let dimensions = &manifest.dimensions;
         let stored = checkpoint.stored()?;
         let builder = Builder::stored(&stored, device);
-        let mut network = Joint::new(&builder.scope("fusion"), dimensions, 0.0)?;
+        let mut network = Joint::of_manifest(&builder.scope("fusion"), &manifest)?;
         network.set_bound(&manifest.calibration.bounds())?;
         let mood_head = Linear::new(&builder.scope("audio.mood_head"), dimensions.vector, dimensions.moods)?;
         Ok(Self { network, mood_head, manifest, device })
+    }
+
+    /// The same network for a feed with other log odds of positive against negative, 0 where as many posts are one as the
+    /// other. [`ModelError::Configuration`] for odds that are not finite.
+    pub fn with_prior(mut self, log_odds: f32) -> Result<Self, ModelError> {
+        if !log_odds.is_finite() {
+            return Err(ModelError::Configuration(format!("a prior of {log_odds}, expected finite log odds")));
+        }
+        Arc::make_mut(&mut self.manifest).calibration.prior_log_odds = log_odds;
+        Ok(self)
     }
 
     /// Fuses each post's vectors, whichever are there, in order. [`ModelError::Input`] for a post without any, or
@@ -49,10 +60,25 @@ impl FusionNetwork {
             let forward = self.network.forward(&batch, false)?;
             let audio = batch.vectors.f_select(1, Modality::Audio as i64)?;
             let moods = to_rows(&self.mood_head.forward(&audio)?.f_softmax(1, Kind::Float)?)?;
-            let rows = to_rows(&forward.u)?.into_iter().zip(to_vec(&forward.logit)?);
-            let rows = rows.zip(to_rows(&forward.contributions)?).zip(moods);
-            for (input, (((u, logit), contributions), moods)) in chunk.iter().zip(rows) {
-                results.push(self.output(input, u, logit, &contributions, moods));
+            let contributions = to_rows(&forward.contributions)?;
+            let rows = to_rows(&forward.u)?.into_iter().zip(contributions).zip(to_vec(&forward.neutral)?).zip(moods);
+            for (input, (((u, parts), neutral), moods)) in chunk.iter().zip(rows) {
+                let subset = input.modalities();
+                let parts = std::array::from_fn(|index| parts.get(index).copied().unwrap_or(0.0));
+                let (calibration, middle) = (&self.manifest.calibration, &self.manifest.middle);
+                let judgement = Judgement::of_parts(calibration, middle, subset, &parts, neutral);
+                let [text, audio, image, interaction] = parts.map(|part| part / calibration.temperature_of(subset));
+                results.push(FusionOutput {
+                    u,
+                    logit: text + audio + image + interaction + calibration.prior_log_odds,
+                    probability: judgement.polarity,
+                    judgement,
+                    moods: match input.audio {
+                        Some(_) => self.manifest.moods.iter().cloned().zip(moods).collect(),
+                        None => Vec::new(),
+                    },
+                    contributions: Contributions { text, audio, image, interaction },
+                });
             }
         }
         Ok(results)
@@ -71,34 +97,6 @@ impl FusionNetwork {
         Ok(results)
     }
 
-    fn output(
-        &self,
-        input: &FusionInput,
-        u: Vec<f32>,
-        logit: f32,
-        contributions: &[f32],
-        moods: Vec<f32>,
-    ) -> FusionOutput {
-        let subset = input.modalities();
-        let calibration = &self.manifest.calibration;
-        let probability = sigmoid(logit / calibration.temperature_of(subset));
-        let threshold = calibration.threshold_of(subset);
-        let part = |index: usize| contributions.get(index).copied().unwrap_or(0.0);
-        let moods = match input.audio {
-            Some(_) => self.manifest.moods.iter().cloned().zip(moods).collect(),
-            None => Vec::new(),
-        };
-        FusionOutput {
-            u,
-            logit,
-            probability,
-            threshold,
-            label: self.manifest.labels[usize::from(probability >= threshold)].clone(),
-            moods,
-            contributions: Contributions { text: part(0), audio: part(1), image: part(2), interaction: part(3) },
-        }
-    }
-
     /// Runs one post with all parts.
     pub fn warm_up(&self) -> Result<(), ModelError> {
         let vector = Some(vec![0.1; self.manifest.dimensions.vector as usize]);
@@ -106,6 +104,6 @@ impl FusionNetwork {
     }
 }
 
-fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
-}
+#[cfg(test)]
+#[path = "fusion_tests.rs"]
+mod tests;

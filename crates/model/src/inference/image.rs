@@ -3,19 +3,20 @@
 use tch::{Device, Kind};
 
 use super::encoded;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, StoredWeights};
 use crate::device::DeviceChoice;
 use crate::device::multiplies_bf16;
 use crate::error::ModelError;
+use crate::manifest::{ImageBackbone, roles};
 use crate::networks::{ImageModel, Pixels};
 use crate::parameters::Builder;
-use crate::vectors::{Encoded, IMAGE_CELLS, IMAGE_SIDE, Rgb224};
+use crate::vectors::{Encoded, IMAGE_CELLS, IMAGE_SIDE, Normalisation, Rgb224};
 
-/// Most pictures of one pass: activations of DenseNet-121 take about 20 MB a picture in f32.
+/// Most pictures of one pass: activations of DenseNet-121, the larger backbone, take about 20 MB a picture in f32.
 const MAX_BATCH: usize = 16;
 const CELLS_PER_SIDE: i64 = 7;
 
-/// DenseNet-121 and its head on one device. `Send`, not `Sync`: one owner thread.
+/// The profile's backbone and its head on one device. `Send`, not `Sync`: one owner thread.
 pub struct ImageNetwork {
     model: ImageModel,
     resolution: i64,
@@ -38,9 +39,20 @@ impl ImageNetwork {
 
     fn build(checkpoint: &Checkpoint, device: Device, kind: Kind) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
-        let dimensions = &checkpoint.manifest().dimensions;
+        let (manifest, dimensions) = (checkpoint.manifest(), &checkpoint.manifest().dimensions);
         let stored = checkpoint.stored()?;
-        let model = ImageModel::new(&Builder::stored(&stored, device).scope("image"), dimensions, 0.0)?;
+        let builder = Builder::stored(&stored, device);
+        let image = builder.scope("image");
+        let model = match manifest.image_backbone {
+            ImageBackbone::DenseNet121 => ImageModel::with_backbone(&image, manifest.image_backbone, dimensions)?,
+            ImageBackbone::EfficientNetLite0 => {
+                let base = manifest.base(roles::IMAGE)?;
+                let bytes = checkpoint.bases().read(base)?;
+                let weights = StoredWeights::parse(&bytes);
+                let weights = weights.map_err(|reason| ModelError::malformed(base.file.as_ref(), reason))?;
+                ImageModel::on_base(&image, &weights, dimensions)?
+            }
+        };
         Ok(Self { model: model.for_serving(kind)?, resolution: dimensions.image_resolution, device, kind })
     }
 
@@ -51,7 +63,7 @@ impl ImageNetwork {
         for chunk in inputs.chunks(MAX_BATCH) {
             let pictures: Vec<&[u8]> = chunk.iter().map(Rgb224::as_bytes).collect();
             let pixels = Pixels::upload(&pictures, IMAGE_SIDE, self.device)?;
-            let x = Pixels::normalise(&Pixels::resize(&pixels, self.resolution)?)?;
+            let x = Pixels::normalise_by(&Pixels::resize(&pixels, self.resolution)?, &self.model.normalisation())?;
             let forward = self.model.forward(&x, false, None)?;
             let map = self.model.class_activation(&forward, CELLS_PER_SIDE)?.f_view([-1, IMAGE_CELLS as i64])?;
             results.extend(encoded(&forward.vector, &map, &vec![IMAGE_CELLS as i64; chunk.len()])?);
@@ -64,6 +76,11 @@ impl ImageNetwork {
         self.resolution as usize
     }
 
+    /// The scale of the pixels that the backbone takes.
+    pub fn normalisation(&self) -> Normalisation {
+        self.model.normalisation()
+    }
+
     /// `bf16` or `f32`.
     pub fn precision(&self) -> &'static str {
         if self.kind == Kind::BFloat16 { "bf16" } else { "f32" }
@@ -74,3 +91,7 @@ impl ImageNetwork {
         self.encode(&[Rgb224::new(vec![128_u8; Rgb224::BYTES])?]).map(drop)
     }
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! The four networks as they serve: batches of plain vectors, no gradients, one owner thread each.
 
 mod audio;
+#[cfg(test)]
+pub(crate) mod drawn;
 mod front_end;
 mod fusion;
 mod image;
@@ -10,7 +12,7 @@ mod without;
 pub use audio::AudioNetwork;
 pub use fusion::FusionNetwork;
 pub use image::ImageNetwork;
-pub use text::TextNetwork;
+pub use text::{EncodedText, TextNetwork};
 
 use tch::Tensor;
 

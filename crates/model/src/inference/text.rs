@@ -1,15 +1,17 @@
 //! The text network as it serves.
 
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::encoded;
 use crate::checkpoint::Checkpoint;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
-use crate::networks::{AttBiGru, TextBatch};
+use crate::networks::{AttBiGru, SemanticSpace, TextBatch, TextDropout};
 use crate::parameters::{Builder, to_rows};
-use crate::text::{Evidence, NgramBag, Ngrams, TextInput, TokenisedText};
+use crate::text::{NgramBag, Pieces, ReadText, TextInput, Word};
+use crate::trunk::TrunkPrecision;
 use crate::vectors::Encoded;
+use crate::word_vectors::{WordFeatures, WordVectors};
 
 /// Most posts of one pass through the network; a longer list is cut.
 const MAX_BATCH: usize = 128;
@@ -17,33 +19,71 @@ const MAX_BATCH: usize = 128;
 /// ones would make a hundred long texts of them.
 const MAX_PADDED_WORDS: usize = 3_200;
 
-/// attBiGRU on one device. `Send`, not `Sync`: one owner thread.
+/// attBiGRU on its words' vectors, on one device. `Send`, not `Sync`: one owner thread.
 pub struct TextNetwork {
+    words: WordVectors,
     network: AttBiGru,
-    bag: NgramBag,
-    table_rows: i64,
+    bag: Option<NgramBag>,
+    semantic: Option<SemanticSpace>,
     device: Device,
 }
 
+/// An encoded post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedText {
+    /// Vector (100 values) and attention over the words, those of the protagonist first.
+    pub encoded: Encoded,
+    /// What the post is about: length 1, compared by the cosine; none in a profile without a sentence encoder, and for a text
+    /// that has no direction.
+    pub semantic: Option<Vec<f32>>,
+}
+
 impl TextNetwork {
-    /// Builds the network from the checkpoint's weights.
+    /// Builds the network from the checkpoint's weights, on the base weights that it names.
+    ///
+    /// # Errors
+    /// A base that is missing ([`ModelError::BaseMissing`], which says the command) or damaged.
     pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
-        let device = device.resolve()?;
-        let dimensions = &checkpoint.manifest().dimensions;
-        let stored = checkpoint.stored()?;
-        let network = AttBiGru::new(&Builder::stored(&stored, device).scope("text"), dimensions, 0.0)?;
-        let bag = network.bag()?;
-        Ok(Self { network, bag, table_rows: dimensions.embedding_rows, device })
+        Self::build(checkpoint, device, None)
     }
 
-    /// Vectors (100 values) and attention over the protagonist's words, in order: a word's share of what the BiGRU
-    /// looked at and of what its n-grams say, mixed as the two add to the logit. An empty list gives an empty list;
-    /// [`ModelError::Input`] for a text without words or with rows of another vocabulary. A row's result does not
-    /// depend on its batch mates beyond rounding (1e-5).
-    pub fn encode(&self, inputs: &[TextInput]) -> Result<Vec<Encoded>, ModelError> {
+    /// The same with all arithmetic in f32, for references.
+    pub fn from_checkpoint_f32(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
+        Self::build(checkpoint, device, Some(TrunkPrecision::Float))
+    }
+
+    fn build(
+        checkpoint: &Checkpoint,
+        device: DeviceChoice,
+        precision: Option<TrunkPrecision>,
+    ) -> Result<Self, ModelError> {
+        let manifest = checkpoint.manifest();
+        let words = WordVectors::open(manifest, checkpoint.bases(), device, precision)?;
+        let device = device.resolve()?;
+        let dimensions = &manifest.dimensions;
+        if words.width() != dimensions.word_width {
+            let (found, named) = (words.width(), dimensions.word_width);
+            return Err(ModelError::Configuration(format!(
+                "words have {found} values, dimensions.word_width is {named}"
+            )));
+        }
+        let stored = checkpoint.stored()?;
+        let builder = Builder::stored(&stored, device);
+        let scope = builder.scope("text");
+        let network = AttBiGru::new(&scope, dimensions, TextDropout::default())?;
+        let semantic = SemanticSpace::new(&scope.sub("semantic"), dimensions)?;
+        let bag = network.bag()?;
+        Ok(Self { words, network, bag, semantic, device })
+    }
+
+    /// Vectors, attention and what the posts are about, in order. A word's attention is its share of what the BiGRU looked at
+    /// and of what its n-grams say, mixed as the two add to the polarity. An empty list gives an empty list;
+    /// [`ModelError::Input`] for a text without words or pieces. A row's result depends on its batch mates by rounding alone
+    /// ([`TrunkPrecision`]).
+    pub fn encode(&self, inputs: &[TextInput]) -> Result<Vec<EncodedText>, ModelError> {
         let _guard = tch::no_grad_guard();
-        let lengths: Vec<usize> = inputs.iter().map(|input| input.protagonist.words.len()).collect();
-        let mut results: Vec<Option<Encoded>> = inputs.iter().map(|_| None).collect();
+        let lengths: Vec<usize> = inputs.iter().map(TextInput::word_count).collect();
+        let mut results: Vec<Option<EncodedText>> = inputs.iter().map(|_| None).collect();
         for pass in passes(&lengths) {
             let together: Vec<&TextInput> = pass.iter().map(|&post| &inputs[post]).collect();
             for (post, encoded) in pass.iter().zip(self.pass(&together)?) {
@@ -53,24 +93,48 @@ impl TextNetwork {
         Ok(results.into_iter().flatten().collect())
     }
 
-    fn pass(&self, posts: &[&TextInput]) -> Result<Vec<Encoded>, ModelError> {
-        let evidence: Vec<Evidence> = posts.iter().map(|input| self.bag.evidence(input)).collect();
-        let logits: Vec<[f32; 2]> = evidence.iter().map(|of_post| of_post.logits).collect();
-        let batch = TextBatch::new(posts, &logits, self.table_rows, self.device)?;
+    fn pass(&self, posts: &[&TextInput]) -> Result<Vec<EncodedText>, ModelError> {
+        let words = self.words.of(posts)?;
+        let counted: Vec<(f32, Vec<f32>)> = posts
+            .iter()
+            .map(|post| match &self.bag {
+                Some(bag) => {
+                    let evidence = bag.evidence(post);
+                    (evidence.logits.iter().sum(), evidence.per_word)
+                }
+                None => (0.0, Vec::new()),
+            })
+            .collect();
+        let rows: Vec<(&WordFeatures, f32, f32)> = words
+            .iter()
+            .zip(&counted)
+            .zip(posts)
+            .map(|((words, (bag, _)), post)| (words, *bag, post.lexicon))
+            .collect();
+        let batch = TextBatch::new(&rows, self.words.width(), self.device)?;
         let forward = self.network.forward(&batch, false)?;
         let parts = to_rows(&forward.parts)?;
         let mut encoded = encoded(&forward.vector, &forward.attention, &batch.lengths)?;
-        for ((of_post, evidence), parts) in encoded.iter_mut().zip(&evidence).zip(&parts) {
-            credit(&mut of_post.attention, &evidence.per_word, parts);
+        for ((of_post, (_, per_word)), parts) in encoded.iter_mut().zip(&counted).zip(&parts) {
+            credit(&mut of_post.attention, per_word, parts);
         }
-        Ok(encoded)
+        let semantic = self.semantic(&words)?;
+        Ok(encoded.into_iter().zip(semantic).map(|(encoded, semantic)| EncodedText { encoded, semantic }).collect())
+    }
+
+    fn semantic(&self, words: &[WordFeatures]) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
+        let sentences: Option<Vec<&Tensor>> = words.iter().map(|post| post.sentence.as_ref()).collect();
+        let (Some(space), Some(sentences)) = (&self.semantic, sentences) else {
+            return Ok(words.iter().map(|_| None).collect());
+        };
+        space.reduce(&sentences)
     }
 
     /// Runs one small batch, so that the first post does not pay for kernel selection and page faults.
     pub fn warm_up(&self) -> Result<(), ModelError> {
-        let word = TokenisedText { words: vec![String::new(); 8], rows: vec![vec![0]; 8] };
-        let input = TextInput { protagonist: word.clone(), supporting: Some(word), ngrams: Ngrams::default() };
-        self.encode(&vec![input; 4]).map(drop)
+        let word = Word { text: "word".to_owned(), is_mark: false, is_shouted: false };
+        let text = ReadText { words: vec![word; 8], pieces: Pieces::of_unknown_words(8) };
+        self.encode(&vec![TextInput::new(text.clone(), Some(text), self.bag.is_some()); 4]).map(drop)
     }
 }
 
@@ -96,7 +160,7 @@ fn credit(attention: &mut [f32], per_word: &[f32], parts: &[f32]) {
     let total: f32 = per_word.iter().sum();
     let size = |part: usize| parts.get(part).map_or(0.0, |logit: &f32| logit.abs());
     let (read, counted) = (size(0), size(1));
-    // Nothing of the protagonist in the bag, or two logits of 0: the BiGRU alone says where it looked.
+    // No word of the post in the bag, or two logits of 0: the BiGRU alone says where it looked.
     if total <= f32::EPSILON || read + counted <= f32::EPSILON {
         return;
     }
@@ -107,50 +171,5 @@ fn credit(attention: &mut [f32], per_word: &[f32], parts: &[f32]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_credited_as_the_two_paths_add_to_the_logit() {
-        let mut attention = [0.5, 0.5, 0.0];
-        credit(&mut attention, &[0.0, 3.0, 1.0], &[-1.0, 3.0]);
-        assert_eq!(attention, [0.125, 0.6875, 0.1875]);
-    }
-
-    #[test]
-    fn a_bag_that_says_nothing_leaves_the_attention_alone() {
-        let mut attention = [0.25, 0.75];
-        credit(&mut attention, &[0.0, 0.0], &[1.0, 2.0]);
-        credit(&mut attention, &[1.0, 0.0], &[0.0, 0.0]);
-        credit(&mut attention, &[1.0, 0.0], &[2.0, 0.0]);
-        assert_eq!(attention, [0.25, 0.75]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn every_post_runs_once_and_no_pass_is_over_its_limits(
-            lengths in proptest::collection::vec(1_usize..=100, 0..400)
-        ) {
-            let passes = passes(&lengths);
-            let mut posts: Vec<usize> = passes.concat();
-            posts.sort_unstable();
-            proptest::prop_assert_eq!(posts, (0..lengths.len()).collect::<Vec<_>>());
-            for pass in passes {
-                let longest = pass.iter().map(|&post| lengths[post]).max().unwrap_or(0);
-                proptest::prop_assert!(pass.len() <= MAX_BATCH && pass.len() * longest <= MAX_PADDED_WORDS);
-            }
-        }
-
-        #[test]
-        fn credited_words_sum_to_one_and_none_is_negative(
-            words in proptest::collection::vec((0.01_f32..1.0, 0.0_f32..5.0), 1..30), read in -9.0_f32..9.0, counted in -9.0_f32..9.0
-        ) {
-            let sum: f32 = words.iter().map(|word| word.0).sum();
-            let mut attention: Vec<f32> = words.iter().map(|word| word.0 / sum).collect();
-            let per_word: Vec<f32> = words.iter().map(|word| word.1).collect();
-            credit(&mut attention, &per_word, &[read, counted]);
-            proptest::prop_assert!((attention.iter().sum::<f32>() - 1.0).abs() < 1e-4);
-            proptest::prop_assert!(attention.iter().all(|weight| *weight >= 0.0));
-        }
-    }
-}
+#[path = "text_tests.rs"]
+mod tests;

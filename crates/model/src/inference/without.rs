@@ -5,6 +5,8 @@
 use std::collections::HashSet;
 
 use crate::networks::{FRAMES_PER_STEP, STEPS, steps_of_frames};
+use jtav_signal::statistics::TIMBRE;
+
 use crate::vectors::{AudioInput, IMAGE_CELLS, IMAGE_SIDE, Rgb224, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB};
 
 const CELLS_PER_SIDE: usize = 7;
@@ -20,7 +22,8 @@ impl AudioInput {
         self.valid_frames.iter().enumerate().flat_map(of_segment).collect()
     }
 
-    /// The clip with the frames of these time steps at `SILENCE_DB`; as long as before.
+    /// The clip with the frames of these time steps at `SILENCE_DB`; as long as before. The statistics of harmony and
+    /// register are made again from what is left; those of timbre and loudness stay, as the samples are not here.
     pub fn without_steps(&self, steps: &[usize]) -> Self {
         let mut silenced = self.clone();
         for &step in steps {
@@ -28,6 +31,10 @@ impl AudioInput {
             let first = (step % STEPS) * FRAMES_PER_STEP;
             let last = (first + FRAMES_PER_STEP).min(SEGMENT_FRAMES);
             segment[first * SEGMENT_BINS..last * SEGMENT_BINS].fill(SILENCE_DB);
+        }
+        if silenced.statistics.len() > TIMBRE {
+            silenced.statistics.truncate(TIMBRE);
+            silenced.statistics.extend(silenced.harmony());
         }
         silenced
     }
@@ -73,6 +80,20 @@ mod tests {
         assert_eq!(silent(0), (8..16).chain(208..215).collect::<Vec<_>>());
         assert_eq!(silent(1)[..9], [8, 9, 10, 11, 12, 13, 14, 15, 60]);
         assert_eq!(silenced.valid_frames, clip.valid_frames);
+    }
+
+    #[test]
+    fn what_is_silenced_is_heard_in_the_harmony_and_not_in_the_timbre() {
+        let samples: Vec<f32> = (0..22_050 * 5).map(|at| (at as f32 * 0.2).sin()).collect();
+        let levels: Vec<f32> = (0..108 * SEGMENT_BINS).map(|at| -((at * 7 % 61) as f32)).collect();
+        let clip = AudioInput::from_sound(&samples, &levels).unwrap();
+        assert_eq!(clip.without_steps(&[]).statistics, clip.statistics);
+        let silenced = clip.without_steps(&[0, 1, 2, 3]).statistics;
+        assert_eq!(silenced[..TIMBRE], clip.statistics[..TIMBRE]);
+        assert_ne!(silenced[TIMBRE..], clip.statistics[TIMBRE..]);
+        assert_eq!(silenced.len(), clip.statistics.len());
+        let alone = AudioInput::from_spectrogram(&levels).unwrap();
+        assert!(alone.without_steps(&[0]).statistics.is_empty());
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Linear {
         })
     }
 
+    /// The same layer with its parameters in another kind.
+    pub(crate) fn prepared(&self, kind: Kind) -> Result<Self, ModelError> {
+        Ok(Self { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)? })
+    }
+
     /// `[..., inputs]` to `[..., outputs]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
@@ -40,19 +45,26 @@ pub(crate) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     width: i64,
+    epsilon: f64,
 }
 
 impl LayerNorm {
-    pub fn new(scope: &Scope, width: i64) -> Result<Self, ModelError> {
+    pub fn new(scope: &Scope, width: i64, epsilon: f64) -> Result<Self, ModelError> {
         Ok(Self {
             weight: scope.weight("weight", &[width], Init::Constant(1.0))?,
             bias: scope.weight("bias", &[width], Init::Constant(0.0))?,
             width,
+            epsilon,
         })
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)?)
+        Ok(x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), self.epsilon, true)?)
+    }
+
+    /// The same layer over the same storage.
+    pub fn share(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), ..*self }
     }
 }
 

@@ -8,7 +8,8 @@ use crate::manifest::Dimensions;
 use crate::parameters::Scope;
 
 /// Sizes of the convolutional part; the defaults are the authors' shapes with a quarter of their channels
-/// (docs/networks.md, "Audio in the profile `modern`"), which takes the network from 15 M to well under 1 M parameters.
+/// (docs/networks.md, "Audio in the profiles `modern` and `light`"), which takes the network from 15 M to well under 1 M
+/// parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct DcrnnConfig {
     pub(crate) stem_channels: i64,
@@ -31,11 +32,15 @@ impl DcrnnConfig {
             transition_channels: dimensions.audio_channels,
             reduced_channels: dimensions.audio_channels,
             hidden: dimensions.audio_hidden,
-            vector: dimensions.vector,
+            vector: dimensions.vector - STATISTICS_VALUES,
             moods: dimensions.moods,
         }
     }
 }
+
+/// Values of an audio vector that come from the statistics of the whole clip and not from DCRNN: the logit and four
+/// moods.
+pub(crate) const STATISTICS_VALUES: i64 = 5;
 
 /// Frames that one time step of the recurrent part stands for: three layers of stride 2.
 pub(crate) const FRAMES_PER_STEP: usize = 8;
@@ -49,7 +54,7 @@ pub(crate) fn steps_of_frames(frames: usize) -> usize {
     frames.div_ceil(FRAMES_PER_STEP).clamp(1, STEPS)
 }
 
-/// The audio network with its sentiment and mood heads.
+/// The audio network. What it says of sentiment and mood while it is trained is said by [`DcrnnHeads`].
 pub struct Dcrnn {
     stem: Conv2d,
     stem_norm: BatchNorm,
@@ -62,14 +67,18 @@ pub struct Dcrnn {
     gru: BiGru,
     attention: AdditiveAttention,
     dense: Linear,
+    dropout: f64,
+}
+
+/// The heads that DCRNN is trained with.
+pub struct DcrnnHeads {
     head: Linear,
     mood_head: Linear,
-    dropout: f64,
 }
 
 /// What one forward pass yields, one row per segment.
 pub struct AudioForward {
-    /// `[segments, vector]`.
+    /// `[segments, 95]`.
     pub vector: Tensor,
     /// `[segments, 27]`.
     pub attention: Tensor,
@@ -102,8 +111,6 @@ impl Dcrnn {
             gru,
             attention: AdditiveAttention::new(&scope.sub("attention"), 2 * config.hidden)?,
             dense: Linear::new(&scope.sub("dense"), 2 * config.hidden, config.vector)?,
-            head: Linear::new(&scope.sub("head"), config.vector, 1)?,
-            mood_head: Linear::new(&scope.sub("mood_head"), config.vector, config.moods)?,
             dropout,
         })
     }
@@ -129,6 +136,16 @@ impl Dcrnn {
         let reduced = self.reduce.forward(&self.reduce_norm.forward(&block2, train)?)?;
         let (segments, _, time, _) = reduced.size4()?;
         Ok(reduced.f_permute([0, 2, 3, 1])?.f_reshape([segments, time, -1])?)
+    }
+}
+
+impl DcrnnHeads {
+    /// Tensors start at `scope`, DCRNN's own.
+    pub fn new(scope: &Scope, config: &DcrnnConfig) -> Result<Self, ModelError> {
+        Ok(Self {
+            head: Linear::new(&scope.sub("head"), config.vector, 1)?,
+            mood_head: Linear::new(&scope.sub("mood_head"), config.vector, config.moods)?,
+        })
     }
 
     /// `[rows]` sentiment logits of `[rows, vector]`.
@@ -186,14 +203,14 @@ mod tests {
 
     #[test]
     fn a_segment_becomes_twenty_seven_steps() {
-        let dimensions = Dimensions::modern(10);
+        let dimensions = Dimensions::modern();
         let builder = Builder::fresh(1, Device::Cpu);
         let network = Dcrnn::new(&builder.scope("audio"), &DcrnnConfig::modern(&dimensions), 0.0).unwrap();
         let _guard = tch::no_grad_guard();
         let x = Tensor::zeros([2, 1, 215, 96], (Kind::Float, Device::Cpu));
         assert_eq!(network.convolve(&x, false).unwrap().size(), [2, 27, 256]);
         let forward = network.forward(&x, &[27, 3], false).unwrap();
-        assert_eq!((forward.vector.size(), forward.attention.size()), (vec![2, 100], vec![2, 27]));
+        assert_eq!((forward.vector.size(), forward.attention.size()), (vec![2, 95], vec![2, 27]));
     }
 
     #[test]

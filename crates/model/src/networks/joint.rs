@@ -5,22 +5,24 @@ use tch::{Device, Tensor};
 use super::cmf_ap::CmfPair;
 use crate::error::ModelError;
 use crate::layers::{BatchNorm, Linear};
-use crate::manifest::Dimensions;
-use crate::manifest::NO_BOUND;
+use crate::manifest::{Dimensions, Manifest, NO_BOUND};
 use crate::modality::Modality;
 use crate::parameters::{Init, Scope, overwrite};
 use crate::vectors::FusionInput;
 
-/// The fusion of `modern`.
+/// The fusion of both profiles.
 ///
 /// Each vector is scaled to length 1 and then by a learned factor; an absent one is replaced by a learned vector, so
 /// that a pair with one side still carries that side into `u` (with zeros CMF-AP would collapse to a constant,
 /// docs/networks.md, "An absent modality"). `u` feeds batch normalisation, dropout and one logit, the paper's classifier.
 ///
-/// Beside it runs the additive path: the encoders' own heads, summed. Posts whose parts are independent given the
-/// label need nothing else, and it keeps the fused label from being worse than its best part. How far each of the
-/// four logits is trusted is fitted on validation and not by gradients, because on training posts the encoders are
-/// right about everything.
+/// The fused logit is additive: each encoder's own head becomes a log-likelihood ratio by two numbers (Platt 1999) and
+/// they are summed, as is right for parts that are independent given the label, and as keeps the fused label from being
+/// worse than its best part. CMF-AP's logit is one more summand, trusted as far as posts that no network has seen want it.
+/// Those numbers are fitted by calibration and not by gradients: on training posts the encoders are right about everything.
+///
+/// Neutral has a logit of its own, a linear function of the text's vector; what media do to it is
+/// [`Judgement::of_parts`](crate::Judgement::of_parts).
 pub struct Joint {
     scale: Tensor,
     absent: Tensor,
@@ -30,14 +32,15 @@ pub struct Joint {
     /// `[3, vector]` and `[3]`: the encoders' heads.
     additive_weight: Tensor,
     additive_bias: Tensor,
-    /// `[4]`: trust in text, audio, image and interaction.
+    /// `[4]`: slopes that make a log-likelihood ratio of the logit of text, audio, image and interaction.
     trust: Tensor,
-    /// `[3]`: added when that modality is present; takes back the base rate that each head carries.
+    /// `[4]`: the same, constants; the base rate that a head has learnt is taken back here. 0 for an absent modality.
     offset: Tensor,
-    /// `[1]`.
-    bias: Tensor,
     /// `[4]`: see [`Calibration::bound`](crate::Calibration::bound); not a weight.
     bound: Tensor,
+    /// `[vector]` and `[1]`: the text's neutral head.
+    middle_weight: Tensor,
+    middle_bias: Tensor,
     dropout: f64,
 }
 
@@ -94,13 +97,20 @@ pub struct JointForward {
     pub interaction: Tensor,
     /// `[batch, 4]`: logits of text, audio, image and CMF-AP before their bounds; 0 where absent.
     pub parts: Tensor,
-    /// `[batch, 4]`: what each adds to the fused logit.
+    /// `[batch, 4]`: what each adds to the fused logit, a log-likelihood ratio within its bound.
     pub contributions: Tensor,
-    /// `[batch]`.
+    /// `[batch]`: their sum, before calibration and without a prior.
     pub logit: Tensor,
+    /// `[batch]`: of neutral by the text, before calibration; means nothing for a post without a text.
+    pub neutral: Tensor,
 }
 
 impl Joint {
+    /// The fusion of a checkpoint. Tensors start at `scope`.
+    pub fn of_manifest(scope: &Scope, manifest: &Manifest) -> Result<Self, ModelError> {
+        Self::new(scope, &manifest.dimensions, 0.0)
+    }
+
     /// Tensors start at `scope`; `dropout` acts on `u`, in training only.
     pub fn new(scope: &Scope, dimensions: &Dimensions, dropout: f64) -> Result<Self, ModelError> {
         let (width, attention, reduced) = (dimensions.vector, dimensions.fusion_attention, dimensions.fusion_reduced);
@@ -124,9 +134,10 @@ impl Joint {
             additive_weight: scope.buffer("additive.weight", &[3, width], 0.0)?,
             additive_bias: scope.buffer("additive.bias", &[3], 0.0)?,
             trust: scope.buffer("trust", &[4], 1.0)?,
-            offset: scope.buffer("offset", &[3], 0.0)?,
-            bias: scope.buffer("bias", &[1], 0.0)?,
+            offset: scope.buffer("offset", &[4], 0.0)?,
             bound: Tensor::f_from_slice(&[NO_BOUND; 4])?.f_to_device(scope.device())?,
+            middle_weight: scope.buffer("middle.weight", &[width], 0.0)?,
+            middle_bias: scope.buffer("middle.bias", &[1], 0.0)?,
             dropout,
         })
     }
@@ -143,12 +154,15 @@ impl Joint {
         let interaction = self.head.forward(&normalised)?.f_squeeze_dim(1)?;
         let parts = Tensor::f_cat(&[alone.shallow_clone(), interaction.f_unsqueeze(1)?], 1)?;
 
-        let moved = batch.present.f_mul(&self.offset)?;
-        let moved = Tensor::f_cat(&[moved, interaction.f_zeros_like()?.f_unsqueeze(1)?], 1)?;
-        let bounded = parts.f_div(&self.bound)?.f_tanh()?.f_mul(&self.bound)?;
-        let contributions = bounded.f_mul(&self.trust)?.f_add(&moved)?;
-        let logit = contributions.f_sum_dim_intlist([1_i64].as_slice(), false, None)?.f_add(&self.bias)?;
-        Ok(JointForward { u, interaction, parts, contributions, logit })
+        // CMF-AP answers for every post.
+        let there = Tensor::f_cat(&[&batch.present, &interaction.f_ones_like()?.f_unsqueeze(1)?], 1)?;
+        let ratios = parts.f_mul(&self.trust)?.f_add(&self.offset)?;
+        let bounded = ratios.f_clamp_tensor(Some(&self.bound.f_neg()?), Some(&self.bound))?;
+        let contributions = bounded.f_mul(&there)?;
+        let logit = contributions.f_sum_dim_intlist([1_i64].as_slice(), false, None)?;
+        let text = batch.vectors.f_select(1, Modality::Text as i64)?;
+        let neutral = text.f_matmul(&self.middle_weight)?.f_add(&self.middle_bias)?;
+        Ok(JointForward { u, interaction, parts, contributions, logit, neutral })
     }
 
     /// `[batch, 3]`: what the encoders' heads say; 0 where a modality is absent.
@@ -184,10 +198,19 @@ impl Joint {
         overwrite(&mut self.bound, bound)
     }
 
-    /// Sets what calibration fits.
-    pub fn set_trust(&mut self, trust: &[f32; 4], offset: &[f32; 3], bias: f32) -> Result<(), ModelError> {
+    /// Sets what calibration fits: slope and constant of each summand.
+    pub fn set_trust(&mut self, trust: &[f32; 4], offset: &[f32; 4]) -> Result<(), ModelError> {
         overwrite(&mut self.trust, trust)?;
-        overwrite(&mut self.offset, offset)?;
-        overwrite(&mut self.bias, &[bias])
+        overwrite(&mut self.offset, offset)
+    }
+
+    /// Sets the text's neutral head: a weight per value of its vector, and a constant.
+    pub fn set_neutral(&mut self, weight: &[f32], bias: f32) -> Result<(), ModelError> {
+        overwrite(&mut self.middle_weight, weight)?;
+        overwrite(&mut self.middle_bias, &[bias])
     }
 }
+
+#[cfg(test)]
+#[path = "joint_tests.rs"]
+mod tests;

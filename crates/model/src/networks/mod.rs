@@ -2,23 +2,37 @@
 //! that other profiles are other configurations and compositions of the same parts.
 
 mod att_bigru;
+mod audio;
+mod backbone;
 mod clips;
 mod cmf_ap;
 mod dcrnn;
 mod densenet;
+mod efficientnet_lite;
 mod image_head;
 mod joint;
+mod minilm;
+mod semantic;
+mod sound_statistics;
+mod torchvision;
 
+pub(crate) use audio::{AudioModel, audio_vector};
 pub(crate) use clips::encode_levels;
 pub(crate) use dcrnn::{FRAMES_PER_STEP, STEPS, steps_of_frames};
 pub use {
-    att_bigru::{AttBiGru, TextBatch, TextForward, gather, places_tensor},
+    att_bigru::{AttBiGru, TextBatch, TextDropout, TextForward, WordFeatures},
+    backbone::Backbone,
     clips::{AudioBatch, encode_clips},
     cmf_ap::CrossAttention,
-    dcrnn::{AudioForward, Dcrnn, DcrnnConfig},
+    dcrnn::{AudioForward, Dcrnn, DcrnnConfig, DcrnnHeads},
     densenet::{DenseNet, DenseNetConfig},
-    image_head::{ImageForward, ImageModel, Pixels},
+    efficientnet_lite::EfficientNetLite0,
+    image_head::{ImageForward, ImageHead, ImageModel, Pixels},
     joint::{Joint, JointBatch, JointForward},
+    minilm::{MiniLm, MiniLmForward, PieceBatch},
+    semantic::SemanticSpace,
+    sound_statistics::{Judge, SoundStatistics, SoundVerdict},
+    torchvision::densenet_of_torchvision,
 };
 
 #[cfg(test)]
@@ -26,6 +40,6 @@ pub use {
 mod dense_oracle;
 #[cfg(test)]
 #[path = "../../tests/fixtures/formula.rs"]
-mod formula;
+pub(crate) mod formula;
 #[cfg(test)]
 mod parity_tests;

@@ -6,16 +6,16 @@ use tch::{Device, Kind, Tensor};
 
 use super::densenet::{DenseNet, DenseNetConfig};
 use super::formula::{fnv1a, fraction, wave};
-use super::{AttBiGru, Dcrnn, DcrnnConfig, TextBatch};
+use super::{AttBiGru, Dcrnn, DcrnnConfig, DcrnnHeads, EfficientNetLite0, ImageHead, TextBatch, TextDropout};
+use crate::checkpoint::weights::StoredWeights;
 use crate::error::ModelError;
 use crate::manifest::Dimensions;
 use crate::parameters::{Builder, Stored, to_rows, to_vec};
-use crate::text::TextInput;
-use crate::text::{Ngrams, TokenisedText};
+use crate::word_vectors::WordFeatures;
 
 #[derive(Deserialize)]
 struct Reference {
-    att_bigru: NetworkReference,
+    att_bigru: TextReference,
     dcrnn: NetworkReference,
     densenet_features: Vec<f32>,
 }
@@ -25,8 +25,16 @@ struct NetworkReference {
     vector: Vec<Vec<f32>>,
     attention: Vec<Vec<f32>>,
     logit: Vec<f32>,
-    #[serde(default)]
     moods: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+struct TextReference {
+    vector: Vec<Vec<f32>>,
+    attention: Vec<Vec<f32>>,
+    polarity: Vec<f32>,
+    neutral: Vec<f32>,
+    parts: Vec<Vec<f32>>,
 }
 
 fn reference() -> Reference {
@@ -70,20 +78,19 @@ fn assert_near(found: &[f32], expected: &[f32], what: &str) {
 fn att_bigru_equals_the_pytorch_reference() {
     let _guard = tch::no_grad_guard();
     let builder = Builder::stored(&Formula, Device::Cpu);
-    let network = AttBiGru::new(&builder.scope("text"), &Dimensions::modern(50), 0.0).unwrap();
-    let text = |rows: &[&[u32]]| TokenisedText {
-        words: vec![String::new(); rows.len()],
-        rows: rows.iter().map(|rows| rows.to_vec()).collect(),
-    };
-    let inputs = [
-        TextInput {
-            protagonist: text(&[&[0, 11, 12], &[3], &[4, 20], &[5, 21, 22, 23], &[49]]),
-            supporting: Some(text(&[&[7, 30], &[8]])),
-            ngrams: Ngrams::default(),
-        },
-        TextInput { protagonist: text(&[&[1, 2], &[9], &[10, 40, 41]]), supporting: None, ngrams: Ngrams::default() },
+    let dimensions = Dimensions::modern();
+    let network = AttBiGru::new(&builder.scope("text"), &dimensions, TextDropout::default()).unwrap();
+    let rows = wave(&[10, 768], 0.29);
+    // A word without pieces.
+    let _ = rows.get(8).zero_();
+    let words = |first, count| rows.narrow(0, first, count);
+    let posts = [
+        WordFeatures { protagonist: words(0, 5), supporting: Some(words(5, 2)), sentence: None },
+        WordFeatures { protagonist: words(7, 3), supporting: None, sentence: None },
     ];
-    let batch = TextBatch::new(&inputs, &[[0.8, -0.3], [-6.0, 2.0]], 50, Device::Cpu).unwrap();
+    let batch = [(&posts[0], 1.3, 0.6), (&posts[1], -6.0, -0.4)];
+    let batch = TextBatch::new(&batch, dimensions.word_width, Device::Cpu).unwrap();
+    assert_eq!(batch.lengths, [7, 3]);
     let forward = network.forward(&batch, false).unwrap();
     let expected = reference().att_bigru;
     let attention = to_rows(&forward.attention).unwrap();
@@ -91,21 +98,25 @@ fn att_bigru_equals_the_pytorch_reference() {
         assert_near(vector, &expected.vector[row], "vector");
         assert_near(&attention[row][..batch.lengths[row] as usize], &expected.attention[row], "attention");
     }
-    assert_near(&to_vec(&forward.logit).unwrap(), &expected.logit, "logit");
+    assert_near(&to_vec(&forward.polarity).unwrap(), &expected.polarity, "polarity");
+    assert_near(&to_vec(&forward.neutral).unwrap(), &expected.neutral, "neutral");
+    assert_near(&to_vec(&forward.parts).unwrap(), &expected.parts.concat(), "parts");
 }
 
 #[test]
 fn dcrnn_equals_the_pytorch_reference() {
     let _guard = tch::no_grad_guard();
     let builder = Builder::stored(&Formula, Device::Cpu);
-    let config = DcrnnConfig::modern(&Dimensions::modern(1));
+    // The reference knows no statistics, which take five values of the vector.
+    let config = DcrnnConfig { vector: 100, ..DcrnnConfig::modern(&Dimensions::modern()) };
     let network = Dcrnn::new(&builder.scope("audio"), &config, 0.0).unwrap();
+    let heads = DcrnnHeads::new(&builder.scope("audio"), &config).unwrap();
     let forward = network.forward(&wave(&[2, 1, 215, 96], 0.013), &[27, 10], false).unwrap();
     let expected = reference().dcrnn;
     assert_near(&to_vec(&forward.vector).unwrap(), &expected.vector.concat(), "vector");
     assert_near(&to_vec(&forward.attention).unwrap(), &expected.attention.concat(), "attention");
-    assert_near(&to_vec(&network.logit(&forward.vector).unwrap()).unwrap(), &expected.logit, "logit");
-    assert_near(&to_vec(&network.moods(&forward.vector).unwrap()).unwrap(), &expected.moods.concat(), "moods");
+    assert_near(&to_vec(&heads.logit(&forward.vector).unwrap()).unwrap(), &expected.logit, "logit");
+    assert_near(&to_vec(&heads.moods(&forward.vector).unwrap()).unwrap(), &expected.moods.concat(), "moods");
 }
 
 #[test]
@@ -127,6 +138,24 @@ fn densenet_121_equals_torchvision_as_trained_and_as_served() {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
     let cosine = dot(&fast, &expected) / (dot(&fast, &fast) * dot(&expected, &expected)).sqrt();
     assert!(cosine > 0.999, "bf16 cosine {cosine}");
+}
+
+#[test]
+fn efficientnet_lite0_equals_another_implementation_as_stored_and_as_served() {
+    let _guard = tch::no_grad_guard();
+    let reference = include_bytes!("../../tests/fixtures/lite0.safetensors");
+    let expected = StoredWeights::parse(reference).unwrap().tensor("formula_pooled", &[1280]).unwrap();
+    let expected = to_vec(&expected).unwrap();
+    let builder = Builder::stored(&Formula, Device::Cpu);
+    let network = EfficientNetLite0::new(&builder.scope("image.features")).unwrap();
+    let x = wave(&[1, 3, 96, 96], 0.037);
+    let pooled = |network: &EfficientNetLite0| {
+        let features = network.forward(&x).unwrap();
+        assert_eq!(features.size(), [1, 1280, 3, 3]);
+        to_vec(&ImageHead::pool(&features).unwrap()).unwrap()
+    };
+    assert_near(&pooled(&network), &expected, "as stored");
+    assert_near(&pooled(&network.for_serving(Kind::Float).unwrap()), &expected, "wider kernels");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct NgramBag {
 pub struct Evidence {
     /// Logits of the words (with the constant) and of the pieces.
     pub logits: [f32; 2],
-    /// What each word of the protagonist adds to the two, by size.
+    /// What each word adds to the two, by size.
     pub per_word: Vec<f32>,
 }
 
@@ -42,9 +42,18 @@ impl NgramBag {
         Ok(Self { weight, idf, bias })
     }
 
+    /// What all n-grams of a post say together.
+    pub fn logit(&self, ngrams: &Ngrams) -> f32 {
+        let mut logit = self.bias;
+        for group in [&ngrams.words, &ngrams.pieces] {
+            for_each_feature(group, &self.idf, |bucket, value, _| logit += value * self.weight[bucket]);
+        }
+        logit
+    }
+
     /// Reads one post. A bigram counts half for each of its words.
     pub fn evidence(&self, input: &TextInput) -> Evidence {
-        let mut per_word = vec![0.0; input.protagonist.rows.len()];
+        let mut per_word = vec![0.0; input.word_count()];
         let mut logits = [self.bias, 0.0];
         for (group, logit) in [&input.ngrams.words, &input.ngrams.pieces].into_iter().zip(&mut logits) {
             for_each_feature(group, &self.idf, |bucket, value, places| {
@@ -94,84 +103,5 @@ pub fn buckets(ngrams: &Ngrams, table: usize) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::text::{Tokenizer, Vocabulary, VocabularyConfig};
-    use serde::Deserialize;
-
-    fn input(parts: &[(&str, &str)]) -> TextInput {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
-        TextInput::from_parts(&Tokenizer::new(), &vocabulary, parts).unwrap()
-    }
-
-    #[derive(Deserialize)]
-    struct Reference {
-        buckets: usize,
-        evidence: Vec<Case>,
-    }
-
-    #[derive(Deserialize)]
-    struct Case {
-        parts: Vec<(String, String)>,
-        logits: [f32; 2],
-        per_word: Vec<f32>,
-    }
-
-    /// The tables of `tests/fixtures/ngram_bag.py`: no bucket that 7 divides was ever seen.
-    fn bag(buckets: usize) -> NgramBag {
-        let weight = (0..buckets).map(|i| (i as f64 * 0.7).sin() as f32).collect();
-        let idf = (0..buckets).map(|i| if i % 7 == 0 { 0.0 } else { 1.0 + (i % 5) as f32 }).collect();
-        NgramBag::new(weight, idf, 0.25).unwrap()
-    }
-
-    #[test]
-    fn evidence_is_that_of_the_written_down_reference() {
-        let reference: Reference = serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
-        let bag = bag(reference.buckets);
-        for case in reference.evidence {
-            let found = bag.evidence(&input(&case.parts.iter().map(|(r, t)| (&**r, &**t)).collect::<Vec<_>>()));
-            assert_eq!(found.per_word.len(), case.per_word.len());
-            let pairs = found.logits.iter().zip(&case.logits).chain(found.per_word.iter().zip(&case.per_word));
-            for (a, b) in pairs {
-                assert!((a - b).abs() < 1e-4, "{found:?} for {:?} {:?}", case.logits, case.per_word);
-            }
-        }
-    }
-
-    #[test]
-    fn values_have_length_one_and_unseen_ngrams_do_not_dilute_them() {
-        let text = input(&[("body", "the sea the sea and the sky")]);
-        let mut square = 0.0;
-        for_each_feature(&text.ngrams.words, &[1.0; 64], |_, value, _| square += value * value);
-        assert!((square - 1.0).abs() < 1e-5);
-        let mut known = vec![0.0; 64];
-        known[text.ngrams.words[0].hash as usize % 64] = 3.0;
-        let mut found = Vec::new();
-        for_each_feature(&text.ngrams.words[..1], &known, |bucket, value, _| found.push((bucket, value)));
-        assert_eq!(found, [(text.ngrams.words[0].hash as usize % 64, 1.0)]);
-        for_each_feature(&text.ngrams.words, &[0.0; 64], |_, _, _| panic!("nothing was ever seen"));
-    }
-
-    #[test]
-    fn tables_that_do_not_fit_are_refused() {
-        assert!(NgramBag::new(vec![0.0; 3], vec![0.0; 4], 0.0).is_err());
-        assert!(NgramBag::new(vec![f32::NAN], vec![0.0], 0.0).is_err());
-        assert!(NgramBag::new(Vec::new(), Vec::new(), 0.0).is_err());
-    }
-
-    proptest::proptest! {
-        /// Whatever the texts, the parts of the words and of the supporting part add up to the logits.
-        #[test]
-        fn evidence_is_finite_and_credit_covers_the_protagonist(text in "[a-z !:)é]{1,80}", caption in "[a-z ]{0,20}") {
-            let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
-            let parts = [("body", text), ("caption", caption)];
-            if let Some(input) = TextInput::from_parts(&Tokenizer::new(), &vocabulary, &parts) {
-                let evidence = bag(97).evidence(&input);
-                proptest::prop_assert_eq!(evidence.per_word.len(), input.protagonist.words.len());
-                proptest::prop_assert!(evidence.per_word.iter().all(|c| c.is_finite() && *c >= 0.0));
-                // Unit features and weights of at most 1 bound a logit by the root of their number.
-                proptest::prop_assert!(evidence.logits.iter().all(|l| l.is_finite() && l.abs() < 60.0));
-            }
-        }
-    }
-}
+#[path = "bag_tests.rs"]
+mod tests;

@@ -1,170 +1,101 @@
-//! Role selection (paper, section 3.1.1): the longest part is the protagonist, the others support it.
+//! What the text network reads of one post, with the roles of its parts (paper, section 3.1.1): the longest part is the
+//! protagonist, the others support it.
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use super::word::Word;
+use super::{Ngrams, Pieces, lexicon};
 
-use super::{Ngrams, Tokenizer, Vocabulary};
+/// Words of the protagonist that the network reads, punctuation counted (paper: lyrics are cut at 100).
+pub const MAX_PROTAGONIST_WORDS: usize = 160;
 
-/// Words of the protagonist that the network reads (paper: lyrics are cut at 100).
-pub const MAX_PROTAGONIST_WORDS: usize = 100;
+/// Words of the supporting parts that the network reads. The paper keeps 5 "cleaned" caption words; nothing is lost by
+/// reading a short caption whole.
+pub const MAX_SUPPORTING_WORDS: usize = 40;
 
-/// Words of the supporting parts that the network reads. The paper keeps 5 "cleaned" caption words; nothing is lost
-/// by reading a short caption whole, since the gate takes their mean.
-pub const MAX_SUPPORTING_WORDS: usize = 20;
-
-/// Words and, for each, the embedding rows whose mean is its vector.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TokenisedText {
-    /// Normalised words, in order.
-    pub words: Vec<String>,
-    /// One non-empty list of rows per word; the word's own row, if it has one, comes first.
-    pub rows: Vec<Vec<u32>>,
+/// Words with the pieces that the sentence encoder makes of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadText {
+    /// In order; at least one.
+    pub words: Vec<Word>,
+    /// Of all words, or of the first ones where there are too many.
+    pub pieces: Pieces,
 }
 
-impl TokenisedText {
-    fn new(mut words: Vec<String>, limit: usize, vocabulary: &Vocabulary) -> Self {
-        words.truncate(limit);
-        let rows = words.iter().map(|word| vocabulary.rows(word)).collect();
-        Self { words, rows }
+impl ReadText {
+    /// The same without the words at these positions; `None` when nothing but punctuation is left.
+    fn without(&self, struck: &HashSet<usize>) -> Option<Self> {
+        let kept: Vec<usize> = (0..self.words.len()).filter(|at| !struck.contains(at)).collect();
+        let words: Vec<Word> = kept.iter().map(|&at| self.words[at].clone()).collect();
+        let has_word = words.iter().any(|word| !word.is_mark);
+        has_word.then(|| Self { words, pieces: self.pieces.of_words(&kept) })
     }
 }
 
-/// What the text network reads of one post.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The likeliest language of a post's texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Language {
+    /// ISO 639; `zxx` where nothing in the texts belongs to a language (emoji, digits).
+    pub code: String,
+    /// 0 to 1.
+    pub probability: f32,
+}
+
+/// What the text network reads of one post; made by [`TextFrontEnd::input`](super::TextFrontEnd::input).
+#[derive(Debug, Clone, PartialEq)]
 pub struct TextInput {
-    /// The part with the most words, at most [`MAX_PROTAGONIST_WORDS`] of them, at least one.
-    pub protagonist: TokenisedText,
+    /// The part with the most words, at most [`MAX_PROTAGONIST_WORDS`] of them.
+    pub protagonist: ReadText,
     /// All other parts' words, joined in declared order, at most [`MAX_SUPPORTING_WORDS`]; `None` when they have none.
-    pub supporting: Option<TokenisedText>,
-    /// N-grams of all these words, for the bag beside the BiGRU.
+    pub supporting: Option<ReadText>,
+    /// N-grams of all words but punctuation, for the bag beside the BiGRU; empty in a profile without one. Words are numbered
+    /// as by [`word`](Self::word).
     pub ngrams: Ngrams,
+    /// What VADER says of the words, -1 to 1 (Hutto and Gilbert 2014).
+    pub lexicon: f32,
+    /// `None` where nothing can be told.
+    pub language: Option<Language>,
+    /// The texts have more words than are read.
+    pub is_truncated: bool,
 }
 
 impl TextInput {
-    /// Tokenises `(role, text)` parts and chooses the protagonist: most words before truncation, ties to the part
-    /// declared first. `None` when no part has a word left (only links, handles or punctuation).
-    pub fn from_parts<R, T>(tokenizer: &Tokenizer, vocabulary: &Vocabulary, parts: &[(R, T)]) -> Option<Self>
-    where
-        R: AsRef<str>,
-        T: AsRef<str>,
-    {
-        Self::of_parts(tokenizer, vocabulary, parts).map(|(input, _)| input)
+    pub(crate) fn new(protagonist: ReadText, supporting: Option<ReadText>, has_bag: bool) -> Self {
+        let texts = || std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
+        let ngrams = if has_bag { Ngrams::of_parts(texts()) } else { Ngrams::default() };
+        let lexicon = lexicon::compound(texts());
+        Self { protagonist, supporting, ngrams, lexicon, language: None, is_truncated: false }
     }
 
-    /// As [`from_parts`](Self::from_parts); true where the parts have more words than the network reads.
-    pub fn of_parts<R, T>(tokenizer: &Tokenizer, vocabulary: &Vocabulary, parts: &[(R, T)]) -> Option<(Self, bool)>
-    where
-        R: AsRef<str>,
-        T: AsRef<str>,
-    {
-        let mut tokenised: Vec<Vec<String>> =
-            parts.iter().map(|(_role, text)| tokenizer.words(text.as_ref())).collect();
-        let longest = tokenised.iter().map(Vec::len).max().filter(|&words| words > 0)?;
-        let protagonist_at = tokenised.iter().position(|words| words.len() == longest)?;
-        let protagonist = std::mem::take(&mut tokenised[protagonist_at]);
-        let supporting: Vec<String> = tokenised.into_iter().flatten().collect();
-        let is_truncated = longest > MAX_PROTAGONIST_WORDS || supporting.len() > MAX_SUPPORTING_WORDS;
-        let protagonist = TokenisedText::new(protagonist, MAX_PROTAGONIST_WORDS, vocabulary);
-        let supporting =
-            (!supporting.is_empty()).then(|| TokenisedText::new(supporting, MAX_SUPPORTING_WORDS, vocabulary));
-        let parts = std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
-        let ngrams = Ngrams::of_parts(parts);
-        Some((Self { protagonist, supporting, ngrams }, is_truncated))
+    /// Words that the network reads, those of the protagonist first.
+    pub fn words(&self) -> impl Iterator<Item = &Word> {
+        std::iter::once(&self.protagonist).chain(&self.supporting).flat_map(|text| &text.words)
     }
 
-    /// Words that the network reads.
+    /// How many those are.
     pub fn word_count(&self) -> usize {
         std::iter::once(&self.protagonist).chain(&self.supporting).map(|text| text.words.len()).sum()
     }
 
-    /// Rows of the embedding table that it reads for them.
-    pub fn row_count(&self) -> usize {
-        std::iter::once(&self.protagonist).chain(&self.supporting).flat_map(|text| &text.rows).map(Vec::len).sum()
+    /// Pieces that a sentence encoder reads of them.
+    pub fn piece_count(&self) -> usize {
+        std::iter::once(&self.protagonist).chain(&self.supporting).map(|text| text.pieces.len()).sum()
     }
 
-    /// The post with the protagonist's words at these positions struck out: its other words move together, the roles
-    /// stay. `None` when no word of the protagonist is left.
+    /// The post with the words at these positions struck out, numbered through the protagonist and then the supporting
+    /// part: the others move together, the roles stay. `None` when no word of the protagonist is left.
     pub fn without_words(&self, positions: &[usize]) -> Option<Self> {
-        let struck: HashSet<usize> = positions.iter().copied().collect();
-        let kept = || (0..self.protagonist.words.len()).filter(|position| !struck.contains(position));
-        kept().next()?;
-        let protagonist = TokenisedText {
-            words: kept().map(|position| self.protagonist.words[position].clone()).collect(),
-            rows: kept().filter_map(|position| self.protagonist.rows.get(position).cloned()).collect(),
-        };
-        let supporting = self.supporting.clone();
-        let parts = std::iter::once(&protagonist).chain(&supporting).map(|text| text.words.as_slice());
-        let ngrams = Ngrams::of_parts(parts);
-        Some(Self { protagonist, supporting, ngrams })
+        let first = self.protagonist.words.len();
+        let (of_first, of_second): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < first);
+        let protagonist = self.protagonist.without(&of_first.into_iter().collect())?;
+        let struck: HashSet<usize> = of_second.into_iter().map(|at| at - first).collect();
+        let supporting = self.supporting.as_ref().and_then(|text| text.without(&struck));
+        let has_bag = !self.ngrams.words.is_empty();
+        let (language, is_truncated) = (self.language.clone(), self.is_truncated);
+        Some(Self { language, is_truncated, ..Self::new(protagonist, supporting, has_bag) })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::text::VocabularyConfig;
-
-    fn input(parts: &[(&str, &str)]) -> Option<TextInput> {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
-        TextInput::from_parts(&Tokenizer::new(), &vocabulary, parts)
-    }
-
-    #[test]
-    fn the_longest_part_is_the_protagonist_whatever_its_role() {
-        let both = input(&[("body", "short"), ("caption", "this one is longer")]).unwrap();
-        assert_eq!(both.protagonist.words, ["this", "one", "is", "longer"]);
-        assert_eq!(both.supporting.unwrap().words, ["short"]);
-    }
-
-    #[test]
-    fn equal_lengths_go_to_the_part_declared_first() {
-        let both = input(&[("a", "first part"), ("b", "second part"), ("c", "x")]).unwrap();
-        assert_eq!(both.protagonist.words, ["first", "part"]);
-        assert_eq!(both.supporting.unwrap().words, ["second", "part", "x"]);
-    }
-
-    #[test]
-    fn a_post_without_some_words_is_the_post_that_never_had_them() {
-        let whole = input(&[("body", "it was not a good day"), ("caption", "so so")]).unwrap();
-        let struck = whole.without_words(&[2, 4, 99]).unwrap();
-        assert_eq!(struck, input(&[("body", "it was a day"), ("caption", "so so")]).unwrap());
-        // Shorter than its caption, it stays the protagonist.
-        let shortest = whole.without_words(&[0, 1, 2, 3, 4]).unwrap();
-        assert_eq!(
-            (shortest.protagonist.words, shortest.supporting),
-            (vec!["day".to_owned()], whole.supporting.clone())
-        );
-        assert_eq!(whole.without_words(&[0, 1, 2, 3, 4, 5]), None);
-    }
-
-    #[test]
-    fn texts_are_cut_at_one_hundred_and_twenty_words() {
-        let long = "word ".repeat(300);
-        let cut = input(&[("body", &long), ("caption", &long)]).unwrap();
-        assert_eq!(cut.protagonist.words.len(), 100);
-        assert_eq!(cut.supporting.unwrap().rows.len(), 20);
-    }
-
-    #[test]
-    fn it_is_told_where_words_are_left_out() {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
-        let of = |body: usize, caption: usize| {
-            let parts = [("body", "word ".repeat(body)), ("caption", "word ".repeat(caption))];
-            TextInput::of_parts(&Tokenizer::new(), &vocabulary, &parts).unwrap()
-        };
-        for (body, caption, expected) in [(100, 20, false), (101, 0, true), (100, 21, true), (30, 31, true)] {
-            let (input, is_truncated) = of(body, caption);
-            assert_eq!(is_truncated, expected, "{body} and {caption} words");
-            assert_eq!(input.word_count(), body.max(caption).min(100) + body.min(caption).min(20));
-        }
-        assert_eq!(of(2, 0).0.row_count(), 2 * vocabulary.rows("word").len());
-    }
-
-    #[test]
-    fn a_post_without_a_word_has_no_text() {
-        assert_eq!(input(&[]), None);
-        assert_eq!(input(&[("body", "https://example.com @somebody ..."), ("caption", "  ")]), None);
-        assert_eq!(input(&[("body", ""), ("caption", "hi")]).unwrap().supporting, None);
-    }
-}
+#[path = "input_tests.rs"]
+pub(crate) mod tests;

@@ -1,16 +1,14 @@
 //! Word and character n-grams of a post as hashes: what a bag of n-grams counts.
 
-use serde::{Deserialize, Serialize};
-
 use super::steps::Counted as _;
-use super::vocabulary::{FNV_START, fnv1a_from};
+use super::word::Word;
 
 /// Shortest and longest character n-gram, counted on the word with a space on either side.
 const SHORTEST_PIECE: usize = 2;
 const LONGEST_PIECE: usize = 5;
 
 /// One n-gram at one place of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ngram {
     /// 32-bit hash; a table of `n` rows takes it modulo `n`.
     pub hash: u32,
@@ -23,7 +21,7 @@ pub struct Ngram {
 ///
 /// An n-gram never crosses from the protagonist into the supporting part. The hashes depend on the bytes of the words alone: equal words
 /// give equal hashes on every machine.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ngrams {
     /// Single words and pairs of neighbours.
     pub words: Vec<Ngram>,
@@ -32,18 +30,24 @@ pub struct Ngrams {
 }
 
 impl Ngrams {
-    /// Of the parts' words, in the order in which the words are numbered.
-    pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [String]>) -> Self {
+    /// Of the parts' words but punctuation, numbered through all parts with it. Words with a mark between them are
+    /// neighbours.
+    pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [Word]>) -> Self {
         let mut ngrams = Self::default();
         let mut first = 0_u16;
         for part in parts {
-            for (at, word) in (first..).zip(part) {
+            let words: Vec<(u16, &str)> = (first..)
+                .zip(part)
+                .filter(|(_, word)| !word.is_mark)
+                .map(|(at, word)| (at, word.text.as_str()))
+                .collect();
+            for &(at, word) in &words {
                 ngrams.words.push(Ngram { hash: finish(word_hash(word)), words: [at, at] });
                 for_each_piece(word, |hash| ngrams.pieces.push(Ngram { hash, words: [at, at] }));
             }
-            for (at, pair) in (first..).zip(part.windows(2)) {
-                let hash = fnv1a_from(fnv1a_from(word_hash(&pair[0]), b" "), pair[1].as_bytes());
-                ngrams.words.push(Ngram { hash: finish(hash), words: [at, at + 1] });
+            for pair in words.windows(2) {
+                let hash = fnv1a_from(fnv1a_from(word_hash(pair[0].1), b" "), pair[1].1.as_bytes());
+                ngrams.words.push(Ngram { hash: finish(hash), words: [pair[0].0, pair[1].0] });
             }
             first += part.len() as u16;
         }
@@ -51,6 +55,15 @@ impl Ngrams {
         ngrams.pieces.sort_unstable();
         ngrams
     }
+}
+
+/// FNV-1a's offset basis.
+const FNV_START: u32 = 2_166_136_261;
+
+/// 32-bit FNV-1a as fastText computes it: every byte is sign-extended before the exclusive or. Goes on from a hash, so
+/// that strings with the same beginning share its cost.
+fn fnv1a_from(hash: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ (byte as i8) as u32).wrapping_mul(16_777_619))
 }
 
 /// The leading byte keeps a word apart from a piece of the same letters.
@@ -84,11 +97,21 @@ fn finish(mut hash: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
-    fn of(parts: &[&[&str]]) -> Ngrams {
-        let parts: Vec<Vec<String>> =
-            parts.iter().map(|part| part.iter().map(|word| (*word).to_owned()).collect()).collect();
+    fn words<S: AsRef<str>>(part: &[S]) -> Vec<Word> {
+        let word = |word: &S| Word {
+            text: word.as_ref().to_owned(),
+            is_mark: word.as_ref().starts_with(['.', ',']),
+            is_shouted: false,
+        };
+        part.iter().map(word).collect()
+    }
+
+    fn of<S: AsRef<str>>(parts: &[&[S]]) -> Ngrams {
+        let parts: Vec<Vec<Word>> = parts.iter().map(|part| words(part)).collect();
         Ngrams::of_parts(parts.iter().map(Vec::as_slice))
     }
 
@@ -109,7 +132,7 @@ mod tests {
     fn hashes_are_those_of_the_written_down_reference() {
         let reference: Reference = serde_json::from_str(include_str!("../../tests/fixtures/ngram_bag.json")).unwrap();
         for case in reference.ngrams {
-            let found = Ngrams::of_parts(case.parts.iter().map(Vec::as_slice));
+            let found = of(&case.parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
             let plain = |ngrams: &[Ngram]| ngrams.iter().map(|n| (n.hash, n.words)).collect::<Vec<_>>();
             assert_eq!(plain(&found.words), case.words, "{:?}", case.parts);
             assert_eq!(plain(&found.pieces), case.pieces, "{:?}", case.parts);
@@ -129,7 +152,15 @@ mod tests {
     fn a_word_has_every_piece_once() {
         assert_eq!(of(&[&["sea"]]).pieces.len(), 4 + 3 + 2 + 1);
         assert_eq!(of(&[&["é"]]).pieces.len(), 2 + 1);
-        assert_eq!(of(&[]), Ngrams::default());
+        assert_eq!(of::<&str>(&[]), Ngrams::default());
+    }
+
+    #[test]
+    fn a_mark_is_no_word_and_keeps_its_number() {
+        let found = of(&[&["not", ",", "good"]]);
+        let mut places: Vec<[u16; 2]> = found.words.iter().map(|ngram| ngram.words).collect();
+        places.sort_unstable();
+        assert_eq!(places, [[0, 0], [0, 2], [2, 2]]);
     }
 
     proptest::proptest! {
@@ -137,7 +168,7 @@ mod tests {
         fn equal_ngrams_stand_side_by_side_and_every_word_is_counted(
             words in proptest::collection::vec("[a-zé😀]{1,6}", 1..20)
         ) {
-            let ngrams = Ngrams::of_parts([words.as_slice()]);
+            let ngrams = of(&[words.as_slice()]);
             proptest::prop_assert_eq!(ngrams.words.len(), 2 * words.len() - 1);
             for group in [&ngrams.words, &ngrams.pieces] {
                 proptest::prop_assert!(group.is_sorted());

@@ -23,8 +23,7 @@ mod tests {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::cell::Cell;
 
-    use super::super::{TextInput, Tokenizer};
-    use crate::text::{Vocabulary, VocabularyConfig};
+    use super::super::{Ngrams, TextFrontEnd, Tokenizer, Word};
 
     thread_local! {
         pub(super) static STEPS: Cell<u64> = const { Cell::new(0) };
@@ -94,20 +93,28 @@ mod tests {
         std::iter::once("a").chain(std::iter::repeat_n(shape, bytes / shape.len())).collect()
     }
 
-    /// Steps and allocations of making a post of one text ready.
-    fn cost(text: &str) -> (u64, u64) {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
+    /// Steps and allocations of some work on this thread.
+    fn cost<T>(work: impl FnOnce() -> T) -> (u64, u64) {
         let (steps, allocations) = (STEPS.get(), ALLOCATIONS.get());
-        let input = TextInput::from_parts(&Tokenizer::new(), &vocabulary, &[("body", text)]);
-        drop(input);
+        drop(work());
         (STEPS.get() - steps, ALLOCATIONS.get() - allocations)
+    }
+
+    /// Of a text's words and their n-grams, by the tokenizer.
+    fn cost_of_words(text: &str) -> (u64, u64) {
+        cost(|| {
+            let word = |text| Word { text, is_mark: false, is_shouted: false };
+            // No more words than a network reads.
+            let words: Vec<Word> = Tokenizer::new().words(text).into_iter().take(160).map(word).collect();
+            Ngrams::of_parts([words.as_slice()])
+        })
     }
 
     /// Ten and not eight: a vector that doubles, and marks that are sorted.
     #[test]
     fn eight_times_the_text_costs_at_most_ten_times_the_steps_and_allocations() {
         for (name, shape) in SHAPES {
-            let (small, large) = (cost(&text_of(shape, 64 << 10)), cost(&text_of(shape, 512 << 10)));
+            let [small, large] = [64 << 10, 512 << 10].map(|bytes| cost_of_words(&text_of(shape, bytes)));
             assert!(small.0 >= (64 << 10) / 4, "{name}: {} steps are not all that was looked at", small.0);
             assert!(large.0 <= 10 * small.0, "{name}: {} steps, then {}", small.0, large.0);
             assert!(large.1 <= 10 * small.1, "{name}: {} allocations, then {}", small.1, large.1);
@@ -116,18 +123,29 @@ mod tests {
         }
     }
 
-    /// So too where the same bytes come as many parts.
+    /// The front end stops reading where it has as many words as it may take, or has looked at as much as it may for them.
     #[test]
-    fn parts_cost_what_their_text_costs() {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
+    fn beyond_its_bound_a_text_costs_the_front_end_no_more() {
+        let front_end = TextFrontEnd::of_ngrams();
         for (name, shape) in SHAPES {
-            let text = text_of(shape, 32 << 10);
-            let parts = |count: usize| vec![("body", text.as_str()); count];
-            let before = STEPS.get();
-            TextInput::from_parts(&Tokenizer::new(), &vocabulary, &parts(2));
-            let two = STEPS.get() - before;
-            TextInput::from_parts(&Tokenizer::new(), &vocabulary, &parts(16));
-            assert!(STEPS.get() - before - two <= 10 * two, "{name}");
+            let cost = |bytes| cost(|| front_end.input(&[("body", text_of(shape, bytes))]).unwrap());
+            let [whole, longer] = [128 << 10, 1 << 20].map(cost);
+            assert!(whole.1 <= 400_000, "{name}: {} allocations", whole.1);
+            assert!(longer.1 <= whole.1 + whole.1 / 50 + 50, "{name}: {} allocations, then {}", whole.1, longer.1);
+            assert!(longer.0 <= whole.0 + whole.0 / 50 + 50, "{name}: {} steps, then {}", whole.0, longer.0);
+        }
+    }
+
+    /// So too where the same bytes come as many parts: each is read by itself.
+    #[test]
+    fn parts_cost_what_their_texts_cost() {
+        let front_end = TextFrontEnd::of_ngrams();
+        for (name, shape) in SHAPES {
+            let text = text_of(shape, 8 << 10);
+            let cost = |count| cost(|| front_end.input(&vec![("body", text.as_str()); count]).unwrap());
+            let [two, sixteen] = [2, 16].map(cost);
+            assert!(sixteen.1 <= 10 * two.1, "{name}: {} allocations, then {}", two.1, sixteen.1);
+            assert!(sixteen.0 <= 10 * two.0, "{name}: {} steps, then {}", two.0, sixteen.0);
         }
     }
 
@@ -136,7 +154,7 @@ mod tests {
         #[test]
         fn twice_the_text_costs_at_most_three_times_the_steps(unit in "\\PC{1,12}", blanks in 0_usize..3) {
             let unit = format!("{unit}{}", " ".repeat(blanks));
-            let (once, twice) = (cost(&text_of(&unit, 4 << 10)), cost(&text_of(&unit, 8 << 10)));
+            let (once, twice) = (cost_of_words(&text_of(&unit, 4 << 10)), cost_of_words(&text_of(&unit, 8 << 10)));
             proptest::prop_assert!(twice.0 <= 3 * once.0 + 1_000, "{unit:?}: {} steps, then {}", once.0, twice.0);
         }
     }

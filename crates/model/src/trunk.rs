@@ -1,0 +1,160 @@
+//! The frozen text encoder that networks of ours stand on: all-MiniLM-L6-v2, from words to hidden states.
+//!
+//! Speaks tensors, for the networks behind it; whoever serves posts uses those. `Send`, not `Sync`: one owner thread (ADR 4).
+
+use tch::{Device, Kind, Tensor};
+
+use crate::bases::{Base, Bases};
+use crate::checkpoint::StoredWeights;
+use crate::device::{DeviceChoice, multiplies_bf16};
+use crate::error::ModelError;
+use crate::networks::{MiniLm, MiniLmForward, PieceBatch};
+use crate::parameters::{Builder, Parameters};
+use crate::text::{Pieces, WordPieces};
+
+/// In which numbers the trunk multiplies. Sums and norms are f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrunkPrecision {
+    /// f32: batch mates move a value by 1e-5 of its vector's largest at most.
+    Float,
+    /// bf16: less than half the time where the hardware multiplies it. Sentence vectors keep a cosine of .9999 with f32's; batch mates
+    /// move a value by up to a hundredth of its vector's largest.
+    BFloat16,
+}
+
+impl TrunkPrecision {
+    /// bf16 where the hardware multiplies it, else f32, beside which emulated bf16 is slow.
+    pub fn best(device: Device) -> Self {
+        if multiplies_bf16(device) { Self::BFloat16 } else { Self::Float }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Float => Kind::Float,
+            Self::BFloat16 => Kind::BFloat16,
+        }
+    }
+}
+
+/// The encoder with its word pieces, on one device.
+pub struct Trunk {
+    pieces: WordPieces,
+    network: MiniLm,
+    device: Device,
+}
+
+/// One text of [`Trunk::encode`].
+pub struct TrunkOutput {
+    /// `[pieces, 384]` in f32 for each layer that was asked for, the enclosing pieces included.
+    pub layers: Vec<Tensor>,
+    /// `[384]` in f32, as in [`MiniLmForward`].
+    pub sentence: Tensor,
+}
+
+/// Most texts of one pass.
+const MAX_BATCH: usize = 128;
+/// Most pieces of one pass, padding included: bounds what a pass takes in memory to some 60 MB.
+const MAX_PADDED_PIECES: usize = 4_096;
+/// From so many pieces on a longer pass is no faster on a CPU, and a text that would be padded by more than an eighth waits for
+/// the next one.
+const FULL_PIECES: usize = 256;
+
+impl Trunk {
+    /// Reads and checks the base weights.
+    ///
+    /// # Errors
+    /// As [`Bases::read`]; an error that names the tensor for weights of another network.
+    pub fn open(bases: &Bases, device: DeviceChoice, precision: TrunkPrecision) -> Result<Self, ModelError> {
+        Self::of_bases(bases, &Base::minilm(), &Base::minilm_tokenizer(), device, precision)
+    }
+
+    /// The same with other files of such a network and its word pieces.
+    pub fn of_bases(
+        bases: &Bases,
+        weights: &Base,
+        pieces: &Base,
+        device: DeviceChoice,
+        precision: TrunkPrecision,
+    ) -> Result<Self, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let device = device.resolve()?;
+        let pieces = WordPieces::from_json(&bases.read(pieces)?, pieces.file.as_ref())?;
+        let bytes = bases.read(weights)?;
+        let stored = StoredWeights::parse(&bytes);
+        let stored = stored.map_err(|reason| ModelError::malformed(weights.file.as_ref(), reason))?;
+        let builder = Builder::stored(&stored, device);
+        let network = MiniLm::new(&builder.scope(""))?;
+        every_tensor_is_read(&stored, &builder.finish())?;
+        Ok(Self { pieces, network: network.for_serving(precision.kind())?, device })
+    }
+
+    /// The pieces of a text, from its words: [`WordPieces::pieces`].
+    pub fn pieces<W: AsRef<str>>(&self, words: &[W]) -> Result<Pieces, ModelError> {
+        self.pieces.pieces(words)
+    }
+
+    /// One padded pass over texts of like length (see [`passes`]), for a network that goes on with `[batch, longest, 384]`.
+    /// `layers` are counted from 1; the outputs come in ascending order. Without gradients.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for no texts, or a layer that is not there.
+    pub fn forward(&self, texts: &[&Pieces], layers: &[usize]) -> Result<MiniLmForward, ModelError> {
+        let _guard = tch::no_grad_guard();
+        self.network.forward(&PieceBatch::new(texts, self.device)?, layers)
+    }
+
+    /// Any number of texts, in passes of like length; outputs in the order of the texts. An empty list gives an empty list.
+    pub fn encode(&self, texts: &[&Pieces], layers: &[usize]) -> Result<Vec<TrunkOutput>, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
+        let mut outputs: Vec<Option<TrunkOutput>> = texts.iter().map(|_| None).collect();
+        for pass in passes(&lengths) {
+            let together: Vec<&Pieces> = pass.iter().map(|&text| texts[text]).collect();
+            let forward = self.forward(&together, layers)?;
+            for (row, text) in pass.into_iter().enumerate() {
+                let of_row = |layer: &Tensor| layer.f_get(row as i64)?.f_narrow(0, 0, lengths[text] as i64);
+                let layers = forward.layers.iter().map(of_row).collect::<Result<_, _>>()?;
+                outputs[text] = Some(TrunkOutput { layers, sentence: forward.sentence.f_get(row as i64)? });
+            }
+        }
+        Ok(outputs.into_iter().flatten().collect())
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+}
+
+/// Weights with more tensors than the network reads belong to another one.
+fn every_tensor_is_read(stored: &StoredWeights, parameters: &Parameters) -> Result<(), ModelError> {
+    match stored.names().find(|name| !parameters.tensors.contains_key(*name)) {
+        Some(name) => Err(ModelError::UnexpectedTensor { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Which texts run together, each once: those of like length, and no more than a pass may hold. `lengths` in pieces.
+pub fn passes(lengths: &[usize]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&text| std::cmp::Reverse(lengths[text]));
+    let mut passes: Vec<Vec<usize>> = Vec::new();
+    for text in order {
+        match passes.last_mut() {
+            // The first one is the longest.
+            Some(pass) if has_room(pass.len(), lengths[pass[0]], lengths[text]) => pass.push(text),
+            _ => passes.push(vec![text]),
+        }
+    }
+    passes
+}
+
+fn has_room(texts: usize, longest: usize, length: usize) -> bool {
+    let padded = (texts + 1) * longest;
+    let is_full = texts * longest >= FULL_PIECES && length + longest / 8 < longest;
+    texts < MAX_BATCH && padded <= MAX_PADDED_PIECES && !is_full
+}
+
+#[cfg(test)]
+#[path = "trunk_tests.rs"]
+mod tests;
