@@ -1,21 +1,33 @@
 //! Training of the audio network.
 
-use jtav_model::networks::{AudioBatch, Dcrnn, DcrnnConfig, encode_clips};
+use jtav_model::networks::{AudioBatch, Dcrnn, DcrnnConfig, DcrnnHeads, SoundStatistics, encode_clips};
 use jtav_model::parameters::{Builder, to_rows, to_vec};
 use jtav_model::{AudioInput, Dimensions, ModelError, SEGMENT_BINS, SEGMENT_FRAMES, SILENCE_DB, Standardisation};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tch::{Device, Tensor};
 
-use crate::encoder::{Said, linear_head};
-use crate::kept::Kept;
+use crate::encoder::linear_head;
 use crate::learner::{Learner, learner_methods};
+use crate::sound::stack_weight;
+use crate::tensors::Tensors;
 use crate::types::{AudioConfig, AudioExample, EpochReport, LinearHead, check_share};
 
-/// DCRNN in training, with its sentiment and mood heads.
+/// Values of an audio vector, and how many of them, the last ones, are DCRNN's.
+const VECTOR: usize = 100;
+const DCRNN_VALUES: usize = 95;
+
+/// DCRNN in training, with its sentiment and mood heads, and beside it the statistics of clips once they are fitted.
+///
+/// [`predict`](Self::predict) and [`predict_moods`](Self::predict_moods) are DCRNN's own; [`encode`](Self::encode) and
+/// [`head`](Self::head) are of both together, as they serve.
 pub struct AudioTrainer {
     pub(crate) learner: Learner,
     network: Dcrnn,
+    heads: DcrnnHeads,
+    statistics: SoundStatistics,
+    /// Of DCRNN's logit beside that of the statistics.
+    stack: f32,
     config: AudioConfig,
     standardisation: Standardisation,
     moods: usize,
@@ -32,22 +44,16 @@ impl AudioTrainer {
         standardisation.check()?;
         let device = config.device.resolve()?;
         // The audio network's sizes do not depend on the vocabulary.
-        let dimensions = Dimensions::modern(1);
+        let dimensions = Dimensions::modern();
         let builder = Builder::fresh(seed, device);
-        let network = Dcrnn::new(&builder.scope("audio"), &DcrnnConfig::modern(&dimensions), config.dropout)?;
+        let sizes = DcrnnConfig::modern(&dimensions);
+        let network = Dcrnn::new(&builder.scope("audio"), &sizes, config.dropout)?;
+        let heads = DcrnnHeads::new(&builder.scope("audio"), &sizes)?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
-        Ok(Self { learner, network, config, standardisation, moods: dimensions.moods as usize, device })
-    }
-
-    /// Takes the weights of an earlier checkpoint in place of fresh ones. On an error nothing has changed.
-    pub fn keep_weights(&mut self, kept: &Kept) -> Result<(), ModelError> {
-        if *kept.standardisation() != self.standardisation {
-            return Err(ModelError::Configuration(format!(
-                "the audio network of {} expects another standardisation; build the trainer with the kept one",
-                kept.version()
-            )));
-        }
-        self.learner.load_weights(&kept.stored()?)
+        let moods = dimensions.moods as usize;
+        let statistics = SoundStatistics::idle();
+        // Until the statistics are fitted, DCRNN speaks alone.
+        Ok(Self { learner, network, heads, statistics, stack: 1.0, config, standardisation, moods, device })
     }
 
     /// One pass over the examples, one random window of each.
@@ -58,7 +64,7 @@ impl AudioTrainer {
             let batch = self.windows(indices.iter().map(|&i| &examples[i]), &mut pass.rng)?;
             let vector = self.network.forward(&batch.x, &batch.steps, true)?.vector;
             let positive: Vec<bool> = indices.iter().map(|&i| examples[i].positive).collect();
-            let mut loss = self.learner.sentiment_loss(&self.network.logit(&vector)?, &positive)?;
+            let mut loss = self.learner.sentiment_loss(&self.heads.logit(&vector)?, &positive)?;
             if let Some(mood_loss) = self.mood_loss(&vector, indices.iter().map(|&i| examples[i].mood))? {
                 loss = loss.f_add(&mood_loss.f_mul_scalar(self.config.mood_weight)?)?;
             }
@@ -86,16 +92,6 @@ impl AudioTrainer {
         AudioBatch::new(&segments, &self.standardisation, self.device)
     }
 
-    /// With augmentation but with the statistics of batch normalisation frozen, and without dropout; for joint training.
-    pub(crate) fn say(&self, parts: &[&AudioExample], rng: &mut StdRng) -> Result<Said, ModelError> {
-        self.check_moods(parts.iter().copied())?;
-        let batch = self.windows(parts.iter().copied(), rng)?;
-        let vector = self.network.forward(&batch.x, &batch.steps, false)?.vector;
-        let mood_loss = self.mood_loss(&vector, parts.iter().map(|example| example.mood))?;
-        let beside = mood_loss.map(|loss| loss.f_mul_scalar(self.config.mood_weight)).transpose()?;
-        Ok(Said { logit: self.network.logit(&vector)?, vector, beside })
-    }
-
     /// Cross-entropy over the clips that have a mood, scaled to their share of the batch.
     fn mood_loss(
         &self,
@@ -110,7 +106,7 @@ impl AudioTrainer {
         let targets: Vec<i64> = moods.iter().flatten().map(|&mood| mood as i64).collect();
         let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
         let targets = Tensor::f_from_slice(&targets)?.f_to_device(self.device)?;
-        let logits = self.network.moods(&vector.f_index_select(0, &rows)?)?;
+        let logits = self.heads.moods(&vector.f_index_select(0, &rows)?)?;
         let none: Option<&Tensor> = None;
         let mean = logits.f_cross_entropy_loss(&targets, none, tch::Reduction::Mean, -100, 0.0)?;
         let share = rows.numel() as f64 / moods.len() as f64;
@@ -142,22 +138,57 @@ impl AudioTrainer {
     /// Sentiment logits, in order: the head on the clip's mean vector, as the fusion computes it.
     pub fn predict(&self, inputs: &[AudioInput]) -> Result<Vec<f32>, ModelError> {
         let _guard = tch::no_grad_guard();
-        self.on_vectors(inputs, |vectors| to_vec(&self.network.logit(vectors)?))
+        self.on_vectors(inputs, |vectors| to_vec(&self.heads.logit(vectors)?))
     }
 
     /// Mood logits (Q1 to Q4), in order.
     pub fn predict_moods(&self, inputs: &[AudioInput]) -> Result<Vec<[f32; 4]>, ModelError> {
         let _guard = tch::no_grad_guard();
         self.on_vectors(inputs, |vectors| {
-            let rows = to_rows(&self.network.moods(vectors)?)?;
+            let rows = to_rows(&self.heads.moods(vectors)?)?;
             Ok(rows.iter().map(|row| std::array::from_fn(|mood| row.get(mood).copied().unwrap_or(0.0))).collect())
         })
     }
 
-    /// Audio vectors, in order.
+    /// Audio vectors as they serve, in order: what the statistics say, then DCRNN's values. [`ModelError::Input`] for a
+    /// clip without statistics.
     pub fn encode(&self, inputs: &[AudioInput]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let statistics: Vec<&[f32]> = inputs.iter().map(|input| input.statistics.as_slice()).collect();
+        self.statistics.vectors(&statistics, self.values_of_dcrnn(inputs)?)
+    }
+
+    fn values_of_dcrnn(&self, inputs: &[AudioInput]) -> Result<Vec<Vec<f32>>, ModelError> {
         let encoded = encode_clips(&self.network, &self.standardisation, self.device, inputs)?;
         Ok(encoded.into_iter().map(|clip| clip.vector).collect())
+    }
+
+    /// Puts what the statistics say beside DCRNN, whose logit is added with the weight that
+    /// [`stack_weight`](crate::stack_weight) finds on clips that neither was trained on; `groups` are what a fold must not
+    /// part. Returns the weight. Call it after the last epoch.
+    pub fn hear(
+        &mut self,
+        statistics: SoundStatistics,
+        held_out: &[AudioInput],
+        positive: &[bool],
+        groups: &[String],
+        seed: u64,
+    ) -> Result<f32, ModelError> {
+        let logit = |input: &AudioInput| Ok(statistics.judge(&input.statistics)?.logit);
+        let of_statistics = held_out.iter().map(logit).collect::<Result<Vec<f32>, ModelError>>()?;
+        let stack = stack_weight(&of_statistics, &self.predict(held_out)?, positive, groups, seed);
+        (self.statistics, self.stack) = (statistics, stack);
+        Ok(stack)
+    }
+
+    /// What a checkpoint holds of sound, by full name: DCRNN without the heads it was trained with, the statistics, and
+    /// the mood head of both.
+    pub fn checkpoint_tensors(&self) -> Result<Tensors, ModelError> {
+        let mut tensors = self.statistics.checkpoint_tensors(&Dimensions::modern())?;
+        let is_head = |name: &str| name.starts_with("audio.head.") || name.starts_with("audio.mood_head.");
+        for (name, tensor) in self.learner.parameters.tensors.iter().filter(|(name, _)| !is_head(name)) {
+            tensors.insert(name.clone(), tensor.shallow_clone());
+        }
+        Ok(tensors.into())
     }
 
     fn on_vectors<T>(
@@ -168,13 +199,18 @@ impl AudioTrainer {
         if inputs.is_empty() {
             return Ok(Vec::new());
         }
-        let flat: Vec<f32> = self.encode(inputs)?.into_iter().flatten().collect();
+        let flat: Vec<f32> = self.values_of_dcrnn(inputs)?.into_iter().flatten().collect();
         head(&Tensor::f_from_slice(&flat)?.f_view([inputs.len() as i64, -1])?.f_to_device(self.device)?)
     }
 
-    /// The last layer.
+    /// The logit as a function of the vectors of [`encode`](Self::encode): that of the statistics as it is, and DCRNN's as
+    /// far as it is trusted.
     pub fn head(&self) -> Result<LinearHead, ModelError> {
-        linear_head(self.network.head())
+        let of_dcrnn = linear_head(self.heads.head())?;
+        let mut weight = vec![0.0; VECTOR - DCRNN_VALUES];
+        weight[0] = 1.0;
+        weight.extend(of_dcrnn.weight.iter().map(|weight| self.stack * weight));
+        Ok(LinearHead { weight, bias: self.stack * of_dcrnn.bias })
     }
 
     /// The statistics it was made with.

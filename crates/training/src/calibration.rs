@@ -1,205 +1,229 @@
-//! What is fitted on validation posts: a handful of numbers, in plain f64 arithmetic.
+//! From the logits of encoders that have not seen a post to log-likelihood ratios, two numbers for each: Platt scaling
+//! (Platt 1999), in plain f64 arithmetic.
 
-use jtav_model::{Calibration, Modality, ModalitySet, ModelError, NO_BOUND};
+use jtav_model::{Calibration, Judgement, Middle, Modality, ModalitySet, ModelError};
 
-use crate::logistic::{dot, log_loss, sigmoid};
+use crate::logistic::{log_loss, sigmoid};
 
-/// One post as one subset of modalities shows it.
-pub(crate) struct Evidence {
-    /// Logits of text, audio, image and CMF-AP; 0 where absent.
-    pub parts: [f32; 4],
-    pub subset: ModalitySet,
-    pub positive: bool,
-}
-
-/// `logit = bias + sum(trust * part) + sum(offset of the present)`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Stack {
-    pub trust: [f32; 4],
-    pub offset: [f32; 3],
-    pub bias: f32,
-}
-
-/// Columns of the regression: four parts, three presences, one constant.
-const COLUMNS: usize = 8;
-/// Pull of each coefficient towards 0, in units of one post's loss. The constant has none.
-const RIDGE: f64 = 1.0;
+/// Largest size of what text, audio or image may bring into the sum: odds of 3000 to 1, beyond what a few hundred items
+/// can show of any input.
+pub const PART_BOUND: f32 = 8.0;
+/// The same for CMF-AP, which is heard beside them: odds of 55 to 1.
+pub const INTERACTION_BOUND: f32 = 4.0;
+/// Pull of the slope towards 1 in units of one item's loss: as if slopes had a deviation of 1/2 about 1, since what a
+/// logistic regression says of items that it has not seen is nearly calibrated as it comes.
+const SLOPE_RIDGE: f64 = 4.0;
 /// Pull of a temperature's logarithm towards 0.
-const TEMPERATURE_RIDGE: f64 = 2.0;
-/// Thresholds within this of the best balanced accuracy are as good as the best on a few hundred posts.
-const PLATEAU: f64 = 0.01;
+pub(crate) const TEMPERATURE_RIDGE: f64 = 2.0;
 
-/// Share of the validation logits that lie within the bound.
-const WITHIN_BOUND: f64 = 0.9;
-/// Keeps a part that says nothing (all logits 0) from a bound of 0.
-const LEAST_BOUND: f32 = 1e-3;
-
-/// Size within which nine in ten of each part's logits lie; absent ones (0) do not count.
-pub(crate) fn bounds(parts: &[[f32; 4]]) -> [f32; 4] {
-    std::array::from_fn(|part| {
-        let mut sizes: Vec<f32> = parts.iter().map(|row| row[part].abs()).filter(|&size| size > 0.0).collect();
-        sizes.sort_by(f32::total_cmp);
-        let at = (sizes.len() as f64 * WITHIN_BOUND) as usize;
-        sizes.get(at).or(sizes.last()).copied().unwrap_or(NO_BOUND).max(LEAST_BOUND)
-    })
+/// What encoders that were not trained on an item say of it, and what people said. An item is a text, a clip or a
+/// picture; a post that shows the same picture as another is no item of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The own logits of text, audio and image, of those that the item has.
+    pub logits: [Option<f32>; 3],
+    /// Neutral logit of the text, where it has one.
+    pub neutral: Option<f32>,
+    /// Shares of the votes for negative, neutral and positive; they sum to 1. A label is one vote.
+    pub votes: [f32; 3],
 }
 
-/// Each logit brought within its bound, as the network does it.
-pub(crate) fn bounded(parts: &[f32; 4], bounds: &[f32; 4]) -> [f32; 4] {
-    std::array::from_fn(|part| (parts[part] / bounds[part]).tanh() * bounds[part])
-}
-
-impl Stack {
-    /// Ridge logistic regression by Newton's method. A trust that comes out negative is set to 0 and the rest fitted
-    /// again: a part that argues against itself on validation is noise.
-    pub fn fit(evidence: &[Evidence]) -> Result<Self, ModelError> {
-        let positive = evidence.iter().filter(|post| post.positive).count();
-        if positive == 0 || positive == evidence.len() {
-            return Err(ModelError::Input("calibration needs posts of both labels".to_owned()));
-        }
-        let mut active = [true; COLUMNS];
-        loop {
-            let fitted = newton(evidence, &active);
-            let worst = (0..4).filter(|&part| active[part]).min_by(|&a, &b| fitted[a].total_cmp(&fitted[b]));
-            match worst {
-                Some(part) if fitted[part] < 0.0 => active[part] = false,
-                _ => return Ok(Self::from_coefficients(&fitted)),
-            }
-        }
+impl Evidence {
+    /// Which parts the item has.
+    pub fn modalities(&self) -> ModalitySet {
+        let [text, audio, image] = self.logits.map(|logit| logit.is_some());
+        ModalitySet::from_presence(text, audio, image)
     }
 
-    fn from_coefficients(fitted: &[f64; COLUMNS]) -> Self {
-        Self {
-            trust: std::array::from_fn(|part| fitted[part] as f32),
-            offset: std::array::from_fn(|modality| fitted[4 + modality] as f32),
-            bias: fitted[7] as f32,
-        }
-    }
-
-    pub fn logit(&self, post: &Evidence) -> f64 {
-        let coefficients: [f64; COLUMNS] = std::array::from_fn(|column| match column {
-            0..4 => f64::from(self.trust[column]),
-            4..7 => f64::from(self.offset[column - 4]),
-            _ => f64::from(self.bias),
-        });
-        dot(&coefficients, &columns(post))
+    fn rated(&self, part: usize) -> Option<Rated> {
+        let [negative, _, positive] = self.votes.map(f64::from);
+        let weight = negative + positive;
+        let logit = self.logits[part].map(f64::from).filter(|_| weight > 0.0)?;
+        Some(Rated { logit, positive: positive / weight, weight })
     }
 }
 
-fn columns(post: &Evidence) -> [f64; COLUMNS] {
-    std::array::from_fn(|column| match column {
-        0..4 => f64::from(post.parts[column]),
-        4..7 => f64::from(u8::from(post.subset.contains(Modality::ALL[column - 4]))),
-        _ => 1.0,
-    })
+/// One item as Platt scaling sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rated {
+    /// What an encoder says.
+    pub logit: f64,
+    /// How probably it is positive, 0 to 1, given that it is not neutral.
+    pub positive: f64,
+    /// How much it counts, above 0: the share of votes that were not neutral.
+    pub weight: f64,
 }
 
-fn objective(evidence: &[Evidence], coefficients: &[f64; COLUMNS]) -> f64 {
-    let loss: f64 = evidence.iter().map(|post| log_loss(dot(coefficients, &columns(post)), post.positive)).sum();
-    loss + 0.5 * RIDGE * coefficients[..COLUMNS - 1].iter().map(|c| c * c).sum::<f64>()
+/// `ratio = slope * logit + constant`: how much likelier, as a logarithm, a positive post is to have this part than a
+/// negative one.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Platt {
+    /// At least 0; 0 for a part that argues against itself, and for one of which no item is known.
+    pub slope: f64,
+    pub constant: f64,
+    /// Log odds of positive among the items it was fitted on; no part of the ratio.
+    pub log_odds: f64,
 }
 
-fn newton(evidence: &[Evidence], active: &[bool; COLUMNS]) -> [f64; COLUMNS] {
-    let mut fitted = [0.0; COLUMNS];
-    for _ in 0..50 {
-        let (mut gradient, mut hessian) = ([0.0; COLUMNS], [[0.0; COLUMNS]; COLUMNS]);
-        for post in evidence {
-            let x = columns(post);
-            let p = sigmoid(dot(&fitted, &x));
-            let error = p - f64::from(u8::from(post.positive));
-            for row in 0..COLUMNS {
-                gradient[row] += error * x[row];
-                for column in 0..COLUMNS {
-                    hessian[row][column] += p * (1.0 - p) * x[row] * x[column];
-                }
-            }
+impl Platt {
+    /// The logistic regression of the label on the logit, its slope drawn to 1, less the log odds of the items.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for a logit or a weight that is not finite, and where all items have one label.
+    pub fn fit(items: &[Rated]) -> Result<Self, ModelError> {
+        Self::fit_with(items, SLOPE_RIDGE)
+    }
+
+    fn fit_with(items: &[Rated], ridge: f64) -> Result<Self, ModelError> {
+        if items.iter().any(|item| !(item.logit.is_finite() && item.weight.is_finite() && item.weight > 0.0)) {
+            return Err(ModelError::Input("calibration got a logit or a weight that is no number".to_owned()));
         }
-        for row in 0..COLUMNS {
-            let ridge = if row + 1 < COLUMNS { RIDGE } else { 1e-9 };
-            gradient[row] += ridge * fitted[row];
-            hessian[row][row] += ridge;
-            if !active[row] {
-                gradient[row] = 0.0;
-                hessian[row] = [0.0; COLUMNS];
-                for other in &mut hessian {
-                    other[row] = 0.0;
-                }
-                hessian[row][row] = 1.0;
-            }
+        let weight: f64 = items.iter().map(|item| item.weight).sum();
+        let positive = items.iter().map(|item| item.weight * item.positive).sum::<f64>() / weight;
+        // Written so that a NaN fails.
+        if !(positive > 0.0 && positive < 1.0) {
+            return Err(ModelError::Input("calibration needs items of both labels".to_owned()));
         }
-        let step = solve(hessian, gradient);
+        let log_odds = (positive / (1.0 - positive)).ln();
+        let [slope, constant] = newton(items, [1.0, log_odds], ridge);
+        if slope <= 0.0 {
+            return Ok(Self { log_odds, ..Self::default() });
+        }
+        Ok(Self { slope, constant: constant - log_odds, log_odds })
+    }
+
+    /// The log-likelihood ratio, within [`PART_BOUND`], as the fusion computes it.
+    pub fn ratio(&self, logit: f32) -> f32 {
+        let ratio = self.slope * f64::from(logit) + self.constant;
+        (ratio as f32).clamp(-PART_BOUND, PART_BOUND)
+    }
+}
+
+/// Weighted log loss of soft labels, and the pull of the slope.
+fn objective(items: &[Rated], [slope, constant]: [f64; 2], ridge: f64) -> f64 {
+    let loss = |item: &Rated| item.weight * soft_log_loss(slope * item.logit + constant, item.positive);
+    items.iter().map(loss).sum::<f64>() + 0.5 * ridge * (slope - 1.0).powi(2)
+}
+
+pub(crate) fn soft_log_loss(logit: f64, positive: f64) -> f64 {
+    positive * log_loss(logit, true) + (1.0 - positive) * log_loss(logit, false)
+}
+
+fn newton(items: &[Rated], start: [f64; 2], ridge: f64) -> [f64; 2] {
+    let mut at = start;
+    for _ in 0..100 {
+        // Of slope and constant; the least curvature of the constant keeps the step finite where all is certain.
+        let (mut gradient, mut bend) = ([ridge * (at[0] - 1.0), 0.0], [ridge, 0.0, 1e-9]);
+        for item in items {
+            let p = sigmoid(at[0] * item.logit + at[1]);
+            let (error, curvature) = (item.weight * (p - item.positive), item.weight * p * (1.0 - p));
+            gradient[0] += error * item.logit;
+            gradient[1] += error;
+            bend[0] += curvature * item.logit * item.logit;
+            bend[1] += curvature * item.logit;
+            bend[2] += curvature;
+        }
+        // Without a ridge and with all logits equal, the slope means nothing and stays.
+        let determinant = (bend[0] * bend[2] - bend[1] * bend[1]).max(f64::MIN_POSITIVE);
+        let step = [
+            (bend[2] * gradient[0] - bend[1] * gradient[1]) / determinant,
+            (bend[0] * gradient[1] - bend[1] * gradient[0]) / determinant,
+        ];
         // Halved until it goes down: far from the optimum the quadratic overshoots.
-        let before = objective(evidence, &fitted);
+        let before = objective(items, at, ridge);
         let mut scale = 1.0;
         let moved = loop {
-            let moved: [f64; COLUMNS] = std::array::from_fn(|i| fitted[i] - scale * step[i]);
-            if objective(evidence, &moved) <= before || scale < 1e-6 {
-                break moved;
+            let moved = [at[0] - scale * step[0], at[1] - scale * step[1]];
+            if objective(items, moved, ridge) <= before {
+                break Some(moved);
             }
             scale /= 2.0;
+            if scale < 1e-9 {
+                break None;
+            }
         };
-        let largest = step.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
-        fitted = moved;
-        if largest * scale < 1e-9 {
+        let Some(moved) = moved else { break };
+        let largest = scale * step[0].abs().max(step[1].abs());
+        at = moved;
+        if largest < 1e-10 {
             break;
         }
     }
-    fitted
+    at
 }
 
-/// Gaussian elimination with row pivoting; the ridge keeps the matrix positive definite.
-fn solve(mut a: [[f64; COLUMNS]; COLUMNS], mut b: [f64; COLUMNS]) -> [f64; COLUMNS] {
-    for pivot in 0..COLUMNS {
-        let largest = (pivot..COLUMNS).max_by(|&i, &j| a[i][pivot].abs().total_cmp(&a[j][pivot].abs()));
-        let largest = largest.unwrap_or(pivot);
-        a.swap(pivot, largest);
-        b.swap(pivot, largest);
-        for row in pivot + 1..COLUMNS {
-            let factor = a[row][pivot] / a[pivot][pivot];
-            let above = a[pivot];
-            for (value, top) in a[row].iter_mut().zip(above).skip(pivot) {
-                *value -= factor * top;
+/// What the fusion is told of its three encoders.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parts {
+    /// Of text, audio and image.
+    pub platt: [Platt; 3],
+    /// The neutral logit of the text is divided by this.
+    pub neutral_temperature: f64,
+}
+
+impl Parts {
+    /// Fits each modality on the items that have it. One that no item has is not listened to.
+    ///
+    /// # Errors
+    /// Those of [`Platt::fit`]; no item at all.
+    pub fn fit(held_out: &[Evidence]) -> Result<Self, ModelError> {
+        let mut platt = [Platt::default(); 3];
+        let mut known = 0;
+        for (part, fitted) in platt.iter_mut().enumerate() {
+            let items: Vec<Rated> = held_out.iter().filter_map(|item| item.rated(part)).collect();
+            if !items.is_empty() {
+                *fitted = Platt::fit(&items)?;
+                known += 1;
             }
-            b[row] -= factor * b[pivot];
         }
+        if known == 0 {
+            return Err(ModelError::Input("calibration needs items that have a part and a vote".to_owned()));
+        }
+        Ok(Self { platt, neutral_temperature: neutral_temperature(held_out, &platt[Modality::Text as usize]) })
     }
-    let mut x = [0.0; COLUMNS];
-    for row in (0..COLUMNS).rev() {
-        let known: f64 = (row + 1..COLUMNS).map(|column| a[row][column] * x[column]).sum();
-        x[row] = (b[row] - known) / a[row][row];
+
+    /// Log-likelihood ratios of text, audio and image, and 0 for CMF-AP; 0 where a part is absent.
+    pub fn ratios(&self, logits: &[Option<f32>; 3]) -> [f32; 4] {
+        std::array::from_fn(|part| match (self.platt.get(part), logits.get(part).copied().flatten()) {
+            (Some(platt), Some(logit)) => platt.ratio(logit),
+            _ => 0.0,
+        })
     }
-    x
+
+    /// What a checkpoint with these numbers says of an item, with CMF-AP left out: what the certainty of labels can be
+    /// measured on where the encoders have not seen the item.
+    pub fn judge(&self, item: &Evidence, calibration: &Calibration, middle: &Middle) -> Judgement {
+        let parts = self.ratios(&item.logits);
+        Judgement::of_parts(calibration, middle, item.modalities(), &parts, item.neutral.unwrap_or(0.0))
+    }
 }
 
-/// Temperature and threshold of every subset that has posts of both labels.
-pub(crate) fn per_subset(evidence: &[Evidence], stack: &Stack) -> Calibration {
-    let mut calibration = Calibration::default();
-    for subset in ModalitySet::all_non_empty() {
-        let posts: Vec<(f64, bool)> = evidence
-            .iter()
-            .filter(|post| post.subset == subset)
-            .map(|post| (stack.logit(post), post.positive))
-            .collect();
-        let positive = posts.iter().filter(|post| post.1).count();
-        if positive == 0 || positive == posts.len() {
-            continue;
-        }
-        let temperature = temperature(&posts);
-        let scored: Vec<(f64, bool)> =
-            posts.iter().map(|&(logit, label)| (sigmoid(logit / temperature), label)).collect();
-        calibration.temperature.insert(subset.to_string(), temperature as f32);
-        calibration.threshold.insert(subset.to_string(), threshold(scored) as f32);
-    }
-    calibration
-}
-
-/// Minimises the log loss over the temperature, golden section on its logarithm in [1/4, 4].
-fn temperature(posts: &[(f64, bool)]) -> f64 {
-    let loss = |log_t: f64| {
-        let t = log_t.exp();
-        posts.iter().map(|&(logit, label)| log_loss(logit / t, label)).sum::<f64>()
-            + 0.5 * TEMPERATURE_RIDGE * log_t * log_t
+/// The temperature of least three-way log loss over the texts, at their own log odds; 1 where no text has a neutral logit.
+fn neutral_temperature(held_out: &[Evidence], text: &Platt) -> f64 {
+    let row = |item: &Evidence| {
+        let (logit, neutral) = (item.logits[Modality::Text as usize]?, item.neutral?);
+        Some((f64::from(text.ratio(logit)) + text.log_odds, f64::from(neutral), item.votes.map(f64::from)))
     };
+    let rows: Vec<_> = held_out.iter().filter_map(row).filter(|row| row.1.is_finite()).collect();
+    if rows.is_empty() {
+        return 1.0;
+    }
+    best_temperature(|t| {
+        let loss = |&(s, n, votes): &(f64, f64, [f64; 3])| three_way_loss([-s / 2.0, n / t, s / 2.0], votes);
+        rows.iter().map(loss).sum()
+    })
+}
+
+/// Cross-entropy of the softmax and the votes.
+fn three_way_loss(logits: [f64; 3], votes: [f64; 3]) -> f64 {
+    let largest = logits.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    let sum = logits.iter().map(|logit| (logit - largest).exp()).sum::<f64>().ln() + largest;
+    logits.iter().zip(votes).map(|(logit, vote)| vote * (sum - logit)).sum()
+}
+
+/// Minimises a loss over the temperature, golden section on its logarithm in [1/4, 4], drawn to 1.
+pub(crate) fn best_temperature(loss_at: impl Fn(f64) -> f64) -> f64 {
+    let loss = |log_t: f64| loss_at(log_t.exp()) + 0.5 * TEMPERATURE_RIDGE * log_t * log_t;
     let ratio = (5.0_f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (-(4.0_f64.ln()), 4.0_f64.ln());
     for _ in 0..60 {
@@ -209,127 +233,6 @@ fn temperature(posts: &[(f64, bool)]) -> f64 {
     ((low + high) / 2.0).exp()
 }
 
-/// The probability that separates the labels with the best balanced accuracy; of all that come within [`PLATEAU`] of
-/// the best, the one nearest to the base rate, which is where a calibrated score has its optimum.
-fn threshold(mut scored: Vec<(f64, bool)>) -> f64 {
-    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let positives = scored.iter().filter(|post| post.1).count() as f64;
-    let negatives = scored.len() as f64 - positives;
-    let base_rate = positives / scored.len() as f64;
-    let (mut below_positive, mut below_negative) = (0.0, 0.0);
-    let mut candidates = Vec::with_capacity(scored.len() + 1);
-    let mut previous = 0.0;
-    for (at, &(probability, positive)) in scored.iter().enumerate() {
-        // Equal scores cannot be told apart, so no threshold lies between them.
-        if at == 0 || probability > previous {
-            let accuracy = ((positives - below_positive) / positives + below_negative / negatives) / 2.0;
-            // Anywhere between two scores is the same cut; the base rate itself where it lies there.
-            let low = if at == 0 { 0.0 } else { (previous + probability) / 2.0 };
-            let cut = if base_rate > previous && base_rate <= probability { base_rate } else { low };
-            candidates.push((cut, accuracy));
-        }
-        if positive {
-            below_positive += 1.0
-        } else {
-            below_negative += 1.0
-        }
-        previous = probability;
-    }
-    let best = candidates.iter().map(|c| c.1).fold(0.0, f64::max);
-    let near = candidates.iter().filter(|c| c.1 >= best - PLATEAU);
-    near.map(|c| c.0).min_by(|a, b| (a - base_rate).abs().total_cmp(&(b - base_rate).abs())).unwrap_or(base_rate)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Text decides with logit +-2 at 90 %, audio is a coin with large logits, image is absent.
-    fn posts() -> Vec<Evidence> {
-        (0..400_u32)
-            .map(|i| {
-                let positive = i % 10 < 7;
-                let right = i % 40 >= 4;
-                let text = if positive == right { 2.0 } else { -2.0 };
-                let audio = if (i * 7919) % 13 < 6 { 8.0 } else { -8.0 };
-                Evidence {
-                    parts: [text, audio, 0.0, 0.0],
-                    subset: ModalitySet::from_presence(true, true, false),
-                    positive,
-                }
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_part_that_knows_nothing_is_not_trusted() {
-        let stack = Stack::fit(&posts()).unwrap();
-        assert!(stack.trust[0] > 0.5, "{stack:?}");
-        assert!((0.0..0.05).contains(&stack.trust[1]), "{stack:?}");
-        assert_eq!((stack.trust[2], stack.trust[3]), (0.0, 0.0));
-    }
-
-    #[test]
-    fn a_part_that_argues_against_itself_is_switched_off() {
-        let mut posts = posts();
-        for post in &mut posts {
-            post.parts[3] = if post.positive { -3.0 } else { 3.0 };
-        }
-        let stack = Stack::fit(&posts).unwrap();
-        assert_eq!(stack.trust[3], 0.0);
-    }
-
-    #[test]
-    fn bounds_hold_most_logits_and_stop_the_rest() {
-        let mut parts: Vec<[f32; 4]> = (1..=100).map(|i| [i as f32 / 100.0, 0.0, 2.0, -1.0]).collect();
-        parts[7][0] = 70.0;
-        let bounds = bounds(&parts);
-        assert!((0.85..1.0).contains(&bounds[0]), "{bounds:?}");
-        assert_eq!(bounds[1..], [NO_BOUND, 2.0, 1.0]);
-        let stopped = bounded(&parts[7], &bounds);
-        assert!(stopped[0] <= bounds[0] && stopped[1] == 0.0, "{stopped:?}");
-        assert!((bounded(&[3.25; 4], &[NO_BOUND; 4])[0] - 3.25).abs() < 1e-5);
-    }
-
-    #[test]
-    fn the_gradient_vanishes_at_the_fit() {
-        let posts = posts();
-        let fitted = newton(&posts, &[true; COLUMNS]);
-        for column in 0..COLUMNS {
-            let nudged = |by: f64| {
-                let mut moved = fitted;
-                moved[column] += by;
-                objective(&posts, &moved)
-            };
-            assert!(((nudged(1e-4) - nudged(-1e-4)) / 2e-4).abs() < 1e-3, "column {column}");
-        }
-    }
-
-    #[test]
-    fn one_label_cannot_be_calibrated() {
-        let all: Vec<Evidence> = posts().into_iter().filter(|post| post.positive).collect();
-        assert!(Stack::fit(&all).is_err());
-    }
-
-    #[test]
-    fn overconfident_logits_get_a_temperature_above_one() {
-        let posts: Vec<(f64, bool)> =
-            (0..200).map(|i| (if i % 2 == 0 { 6.0 } else { -6.0 }, i % 2 == (i / 10) % 2)).collect();
-        assert!(temperature(&posts) > 3.0);
-        let honest: Vec<(f64, bool)> = (0..400)
-            .map(|i| (if i % 2 == 0 { 3.0_f64.ln() } else { -(3.0_f64.ln()) }, (i % 2 == 0) == (i / 2 % 4 != 0)))
-            .collect();
-        assert!((temperature(&honest) - 1.0).abs() < 0.1, "{}", temperature(&honest));
-    }
-
-    #[test]
-    fn the_threshold_separates_and_stays_near_the_base_rate() {
-        let separable = vec![(0.2, false), (0.3, false), (0.8, true), (0.9, true)];
-        assert_eq!(threshold(separable), 0.5);
-        let tied = vec![(0.4, true), (0.4, false), (0.4, true)];
-        let cut = threshold(tied);
-        assert!((0.0..=1.0).contains(&cut));
-        let shifted = vec![(0.80, false), (0.85, false), (0.90, true), (0.95, true)];
-        assert!((threshold(shifted) - 0.875).abs() < 1e-9);
-    }
-}
+#[path = "calibration_tests.rs"]
+mod tests;

@@ -3,19 +3,8 @@
 use jtav_model::ModelError;
 use jtav_model::layers::Linear;
 use jtav_model::parameters::to_vec;
-use tch::Tensor;
 
 use crate::types::LinearHead;
-
-/// What one encoder says of those posts of a batch whose part it is shown.
-pub(crate) struct Said {
-    /// `[shown, vector]`.
-    pub vector: Tensor,
-    /// `[shown]`.
-    pub logit: Tensor,
-    /// Loss beside that of the logit.
-    pub beside: Option<Tensor>,
-}
 
 pub(crate) fn linear_head(head: &Linear) -> Result<LinearHead, ModelError> {
     let bias = to_vec(&head.bias)?;

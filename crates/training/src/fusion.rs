@@ -5,19 +5,23 @@ use jtav_model::parameters::{Builder, to_rows, to_vec};
 use jtav_model::{Calibration, Dimensions, FusionInput, Modality, ModalitySet, ModelError, SUMMANDS};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tch::{Device, Tensor};
+use tch::Device;
 
-use crate::calibration::{self, Evidence, Stack};
+use crate::calibration::{INTERACTION_BOUND, PART_BOUND, Parts};
+use crate::held_out::{self, Shown};
 use crate::learner::{Learner, learner_methods};
-use crate::types::{EpochReport, FusionConfig, FusionExample, UnimodalHeads, check_share};
+use crate::types::{EpochReport, FusionConfig, FusionExample, LinearHead, UnimodalHeads, check_share};
 
 /// Posts of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
+/// Largest size of each summand, in the order of [`SUMMANDS`].
+const BOUNDS: [f32; 4] = [PART_BOUND, PART_BOUND, PART_BOUND, INTERACTION_BOUND];
 
 /// CMF-AP in training.
 ///
 /// [`epoch`](Self::epoch) trains CMF-AP with its own logit, as the paper does. [`calibrate`](Self::calibrate) then
-/// weighs that logit against the encoders' own; before it has run, [`predict`](Self::predict) gives CMF-AP alone.
+/// sums what the encoders say, and CMF-AP beside them if that helps; before it has run, [`predict`](Self::predict) gives
+/// CMF-AP alone.
 pub struct FusionTrainer {
     pub(crate) learner: Learner,
     network: Joint,
@@ -33,10 +37,10 @@ impl FusionTrainer {
         check_share("dropout", config.dropout)?;
         let device = config.device.resolve()?;
         // The fusion's sizes do not depend on the vocabulary.
-        let dimensions = Dimensions::modern(1);
+        let dimensions = Dimensions::modern();
         let builder = Builder::fresh(seed, device);
         let mut network = Joint::new(&builder.scope("fusion"), &dimensions, config.dropout)?;
-        network.set_trust(&[0.0, 0.0, 0.0, 1.0], &[0.0; 3], 0.0)?;
+        network.set_trust(&[0.0, 0.0, 0.0, 1.0], &[0.0; 4])?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
         let mut trainer = Self { learner, network, config, width: dimensions.vector as usize, device };
         trainer.set_heads(heads)?;
@@ -50,20 +54,9 @@ impl FusionTrainer {
         self.network.set_heads(&weights, &heads.map(|head| head.bias))
     }
 
-    /// With what the encoders' heads said (`[posts, 3]`) in place of the copies of the heads, so that gradients reach
-    /// them; for joint training.
-    pub(crate) fn forward_with(&self, batch: &JointBatch, own_logits: &Tensor) -> Result<JointForward, ModelError> {
-        self.network.forward_with(batch, own_logits, true)
-    }
-
-    /// Length of each vector.
-    pub(crate) fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Where it is trained.
-    pub(crate) fn device(&self) -> Device {
-        self.device
+    /// Takes a copy of the text network's neutral head.
+    pub fn set_neutral(&mut self, head: &LinearHead) -> Result<(), ModelError> {
+        self.network.set_neutral(&head.weight, head.bias)
     }
 
     /// One pass over the examples, modalities hidden at random.
@@ -86,7 +79,7 @@ impl FusionTrainer {
         Ok(self.learner.end(pass))
     }
 
-    /// Fused logits, in order; CMF-AP's own until [`calibrate`](Self::calibrate) has run.
+    /// Fused logits, in order, without temperatures and prior; CMF-AP's own until [`calibrate`](Self::calibrate) has run.
     pub fn predict(&self, inputs: &[FusionInput]) -> Result<Vec<f32>, ModelError> {
         self.collect(inputs, |forward| to_vec(&forward.logit))
     }
@@ -124,42 +117,77 @@ impl FusionTrainer {
         Ok(results)
     }
 
-    /// Fits on validation posts, in this order: a bound for each of the four logits, so that an input unlike any other
-    /// cannot overrule the rest; how far each of the four logits is trusted (a ridge logistic
-    /// regression of eight numbers, none of the trusts negative), one temperature and one threshold per subset of
-    /// modalities. Each post counts once in every subset that its parts allow. Needs both labels among the posts.
-    pub fn calibrate(&mut self, validation: &[FusionExample]) -> Result<Calibration, ModelError> {
-        let (mut inputs, mut positive) = (Vec::new(), Vec::new());
-        for example in validation {
-            let whole = example.input.modalities();
+    /// Takes over what was fitted of the encoders, and fits two things on validation posts, each only if that lowers the log
+    /// loss of posts it was not fitted on (five folds over `groups`): how far CMF-AP is trusted beside the encoders, and
+    /// a temperature for each subset of modalities. Each post counts once in every subset that its parts allow. `groups`
+    /// has a value per post; posts that share an item share theirs.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for groups of another number, a post without a part, a vector that is not finite.
+    pub fn calibrate(
+        &mut self,
+        parts: &Parts,
+        validation: &[FusionExample],
+        groups: &[u64],
+    ) -> Result<Calibration, ModelError> {
+        if validation.len() != groups.len() {
+            return Err(ModelError::Input(format!("{} groups for {} posts", groups.len(), validation.len())));
+        }
+        let mut shown = self.shown(parts, validation, groups)?;
+        let all: Vec<Shown> = shown.iter().map(|(_, post)| *post).collect();
+        let (trust, constant) = held_out::interaction(&all);
+        let [text, audio, image] = parts.platt;
+        let slopes = [text.slope, audio.slope, image.slope, trust].map(|value| value as f32);
+        let constants = [text.constant, audio.constant, image.constant, constant].map(|value| value as f32);
+        self.network.set_trust(&slopes, &constants)?;
+        self.network.set_bound(&BOUNDS)?;
+
+        let bound = f64::from(INTERACTION_BOUND);
+        for (_, post) in &mut shown {
+            post.evidence += (trust * post.interaction + constant).clamp(-bound, bound);
+        }
+        let mut calibration = Calibration { bound: named_bounds(), ..Calibration::default() };
+        for subset in ModalitySet::all_non_empty() {
+            let posts: Vec<Shown> = shown.iter().filter(|(of, _)| *of == subset).map(|(_, post)| *post).collect();
+            let temperature = held_out::temperature(&posts);
+            if temperature != 1.0 {
+                calibration.temperature.insert(subset.to_string(), temperature as f32);
+            }
+        }
+        tracing::info!(?slopes, ?constants, temperature = ?calibration.temperature, "fusion calibrated");
+        Ok(calibration)
+    }
+
+    /// Each post as every subset that its parts allow shows it.
+    fn shown(
+        &self,
+        parts: &Parts,
+        posts: &[FusionExample],
+        groups: &[u64],
+    ) -> Result<Vec<(ModalitySet, Shown)>, ModelError> {
+        let (mut inputs, mut truths) = (Vec::new(), Vec::new());
+        for (post, &group) in posts.iter().zip(groups) {
+            let whole = post.input.modalities();
             for subset in ModalitySet::all_non_empty() {
                 if Modality::ALL.iter().all(|&modality| whole.contains(modality) || !subset.contains(modality)) {
-                    inputs.push(example.input.masked(subset));
-                    positive.push(example.positive);
+                    inputs.push(post.input.masked(subset));
+                    truths.push((subset, post.positive, group));
                 }
             }
         }
-        let parts = self.predict_parts(&inputs)?;
-        let bounds = calibration::bounds(&parts);
-        self.network.set_bound(&bounds)?;
-        let evidence: Vec<Evidence> = inputs
-            .iter()
-            .zip(parts)
-            .zip(positive)
-            .map(|((input, parts), positive)| Evidence {
-                parts: calibration::bounded(&parts, &bounds),
-                subset: input.modalities(),
-                positive,
-            })
-            .collect();
-        let stack = Stack::fit(&evidence)?;
-        self.network.set_trust(&stack.trust, &stack.offset, stack.bias)?;
-        tracing::info!(?bounds, trust = ?stack.trust, offset = ?stack.offset, bias = stack.bias, "fusion calibrated");
-        let bound = SUMMANDS.map(str::to_owned).into_iter().zip(bounds).collect();
-        Ok(Calibration { bound, ..calibration::per_subset(&evidence, &stack) })
+        let show = |(logits, (subset, positive, group)): ([f32; 4], (ModalitySet, bool, u64))| {
+            let present = Modality::ALL.map(|modality| subset.contains(modality).then(|| logits[modality as usize]));
+            let evidence = parts.ratios(&present).map(f64::from).iter().sum();
+            (subset, Shown { evidence, interaction: f64::from(logits[3]), positive, group })
+        };
+        Ok(self.predict_parts(&inputs)?.into_iter().zip(truths).map(show).collect())
     }
 
     learner_methods!();
+}
+
+fn named_bounds() -> std::collections::BTreeMap<String, f32> {
+    SUMMANDS.map(str::to_owned).into_iter().zip(BOUNDS).collect()
 }
 
 /// Hides each present modality with this probability; the last one stays.
@@ -168,3 +196,7 @@ pub fn hide(input: &FusionInput, share: f64, rng: &mut StdRng) -> FusionInput {
     let masked = input.masked(hidden);
     if masked.modalities().is_empty() { input.clone() } else { masked }
 }
+
+#[cfg(test)]
+#[path = "fusion_tests.rs"]
+mod tests;

@@ -258,6 +258,13 @@ macro_rules! learner_methods {
             self.learner.load_state(path)
         }
 
+        /// What a checkpoint holds of it, by name.
+        pub fn tensors(&self) -> $crate::Tensors {
+            let tensors = self.learner.parameters.tensors.iter();
+            let copies = tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+            copies.collect::<std::collections::BTreeMap<_, _>>().into()
+        }
+
         /// Trained values.
         pub fn parameter_count(&self) -> usize {
             self.learner.parameters.count()

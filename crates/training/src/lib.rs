@@ -1,62 +1,60 @@
-//! Training of the `modern` profile, one network at a time: the paper trains each encoder alone with its own head,
-//! then the fusion on their frozen vectors. [`JointTrainer`] takes up all four and fine-tunes them end to end.
+//! Training of the networks, one at a time, as the paper does: each encoder alone, then the fusion on their frozen vectors.
 //!
-//! Every trainer has the same methods:
+//! | Trainer | Learns | By |
+//! |---|---|---|
+//! | [`TextTrainer`] | attBiGRU on its words' vectors, and the bag of n-grams beside it | epochs that the caller lists, steps that grow and shrink |
+//! | [`AudioTrainer`] | DCRNN with its heads | epochs, as many as validation likes |
+//! | [`fit_sound`] | what the statistics of clips say; [`AudioTrainer::hear`] puts it beside DCRNN | its optimum |
+//! | [`ImageFitter`] | the head on a frozen backbone | closed form |
+//! | [`FusionTrainer`] | CMF-AP on the vectors of the encoders | epochs, as many as validation likes |
 //!
-//! ```text
-//! TextTrainer::new(TextConfig, vocabulary_rows: usize, seed: u64)   epoch(&mut self, &[TextExample])
-//! AudioTrainer::new(AudioConfig, Standardisation, seed: u64)        epoch(&mut self, &[AudioExample])
-//! ImageTrainer::new(ImageConfig, seed: u64)                         epoch(&mut self, &[ImageExample])
-//! FusionTrainer::new(FusionConfig, &UnimodalHeads, seed: u64)       epoch(&mut self, &[FusionExample])
-//!
-//! epoch(..)   -> Result<EpochReport, ModelError>    one pass, shuffled by seed and epoch number
-//! predict(&self, &[TextInput | AudioInput | Rgb224 | FusionInput]) -> Result<Vec<f32>, ModelError>
-//!                                                   sentiment logits in order, evaluation mode
-//! encode(&self, &[..same..]) -> Result<Vec<Vec<f32>>, ModelError>   the vectors that the fusion reads (fusion: u)
-//! set_learning_rate(&mut self, f64)                 takes effect with the next epoch
-//! snapshot(&mut self) / restore(&mut self) -> bool  best weights, kept in memory; false when there is none
-//! save_state(&self, &Path) / load_state(&mut self, &Path)           weights, the optimiser's memory, epoch, seed
-//! save_progress(&self, &Path)                                       the same and the last snapshot
-//! parameter_count(&self) -> usize
-//! head(&self) -> Result<LinearHead, _>                         encoders only, for UnimodalHeads
-//! keep_weights(&mut self, &Kept)                                    audio and image: as an earlier checkpoint has them
-//! TextTrainer::fit_bag(&mut self, &[TextExample])                   before the first epoch
-//! TextTrainer::weigh(&mut self, &[TextInput], &[bool])              after the last one, on validation
-//! ```
+//! Those that go by epochs have in common `epoch(&mut self, examples)`, which shuffles by seed and epoch number, `predict`,
+//! `encode`, `snapshot` and `restore` for the best weights, and `save_progress` and `load_state` for a training that is cut
+//! short. All of them give the encoder's last layer as a [`LinearHead`], and their part of a checkpoint as [`Tensors`].
 //!
 //! Equal seeds give equal trainings as long as no other thread of the process trains: dropout draws from libtorch's
 //! one generator.
 //!
-//! [`AudioTrainer::predict_moods`] gives the mood logits. [`FusionTrainer::calibrate`] fits on validation what must
-//! not be fitted on training vectors (encoders know their training posts by heart): the reliability of each
-//! modality, the temperatures and the thresholds. [`Standardisation::fit`](jtav_model::Standardisation::fit) takes the bins' statistics
-//! of the training clips. [`assemble_checkpoint`] writes the folder.
+//! [`Parts::fit`] makes log-likelihood ratios of what encoders said of items that they had not seen (they know their training
+//! items by heart), [`FusionTrainer::calibrate`] takes them over and fits on validation posts what is left, and
+//! [`certain_threshold`] finds from which confidence labels keep a promise.
+//! [`Standardisation::fit`](jtav_model::Standardisation::fit) takes the bins' statistics of the training clips.
+//! [`assemble_checkpoint`] writes the folder.
 
 mod adam;
 mod assemble;
 mod audio;
 mod bag;
 mod calibration;
+mod certain;
+pub mod dense;
 mod encoder;
+pub mod folds;
 mod fusion;
-mod image;
-mod joint;
-mod kept;
+mod held_out;
+mod image_fit;
 pub mod learner;
 pub mod logistic;
+pub mod logistic_regression;
 mod optimiser;
 mod rmsprop;
+pub mod semantic;
+mod sound;
+mod tensors;
 mod text;
+pub mod three_way;
 mod types;
 
 pub use assemble::assemble_checkpoint;
 pub use audio::AudioTrainer;
+pub use calibration::{Evidence, INTERACTION_BOUND, PART_BOUND, Parts, Platt, Rated};
+pub use certain::{LEAST_CERTAIN, certain_threshold};
 pub use fusion::{FusionTrainer, hide};
-pub use image::ImageTrainer;
-pub use joint::{JointExample, JointTrainer};
-pub use kept::Kept;
-pub use text::TextTrainer;
+pub use image_fit::{ImageBackboneSource, ImageFit, ImageFitter};
+pub use sound::{SoundExample, SoundFit, fit_sound, stack_weight};
+pub use tensors::Tensors;
+pub use text::{TextExample, TextFeatures, TextTrainer};
 pub use types::{
-    AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageConfig, ImageExample, JointConfig,
-    LinearHead, Optimisation, TextConfig, TextExample, UnimodalHeads, UpdateRule, check_share,
+    AudioConfig, AudioExample, EpochReport, FusionConfig, FusionExample, ImageExample, LinearHead, Optimisation,
+    TextConfig, TextTarget, UnimodalHeads, UpdateRule, check_share,
 };

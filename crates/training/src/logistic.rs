@@ -1,4 +1,6 @@
-//! Logistic regression with an L2 penalty, solved to the optimum in plain arithmetic.
+//! Logistic regression with an L2 penalty, solved to the optimum in plain arithmetic: the solver, for rows of any kind.
+//! [`logistic_regression`](crate::logistic_regression) and [`dense`](crate::dense) put dense rows before it, the bag of
+//! n-grams sparse ones.
 //!
 //! It is convex, so neither a step size nor an order of the examples nor a seed enters it. Newton's method, each step by
 //! conjugate gradients (Nocedal and Wright 2006, algorithm 7.1): no matrix of second derivatives is ever built, so that
@@ -20,6 +22,12 @@ pub trait Regression {
 
     /// Whether each example is positive.
     fn labels(&self) -> impl Iterator<Item = bool>;
+
+    /// What an example's loss counts, 0 or more (scikit-learn's `sample_weight`). An example with a share of votes for either
+    /// label stands there twice, once with each.
+    fn weight(&self, _example: usize) -> f64 {
+        1.0
+    }
 
     /// `X w + b`: the logit of each example for these weights and their constant.
     fn forward(&self, weights: &[f64]) -> Vec<f64>;
@@ -74,7 +82,8 @@ fn line_search(
 
 /// Solves `H step = -gradient` by conjugate gradients until the residual has shrunk by `accuracy`.
 fn newton_step(regression: &impl Regression, gradient: &[f64], logits: &[f64], accuracy: f64) -> Vec<f64> {
-    let curvature: Vec<f64> = logits.iter().map(|&logit| sigmoid(logit) * sigmoid(-logit)).collect();
+    let curvature = |(at, &logit): (usize, &f64)| regression.weight(at) * sigmoid(logit) * sigmoid(-logit);
+    let curvature: Vec<f64> = logits.iter().enumerate().map(curvature).collect();
     let mut step = vec![0.0; gradient.len()];
     let mut residual: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut direction = residual.clone();
@@ -105,14 +114,17 @@ fn newton_step(regression: &impl Regression, gradient: &[f64], logits: &[f64], a
 }
 
 fn gradient(regression: &impl Regression, logits: &[f64], weights: &[f64]) -> Vec<f64> {
-    let errors = logits.iter().zip(regression.labels());
-    let errors: Vec<f64> = errors.map(|(&logit, positive)| sigmoid(logit) - f64::from(u8::from(positive))).collect();
+    let error = |(at, (&logit, positive)): (usize, (&f64, bool))| {
+        regression.weight(at) * (sigmoid(logit) - f64::from(u8::from(positive)))
+    };
+    let errors: Vec<f64> = logits.iter().zip(regression.labels()).enumerate().map(error).collect();
     with_penalty(regression.backward(&errors), weights)
 }
 
 fn objective(regression: &impl Regression, logits: &[f64], weights: &[f64]) -> f64 {
     let penalised = &weights[..weights.len() - 1];
-    let losses = logits.iter().zip(regression.labels()).map(|(&logit, positive)| log_loss(logit, positive));
+    let loss = |(at, (&logit, positive))| regression.weight(at) * log_loss(logit, positive);
+    let losses = logits.iter().zip(regression.labels()).enumerate().map(loss);
     regression.c() * losses.sum::<f64>() + dot(penalised, penalised) / 2.0
 }
 

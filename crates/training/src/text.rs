@@ -1,209 +1,297 @@
-//! Training of the text network.
+//! Training of the text network on its words' vectors.
 
-use jtav_model::networks::{AttBiGru, TextBatch, TextForward};
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
+use jtav_model::layers::Linear;
+use jtav_model::networks::{AttBiGru, TextBatch, TextDropout, TextForward};
 use jtav_model::parameters::{Builder, to_rows, to_vec};
-use jtav_model::{Dimensions, ModalitySet, ModelError, Ngrams, TextInput, TokenisedText};
+use jtav_model::text::NgramBag;
+use jtav_model::word_vectors::WordFeatures;
+use jtav_model::{Dimensions, ModelError, Ngrams, TextInput};
 use rand::RngExt;
-use rand::rngs::StdRng;
-use tch::Device;
+use rand::seq::SliceRandom;
+use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::bag;
-use crate::calibration::{Evidence, Stack};
-use crate::encoder::Said;
-use crate::learner::{Learner, learner_methods};
-use crate::types::{EpochReport, LinearHead, TextConfig, TextExample, check_share};
+use crate::learner::Learner;
+use crate::tensors::Tensors;
+use crate::types::{EpochReport, LinearHead, TextConfig, TextTarget, check_share};
 
-/// Rows of a pass without gradients.
+/// Posts of a pass without gradients.
 const PREDICT_BATCH: usize = 128;
+/// Epochs begin and end with small steps (Smith and Topin 2018): share of all steps until the largest, how much smaller the
+/// first is, and the last.
+const WARM_UP: f64 = 0.1;
+const FIRST_STEP: f64 = 1.0 / 25.0;
+const LAST_STEP: f64 = 1e-4 / 25.0;
+/// Words by which texts of one batch may differ beyond what their order says, so that batches are not the same ones each epoch.
+const LENGTH_NOISE: f64 = 6.0;
 
-/// attBiGRU and the bag of n-grams in training.
-///
-/// [`fit_bag`](Self::fit_bag) comes first; then every [`epoch`](Self::epoch) moves the BiGRU and how far the bag is
-/// trusted, with the bag's word for each example taken from a fit that did not see it. On the examples it was fitted
-/// to, a bag is right about nearly everything, and nothing would be left to learn.
+/// What the network reads of one text, made once and kept through all epochs.
+#[derive(Debug)]
+pub struct TextFeatures {
+    words: WordFeatures,
+    ngrams: Ngrams,
+    lexicon: f32,
+}
+
+impl TextFeatures {
+    /// In f16, which halves what thousands of texts take and loses less than dropout adds.
+    pub fn new(input: &TextInput, words: &WordFeatures) -> Result<Self, ModelError> {
+        let half = |tensor: &Tensor| tensor.f_to_kind(Kind::Half);
+        let words = WordFeatures {
+            protagonist: half(&words.protagonist)?,
+            supporting: words.supporting.as_ref().map(half).transpose()?,
+            sentence: None,
+        };
+        Ok(Self { words, ngrams: input.ngrams.clone(), lexicon: input.lexicon })
+    }
+
+    /// N-grams of the words, for [`TextTrainer::fit_bag`].
+    pub fn ngrams(&self) -> &Ngrams {
+        &self.ngrams
+    }
+
+    fn length(&self) -> i64 {
+        let rows = |tensor: &Tensor| tensor.size().first().copied().unwrap_or(0);
+        rows(&self.words.protagonist) + self.words.supporting.as_ref().map_or(0, rows)
+    }
+}
+
+/// One text and what its raters said.
+#[derive(Debug)]
+pub struct TextExample {
+    pub features: TextFeatures,
+    pub target: TextTarget,
+}
+
+/// attBiGRU in training, with two heads beside those that serve: what raters said on their scale, and how much they
+/// disagreed. The two shape what is read and go when training ends.
 pub struct TextTrainer {
     pub(crate) learner: Learner,
     network: AttBiGru,
+    /// To `[valence, mixed]`.
+    beside: Linear,
+    bag: Option<NgramBag>,
     config: TextConfig,
-    table_rows: i64,
-    ngram_buckets: usize,
-    /// The bag's word for each example, from a fit without it; empty before [`fit_bag`](Self::fit_bag).
-    held_out: Vec<[f32; 2]>,
+    dimensions: Dimensions,
     device: Device,
 }
 
+/// Where the tensors of the heads beside are; no part of a checkpoint.
+const BESIDE: &str = "beside.";
+
 impl TextTrainer {
-    /// A fresh network for a vocabulary of this many rows ([`Vocabulary::rows_total`](jtav_model::Vocabulary::rows_total)).
-    pub fn new(config: TextConfig, vocabulary_rows: usize, seed: u64) -> Result<Self, ModelError> {
-        for (name, share) in [
-            ("word_dropout", config.word_dropout),
-            ("word_row_dropout", config.word_row_dropout),
-            ("caption_dropout", config.caption_dropout),
-            ("dropout", config.dropout),
-        ] {
+    /// A fresh network of a profile.
+    pub fn new(config: TextConfig, dimensions: Dimensions, seed: u64) -> Result<Self, ModelError> {
+        let TextConfig { word_dropout, channel_dropout, dropout, bag_penalty, .. } = config;
+        for (name, share) in
+            [("word_dropout", word_dropout), ("channel_dropout", channel_dropout), ("dropout", dropout)]
+        {
             check_share(name, share)?;
         }
-        if !(config.bag_penalty > 0.0 && config.bag_penalty.is_finite()) {
-            return Err(ModelError::Configuration(format!("bag_penalty is {}, expected above 0", config.bag_penalty)));
+        if !(bag_penalty > 0.0 && bag_penalty.is_finite()) {
+            return Err(ModelError::Configuration(format!("bag_penalty is {bag_penalty}, expected above 0")));
         }
         let device = config.device.resolve()?;
-        let dimensions = Dimensions::modern(vocabulary_rows);
         let builder = Builder::fresh(seed, device);
-        let network = AttBiGru::new(&builder.scope("text"), &dimensions, config.dropout)?;
+        let shares = TextDropout { words: word_dropout, channels: channel_dropout, pooled: dropout };
+        let mut network = AttBiGru::new(&builder.scope("text"), &dimensions, shares)?;
+        let bag_weight = if dimensions.ngram_buckets > 0 { config.bag_weight } else { 0.0 };
+        network.weigh_counted(bag_weight, config.lexicon_weight)?;
+        let beside = Linear::new(&builder.scope("beside"), dimensions.vector, 2)?;
         let learner = Learner::new(builder.finish(), config.optimisation, seed)?;
-        let (table_rows, ngram_buckets) = (dimensions.embedding_rows, dimensions.ngram_buckets as usize);
-        Ok(Self { learner, network, config, table_rows, ngram_buckets, held_out: Vec::new(), device })
+        Ok(Self { learner, network, beside, bag: None, config, dimensions, device })
     }
 
-    /// Fits the bag of n-grams on the examples that the epochs will go over, in the same order; takes seconds for ten
-    /// thousand texts. Without it the bag says nothing. [`ModelError::Input`] unless both labels are there.
-    pub fn fit_bag(&mut self, examples: &[TextExample]) -> Result<(), ModelError> {
-        let fitted = self.fitted_bag(examples)?;
+    /// Fits the bag of n-grams; takes seconds for ten thousand texts. Without it the bag says nothing.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] unless both labels are there, [`ModelError::Configuration`] in a profile without a bag.
+    pub fn fit_bag(&mut self, examples: &[(&Ngrams, bool)]) -> Result<(), ModelError> {
+        let buckets = self.dimensions.ngram_buckets as usize;
+        let fitted = bag::fit(examples, buckets, self.config.bag_penalty, self.config.bag_least_documents)?;
         self.network.set_bag(&fitted.weight, &fitted.idf, fitted.bias)?;
-        self.held_out = fitted.held_out;
+        self.bag = self.network.bag()?;
         Ok(())
     }
 
-    fn fitted_bag(&self, examples: &[TextExample]) -> Result<bag::FittedBag, ModelError> {
-        let pairs: Vec<(&Ngrams, bool)> = examples.iter().map(|e| (&e.input.ngrams, e.positive)).collect();
-        bag::fit(&pairs, self.ngram_buckets, self.config.bag_penalty, self.config.bag_least_documents)
-    }
-
-    /// The bag's word for each example, from a fit without it: that of [`fit_bag`](Self::fit_bag), else of a fit on
-    /// these examples that leaves the tables alone.
-    pub fn held_out_evidence(&self, examples: &[TextExample]) -> Result<Vec<[f32; 2]>, ModelError> {
-        if self.held_out.len() == examples.len() {
-            return Ok(self.held_out.clone());
+    /// Goes over the chosen examples of `pool` in each of `epochs`, which says which. What is counted takes no part: the
+    /// network is to find out by itself what it can read. `on_epoch` hears of each; its error ends the training.
+    ///
+    /// # Errors
+    /// Those of `on_epoch`, a loss that diverges, an epoch without examples.
+    pub fn fit(
+        &mut self,
+        pool: &[TextExample],
+        epochs: &[Vec<usize>],
+        mut on_epoch: impl FnMut(&EpochReport) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let size = self.config.optimisation.batch_size;
+        let steps: usize = epochs.iter().map(|chosen| chosen.len().div_ceil(size)).sum();
+        let mut step = 0;
+        for chosen in epochs {
+            let mut pass = self.learner.begin(chosen.len())?;
+            let lengths: Vec<i64> = chosen.iter().map(|&at| pool[at].features.length()).collect();
+            let mut order: Vec<(f64, usize)> = lengths
+                .iter()
+                .zip(chosen)
+                .map(|(&length, &at)| (length as f64 + LENGTH_NOISE * pass.rng.random::<f64>(), at))
+                .collect();
+            order.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let mut batches: Vec<Vec<usize>> =
+                order.chunks(size).map(|batch| batch.iter().map(|&(_, at)| at).collect()).collect();
+            batches.shuffle(&mut pass.rng);
+            for batch in batches {
+                self.learner.set_learning_rate(self.config.optimisation.learning_rate * size_of_step(step, steps));
+                step += 1;
+                let examples: Vec<&TextExample> = batch.iter().map(|&at| &pool[at]).collect();
+                let loss = self.loss(&examples)?;
+                self.learner.step(&mut pass, &loss, examples.len())?;
+            }
+            on_epoch(&self.learner.end(pass))?;
         }
-        Ok(self.fitted_bag(examples)?.held_out)
+        Ok(())
     }
 
-    /// With dropout and augmentation, as in an epoch; for joint training.
-    pub(crate) fn say(&self, parts: &[&(TextInput, [f32; 2])], rng: &mut StdRng) -> Result<Said, ModelError> {
-        let inputs: Vec<TextInput> = parts.iter().map(|(input, _)| augment(input, &self.config, rng)).collect();
-        let evidence: Vec<[f32; 2]> = parts.iter().map(|(_, evidence)| *evidence).collect();
-        let batch = TextBatch::new(&inputs, &evidence, self.table_rows, self.device)?;
-        let TextForward { vector, logit, .. } = self.network.forward(&batch, true)?;
-        Ok(Said { vector, logit, beside: None })
+    fn loss(&self, examples: &[&TextExample]) -> Result<Tensor, ModelError> {
+        let rows: Vec<(&WordFeatures, f32, f32)> =
+            examples.iter().map(|example| (&example.features.words, 0.0, 0.0)).collect();
+        let batch = TextBatch::new(&rows, self.dimensions.word_width, self.device)?;
+        let forward = self.network.forward(&batch, true)?;
+        let targets = Targets::new(examples, self.device)?;
+        let classes = three_way(&forward)?.f_log_softmax(1, Kind::Float)?;
+        let classes = classes.f_mul(&targets.votes)?.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
+        let beside = self.beside.forward(&forward.vector.f_dropout(self.config.dropout, true)?)?;
+        let valence = beside.f_select(1, 0)?.f_tanh()?.f_mse_loss(&targets.valence, Reduction::None)?;
+        let none: Option<&Tensor> = None;
+        let mixed = beside.f_select(1, 1)?;
+        let mixed = mixed.f_binary_cross_entropy_with_logits(&targets.mixed, none, none, Reduction::None)?;
+        let loss = classes.f_neg()?;
+        let loss = loss.f_add(&valence.f_mul_scalar(self.config.valence_weight)?)?;
+        Ok(loss.f_add(&mixed.f_mul_scalar(self.config.mixed_weight)?)?.f_mean(Kind::Float)?)
     }
 
-    /// One pass over the examples. [`ModelError::Input`] when the bag was fitted on another number of them.
-    pub fn epoch(&mut self, examples: &[TextExample]) -> Result<EpochReport, ModelError> {
-        if !self.held_out.is_empty() && self.held_out.len() != examples.len() {
-            return Err(ModelError::Input(format!(
-                "{} examples for a bag that was fitted on {}; fit it on the same ones",
-                examples.len(),
-                self.held_out.len()
-            )));
-        }
-        let mut pass = self.learner.begin(examples.len())?;
-        for indices in std::mem::take(&mut pass.batches) {
-            let inputs: Vec<TextInput> =
-                indices.iter().map(|&i| augment(&examples[i].input, &self.config, &mut pass.rng)).collect();
-            let positive: Vec<bool> = indices.iter().map(|&i| examples[i].positive).collect();
-            let evidence: Vec<[f32; 2]> =
-                indices.iter().map(|&i| self.held_out.get(i).copied().unwrap_or_default()).collect();
-            let batch = TextBatch::new(&inputs, &evidence, self.table_rows, self.device)?;
-            let logits = self.network.forward(&batch, true)?.logit;
-            let loss = self.learner.sentiment_loss(&logits, &positive)?;
-            self.learner.step(&mut pass, &loss, indices.len())?;
-        }
-        Ok(self.learner.end(pass))
-    }
-
-    /// After the last epoch: fits on validation texts how far the BiGRU and the bag are trusted (two weights, none
-    /// negative, and a constant). On training texts the BiGRU is right about nearly everything, so its gradients say
-    /// nothing of what it is worth. [`ModelError::Input`] unless both labels are there.
-    pub fn weigh(&mut self, inputs: &[TextInput], positive: &[bool]) -> Result<(), ModelError> {
-        let parts = self.collect(inputs, |forward| to_rows(&forward.parts))?;
-        let evidence: Vec<Evidence> = parts
-            .iter()
-            .zip(positive)
-            .map(|(parts, &positive)| Evidence {
-                parts: std::array::from_fn(|part| parts.get(part).copied().unwrap_or(0.0)),
-                subset: ModalitySet::from_presence(true, false, false),
-                positive,
-            })
-            .collect();
-        let stack = Stack::fit(&evidence)?;
-        let [read, counted, ..] = stack.trust;
-        tracing::info!(read, counted, "text network weighed");
-        self.network.weigh(read, counted, stack.bias + stack.offset[0])
-    }
-
-    /// Sentiment logits, in order.
-    pub fn predict(&self, inputs: &[TextInput]) -> Result<Vec<f32>, ModelError> {
-        self.collect(inputs, |forward| to_vec(&forward.logit))
+    /// Logits of polarity (what is counted included) and of neutral, in order.
+    pub fn predict(&self, texts: &[&TextFeatures]) -> Result<Vec<[f32; 2]>, ModelError> {
+        self.collect(texts, |forward| {
+            Ok(to_vec(&forward.polarity)?.into_iter().zip(to_vec(&forward.neutral)?).map(|(s, n)| [s, n]).collect())
+        })
     }
 
     /// Text vectors, in order.
-    pub fn encode(&self, inputs: &[TextInput]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.collect(inputs, |forward| to_rows(&forward.vector))
+    pub fn encode(&self, texts: &[&TextFeatures]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.collect(texts, |forward| to_rows(&forward.vector))
     }
 
     fn collect<T>(
         &self,
-        inputs: &[TextInput],
+        texts: &[&TextFeatures],
         take: impl Fn(&TextForward) -> Result<Vec<T>, ModelError>,
     ) -> Result<Vec<T>, ModelError> {
         let _guard = tch::no_grad_guard();
-        let bag = self.network.bag()?;
-        let mut results = Vec::with_capacity(inputs.len());
-        for chunk in inputs.chunks(PREDICT_BATCH) {
-            let evidence: Vec<[f32; 2]> = chunk.iter().map(|input| bag.evidence(input).logits).collect();
-            let batch = TextBatch::new(chunk, &evidence, self.table_rows, self.device)?;
-            results.extend(take(&self.network.forward(&batch, false)?)?);
+        // Of like length together; the results go back to their places.
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&at| texts[at].length());
+        let mut results: Vec<Option<T>> = texts.iter().map(|_| None).collect();
+        for places in order.chunks(PREDICT_BATCH) {
+            let row = |&at: &usize| {
+                let text = texts[at];
+                let counted = self.bag.as_ref().map_or(0.0, |bag| bag.logit(&text.ngrams));
+                (&text.words, counted, text.lexicon)
+            };
+            let rows: Vec<(&WordFeatures, f32, f32)> = places.iter().map(row).collect();
+            let batch = TextBatch::new(&rows, self.dimensions.word_width, self.device)?;
+            let values = take(&self.network.forward(&batch, false)?)?;
+            for (&at, value) in places.iter().zip(values) {
+                results[at] = Some(value);
+            }
         }
-        Ok(results)
+        Ok(results.into_iter().flatten().collect())
     }
 
-    /// The last layer.
-    pub fn head(&self) -> Result<LinearHead, ModelError> {
-        let (weight, bias) = self.network.head()?;
+    /// Multiplies each of the two logits, what is counted with the first, and adds a constant to it: what a fit on texts that
+    /// took no part in training found.
+    pub fn calibrate(&mut self, scale: [f32; 2], shift: [f32; 2]) -> Result<(), ModelError> {
+        self.network.calibrate(scale, shift)
+    }
+
+    /// The last layer's row of the polarity.
+    pub fn polarity_head(&self) -> Result<LinearHead, ModelError> {
+        let (weight, bias) = self.network.polarity_head()?;
         Ok(LinearHead { weight, bias })
     }
 
-    learner_methods!();
-}
+    /// The last layer's row of neutral.
+    pub fn neutral_head(&self) -> Result<LinearHead, ModelError> {
+        let (weight, bias) = self.network.neutral_head()?;
+        Ok(LinearHead { weight, bias })
+    }
 
-/// Drops words, the rows of known words and the supporting parts; the bag's word for the example stays what it is.
-fn augment(input: &TextInput, config: &TextConfig, rng: &mut StdRng) -> TextInput {
-    let keep_supporting = !rng.random_bool(config.caption_dropout);
-    TextInput {
-        protagonist: thin_out(&input.protagonist, config, rng),
-        supporting: input.supporting.as_ref().filter(|_| keep_supporting).map(|text| thin_out(text, config, rng)),
-        ngrams: Ngrams::default(),
+    /// Writes the weights, what is counted included, to one safetensors file.
+    pub fn save_state(&self, path: &std::path::Path) -> Result<(), ModelError> {
+        self.learner.save_state(path, false)
+    }
+
+    /// Takes up the weights of [`save_state`](Self::save_state). On an error nothing has changed.
+    pub fn load_state(&mut self, path: &std::path::Path) -> Result<(), ModelError> {
+        self.learner.load_state(path)?;
+        self.bag = self.network.bag()?;
+        Ok(())
+    }
+
+    /// What a checkpoint holds of it, by name.
+    pub fn tensors(&self) -> Tensors {
+        let all = self.learner.parameters.tensors.iter().filter(|(name, _)| !name.starts_with(BESIDE));
+        let copies: BTreeMap<String, Tensor> =
+            all.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        copies.into()
+    }
+
+    /// Trained values.
+    pub fn parameter_count(&self) -> usize {
+        self.learner.parameters.count()
     }
 }
 
-fn thin_out(text: &TokenisedText, config: &TextConfig, rng: &mut StdRng) -> TokenisedText {
-    let mut thinned = TokenisedText::default();
-    let stays = if text.rows.is_empty() { 0 } else { rng.random_range(0..text.rows.len()) };
-    for (at, rows) in text.rows.iter().enumerate() {
-        if at != stays && rng.random_bool(config.word_dropout) {
-            continue;
-        }
-        // A word's own row comes first and is followed by its n-grams; a row that stands alone has nothing to fall
-        // back on.
-        let by_pieces = rows.len() > 1 && rng.random_bool(config.word_row_dropout);
-        thinned.rows.push(rows[usize::from(by_pieces)..].to_vec());
+/// `[batch, 3]` logits of negative, neutral and positive.
+fn three_way(forward: &TextForward) -> Result<Tensor, ModelError> {
+    let half = forward.polarity.f_mul_scalar(0.5)?;
+    Ok(Tensor::f_stack(&[half.f_neg()?, forward.neutral.shallow_clone(), half], 1)?)
+}
+
+/// Share of the largest step that this one has: a cosine up, a cosine down.
+fn size_of_step(step: usize, steps: usize) -> f64 {
+    let cosine = |from: f64, to: f64, share: f64| to + (from - to) * (1.0 + (PI * share).cos()) / 2.0;
+    let turn = (WARM_UP * steps as f64).max(1.0);
+    let at = step as f64;
+    if at < turn {
+        cosine(FIRST_STEP, 1.0, at / turn)
+    } else {
+        cosine(1.0, LAST_STEP, ((at - turn) / (steps as f64 - turn).max(1.0)).min(1.0))
     }
-    thinned
+}
+
+struct Targets {
+    /// `[batch, 3]`, rows sum to 1.
+    votes: Tensor,
+    /// `[batch]`, -1 to 1.
+    valence: Tensor,
+    /// `[batch]`, 0 to 1.
+    mixed: Tensor,
+}
+
+impl Targets {
+    fn new(examples: &[&TextExample], device: Device) -> Result<Self, ModelError> {
+        let votes: Vec<f32> = examples.iter().flat_map(|example| example.target.votes).collect();
+        let valence: Vec<f32> = examples.iter().map(|example| example.target.valence).collect();
+        let mixed: Vec<f32> = examples.iter().map(|example| example.target.mixed()).collect();
+        let on = |values: &[f32]| Tensor::f_from_slice(values)?.f_to_device(device);
+        Ok(Self { votes: on(&votes)?.f_view([-1, 3])?, valence: on(&valence)?, mixed: on(&mixed)? })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-
-    #[test]
-    fn thinning_never_empties_a_text_or_a_word() {
-        let config = TextConfig { word_dropout: 0.95, word_row_dropout: 0.95, ..TextConfig::default() };
-        let text = TokenisedText { words: Vec::new(), rows: vec![vec![1], vec![2, 3], vec![4, 5, 6]] };
-        let mut rng = StdRng::seed_from_u64(1);
-        for _ in 0..200 {
-            let thinned = thin_out(&text, &config, &mut rng);
-            assert!(!thinned.rows.is_empty() && thinned.rows.iter().all(|rows| !rows.is_empty()));
-        }
-    }
-}
+#[path = "text_tests.rs"]
+mod tests;

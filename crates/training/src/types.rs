@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
-use jtav_model::{DeviceChoice, FusionInput, ModelError, SEGMENT_BINS, TextInput};
+use jtav_model::{DeviceChoice, FusionInput, ModelError, SEGMENT_BINS};
 use serde::{Deserialize, Serialize};
 
-/// One text with its label.
-#[derive(Debug, Clone)]
-pub struct TextExample {
-    /// The tokenised parts.
-    pub input: TextInput,
-    /// True for positive.
-    pub positive: bool,
+/// What raters said of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TextTarget {
+    /// Shares of the votes for negative, neutral and positive; together 1.
+    pub votes: [f32; 3],
+    /// The mean of their ratings, -1 to 1.
+    pub valence: f32,
+}
+
+impl TextTarget {
+    /// How much they disagreed, 0 to 1.
+    pub fn mixed(&self) -> f32 {
+        2.0 * self.votes[0].min(self.votes[2])
+    }
 }
 
 /// One clip with its labels.
@@ -43,7 +50,7 @@ impl AudioExample {
 pub struct ImageExample {
     /// `side * side * 3` bytes, RGB, row by row.
     pub pixels: Arc<[u8]>,
-    /// Side of the square in pixels, for example 256 or 224; at least the training resolution.
+    /// Side of the square in pixels, for example 256 or 224; at least 224.
     pub side: usize,
     /// True for positive.
     pub positive: bool,
@@ -140,14 +147,20 @@ pub struct TextConfig {
     /// Where to train (not part of the recorded settings).
     #[serde(skip)]
     pub device: DeviceChoice,
-    /// Probability that a word is left out of an example, at least one stays.
+    /// Probability that a word is left out of an example.
     pub word_dropout: f64,
-    /// Probability that a known word is read by its n-grams alone, as an unknown one would be.
-    pub word_row_dropout: f64,
-    /// Probability that the supporting parts are left out, so that both forms of the gate are trained.
-    pub caption_dropout: f64,
-    /// Dropout on word vectors and before the dense layer.
+    /// Probability that a component of the words' vectors is left out, through a whole text.
+    pub channel_dropout: f64,
+    /// Dropout before and after the dense layer.
     pub dropout: f64,
+    /// Weight of the squared error of the valence in the loss.
+    pub valence_weight: f64,
+    /// Weight of the loss of how much raters disagreed.
+    pub mixed_weight: f64,
+    /// How much of the bag's logit is added to the polarity, in a profile that has one.
+    pub bag_weight: f32,
+    /// How much VADER's compound is.
+    pub lexicon_weight: f32,
     /// Inverse weight of the bag's L2 penalty in units of one text's loss: smaller is stronger (scikit-learn's `C`).
     pub bag_penalty: f64,
     /// An n-gram counts when at least this many texts hold it.
@@ -155,15 +168,21 @@ pub struct TextConfig {
 }
 
 impl Default for TextConfig {
+    /// Chosen by grouped cross-validation over the rated texts (docs/results/text.md).
     fn default() -> Self {
+        let optimisation =
+            Optimisation { learning_rate: 2e-3, batch_size: 64, clip_norm: 1.0, ..Optimisation::default() };
         Self {
-            optimisation: Optimisation::default(),
+            optimisation,
             device: DeviceChoice::Auto,
             word_dropout: 0.1,
-            word_row_dropout: 0.1,
-            caption_dropout: 0.1,
-            dropout: 0.4,
-            bag_penalty: 5.0,
+            channel_dropout: 0.2,
+            dropout: 0.3,
+            valence_weight: 4.0,
+            mixed_weight: 0.3,
+            bag_weight: 0.2,
+            lexicon_weight: 1.0,
+            bag_penalty: 3.0,
             bag_least_documents: 1,
         }
     }
@@ -205,47 +224,6 @@ impl Default for AudioConfig {
     }
 }
 
-/// Settings of the image trainer.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ImageConfig {
-    /// Optimiser and batch.
-    pub optimisation: Optimisation,
-    /// Where to train (not part of the recorded settings).
-    #[serde(skip)]
-    pub device: DeviceChoice,
-    /// Side in pixels that a random crop is scaled to; a multiple of 32, 64 to 224. Cost grows with its square.
-    pub train_resolution: usize,
-    /// Side in pixels at which the network looks at a picture when it predicts and when it serves. A network trained
-    /// on small crops does better near their scale. A multiple of 32, 64 to 224.
-    pub serve_resolution: usize,
-    /// Smallest share of the side that a random crop keeps.
-    pub min_crop: f64,
-    /// Largest relative change of brightness and of contrast.
-    pub jitter: f64,
-    /// Dropout before the dense layer.
-    pub dropout: f64,
-    /// Convolutions in bf16 (weights and moments stay f32) where the hardware multiplies it: half the time on a GPU
-    /// or a CPU with AVX-512 BF16. Ignored elsewhere.
-    pub bf16: bool,
-}
-
-impl Default for ImageConfig {
-    fn default() -> Self {
-        Self {
-            // From scratch on small batches, 1e-3 overshoots.
-            optimisation: Optimisation { learning_rate: 5e-4, batch_size: 16, ..Optimisation::default() },
-            device: DeviceChoice::Auto,
-            train_resolution: 128,
-            serve_resolution: 160,
-            min_crop: 0.7,
-            jitter: 0.2,
-            dropout: 0.3,
-            bf16: true,
-        }
-    }
-}
-
 /// Settings of the fusion trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -272,29 +250,6 @@ impl Default for FusionConfig {
     }
 }
 
-/// Settings of the joint trainer.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JointConfig {
-    /// Optimiser and batch of all four networks together.
-    pub optimisation: Optimisation,
-    /// Probability that a present modality is hidden; the last one never is.
-    pub modality_dropout: f64,
-    /// Weight of what the networks say alone beside the fused loss.
-    pub auxiliary: f64,
-}
-
-impl Default for JointConfig {
-    fn default() -> Self {
-        Self {
-            // A tenth of what the networks were trained with: they are to be moved, not trained again.
-            optimisation: Optimisation { learning_rate: 1e-4, label_smoothing: 0.1, ..Optimisation::default() },
-            modality_dropout: 0.2,
-            auxiliary: 0.5,
-        }
-    }
-}
-
 /// A trained encoder's last layer: `logit = weight . vector + bias`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearHead {
@@ -307,11 +262,11 @@ pub struct LinearHead {
 /// The heads of the three encoders; the fusion adds up their logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnimodalHeads {
-    /// From [`TextTrainer::head`](crate::TextTrainer::head).
+    /// From [`TextTrainer::polarity_head`](crate::TextTrainer::polarity_head).
     pub text: LinearHead,
     /// From [`AudioTrainer::head`](crate::AudioTrainer::head).
     pub audio: LinearHead,
-    /// From [`ImageTrainer::head`](crate::ImageTrainer::head).
+    /// From [`ImageFitter::head`](crate::ImageFitter::head).
     pub image: LinearHead,
 }
 

@@ -1,7 +1,8 @@
 //! Trains from the source tree: `cargo run --release -p jtav-trainer --example train -- DATA OUT [key=value ...]`.
 //!
-//! Keys: `stages=text,audio`, `seed=20`, `work=DIR`, `cache=DIR`, `device=cpu`, `test=no`, `quick=yes`, `keep=DIR`
-//! (a checkpoint whose audio and image networks are kept), `note=TEXT` (for the model card, repeatable), and any setting by name (`text.dropout=0.4`, `text.plan.epochs=8`). `stages` without `fusion` trains encoders alone.
+//! Keys: `profile=light`, `stages=text,audio`, `seed=20`, `work=DIR`, `cache=DIR`, `device=cpu`, `test=no`, `quick=yes`,
+//! `resume=yes`, `rated=FILE`, `images=FILE` (DenseNet-121's weights), `note=TEXT` (for the model card, repeatable), and any
+//! setting by name (`text.dropout=0.4`, `text.plan.epochs=8`). `stages` without `fusion` trains encoders alone.
 
 use std::fmt::Write as _;
 
@@ -17,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     options.command = format!("cargo run --release -p jtav-trainer --example train -- {data} {out}");
     for argument in arguments {
         // Folders differ from machine to machine, and notes stand in the card themselves.
-        if !["work=", "cache=", "note="].iter().any(|key| argument.starts_with(key)) {
+        if !["work=", "cache=", "note=", "rated=", "images="].iter().any(|key| argument.starts_with(key)) {
             let _ = write!(options.command, " {argument}");
         }
         let (key, value) = argument.split_once('=').with_context(|| format!("`{argument}`: expected key=value"))?;
@@ -47,7 +48,10 @@ fn set(options: &mut TrainOptions, key: &str, value: &str) -> anyhow::Result<()>
         "work" => options.work_dir = value.into(),
         "cache" => options.cache_dir = value.into(),
         "device" => options.device = value.parse()?,
-        "keep" => options.keep_media = Some(value.into()),
+        "profile" => options.profile = value.parse().map_err(anyhow::Error::msg)?,
+        "rated" => options.rated_texts = Some(value.into()),
+        "images" => options.image_weights = Some(value.into()),
+        "resume" => options.resume = yes()?,
         "test" => options.score_test = yes()?,
         "note" => options.notes.push(value.to_owned()),
         "quick" => options.quick = yes()?,

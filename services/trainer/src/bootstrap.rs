@@ -1,4 +1,5 @@
-//! How far a figure would move with another draw of posts: percentile bootstrap (Efron & Tibshirani 1993, chapter 13).
+//! How far a figure would move with another draw of items: percentile bootstrap (Efron & Tibshirani 1993, chapter 13). Posts
+//! that share a text, a clip or a picture are no independent evidence, so what is drawn is [`Items`].
 //!
 //! A resample is a number of times per example, so nothing is copied or sorted again: with the order of the scores
 //! found once, each resample costs one pass.
@@ -7,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::items::Items;
 use crate::metrics::{CALIBRATION_BINS, Confusion, ReliabilityBin, bin_of};
 
 /// A percentile interval.
@@ -30,26 +32,38 @@ pub struct Intervals {
     pub ece: Option<Interval>,
 }
 
-/// Draws `resamples` times as many examples as there are, with replacement, and gives the middle 95 % of each figure.
-///
-/// The three slices have the same length and scores are probabilities, as `Metrics` checks; with no example or no
-/// resample every interval is `None`. Resamples that lack a class have no AUC and do not count for it. Equal seeds give
-/// equal intervals.
+/// As [`intervals_of_items`], with an item for each example.
 pub fn intervals(scores: &[f64], labels: &[bool], predictions: &[bool], resamples: usize, seed: u64) -> Intervals {
+    intervals_of_items(scores, labels, predictions, &Items::apart(scores.len()), resamples, seed)
+}
+
+/// Draws `resamples` times as many items as there are, with replacement, and gives the middle 95 % of each figure.
+///
+/// The three slices have the same length as there are examples of `items`, and scores are probabilities, as `Metrics`
+/// checks; with no example or no resample every interval is `None`. Resamples that lack a class have no AUC and do not
+/// count for it. Equal seeds give equal intervals.
+pub fn intervals_of_items(
+    scores: &[f64],
+    labels: &[bool],
+    predictions: &[bool],
+    items: &Items,
+    resamples: usize,
+    seed: u64,
+) -> Intervals {
     let n = scores.len();
-    if n == 0 || labels.len() != n || predictions.len() != n {
+    if n == 0 || [labels.len(), predictions.len(), items.examples()] != [n; 3] {
         return Intervals::default();
     }
     let examples = Examples::new(scores, labels, predictions);
     let mut random = StdRng::seed_from_u64(seed);
-    let mut times = vec![0_usize; n];
+    let mut times = Vec::new();
     let mut drawn = Drawn::default();
     for _ in 0..resamples {
-        times.fill(0);
-        for _ in 0..n {
-            times[random.random_range(0..n)] += 1;
+        items.draw(&mut random, &mut times);
+        // Of several kinds of items those drawn need not meet in any example.
+        if times.iter().any(|&times| times > 0) {
+            drawn.add(&examples, &times);
         }
-        drawn.add(&examples, &times);
     }
     drawn.intervals()
 }
@@ -115,7 +129,7 @@ struct Drawn {
 
 impl Drawn {
     fn add(&mut self, examples: &Examples, times: &[usize]) {
-        let n = times.len() as f64;
+        let n = times.iter().sum::<usize>() as f64;
         let mut table = Confusion::default();
         let mut bins = [ReliabilityBin::default(); CALIBRATION_BINS];
         let mut squared = 0.0;
@@ -229,6 +243,25 @@ mod tests {
         assert_eq!(intervals(&[0.2], &[true], &[false], 0, 0), Intervals::default());
     }
 
+    #[test]
+    fn posts_that_share_an_item_are_no_more_than_one() {
+        let (scores, labels) = posts();
+        let fivefold = |values: &[f64]| values.iter().flat_map(|&value| [value; 5]).collect::<Vec<_>>();
+        let scores_of_copies = fivefold(&scores);
+        let labels_of_copies: Vec<bool> = labels.iter().flat_map(|&label| [label; 5]).collect();
+        let names: Vec<String> = (0..1000).map(|at| (at / 5).to_string()).collect();
+        let items = Items::of_names(names.iter().map(String::as_str));
+        let hard = predictions(&scores_of_copies);
+        let width = |of: Intervals| of.auc.map(|auc| auc.high - auc.low).unwrap();
+        let copies = width(intervals_of_items(&scores_of_copies, &labels_of_copies, &hard, &items, 1000, 7));
+        let alone = width(intervals(&scores, &labels, &predictions(&scores), 1000, 7));
+        assert!((copies / alone - 1.0).abs() < 0.1, "{copies} {alone}");
+        let of_posts = width(intervals(&scores_of_copies, &labels_of_copies, &hard, 1000, 7));
+        assert!(of_posts < 0.6 * copies, "{of_posts} {copies}");
+        let wrong = intervals_of_items(&scores, &labels, &predictions(&scores), &Items::apart(3), 10, 7);
+        assert_eq!(wrong, Intervals::default());
+    }
+
     proptest! {
         #[test]
         fn figures_of_a_resample_are_those_of_the_examples_written_out(
@@ -236,16 +269,8 @@ mod tests {
         ) {
             let scores: Vec<f64> = drawn.iter().map(|example| example.0).collect();
             let labels: Vec<bool> = drawn.iter().map(|example| example.1).collect();
-            // As many as there are examples, which is what divides the sums.
-            let mut times: Vec<usize> = drawn.iter().map(|example| example.2).collect();
-            let total: usize = times.iter().sum();
-            prop_assume!(total >= times.len());
-            let mut surplus = total - times.len();
-            for count in &mut times {
-                let taken = surplus.min(*count);
-                *count -= taken;
-                surplus -= taken;
-            }
+            let times: Vec<usize> = drawn.iter().map(|example| example.2).collect();
+            prop_assume!(times.iter().sum::<usize>() > 0);
             let hard = predictions(&scores);
             let written: Vec<usize> = times.iter().enumerate().flat_map(|(at, &times)| vec![at; times]).collect();
             let of = |at: &usize| (scores[*at], labels[*at]);

@@ -1,59 +1,21 @@
 //! The model card that lies beside a checkpoint (after Mitchell et al. 2019).
 
+mod figures;
+mod words;
+
 use std::fmt::Write as _;
 
+use jtav_model::{Base, ImageBackbone, Manifest, roles};
 use procfs::{CpuInfo, Current as _};
 
-use crate::dataset::{DataPack, Split};
-use crate::evaluation::{Evaluation, SubsetFigures};
+use self::figures::{certain, table, thousands, worse_than_a_part};
+use self::words::{FORBIDDEN, LIMITS, OWN_TEXTS, POLARITY_POSTS, RATED_TEXTS, TRAINING};
+use crate::dataset::DataPack;
 use crate::options::Stage;
 use crate::report::{StageRecord, TrainReport};
 
-/// What is said of a pack that is known by name.
-const POLARITY_POSTS: &str = "\
-Synthetic posts made of real media, put together at random inside each polarity:
-
-| part | source | terms |
-|---|---|---|
-| captions | VADER tweets (Hutto & Gilbert 2014) | MIT as published; the texts were written by their authors |
-| bodies, extra texts | VADER Amazon and movie review snippets (Hutto & Gilbert 2014) | as above |
-| music | EMOPIA 1.0 (Hung et al. 2021), piano MIDI rendered to audio | CC BY-NC-SA 4.0; compositions stay with their owners |
-| speech | RAVDESS (Livingstone & Russo 2018), acted English | CC BY-NC-SA 4.0 |
-| pictures | OASIS (Kurdi, Lozano & Banaji 2017) | free for research use |
-
-Music and speech are licensed for non-commercial use, and so are these weights: treat them as CC BY-NC-SA 4.0. The
-program around them is MIT or Apache-2.0; that does not extend to this folder.
-";
-
-const LIMITS: &str = "\
-- **Pairing is synthetic.** The parts of a post were drawn independently given its label. The best rule for such posts
-  adds the evidence of the parts, so no figure here is evidence of cross-modal interaction.
-- **English only**, tweets and short review snippets of about 2004 to 2014. Irony, other languages and later slang are
-  not covered.
-- **Audio is piano music rendered from MIDI and speech by 24 actors.** Spontaneous speech, songs with voices and field
-  recordings were never heard.
-- **The image backbone starts from random weights**, not from ImageNet, and saw a few hundred pictures. Its vector is
-  weak evidence; on pictures of people, products or screenshots expect little more than chance.
-- Few files stand behind the audio and image figures (see the table of splits in the data pack): expect ±0.05 (audio)
-  and ±0.07 (image) on AUC from the choice of files alone. The intervals below resample posts and are too narrow there.
-- Epochs, temperatures and thresholds were chosen on validation, so its figures are a little too good. The test figures
-  were computed once, from the files in this folder; if the split was scored before for other weights, a note under
-  the figures says so.
-- Probabilities are calibrated for the training pack's share of positive posts; another feed needs new thresholds.
-";
-
-const FORBIDDEN: &str = "\
-This checkpoint exists so that the demonstration and the tests have real networks to run. It must not be used
-
-- to decide anything about people: moderation without a person who looks, ranking of authors, hiring, credit, health,
-  policing, or any inference about who somebody is or how they feel;
-- commercially, in any form (the media are licensed for non-commercial use);
-- on languages other than English, or as evidence that the modalities interact;
-- as a baseline of what this architecture can do with proper data and pretrained weights.
-";
-
-/// The card in Markdown.
-pub fn model_card(report: &TrainReport, pack: &DataPack) -> String {
+/// The card in Markdown: of the run, the pack it was trained on, and the manifest that was written.
+pub fn model_card(report: &TrainReport, pack: &DataPack, manifest: &Manifest) -> String {
     let mut card = String::new();
     // Writing to a String cannot fail, so results of write! are dropped throughout.
     let _ = writeln!(card, "# {}\n", report.model_version);
@@ -63,61 +25,145 @@ pub fn model_card(report: &TrainReport, pack: &DataPack) -> String {
         );
     }
     card.push_str(
-        "Sentiment (positive or negative), mood quadrants and embeddings of social posts with text, audio and image, \
-         any of them missing. For demonstration; see what it must not be used for.\n\n",
+        "Sentiment (negative, neutral or positive, with probabilities), mood quadrants and embeddings of social posts with \
+         text, audio and image, any of them missing. For demonstration; see what it must not be used for.\n\n",
     );
-    card.push_str(&architecture(report));
+    card.push_str(&architecture(report, manifest));
     let _ = writeln!(card, "## Must not be used for\n\n{FORBIDDEN}");
-    let _ = writeln!(card, "## Data and licences\n\n{}", data(report, pack));
+    let _ = writeln!(card, "## Stands on\n\n{}", bases(manifest));
+    let _ = writeln!(card, "## Data and licences\n\n{}", data(report, pack, manifest));
+    let _ = writeln!(card, "## What a label says\n\n{}", labels(report, manifest));
     let _ = writeln!(card, "## Figures\n\n{}", figures(report));
     let _ = writeln!(card, "## Limits\n\n{LIMITS}");
     let _ = writeln!(card, "## Training\n\n{}", training(report));
     card
 }
 
-fn architecture(report: &TrainReport) -> String {
-    let mut text = String::from("| network | what | parameters |\n|---|---|---|\n");
+fn architecture(report: &TrainReport, manifest: &Manifest) -> String {
+    let mut text = String::from("| network | what | trained values |\n|---|---|---|\n");
     for record in &report.stages {
-        let what = match record.stage {
-            Stage::Text => "attBiGRU on subword embeddings trained here, beside a bag of hashed n-grams",
-            Stage::Audio => "DCRNN on a constant-Q transform, sentiment head and mood head",
-            Stage::Image => "DenseNet-121, **from scratch**",
-            Stage::Joint => continue,
-            Stage::Fusion => "CMF-AP over three pairs beside the sum of the encoders' logits",
-        };
+        let what = network(record.stage, manifest);
         let _ = writeln!(text, "| {} | {what} | {} |", record.stage, thousands(record.parameters));
     }
     let megabytes = report.weights_bytes as f64 / 1e6;
-    let _ = writeln!(text, "\nProfile `modern`; weights {megabytes:.1} MB, matrices in f16.\n");
+    let _ = writeln!(text, "\nProfile `{}`; weights {megabytes:.1} MB, matrices in f16.\n", manifest.profile);
+    if manifest.dimensions.semantic > 0 {
+        let _ = writeln!(
+            text,
+            "Vectors for recommenders: one of each modality, the fused one, and `semantic`: {} values of what the text is \
+             about, the mean over the sentence encoder's tokens reduced to its principal components.\n",
+            manifest.dimensions.semantic
+        );
+    }
     text
 }
 
-fn data(report: &TrainReport, pack: &DataPack) -> String {
+fn network(stage: Stage, manifest: &Manifest) -> String {
+    let of_base = |role: &str| manifest.bases.get(role).map_or("the base", |base| base.name.as_str());
+    match stage {
+        Stage::Text => {
+            let (words, beside) = match manifest.reads_with_trunk() {
+                true => (format!("{}, frozen, layers 4 and 6", of_base(roles::TRUNK)), "VADER's compound".to_owned()),
+                false => (
+                    format!("rows of the table of word pieces of {}", of_base(roles::TRUNK)),
+                    format!(
+                        "a bag of n-grams hashed to {} buckets and VADER's compound",
+                        thousands(manifest.dimensions.ngram_buckets.unsigned_abs() as usize)
+                    ),
+                ),
+            };
+            format!("attBiGRU on word vectors of {words}; beside it {beside}; one head for polarity, one for neutral")
+        }
+        Stage::Audio => "logistic regressions on statistics of the sound, one for music and one for speech, with a gate \
+                         between them; beside them a DCRNN on a constant-Q transform; mood of the music by the statistics"
+            .to_owned(),
+        Stage::Image => match manifest.image_backbone {
+            ImageBackbone::EfficientNetLite0 => {
+                format!("logistic regression on the features of {}, frozen", of_base(roles::IMAGE))
+            }
+            ImageBackbone::DenseNet121 => {
+                "logistic regression on the features of DenseNet-121, frozen, whose weights are in this folder".to_owned()
+            }
+        },
+        Stage::Fusion => {
+            "sum of the parts' log-likelihood ratios, and CMF-AP over the three pairs as far as it is trusted".to_owned()
+        }
+    }
+}
+
+/// What the networks need beside the folder.
+fn bases(manifest: &Manifest) -> String {
+    let mut text = String::from(
+        "Weights that others trained, looked for by their hash and not in this folder unless it was packed \
+         (`jtav model pack`):\n\n| role | weights | file | SHA-256 begins | licence |\n|---|---|---|---|---|\n",
+    );
+    for (role, base) in &manifest.bases {
+        let Base { name, file, sha256 } = base;
+        let digest = sha256.get(..8).unwrap_or(sha256);
+        let licence = base.licence().unwrap_or("not known here");
+        let _ = writeln!(text, "| {role} | {name} | `{file}` | `{digest}` | {licence} |");
+    }
+    text.push_str("\n`models/bases/NOTICE.md` says where they come from and what their licences ask for.\n");
+    text
+}
+
+fn data(report: &TrainReport, pack: &DataPack, manifest: &Manifest) -> String {
     let version = pack.version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
     let mut text = format!("Data pack `{}`{version}. ", pack.name);
     match pack.name.as_str() {
         "polarity-posts" => text.push_str(POLARITY_POSTS),
         _ => text.push_str("Its own README states sources and licences; they bind these weights too.\n"),
     }
+    text.push('\n');
+    let has_rated = manifest.data.contains_key(crate::options::RATED_TEXTS);
+    text.push_str(if has_rated { RATED_TEXTS } else { OWN_TEXTS });
     text.push_str("\n| split | posts | positive |\n|---|---|---|\n");
     for size in &report.posts {
         let _ = writeln!(text, "| {} | {} | {} |", size.split, size.posts, size.positive);
     }
+    text.push_str("\n| file | SHA-256 |\n|---|---|\n");
+    for (name, digest) in &manifest.data {
+        let _ = writeln!(text, "| `{name}` | `{digest}` |");
+    }
+    text
+}
+
+/// Promise, languages and prior.
+fn labels(report: &TrainReport, manifest: &Manifest) -> String {
+    let middle = &manifest.middle;
+    let mut text = format!(
+        "A label is the most probable of negative, neutral and positive. It is `certain` where its probability reaches the \
+         threshold of the modalities that are there. The thresholds were chosen so that {:.0} of 100 such labels are right \
+         on texts, clips and pictures that the judging network had not seen; posts of several parts were put together from \
+         them, so that promise is for posts whose parts agree as these do, and is none for another feed.\n\n",
+        100.0 * middle.promised_accuracy
+    );
+    text.push_str(&certain(report));
     let _ = writeln!(
         text,
-        "\n{} extra texts (training side) trained the vocabulary and the text network. SHA-256 of `{}`: `{}`.",
-        thousands(pack.extra_texts.len()),
-        pack.labels_file,
-        pack.posts_sha256
+        "\nLanguages: {}. A text in another one, or in one that is told with a probability below {}, is labelled and never \
+         certain.\n",
+        middle.languages.join(", "),
+        middle.language_confidence
+    );
+    let prior = f64::from(manifest.calibration.prior_log_odds);
+    let share = 100.0 / (1.0 + (-prior).exp());
+    let _ = writeln!(
+        text,
+        "Prior: log odds of {prior:.2}, a feed in which {share:.0} of 100 posts that are not neutral are positive. The figures \
+         below are made with the share of positive posts in the pack's training split in its place, as for a feed whose mix \
+         is known."
     );
     text
 }
 
 fn figures(report: &TrainReport) -> String {
     let mut text = String::from(
-        "A subset masks the other parts and is scored on **every** post of the split; a post with none of its parts \
-         gets the training share of positive posts. `AUC present` is the usual figure, over the posts that have a \
-         part. `AUC hard` is balanced accuracy, what the paper calls AUC. `majority` always says positive.\n\n",
+        "Positive against negative. A subset masks the other parts and is scored on **every** post of the split; a post with \
+         none of its parts gets the training share of positive posts. `AUC present` is the usual figure, over the posts that \
+         have a part. `AUC hard` is balanced accuracy, what the paper calls AUC. `majority` always says positive. Intervals \
+         draw texts, clips and pictures again, each kind by itself. `ECE by chance`: what 95 of 100 such splits stay below \
+         where the probabilities are exactly right.\n\n",
     );
     for evaluation in [Some(&report.validation), report.test.as_ref()].into_iter().flatten() {
         text.push_str(&table(evaluation));
@@ -134,102 +180,22 @@ fn figures(report: &TrainReport) -> String {
     text
 }
 
-/// Says so when a part of the post is labelled better than the whole: a reader of the last row alone would miss it.
-fn worse_than_a_part(evaluation: &Evaluation) -> Option<String> {
-    let auc = |figures: &SubsetFigures| figures.metrics.auc;
-    let whole = auc(evaluation.subset("text+audio+image")?)?;
-    let parts = evaluation.subsets.iter().filter_map(|(name, figures)| Some((name, auc(figures)?)));
-    let (name, best) = parts.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    (best - whole >= 0.005).then(|| {
-        format!(
-            "**On {} the fused label is worse than {name} alone: AUC {whole:.3} against {best:.3}.**\n\n",
-            evaluation.split
-        )
-    })
-}
-
-/// One row per subset, fewest modalities first, then the majority baseline.
-fn table(evaluation: &Evaluation) -> String {
-    let n = evaluation.subsets.first().map_or(0, |(_, figures)| figures.metrics.n);
-    let name = match evaluation.split {
-        Split::Train => "Train",
-        Split::Validation => "Validation",
-        Split::Test => "Test",
-    };
-    let mut text = format!(
-        "### {name} ({n} posts)\n\n\
-         | subset | AUC [95 %] | AUC present (n) | AUC hard | accuracy | F1 | precision | Brier | ECE |\n\
-         |---|---|---|---|---|---|---|---|---|\n"
-    );
-    let mut rows: Vec<_> = evaluation.subsets.iter().collect();
-    rows.sort_by_key(|(name, _)| name.matches('+').count());
-    for (name, figures) in rows {
-        let m = &figures.metrics;
-        let interval = figures.intervals.auc.map_or_else(String::new, |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
-        let _ = writeln!(
-            text,
-            "| {name} | {}{interval} | {} ({}) | {} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} |",
-            share(m.auc),
-            share(figures.auc_present),
-            figures.n_present,
-            share(m.auc_hard),
-            m.accuracy,
-            m.f1_weighted,
-            m.precision_weighted,
-            m.brier,
-            m.ece
-        );
-    }
-    if let Some((_, figures)) = evaluation.subsets.first() {
-        let majority = figures.metrics.majority;
-        let f1 = majority * 2.0 * majority / (1.0 + majority);
-        let base = evaluation.base_rate;
-        // Brier of the constant base rate: its spread around a label that is 1 with probability `majority`.
-        let brier = majority * (1.0 - base).powi(2) + (1.0 - majority) * base.powi(2);
-        let _ = writeln!(
-            text,
-            "| *majority* | 0.500 | 0.500 ({n}) | 0.500 | {majority:.3} | {f1:.3} | {:.3} | {brier:.3} | {:.3} |",
-            majority.powi(2),
-            (majority - base).abs()
-        );
-    }
-    if let Some(moods) = evaluation.moods {
-        let _ = write!(
-            text,
-            "\nMood quadrant of the music ({} posts): accuracy {:.3}, majority {:.3}.\n",
-            moods.n, moods.accuracy, moods.majority
-        );
-    }
-    text.push('\n');
-    text
-}
-
 fn training(report: &TrainReport) -> String {
-    let mut text = String::from(
-        "Each encoder was trained alone with its own head, then the fusion on their frozen vectors with modality \
-         dropout; early stopping on validation log loss, best weights kept. The bag of n-grams is a logistic \
-         regression with an L2 penalty, solved to its optimum before the BiGRU's first epoch; the BiGRU was trained \
-         beside the bag's out-of-fold logits; how far either is trusted was then fitted on validation. Parameters are \
-         counted without the bag's tables.\n\n\
-",
-    );
-    text.push_str(&joint(report).unwrap_or_default());
+    let mut text = format!("{TRAINING}\n");
     text.push_str("| stage | examples | epochs (best) | its validation AUC | seconds |\n|---|---|---|---|---|\n");
-    for StageRecord { stage, train_examples, fit, kept_from, .. } in &report.stages {
+    for StageRecord { stage, train_examples, fit, .. } in &report.stages {
         let (epochs, seconds) = match fit.curve.len() {
             0 => ("–".to_owned(), "–".to_owned()),
             epochs => (format!("{epochs} ({})", fit.best_epoch), format!("{:.0}", fit.seconds)),
         };
-        let kept = kept_from.as_deref().map_or_else(String::new, |version| format!(", kept from {version}"));
         let examples = thousands(*train_examples);
-        let _ = writeln!(text, "| {stage}{kept} | {examples} | {epochs} | {:.3} | {seconds} |", fit.best_auc);
+        let _ = writeln!(text, "| {stage} | {examples} | {epochs} | {:.3} | {seconds} |", fit.best_auc);
     }
     text.push_str(
         "\nThat AUC is over what the stage is validated on: posts with text, distinct clips, distinct pictures, all \
-         posts; before calibration.\n\n",
+         posts; before calibration. A dash: solved, not trained by epochs.\n\n",
     );
-    let trained = report.stages.iter().filter(|record| record.kept_from.is_none());
-    let seconds: f64 = trained.map(|record| record.fit.seconds).sum();
+    let seconds: f64 = report.stages.iter().map(|record| record.fit.seconds).sum();
     let _ = writeln!(text, "Seed {}, {:.0} minutes of training. {}\n", report.seed, seconds / 60.0, machine());
     let _ = writeln!(text, "```sh\n{}\n```", report.command);
     for record in report.stages.iter().filter(|record| !record.settings.is_null()) {
@@ -238,45 +204,12 @@ fn training(report: &TrainReport) -> String {
     text
 }
 
-/// Which weights a run with a joint stage kept.
-fn joint(report: &TrainReport) -> Option<String> {
-    let record = report.stages.iter().find(|record| record.stage == Stage::Joint)?;
-    let losses = record.fit.curve.iter().map(|point| point.validation_log_loss);
-    let best = losses.fold(f64::INFINITY, f64::min);
-    let kept = match record.fit.best_epoch {
-        0 => "it did not lower the validation log loss, so **the staged weights were kept**".to_owned(),
-        epoch => {
-            format!("**epoch {epoch} was kept** (validation log loss {best:.4}, lower than that of the staged weights)")
-        }
-    };
-    Some(format!(
-        "After that all four networks were fine-tuned together on posts, from word rows and pixels to the fused label: {kept}.\n\n"
-    ))
-}
-
 /// Processor and core count, as far as the system tells.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = CpuInfo::current().ok();
     let model = info.as_ref().and_then(|info| info.model_name(0)).unwrap_or("an unnamed processor");
     format!("Machine: {cores} cores of {model}, {}.", std::env::consts::OS)
-}
-
-fn share(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
-}
-
-/// `1234567` as `1,234,567`.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What the encoders read of each media file, decoded once and kept.
 //!
 //! A feature is kept under the SHA-256 of the file's bytes and the version of the front end, as a small safetensors
-//! file: audio as `decibels` `[frames, 96]` f16, pictures as `pixels` `[256, 256, 3]` u8. A damaged file is made anew.
+//! file: audio as `decibels` `[frames, 96]` f16 and `statistics` `[173]` f32, pictures as `pixels` `[256, 256, 3]` u8. A
+//! damaged file is made anew.
 //! Decoding and front end are those of the serving path, so that a network is trained on what it will be given.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use half::f16;
-use jtav_model::{IMAGE_SIDE, Modality};
+use jtav_model::{AudioInput, IMAGE_SIDE, Modality, ModelError, STATISTICS};
 use jtav_signal::CqtFrontEnd;
 use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, HOP_LENGTH, SAMPLE_RATE_HZ};
 use safetensors::tensor::{Dtype, TensorView};
@@ -24,9 +25,9 @@ use crate::progress::Progress;
 /// Side in pixels of a kept picture: its centre square, shorter side resized to this.
 pub const PICTURE_SIDE: usize = 256;
 
-/// Raise it when decoding, resampling, resizing or the constant-Q transform change their numbers: every feature is
-/// then made anew.
-const FRONT_END_REVISION: u32 = 1;
+/// Raise it when decoding, resampling, resizing, the constant-Q transform or the statistics change their numbers: every
+/// feature is then made anew. Clips have statistics since 2, of all their frames since 3.
+const FRONT_END_REVISION: u32 = 3;
 
 /// Names the folder that features of this front end, given so much of a clip, are kept in.
 pub fn front_end_version(max_audio_seconds: u32) -> String {
@@ -42,10 +43,29 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// The feature of a clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    /// `[frames, 96]` in dB.
+    pub decibels: Arc<[f32]>,
+    /// [`STATISTICS`] values.
+    pub statistics: Arc<[f32]>,
+}
+
+impl Clip {
+    /// As the audio network takes it.
+    ///
+    /// # Errors
+    /// None for a clip of [`Features`].
+    pub fn input(&self) -> Result<AudioInput, ModelError> {
+        Ok(AudioInput::from_spectrogram(&self.decibels)?.with_statistics(&*self.statistics))
+    }
+}
+
 /// The features of posts, in memory.
 #[derive(Debug, Default)]
 pub struct Features {
-    audio: HashMap<PathBuf, Arc<[f32]>>,
+    audio: HashMap<PathBuf, Clip>,
     image: HashMap<PathBuf, Arc<[u8]>>,
     /// Files without a feature.
     pub unreadable: Vec<Unreadable>,
@@ -58,6 +78,11 @@ pub struct Features {
 impl Features {
     /// Spectrogram of a clip, `[frames, 96]` in dB.
     pub fn audio(&self, file: &MediaFile) -> Option<&Arc<[f32]>> {
+        self.clip(file).map(|clip| &clip.decibels)
+    }
+
+    /// Spectrogram and statistics of a clip.
+    pub fn clip(&self, file: &MediaFile) -> Option<&Clip> {
         self.audio.get(&file.path)
     }
 
@@ -131,7 +156,8 @@ fn feature(
         Modality::Image => decode_picture(&bytes, PICTURE_SIDE).map(|pixels| Feature::Picture(pixels.into())),
         _ => decode_audio(&bytes, file.media_type.as_deref(), max_audio_seconds).and_then(|samples| {
             let spectrogram = front_end.decibels(&samples).map_err(|e| e.to_string())?;
-            Ok(Feature::Decibels(spectrogram.values.into()))
+            let input = AudioInput::from_sound(&samples, &spectrogram.values).map_err(|e| e.to_string())?;
+            Ok(Feature::Clip(Clip { decibels: spectrogram.values.into(), statistics: input.statistics.into() }))
         }),
     };
     match made {
@@ -154,7 +180,7 @@ impl Features {
             self.decoded += 1;
         }
         match feature {
-            Ok(Feature::Decibels(values)) => drop(self.audio.insert(file.path.clone(), values)),
+            Ok(Feature::Clip(clip)) => drop(self.audio.insert(file.path.clone(), clip)),
             Ok(Feature::Picture(pixels)) => drop(self.image.insert(file.path.clone(), pixels)),
             Err(reason) => self.unreadable.push(Unreadable { path: file.path.clone(), reason }),
         }
@@ -163,21 +189,30 @@ impl Features {
 
 #[derive(Debug, PartialEq)]
 enum Feature {
-    Decibels(Arc<[f32]>),
+    Clip(Clip),
     Picture(Arc<[u8]>),
 }
 
 impl Feature {
     fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
-        let (name, dtype, shape, data) = match self {
-            Self::Decibels(values) => {
-                let halves: Vec<u8> = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
-                ("decibels", Dtype::F16, vec![values.len() / BINS, BINS], halves)
+        let arrays = match self {
+            Self::Clip(Clip { decibels, statistics }) => {
+                let halves: Vec<u8> = decibels.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
+                let whole = statistics.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let shape = vec![decibels.len() / BINS, BINS];
+                vec![("decibels", Dtype::F16, shape, halves), ("statistics", Dtype::F32, vec![statistics.len()], whole)]
             }
-            Self::Picture(pixels) => ("pixels", Dtype::U8, vec![PICTURE_SIDE, PICTURE_SIDE, 3], pixels.to_vec()),
+            Self::Picture(pixels) => {
+                vec![("pixels", Dtype::U8, vec![PICTURE_SIDE, PICTURE_SIDE, 3], pixels.to_vec())]
+            }
         };
-        let view = TensorView::new(dtype, shape, &data).context("the front end gave an array of another shape")?;
-        serialize([(name, view)], None).context("packing a feature")
+        let view = |(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data)?));
+        let arrays = arrays.iter().map(|(name, dtype, shape, data)| (*name, *dtype, shape.clone(), data.as_slice()));
+        let views: Vec<(&str, TensorView)> = arrays
+            .map(view)
+            .collect::<Result<_, safetensors::SafeTensorError>>()
+            .context("the front end gave an array of another shape")?;
+        serialize(views, None).context("packing a feature")
     }
 
     /// `None` when the bytes are not such a feature: an interrupted write, another version.
@@ -188,11 +223,16 @@ impl Feature {
             let right = view.dtype() == Dtype::U8 && view.shape() == [PICTURE_SIDE, PICTURE_SIDE, 3];
             return right.then(|| Self::Picture(view.data().into()));
         }
-        let view = file.tensor("decibels").ok()?;
+        let (view, statistics) = (file.tensor("decibels").ok()?, file.tensor("statistics").ok()?);
         let right = view.dtype() == Dtype::F16 && matches!(view.shape(), [frames, BINS] if *frames > 0);
+        let right = right && statistics.dtype() == Dtype::F32 && statistics.shape() == [STATISTICS];
         right.then(|| {
             let halves = view.data().chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32());
-            Self::Decibels(halves.collect())
+            let (statistics, _) = statistics.data().as_chunks();
+            Self::Clip(Clip {
+                decibels: halves.collect(),
+                statistics: statistics.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            })
         })
     }
 }
@@ -243,7 +283,8 @@ mod tests {
 
         let post = &pack.posts[0];
         let (audio, image) = (post.audio.as_ref().unwrap(), post.image.as_ref().unwrap());
-        assert_eq!(first.audio(audio), second.audio(audio));
+        assert_eq!(first.clip(audio), second.clip(audio));
+        assert!(first.clip(audio).unwrap().statistics.iter().any(|&value| value != 0.0));
         assert_eq!(first.picture(image), second.picture(image));
         let decibels = first.audio(audio).unwrap();
         assert_eq!(decibels.len(), (1 + 11_025 / HOP_LENGTH) * BINS);

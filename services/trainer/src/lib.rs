@@ -25,6 +25,7 @@
 
 pub mod bootstrap;
 mod card;
+mod certainty;
 pub mod dataset;
 pub mod decode;
 pub mod evaluate;
@@ -33,17 +34,20 @@ pub mod features;
 pub mod files;
 pub mod fit;
 pub mod inspect;
+pub mod items;
 pub mod metrics;
 mod npy;
 mod options;
 mod progress;
 mod report;
+pub mod texts;
+pub mod three_way;
 mod train;
 
 pub use card::model_card;
 pub use dataset::DataPack;
 pub use npy::npy_f32;
-pub use options::{CheckpointProfile, DEFAULT_CACHE_DIR, Stage, TrainOptions, resolve_data};
+pub use options::{CheckpointProfile, DEFAULT_CACHE_DIR, RATED_TEXTS, Stage, TrainOptions, resolve_data};
 pub use progress::{Progress, Silent, Terminal};
 pub use report::{SplitSize, StageRecord, TrainReport, curves_csv, curves_png};
-pub use train::{encode_with_checkpoint, picture_input, score_checkpoint, text_input, train, train_encoders};
+pub use train::{Encoders, encode_with_checkpoint, parts, picture_input, score_checkpoint, train, train_encoders};

@@ -3,7 +3,13 @@
 //! Pure functions of scores and labels. `auc` ranks the scores; `auc_hard` is what the paper calls AUC: the area
 //! under the one-point curve of thresholded predictions, which is balanced accuracy.
 
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+
+use crate::items::Items;
 
 /// Bins of the calibration error.
 pub const CALIBRATION_BINS: usize = 15;
@@ -206,6 +212,71 @@ fn expected_calibration_error(scores: &[f64], labels: &[bool]) -> f64 {
     reliability(scores, labels).iter().map(ReliabilityBin::gap).sum::<f64>() / scores.len() as f64
 }
 
+/// The calibration error that 95 of 100 samples stay below where these very probabilities are exactly right: what an error
+/// is to be held against, since that of a finite sample is never 0.
+///
+/// As [`calibration_quantile_of_items`] with an item for each probability.
+pub fn calibration_quantile(probabilities: &[f64], resamples: usize, seed: u64) -> f64 {
+    let items: Vec<usize> = (0..probabilities.len()).collect();
+    calibration_quantile_of_items(probabilities, &items, resamples, seed)
+}
+
+/// The same for posts of which some share an item (a text, a clip, a picture) and so succeed or fail together. In each of
+/// `resamples` samples as many items are drawn, with replacement, as there are; each draw has one uniform number, and
+/// those of its posts are positive whose probability is above it. Every post is then positive as often as its probability
+/// says, and posts of one item are as dependent as they can be.
+///
+/// `items` names the item of each probability. NaN without a probability or a resample, for another number of items, and
+/// where a value is no probability. Equal seeds give equal quantiles.
+pub fn calibration_quantile_of_items(probabilities: &[f64], items: &[usize], resamples: usize, seed: u64) -> f64 {
+    let is_whole = probabilities.len() == items.len() && probabilities.iter().all(|p| (0.0..=1.0).contains(p));
+    if probabilities.is_empty() || resamples == 0 || !is_whole {
+        return f64::NAN;
+    }
+    let mut posts_of: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for (&item, &probability) in items.iter().zip(probabilities) {
+        posts_of.entry(item).or_default().push(probability);
+    }
+    let posts_of: Vec<Vec<f64>> = posts_of.into_values().collect();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut sample = || {
+        let mut bins = [ReliabilityBin::default(); CALIBRATION_BINS];
+        for _ in 0..posts_of.len() {
+            let posts = &posts_of[random.random_range(0..posts_of.len())];
+            let luck: f64 = random.random();
+            for &probability in posts {
+                bins[bin_of(probability)].add(probability, luck < probability);
+            }
+        }
+        bins.iter().map(ReliabilityBin::gap).sum::<f64>() / bins.iter().map(|bin| bin.n).sum::<usize>() as f64
+    };
+    let mut errors: Vec<f64> = (0..resamples).map(|_| sample()).collect();
+    errors.sort_by(f64::total_cmp);
+    errors[((resamples - 1) as f64 * 0.95).round() as usize]
+}
+
+/// The same for posts of several parts, each of which they may share with others. The posts are as they are and their luck
+/// alone is drawn, `resamples` times: in equal parts that of each of their items, so that posts which share some go together
+/// in part and posts which share all wholly (a Gaussian copula). Items are not drawn again beside it: one that is drawn twice
+/// would bring its luck twice, and the error would be larger than that of such a split.
+///
+/// None without a probability or a resample, for items of another number, and where a value is no probability.
+pub fn calibration_quantile_of_parts(probabilities: &[f64], items: &Items, resamples: usize, seed: u64) -> Option<f64> {
+    let is_whole = probabilities.len() == items.examples() && probabilities.iter().all(|p| (0.0..=1.0).contains(p));
+    if probabilities.is_empty() || !is_whole {
+        return None;
+    }
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut error = || {
+        let luck = items.luck(&mut random);
+        let labels: Vec<bool> = luck.iter().zip(probabilities).map(|(luck, probability)| luck < probability).collect();
+        expected_calibration_error(probabilities, &labels)
+    };
+    let mut errors: Vec<f64> = (0..resamples).map(|_| error()).collect();
+    errors.sort_by(f64::total_cmp);
+    errors.get((errors.len().checked_sub(1)? as f64 * 0.95).round() as usize).copied()
+}
+
 /// One bin of a reliability plot.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ReliabilityBin {
@@ -218,6 +289,12 @@ pub struct ReliabilityBin {
 }
 
 impl ReliabilityBin {
+    fn add(&mut self, score: f64, positive: bool) {
+        self.n += 1;
+        self.score_sum += score;
+        self.positives += usize::from(positive);
+    }
+
     /// What the bin adds to the calibration error, times the number of all examples.
     pub(crate) fn gap(&self) -> f64 {
         (self.score_sum - self.positives as f64).abs()
@@ -233,10 +310,7 @@ pub(crate) fn bin_of(score: f64) -> usize {
 pub fn reliability(scores: &[f64], labels: &[bool]) -> [ReliabilityBin; CALIBRATION_BINS] {
     let mut bins = [ReliabilityBin::default(); CALIBRATION_BINS];
     for (&score, &label) in scores.iter().zip(labels) {
-        let bin = &mut bins[bin_of(score)];
-        bin.n += 1;
-        bin.score_sum += score;
-        bin.positives += usize::from(label);
+        bins[bin_of(score)].add(score, label);
     }
     bins
 }
@@ -342,5 +416,88 @@ mod tests {
         assert!(matches!(error(&[0.5, f64::NAN], &[true, false]), MetricsError::NotAProbability { index: 1, .. }));
         assert!(matches!(error(&[1.5], &[true]), MetricsError::NotAProbability { index: 0, .. }));
         assert!(matches!(error(&[0.5], &[]), MetricsError::Lengths { .. }));
+    }
+
+    /// Uneven probabilities, as a sharp model has them.
+    fn sharp(n: usize) -> Vec<f64> {
+        (0..n).map(|i| 1.0 / (1.0 + (-4.0 * (i as f64 * 0.7).sin()).exp())).collect()
+    }
+
+    #[test]
+    fn a_calibrated_model_stays_below_the_quantile_in_ninety_five_of_a_hundred_samples() {
+        let scores = sharp(300);
+        let quantile = calibration_quantile(&scores, 2000, 1);
+        let mut random = StdRng::seed_from_u64(2);
+        let mut error = |shift: f64| {
+            let labels: Vec<bool> =
+                scores.iter().map(|&p| random.random_bool((p + shift * (1.0 - p)).clamp(0.0, 1.0))).collect();
+            expected_calibration_error(&scores, &labels)
+        };
+        let below = (0..1000).filter(|_| error(0.0) <= quantile).count();
+        assert!((930..=970).contains(&below), "{below}");
+        let of_an_other = (0..200).filter(|_| error(0.3) <= quantile).count();
+        assert!(of_an_other < 20, "a model that says too little is told from one that is right: {of_an_other}");
+    }
+
+    #[test]
+    fn posts_that_share_items_err_more_by_chance() {
+        let scores = sharp(300);
+        let alone = calibration_quantile(&scores, 500, 1);
+        let shared: Vec<usize> = (0..300).map(|at| at / 10).collect();
+        let together = calibration_quantile_of_items(&scores, &shared, 500, 1);
+        assert!(together > 1.1 * alone, "{together} {alone}");
+        // Ten copies of a post are one post.
+        let copies: Vec<f64> = sharp(30).into_iter().flat_map(|p| [p; 10]).collect();
+        let of_copies = calibration_quantile_of_items(&copies, &shared, 500, 1);
+        assert!((of_copies - calibration_quantile(&sharp(30), 500, 1)).abs() < 1e-9, "{of_copies}");
+        // Four times the posts, half the error.
+        let more = calibration_quantile(&sharp(1200), 500, 1);
+        assert!((alone / more - 2.0).abs() < 0.4, "{alone} {more}");
+        assert_eq!(calibration_quantile(&scores, 500, 1), alone);
+    }
+
+    #[test]
+    fn luck_that_is_shared_in_part_makes_less_error_than_luck_that_is_shared_whole_and_more_than_none() {
+        let scores = sharp(300);
+        let names = |of: &dyn Fn(usize) -> usize| (0..300).map(|at| Some(of(at).to_string())).collect::<Vec<_>>();
+        let quantile = |kinds| calibration_quantile_of_parts(&scores, &Items::of_kinds(kinds), 1000, 1).unwrap();
+        let (texts, clips) = (names(&|at| at), names(&|at| at / 10));
+        let [alone, partly, wholly] = [vec![texts.clone()], vec![texts, clips.clone()], vec![clips]].map(quantile);
+        assert!((alone / calibration_quantile(&scores, 1000, 1) - 1.0).abs() < 0.05, "{alone}");
+        let shared: Vec<usize> = (0..300).map(|at| at / 10).collect();
+        assert!((wholly / calibration_quantile_of_items(&scores, &shared, 1000, 1) - 1.0).abs() < 0.1, "{wholly}");
+        assert!(alone < partly && 1.05 * partly < wholly, "{alone} {partly} {wholly}");
+        assert_eq!(calibration_quantile_of_parts(&scores, &Items::apart(3), 10, 1), None);
+        assert_eq!(calibration_quantile_of_parts(&scores, &Items::apart(300), 0, 1), None);
+        assert_eq!(calibration_quantile_of_parts(&[f64::NAN], &Items::apart(1), 10, 1), None);
+    }
+
+    #[test]
+    fn a_calibrated_model_stays_below_the_quantile_of_parts_in_ninety_five_of_a_hundred_splits() {
+        let scores = sharp(300);
+        let names = |of: &dyn Fn(usize) -> usize| (0..300).map(|at| Some(of(at).to_string())).collect::<Vec<_>>();
+        let items = Items::of_kinds(vec![names(&|at| at), names(&|at| at % 40), names(&|at| at / 12)]);
+        let quantile = calibration_quantile_of_parts(&scores, &items, 2000, 1).unwrap();
+        let mut random = StdRng::seed_from_u64(2);
+        let below = (0..1000).filter(|_| {
+            let labels: Vec<bool> = items.luck(&mut random).iter().zip(&scores).map(|(luck, p)| luck < p).collect();
+            expected_calibration_error(&scores, &labels) <= quantile
+        });
+        let below = below.count();
+        assert!((930..=970).contains(&below), "{below}");
+    }
+
+    #[test]
+    fn certainties_have_no_error_and_no_probability_has_no_quantile() {
+        assert_eq!(calibration_quantile(&[0.0, 1.0, 1.0], 20, 1), 0.0);
+        for nan in [
+            calibration_quantile(&[], 20, 1),
+            calibration_quantile(&[0.5], 0, 1),
+            calibration_quantile(&[0.5, f64::NAN], 20, 1),
+            calibration_quantile(&[1.5], 20, 1),
+            calibration_quantile_of_items(&[0.5], &[1, 2], 20, 1),
+        ] {
+            assert!(nan.is_nan());
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jtav_model::{DeviceChoice, VocabularyConfig};
-use jtav_training::{AudioConfig, FusionConfig, ImageConfig, JointConfig, Optimisation, TextConfig};
+use jtav_model::{DeviceChoice, LIGHT, MODERN};
+use jtav_training::{AudioConfig, FusionConfig, TextConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,31 +17,27 @@ use crate::fit::FitPlan;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// attBiGRU with its own head.
+    /// attBiGRU on its words' vectors.
     Text,
-    /// DCRNN with a sentiment head and a mood head.
+    /// DCRNN, and regressions over the statistics of clips.
     Audio,
-    /// DenseNet-121 with its own head.
+    /// A head on a backbone that was trained on ImageNet.
     Image,
     /// CMF-AP on the frozen vectors of the three, calibration, evaluation, checkpoint.
     Fusion,
-    /// All four networks fine-tuned together on posts, kept if they do better on validation. Runs only where it is
-    /// asked for.
-    Joint,
 }
 
 impl Stage {
-    /// The four of a staged training, in the order in which they run.
+    /// All of them, in the order in which they run.
     pub const ALL: [Stage; 4] = [Stage::Text, Stage::Audio, Stage::Image, Stage::Fusion];
 
-    /// `text`, `audio`, `image`, `fusion` or `joint`.
+    /// `text`, `audio`, `image` or `fusion`.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Text => "text",
             Stage::Audio => "audio",
             Stage::Image => "image",
             Stage::Fusion => "fusion",
-            Stage::Joint => "joint",
         }
     }
 }
@@ -56,8 +52,8 @@ impl FromStr for Stage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let stage = Self::ALL.into_iter().chain([Self::Joint]).find(|stage| stage.name() == text);
-        stage.ok_or_else(|| format!("stage `{text}`: use text, audio, image, fusion or joint"))
+        let stage = Self::ALL.into_iter().find(|stage| stage.name() == text);
+        stage.ok_or_else(|| format!("stage `{text}`: use text, audio, image or fusion"))
     }
 }
 
@@ -65,16 +61,19 @@ impl FromStr for Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckpointProfile {
-    /// The one that serves.
+    /// Words are read by a sentence encoder.
     #[default]
     Modern,
+    /// Words are looked up in its table, a bag of n-grams beside them.
+    Light,
 }
 
 impl CheckpointProfile {
     /// As the manifest names it.
     pub fn name(self) -> &'static str {
         match self {
-            CheckpointProfile::Modern => "modern",
+            CheckpointProfile::Modern => MODERN,
+            CheckpointProfile::Light => LIGHT,
         }
     }
 }
@@ -83,12 +82,13 @@ impl FromStr for CheckpointProfile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "modern" => Ok(Self::Modern),
-            _ => Err(format!("profile `{text}` cannot be trained; use modern")),
-        }
+        let profile = [Self::Modern, Self::Light].into_iter().find(|profile| profile.name() == text);
+        profile.ok_or_else(|| format!("profile `{text}` cannot be trained; use {MODERN} or {LIGHT}"))
     }
 }
+
+/// Name of the file of rated texts in a pack or beside it.
+pub const RATED_TEXTS: &str = "rated-texts.jsonl";
 
 /// Where decoded features are kept unless another folder is named.
 pub const DEFAULT_CACHE_DIR: &str = ".cache/features";
@@ -109,35 +109,27 @@ pub struct TrainOptions {
     pub profile: CheckpointProfile,
     /// Steps to run; the others are read from `work_dir`.
     pub stages: BTreeSet<Stage>,
-    /// Folder of a checkpoint whose audio and image networks are kept as they are, trained on the same posts. The
-    /// stages `audio` and `image` are then not run.
-    pub keep_media: Option<PathBuf>,
-    /// Seconds from the start of a clip that the networks are given; the checkpoint says so to whoever uses it. Where
-    /// networks are kept, theirs count.
+    /// Texts with their raters' votes, which the text network learns from. None for [`RATED_TEXTS`] in the pack's folder or
+    /// beside it; where that is not there either, the pack's own texts with its labels.
+    pub rated_texts: Option<PathBuf>,
+    /// Weights of DenseNet-121 by torchvision's names, in place of EfficientNet-Lite0; the checkpoint holds a copy.
+    pub image_weights: Option<PathBuf>,
+    /// Folder with base weights that is looked at before the usual places.
+    pub weights: Option<PathBuf>,
+    /// Seconds from the start of a clip that the networks are given; the checkpoint says so to whoever uses it.
     pub max_audio_seconds: u32,
-    /// Epochs, patience and step size of the text network.
+    /// Epochs and step size of the text network; it has no patience, all epochs are run.
     pub text_plan: FitPlan,
     /// The same of the audio network.
     pub audio_plan: FitPlan,
-    /// The same of the image network.
-    pub image_plan: FitPlan,
     /// The same of the fusion.
     pub fusion_plan: FitPlan,
-    /// The same of the joint stage; the step size is far below those of the others.
-    pub joint_plan: FitPlan,
-    /// Size of the embedding table.
-    pub vocabulary: VocabularyConfig,
     /// Regularisation of the text network.
     pub text: TextConfig,
     /// Augmentation and regularisation of the audio network.
     pub audio: AudioConfig,
-    /// Resolution, augmentation and regularisation of the image network. In f32: on a processor without bf16
-    /// instructions, bf16 is emulated and many times slower.
-    pub image: ImageConfig,
     /// Modality dropout and regularisation of the fusion.
     pub fusion: FusionConfig,
-    /// Modality dropout, regularisation and losses of the joint stage.
-    pub joint: JointConfig,
     /// Decides weights at the start, order of examples, augmentation, dropout.
     pub seed: u64,
     /// Where to train.
@@ -168,19 +160,16 @@ impl TrainOptions {
             cache_dir: DEFAULT_CACHE_DIR.into(),
             profile: CheckpointProfile::Modern,
             stages: Stage::ALL.into_iter().collect(),
-            keep_media: None,
+            rated_texts: None,
+            image_weights: None,
+            weights: None,
             max_audio_seconds: served_audio_seconds(),
-            text_plan: FitPlan { epochs: 4, patience: 2, learning_rate: 1.5e-3 },
+            text_plan: FitPlan { epochs: 7, patience: 7, learning_rate: 2e-3 },
             audio_plan: FitPlan { epochs: 12, patience: 6, learning_rate: 1e-3 },
-            image_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
             fusion_plan: FitPlan { epochs: 12, patience: 5, learning_rate: 1e-3 },
-            joint_plan: FitPlan { epochs: 4, patience: 2, learning_rate: 1e-4 },
-            vocabulary: VocabularyConfig::default(),
-            text: text_settings(),
+            text: TextConfig::default(),
             audio: AudioConfig::default(),
-            image: image_settings(),
             fusion: FusionConfig::default(),
-            joint: JointConfig::default(),
             seed: 20,
             device: DeviceChoice::Auto,
             decode_threads: 2,
@@ -192,7 +181,7 @@ impl TrainOptions {
         }
     }
 
-    /// Changes one setting by name, for `--set KEY=VALUE`: `text.dropout`, `image.optimisation.batch_size`,
+    /// Changes one setting by name, for `--set KEY=VALUE`: `text.dropout`, `audio.optimisation.batch_size`,
     /// `audio.plan.epochs`, `fusion.plan.learning_rate`, in general a field of [`text`](Self::text) and its
     /// siblings or of their plans. The value is JSON.
     ///
@@ -205,25 +194,22 @@ impl TrainOptions {
         match (stage, field.strip_prefix("plan.")) {
             (Stage::Text, Some(field)) => change(&mut self.text_plan, field, value),
             (Stage::Audio, Some(field)) => change(&mut self.audio_plan, field, value),
-            (Stage::Image, Some(field)) => change(&mut self.image_plan, field, value),
             (Stage::Fusion, Some(field)) => change(&mut self.fusion_plan, field, value),
-            (Stage::Joint, Some(field)) => change(&mut self.joint_plan, field, value),
             (Stage::Text, None) => change(&mut self.text, field, value),
             (Stage::Audio, None) => change(&mut self.audio, field, value),
-            (Stage::Image, None) => change(&mut self.image, field, value),
             (Stage::Fusion, None) => change(&mut self.fusion, field, value),
-            (Stage::Joint, None) => change(&mut self.joint, field, value),
+            (Stage::Image, _) => Err(anyhow::anyhow!("the image network is fitted in closed form and has no settings")),
         }
         .map_err(|error| error.context(format!("setting `{key}`")))
     }
 
+    /// How long and how fast a stage is trained; the image network, which has no epochs, goes once over its pictures.
     pub fn plan(&self, stage: Stage) -> FitPlan {
         let plan = match stage {
             Stage::Text => self.text_plan,
             Stage::Audio => self.audio_plan,
-            Stage::Image => self.image_plan,
+            Stage::Image => FitPlan { epochs: 1, patience: 1, learning_rate: 0.0 },
             Stage::Fusion => self.fusion_plan,
-            Stage::Joint => self.joint_plan,
         };
         if self.quick { FitPlan { epochs: 1, ..plan } } else { plan }
     }
@@ -237,6 +223,19 @@ impl TrainOptions {
     pub fn resolve_data(&self) -> anyhow::Result<PathBuf> {
         resolve_data(&self.data)
     }
+
+    /// The file of rated texts for a pack in this folder; none where no place has one.
+    ///
+    /// # Errors
+    /// One that was asked for and is not there.
+    pub fn resolve_rated_texts(&self, pack: &Path) -> anyhow::Result<Option<PathBuf>> {
+        if let Some(path) = &self.rated_texts {
+            anyhow::ensure!(path.is_file(), "--rated-texts {}: no such file (docs/data-packs.md)", path.display());
+            return Ok(Some(path.clone()));
+        }
+        let places = [Some(pack), pack.parent()].into_iter().flatten();
+        Ok(places.map(|folder| folder.join(RATED_TEXTS)).find(|path| path.is_file()))
+    }
 }
 
 /// The folder of a data pack: `data` itself, else `data` inside `$JTAV_DATA_DIR`.
@@ -246,22 +245,6 @@ impl TrainOptions {
 pub fn resolve_data(data: &Path) -> anyhow::Result<PathBuf> {
     let data_dir = std::env::var_os("JTAV_DATA_DIR").map(PathBuf::from);
     resolve(data, data_dir.as_deref())
-}
-
-/// About ten thousand short texts: without this much noise the network knows them by heart after three epochs.
-fn text_settings() -> TextConfig {
-    let defaults = TextConfig::default();
-    let optimisation =
-        Optimisation { batch_size: 64, label_smoothing: 0.1, weight_decay: 0.05, ..defaults.optimisation };
-    TextConfig { optimisation, dropout: 0.5, word_dropout: 0.2, word_row_dropout: 0.2, bag_penalty: 3.0, ..defaults }
-}
-
-/// A few hundred pictures and no pretrained weights: resolution is not what is missing, so it is kept low for speed,
-/// in training and in service.
-fn image_settings() -> ImageConfig {
-    let defaults = ImageConfig::default();
-    let optimisation = Optimisation { label_smoothing: 0.1, weight_decay: 0.05, ..defaults.optimisation };
-    ImageConfig { optimisation, train_resolution: 96, serve_resolution: 128, min_crop: 0.6, bf16: false, ..defaults }
 }
 
 /// Sets the field at a dotted path and reads the whole back, so that serde checks name and type.
@@ -304,11 +287,13 @@ mod tests {
 
     #[test]
     fn stages_and_profiles_survive_their_text_form() {
-        for stage in Stage::ALL.into_iter().chain([Stage::Joint]) {
+        for stage in Stage::ALL {
             assert_eq!(stage.to_string().parse::<Stage>(), Ok(stage));
         }
-        assert!("video".parse::<Stage>().unwrap_err().contains("text, audio, image, fusion or joint"));
-        assert_eq!("modern".parse::<CheckpointProfile>(), Ok(CheckpointProfile::Modern));
+        assert!("video".parse::<Stage>().unwrap_err().contains("text, audio, image or fusion"));
+        for profile in [CheckpointProfile::Modern, CheckpointProfile::Light] {
+            assert_eq!(profile.name().parse::<CheckpointProfile>(), Ok(profile));
+        }
         assert!("paper".parse::<CheckpointProfile>().is_err());
     }
 
@@ -330,23 +315,37 @@ mod tests {
         let mut options = TrainOptions::new("pack", "out");
         options.set("text.dropout", "0.25").unwrap();
         options.set("audio.plan.epochs", "3").unwrap();
-        options.set("image.optimisation.batch_size", "8").unwrap();
-        options.set("joint.auxiliary", "0.1").unwrap();
-        options.set("joint.plan.learning_rate", "1e-5").unwrap();
-        assert_eq!((options.joint.auxiliary, options.joint_plan.learning_rate), (0.1, 1e-5));
+        options.set("audio.optimisation.batch_size", "8").unwrap();
         assert_eq!((options.text.dropout, options.audio_plan.epochs), (0.25, 3));
-        assert_eq!(options.image.optimisation.batch_size, 8);
+        assert_eq!(options.audio.optimisation.batch_size, 8);
         let message = |key, value| format!("{:#}", options.clone().set(key, value).unwrap_err());
         assert!(message("text.dropuot", "1").contains("there are optimisation, "));
         assert!(message("text.plan.epochs", "\"x\"").contains("setting `text.plan.epochs`"));
-        assert!(message("video.dropout", "1").contains("use text, audio, image, fusion or joint"));
+        assert!(message("video.dropout", "1").contains("use text, audio, image or fusion"));
         assert!(message("dropout", "1").contains("expected STAGE.FIELD"));
+        assert!(message("image.dropout", "1").contains("closed form"));
+    }
+
+    #[test]
+    fn rated_texts_are_found_in_a_pack_or_beside_it_and_the_ones_that_were_asked_for_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let pack = folder.path().join("pack");
+        std::fs::create_dir(&pack).unwrap();
+        let mut options = TrainOptions::new(&pack, "out");
+        let found = |options: &TrainOptions| options.resolve_rated_texts(&pack).unwrap();
+        assert_eq!(found(&options), None);
+        for place in [folder.path(), pack.as_path()] {
+            std::fs::write(place.join(RATED_TEXTS), "").unwrap();
+            assert_eq!(found(&options), Some(place.join(RATED_TEXTS)), "the pack's own come first");
+        }
+        options.rated_texts = Some("nowhere.jsonl".into());
+        assert!(options.resolve_rated_texts(&pack).unwrap_err().to_string().contains("--rated-texts nowhere.jsonl"));
     }
 
     #[test]
     fn a_quick_run_is_one_epoch_of_everything() {
         let mut options = TrainOptions::new("pack", "out");
-        assert!(Stage::ALL.into_iter().all(|stage| options.plan(stage).epochs > 1));
+        assert!(Stage::ALL.into_iter().all(|stage| stage == Stage::Image || options.plan(stage).epochs > 1));
         options.quick = true;
         assert!(Stage::ALL.into_iter().all(|stage| options.plan(stage).epochs == 1));
     }

@@ -1,5 +1,6 @@
 //! What a run leaves behind: a record per stage, the curves as CSV, the whole as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -20,9 +21,6 @@ pub struct StageRecord {
     /// SHA-256 of the posts it was trained on.
     pub posts_sha256: String,
     pub seed: u64,
-    /// Version of the checkpoint whose weights were kept instead of training; none for a network of this run.
-    #[serde(default)]
-    pub kept_from: Option<String>,
     /// Whether it was trained in a trial run.
     pub quick: bool,
     /// Optimiser, augmentation and regularisation.
@@ -64,12 +62,25 @@ pub struct TrainReport {
     pub posts: Vec<SplitSize>,
     /// Media files without a feature.
     pub unreadable: usize,
-    /// The stages: the four networks, and the joint one where it was asked for.
+    /// The stages: the four networks.
     pub stages: Vec<StageRecord>,
+    /// From which confidence on labels are certain, by subset of modalities.
+    pub certain: BTreeMap<String, Certain>,
     /// Figures on validation.
     pub validation: Evaluation,
     /// Figures on test; `None` when the run was told not to look.
     pub test: Option<Evaluation>,
+}
+
+/// Which labels of a subset keep the promise, measured on items that took no part in training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Certain {
+    /// Least confidence; 1, and so never, where none keeps it.
+    pub from: f32,
+    /// Share of the labels that reach it.
+    pub coverage: f64,
+    /// Items that it was measured on.
+    pub items: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -153,7 +164,6 @@ pub(crate) mod samples {
             stage,
             posts_sha256: "00".to_owned(),
             seed: 20,
-            kept_from: None,
             quick: false,
             settings: serde_json::json!({"dropout": 0.4}),
             plan: Some(FitPlan { epochs: 2, patience: 1, learning_rate: 0.001 }),

@@ -1,11 +1,19 @@
-//! A trial run over a pack that is made here: three splits of eight posts, tones and one-pixel pictures.
+//! Trial runs over a pack that is made here: three splits of eight posts, tones and one-pixel pictures. They need the base
+//! weights (scripts/setup-weights.sh).
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_model::checkpoint::{Precision, encode_weights};
+use jtav_model::networks::{DenseNet, DenseNetConfig};
+use jtav_model::parameters::Builder;
+use jtav_model::{Checkpoint, DeviceChoice, ImageBackbone, roles};
 use jtav_trainer::dataset::sha256_hex;
-use jtav_trainer::{Progress, Silent, Stage, StageRecord, TrainOptions, train, train_encoders};
+use jtav_trainer::texts::is_sealed;
+use jtav_trainer::{
+    CheckpointProfile, Progress, RATED_TEXTS, Silent, Stage, StageRecord, TrainOptions, TrainReport, train,
+    train_encoders,
+};
 
 /// libtorch's random numbers are the process's: two trainings at a time would not repeat.
 fn alone() -> MutexGuard<'static, ()> {
@@ -63,10 +71,47 @@ fn options(pack: &Path, root: &Path, name: &str) -> TrainOptions {
     options.cache_dir = root.join("features");
     options.device = DeviceChoice::Cpu;
     options.quick = true;
-    options.vocabulary.buckets = 50;
-    options.image.train_resolution = 64;
-    options.image.serve_resolution = 64;
     options
+}
+
+/// A run with epochs enough to be interrupted, whose text network is there already.
+fn longer(pack: &Path, root: &Path, name: &str) -> TrainOptions {
+    let mut options = options(pack, root, name);
+    (options.quick, options.score_test) = (false, false);
+    options.stages.remove(&Stage::Text);
+    for plan in [&mut options.audio_plan, &mut options.fusion_plan] {
+        (plan.epochs, plan.patience) = (3, 3);
+    }
+    options
+}
+
+/// A text network of a trial run in each of these work folders, for runs that take it over.
+fn with_text(pack: &Path, root: &Path, names: &[&str]) {
+    let mut first = options(pack, root, names[0]);
+    first.stages = [Stage::Text].into();
+    train_encoders(&first, &Silent).unwrap();
+    for name in &names[1..] {
+        let work = root.join(name).join("work");
+        std::fs::create_dir_all(&work).unwrap();
+        for file in ["text.safetensors", "text.evidence.json", "text.json"] {
+            std::fs::copy(first.work_dir.join(file), work.join(file)).unwrap();
+        }
+    }
+}
+
+/// One group each, every third text neutral, every third positive.
+fn rated_texts(count: usize) -> String {
+    let line = |at: usize| {
+        let (word, mean, votes) =
+            [("fine", 2.0, [0, 1, 9]), ("awful", -2.0, [9, 1, 0]), ("plain", 0.0, [1, 8, 1])][at % 3];
+        let [negative, zero, positive] = votes;
+        let line = serde_json::json!({
+            "id": format!("t{at}"), "group": format!("review {at}"), "text": format!("a rather {word} thing, number {at}"),
+            "mean": mean, "negative": negative, "zero": zero, "positive": positive, "neutral_band": mean == 0.0,
+        });
+        line.to_string()
+    };
+    (0..count).map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -79,8 +124,10 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
 
     let checkpoint = Checkpoint::load(&first.out).unwrap();
     assert_eq!(checkpoint.model_version(), report.model_version);
+    assert!(report.model_version.starts_with("jtav-modern-"));
     assert_eq!(report.stages.iter().map(|record| record.stage).collect::<Vec<_>>(), Stage::ALL);
-    assert_eq!(report.stages.iter().map(|record| record.train_examples).collect::<Vec<_>>(), [7, 7, 7, 8]);
+    // 14 texts of seven posts; a file, and a post, counts once.
+    assert_eq!(report.stages.iter().map(|record| record.train_examples).collect::<Vec<_>>(), [14, 7, 7, 8]);
     let test = report.test.as_ref().unwrap();
     assert_eq!(test.subsets.len(), 7);
     assert!(test.subsets.iter().all(|(_, figures)| figures.metrics.n == 8));
@@ -88,13 +135,12 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
     assert_eq!(test.moods.unwrap().n, 7);
 
     let card = std::fs::read_to_string(first.out.join("MODEL_CARD.md")).unwrap();
-    assert!(card.contains("A trial run") && card.contains("### Test (8 posts)"), "{card}");
+    assert!(card.contains(&report.model_version), "{card}");
     let posts = std::fs::read(pack.path().join("posts.jsonl")).unwrap();
-    let recorded = checkpoint.manifest().data.values().next().unwrap();
-    assert_eq!(*recorded, sha256_hex(&posts));
+    assert!(checkpoint.manifest().data.values().any(|recorded| *recorded == sha256_hex(&posts)));
     assert_eq!(checkpoint.manifest().metrics["test"]["subsets"].as_array().unwrap().len(), 7);
     let curves = std::fs::read_to_string(first.work_dir.join("curves.csv")).unwrap();
-    assert_eq!(curves.lines().count(), 5);
+    assert_eq!(curves.lines().count(), 4, "a heading, and an epoch of each network but that of pictures: {curves}");
 
     // Encoders of an earlier run, fused again: the same seed must give the same weights, hence the same version.
     let mut again = options(pack.path(), root.path(), "first");
@@ -108,110 +154,71 @@ fn a_pack_becomes_a_checkpoint_that_loads_and_says_what_it_is_worth() {
     assert!(fused_again.test.is_none());
     assert!(fused_again.quick, "encoders of a trial run make the whole a trial");
 
-    // Audio and image networks of the finished checkpoint, the rest anew: the same again, and it says where from.
-    let mut kept = options(pack.path(), root.path(), "kept");
-    kept.keep_media = Some(first.out.clone());
-    kept.stages = [Stage::Text, Stage::Fusion].into();
-    kept.score_test = false;
-    let with_kept = train(&kept, &Silent).unwrap();
-    let froms: Vec<bool> = with_kept.stages.iter().map(|record| record.kept_from.is_some()).collect();
-    assert_eq!(froms, [false, true, true, false]);
-    assert_eq!(with_kept.stages[1].fit.curve.len(), 1, "the record of the kept network comes along");
-    let card = std::fs::read_to_string(kept.out.join("MODEL_CARD.md")).unwrap();
-    assert!(card.contains(&format!("| audio, kept from {} |", report.model_version)), "{card}");
-
     // Everything once more from nothing.
     let second = train(&options(pack.path(), root.path(), "second"), &Silent).unwrap();
     assert_eq!(second.model_version, report.model_version);
-
-    // On other posts, nothing of it may be kept.
-    let posts = pack.path().join("posts.jsonl");
-    let other = std::fs::read_to_string(&posts).unwrap().replacen("lovely", "nice", 1);
-    std::fs::write(&posts, other).unwrap();
-    let message = format!("{:#}", train(&kept, &Silent).unwrap_err());
-    assert!(message.contains("trained on other posts"), "{message}");
 }
 
 #[test]
-fn a_joint_run_ends_in_a_checkpoint_that_loads_and_can_be_taken_up() {
+fn the_light_profile_learns_from_rated_texts_and_says_which() {
     let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make_pack(pack.path());
-    let jointly = |name: &str| {
-        let mut options = options(pack.path(), root.path(), name);
-        options.score_test = false;
-        options.stages.insert(Stage::Joint);
-        options
-    };
-    let quick = train(&jointly("quick"), &Silent).unwrap();
-    assert_eq!(Checkpoint::load(&jointly("quick").out).unwrap().model_version(), quick.model_version);
-    let record = &quick.stages[4];
-    assert_eq!((record.stage, record.train_examples, record.fit.curve.len()), (Stage::Joint, 8, 1));
-    let card = std::fs::read_to_string(jointly("quick").out.join("MODEL_CARD.md")).unwrap();
-    assert!(
-        card.contains("all four networks were fine-tuned together") && card.contains("| joint | 8 | 1 ("),
-        "{card}"
-    );
-
-    // Three epochs, killed after the second and taken up.
-    let longer = |name: &str| {
-        let mut options = jointly(name);
-        options.quick = false;
-        for plan in [&mut options.text_plan, &mut options.audio_plan, &mut options.image_plan, &mut options.fusion_plan]
-        {
-            plan.epochs = 1;
-        }
-        (options.joint_plan.epochs, options.joint_plan.patience) = (3, 3);
-        options
-    };
-    let unbroken = train(&longer("unbroken"), &Silent).unwrap();
-    let mut broken = longer("broken");
-    let killer = KilledAfter { stage: Stage::Joint, epoch: 2, task: Mutex::default() };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| train(&broken, &killer))).unwrap_err();
-    assert!(broken.work_dir.join("joint.epoch-2.state").is_file());
-    broken.resume = true;
-    let resumed = train(&broken, &Silent).unwrap();
-    assert_eq!(resumed.model_version, unbroken.model_version);
-    let losses = |report: &jtav_trainer::TrainReport| {
-        report.stages[4].fit.curve.iter().map(|point| (point.train_loss, point.validation_log_loss)).collect::<Vec<_>>()
-    };
-    assert_eq!(losses(&resumed), losses(&unbroken));
-    assert!(losses(&unbroken)[2].0 < losses(&unbroken)[0].0, "{:?}", losses(&unbroken));
-    // Once more: the finished stage is taken over.
-    assert_eq!(train(&broken, &Silent).unwrap().model_version, unbroken.model_version);
-
-    let mut kept = longer("kept");
-    kept.keep_media = Some(broken.out.clone());
-    kept.stages = [Stage::Text, Stage::Fusion, Stage::Joint].into();
-    assert!(train(&kept, &Silent).unwrap_err().to_string().contains("leave one out"));
+    let rated = rated_texts(60);
+    std::fs::write(pack.path().join(RATED_TEXTS), &rated).unwrap();
+    let mut light = options(pack.path(), root.path(), "light");
+    light.profile = CheckpointProfile::Light;
+    let report = train(&light, &Silent).unwrap();
+    let checkpoint = Checkpoint::load(&light.out).unwrap();
+    assert!(report.model_version.starts_with("jtav-light-"));
+    assert_eq!(checkpoint.manifest().data[RATED_TEXTS], sha256_hex(rated.as_bytes()));
+    let examples = report.stages[0].train_examples;
+    assert!((40..60).contains(&examples), "{examples}: all but about a tenth, which is sealed");
+    assert_eq!(report.certain.len(), 7);
 }
 
 #[test]
-fn a_joint_stage_that_makes_validation_worse_leaves_the_staged_networks() {
+fn a_rated_text_that_is_also_that_of_a_test_post_is_refused() {
     let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make_pack(pack.path());
-    // What the training posts teach is wrong on validation.
-    let posts = std::fs::read_to_string(pack.path().join("posts.jsonl")).unwrap();
-    let flipped = posts.lines().map(|line| {
-        let mut post: serde_json::Value = serde_json::from_str(line).unwrap();
-        if post["split"] == "train" {
-            post["labels"]["sentiment"] = (1 - post["labels"]["sentiment"].as_i64().unwrap()).into();
-        }
-        post.to_string()
-    });
-    std::fs::write(pack.path().join("posts.jsonl"), flipped.collect::<Vec<_>>().join("\n")).unwrap();
-    let mut staged = options(pack.path(), root.path(), "run");
-    staged.score_test = false;
-    let without = train(&staged, &Silent).unwrap();
-    let mut wild = staged.clone();
-    wild.stages.insert(Stage::Joint);
-    wild.joint_plan.learning_rate = 3e-3;
-    let report = train(&wild, &Silent).unwrap();
-    assert_eq!(report.stages[4].fit.best_epoch, 0);
-    assert_eq!(report.model_version, without.model_version);
-    let card = std::fs::read_to_string(wild.out.join("MODEL_CARD.md")).unwrap();
-    assert!(card.contains("**the staged weights were kept**"), "{card}");
+    // Every third text is called fine; one of the sealed tenth is never trained on.
+    let at = (0..20).map(|at| 3 * at).find(|at| !is_sealed(&format!("review {at}"))).unwrap();
+    let rated =
+        rated_texts(60).replace(&format!("a rather fine thing, number {at}\""), " What a lovely DAY number 17\"");
+    std::fs::write(pack.path().join(RATED_TEXTS), rated).unwrap();
+    let mut only_text = options(pack.path(), root.path(), "run");
+    only_text.stages = [Stage::Text].into();
+    let message = format!("{:#}", train_encoders(&only_text, &Silent).unwrap_err());
+    assert!(message.contains(&format!("`t{at}` is also that of post `p17`")), "{message}");
+    assert!(message.contains("test split"), "{message}");
+}
+
+#[test]
+fn a_backbone_of_ones_own_is_part_of_the_checkpoint() {
+    let _alone = alone();
+    let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_pack(pack.path());
+    let builder = Builder::fresh(3, DeviceChoice::Cpu.resolve().unwrap());
+    DenseNet::new(&builder.scope(""), DenseNetConfig::DENSENET_121).unwrap();
+    let bytes = encode_weights(&builder.finish().tensors, Precision::Full, None).unwrap();
+    let weights = root.path().join("densenet121.safetensors");
+    std::fs::write(&weights, &bytes).unwrap();
+
+    let mut own = options(pack.path(), root.path(), "own");
+    own.image_weights = Some(weights);
+    own.score_test = false;
+    let report = train(&own, &Silent).unwrap();
+    let checkpoint = Checkpoint::load(&own.out).unwrap();
+    assert_eq!(checkpoint.manifest().image_backbone, ImageBackbone::DenseNet121);
+    assert!(!checkpoint.manifest().bases.contains_key(roles::IMAGE), "there is no base to look for");
+    assert!(checkpoint.weights_bytes() > 14_000_000, "seven million values in f16");
+    assert_eq!(report.stages[2].settings["weights"], sha256_hex(&bytes));
+
+    let mut missing = own.clone();
+    missing.image_weights = Some(root.path().join("nowhere.safetensors"));
+    let message = format!("{:#}", train(&missing, &Silent).unwrap_err());
+    assert!(message.contains("--image-weights") && message.contains("nowhere.safetensors"), "{message}");
 }
 
 #[test]
@@ -229,6 +236,12 @@ fn a_stage_that_was_never_trained_cannot_be_taken_over() {
     let message = format!("{:#}", train(&fusion, &Silent).unwrap_err());
     assert!(message.contains("the stage `audio` was left out and never trained here"), "{message}");
     assert!(!fusion.out.exists());
+
+    let mut unfused = options(pack.path(), root.path(), "run");
+    unfused.stages = [Stage::Audio, Stage::Image].into();
+    assert_eq!(train_encoders(&unfused, &Silent).unwrap().len(), 2);
+    let message = format!("{:#}", train(&unfused, &Silent).unwrap_err());
+    assert!(message.contains("the stage `fusion` cannot be taken over"), "{message}");
 
     // The same work folder with another pack.
     let posts = pack.path().join("posts.jsonl");
@@ -263,38 +276,38 @@ fn a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroken_one(
     let _alone = alone();
     let (pack, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make_pack(pack.path());
-    let of_three_epochs = |name: &str| {
-        let mut options = options(pack.path(), root.path(), name);
-        options.quick = false;
-        options.score_test = false;
-        for plan in [&mut options.text_plan, &mut options.audio_plan, &mut options.image_plan, &mut options.fusion_plan]
-        {
-            (plan.epochs, plan.patience) = (3, 3);
-        }
-        options
-    };
-    let unbroken = train(&of_three_epochs("unbroken"), &Silent).unwrap();
+    with_text(pack.path(), root.path(), &["unbroken", "broken"]);
+    let unbroken = train(&longer(pack.path(), root.path(), "unbroken"), &Silent).unwrap();
 
-    let mut broken = of_three_epochs("broken");
-    for (stage, epoch) in [(Stage::Text, 2), (Stage::Image, 1)] {
-        let killer = KilledAfter { stage, epoch, task: Mutex::default() };
+    let mut broken = longer(pack.path(), root.path(), "broken");
+    for epoch in [1, 2] {
+        let killer = KilledAfter { stage: Stage::Audio, epoch, task: Mutex::default() };
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| train(&broken, &killer))).unwrap_err();
-        assert!(broken.work_dir.join(format!("{stage}.epoch-{epoch}.state")).is_file());
+        assert!(broken.work_dir.join(format!("audio.epoch-{epoch}.state")).is_file());
         broken.resume = true;
     }
     // Other settings cannot go on with what was begun.
     let mut other = broken.clone();
-    other.image.dropout = 0.1;
+    other.audio.dropout = 0.1;
     let message = format!("{:#}", train(&other, &Silent).unwrap_err());
-    assert!(message.contains("the stage `image` was begun") && message.contains("--resume"), "{message}");
+    assert!(message.contains("the stage `audio` was begun") && message.contains("--resume"), "{message}");
 
     let resumed = train(&broken, &Silent).unwrap();
     assert_eq!(resumed.model_version, unbroken.model_version, "the version is the hash of the weights");
-    for (a, b) in resumed.stages.iter().zip(&unbroken.stages) {
-        let losses = |record: &StageRecord| record.fit.curve.iter().map(|p| p.train_loss).collect::<Vec<_>>();
-        assert_eq!((a.fit.best_epoch, losses(a)), (b.fit.best_epoch, losses(b)), "{}", a.stage);
-    }
+    let course = |report: &TrainReport| -> Vec<(usize, Vec<f64>)> {
+        let losses = |record: &StageRecord| record.fit.curve.iter().map(|point| point.train_loss).collect();
+        report.stages.iter().map(|record| (record.fit.best_epoch, losses(record))).collect()
+    };
+    assert_eq!(course(&resumed), course(&unbroken));
     let left: Vec<_> = std::fs::read_dir(&broken.work_dir).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains(".epoch-")), "{left:?}");
     assert!(std::fs::read(broken.work_dir.join("curves.png")).unwrap().starts_with(b"\x89PNG"));
+    // Once more: everything but the fusion is taken over.
+    let written = || {
+        let when = |name: &str| std::fs::metadata(broken.work_dir.join(name)).unwrap().modified().unwrap();
+        ["audio.safetensors", "image.safetensors"].map(when)
+    };
+    let before = written();
+    assert_eq!(train(&broken, &Silent).unwrap().model_version, unbroken.model_version);
+    assert_eq!(written(), before, "a finished stage is not trained again");
 }

@@ -6,6 +6,13 @@ use std::sync::Arc;
 
 use super::post::MediaFile;
 
+/// What a pack says of a file's source.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Source {
+    pub group: Option<String>,
+    pub is_speech: bool,
+}
+
 /// One [`MediaFile`] per path, however many posts name it.
 pub(super) struct Files<'a> {
     root: &'a Path,
@@ -24,11 +31,13 @@ impl<'a> Files<'a> {
         path: &str,
         sha256: Option<String>,
         media_type: Option<String>,
+        source: Source,
     ) -> Result<Arc<MediaFile>, String> {
         let relative = below(path)?;
         let sha256 = sha256.map(|digest| digest.to_ascii_lowercase());
         let file = self.by_path.entry(path.to_owned()).or_insert_with(|| {
-            Arc::new(MediaFile { path: self.root.join(relative), sha256: sha256.clone(), media_type })
+            let Source { group, is_speech } = source;
+            Arc::new(MediaFile { path: self.root.join(relative), sha256: sha256.clone(), media_type, group, is_speech })
         });
         if file.sha256 != sha256 {
             return Err(format!("path `{path}` has another sha256 than on an earlier line"));
@@ -38,7 +47,7 @@ impl<'a> Files<'a> {
 
     /// The same for a layout that says nothing of its files but their names: the file must be there.
     pub fn existing(&mut self, path: &str) -> Result<Arc<MediaFile>, String> {
-        let file = self.file(path, None, None)?;
+        let file = self.file(path, None, None, Source::default())?;
         if !file.path.is_file() {
             return Err(format!("`{path}`: no such file"));
         }

@@ -8,7 +8,7 @@ use super::error::DatasetError;
 use super::post::{MediaFile, Post};
 
 /// Texts that differ only in case and outer space are one.
-pub(super) fn comparable(text: &str) -> String {
+pub(crate) fn comparable(text: &str) -> String {
     text.trim().to_lowercase()
 }
 

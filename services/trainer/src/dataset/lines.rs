@@ -6,7 +6,7 @@ use std::path::Path;
 use jtav_schemas::{DatasetMedia, DatasetPostV1};
 
 use super::error::DatasetError;
-use super::files::Files;
+use super::files::{Files, Source};
 use super::leaks::comparable;
 use super::post::{ExtraText, MOODS, Post, Split};
 
@@ -56,10 +56,14 @@ fn to_post(record: DatasetPostV1, line: usize, files: &mut Files) -> Result<Post
         MOODS.iter().position(|&name| name == mood).ok_or_else(|| format!("labels.mood `{mood}`: use Q1 to Q4"))
     });
     let mood = mood.transpose()?;
-    let mut file = |media: Option<DatasetMedia>| {
-        media.map(|media| files.file(&media.path, media.sha256, media.media_type)).transpose()
+    let mut file = |media: Option<DatasetMedia>, source: Source| {
+        media.map(|media| files.file(&media.path, media.sha256, media.media_type, source)).transpose()
     };
-    let (audio, image) = (file(record.audio)?, file(record.image)?);
+    let group = |kind: &str| record.groups.get(kind).cloned().flatten();
+    let (song, speaker) = (group("song_id"), group("speaker"));
+    let of_sound = Source { is_speech: song.is_none() && speaker.is_some(), group: song.or(speaker) };
+    let audio = file(record.audio, of_sound)?;
+    let image = file(record.image, Source { group: group("image_theme"), is_speech: false })?;
     if record.texts.is_empty() && audio.is_none() && image.is_none() {
         return Err("the post has no part".to_owned());
     }

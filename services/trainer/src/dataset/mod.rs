@@ -20,6 +20,7 @@ mod table;
 
 pub use bytes::sha256_hex;
 pub use error::DatasetError;
+pub(crate) use leaks::comparable;
 pub use pack::{DataPack, LAYOUTS, layout};
 pub use post::{ExtraText, MOODS, MediaFile, Post, Split};
 

@@ -54,6 +54,18 @@ pub struct MediaFile {
     pub sha256: Option<String>,
     /// Media type that the pack declares.
     pub media_type: Option<String>,
+    /// Theme of a picture, song or speaker of a clip: what it must stay together with when files are dealt to folds; none
+    /// where the pack does not say.
+    pub group: Option<String>,
+    /// A clip of speech, as the pack has it; all others are taken for music.
+    pub is_speech: bool,
+}
+
+impl MediaFile {
+    /// The group, and where there is none the file itself.
+    pub fn group(&self) -> String {
+        self.group.clone().unwrap_or_else(|| self.path.to_string_lossy().into_owned())
+    }
 }
 
 /// A labelled post.

@@ -36,6 +36,31 @@ fn a_pack_reads_with_labels_moods_and_shared_media() {
 }
 
 #[test]
+fn a_file_has_the_group_of_its_source_and_is_speech_where_a_speaker_is_named_and_no_song() {
+    let post = |id: &str, part: &str, path: &str, groups: &str| {
+        format!(
+            r#"{{"id":"{id}","{part}":{{"path":"{path}"}},"groups":{groups},"labels":{{"sentiment":1}},"split":"train"}}"#
+        )
+    };
+    let posts = [
+        post("a", "audio", "song.ogg", r#"{"song_id":"s7","speaker":null}"#),
+        post("b", "audio", "speech.ogg", r#"{"song_id":null,"speaker":"actor 3"}"#),
+        post("c", "image", "dog.png", r#"{"image_theme":"dogs","speaker":"actor 3"}"#),
+        r#"{"id":"d","image":{"path":"cat.png"},"labels":{"sentiment":1},"split":"train"}"#.to_owned(),
+    ];
+    let pack = read_pack(&posts.join("\n"), &[]).unwrap();
+    let file = |at: usize| {
+        let post = &pack.posts[at];
+        post.audio.clone().or(post.image.clone()).unwrap()
+    };
+    let found: Vec<(Option<String>, bool)> = (0..4).map(|at| (file(at).group.clone(), file(at).is_speech)).collect();
+    let named = |group: &str| Some(group.to_owned());
+    assert_eq!(found, [(named("s7"), false), (named("actor 3"), true), (named("dogs"), false), (None, false)]);
+    assert_eq!(file(2).group(), "dogs");
+    assert!(file(3).group().ends_with("cat.png"), "a file of no known source is one by itself");
+}
+
+#[test]
 fn every_unusable_line_is_named_by_its_number() {
     let second = |line: &str| error(&format!("{TRAIN}\n{line}\n"), &[]);
     for (line, what) in [

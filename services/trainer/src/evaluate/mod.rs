@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! DataPack, one split ─► Features ─► Checkpoint's networks ─► Evaluation ─► CheckpointReport ┐
-//! FILE.json ─► Predictions ─► Metrics, Intervals ───────────────────────► PredictionsReport ├─► JSON, table, picture
+//! FILE.jsonl ─► LabelledTexts ─► Checkpoint's text and fusion ─► ThreeWay ─► TextsReport   ├─► JSON, table, picture
+//! FILE.json ─► Predictions ─► Metrics, Intervals ───────────────────────► PredictionsReport ┘
 //! ```
 
 mod predictions;
 mod report;
+mod texts;
 mod view;
 
 pub use predictions::{Predictions, PredictionsError};
 pub use report::{CheckpointReport, PredictionsReport, ReliabilityRow, write_predictions};
+
+pub use texts::{AucOf, LabelledText, LabelledTexts, LabelledTextsError, TextsReport, evaluate_texts};
 
 use jtav_model::{Checkpoint, DeviceChoice};
 

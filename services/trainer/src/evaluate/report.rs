@@ -11,6 +11,7 @@ use crate::bootstrap::Intervals;
 use crate::dataset::{DataPack, Post, Split};
 use crate::evaluation::{BOOTSTRAP_RESAMPLES, Evaluation, MoodFigures, SubsetFigures};
 use crate::metrics::{self, CALIBRATION_BINS, Metrics};
+use crate::three_way::ThreeWay;
 
 /// Figures of a checkpoint on one split. The keys of the full subset stand at the top.
 #[derive(Debug, Clone, Serialize)]
@@ -23,6 +24,9 @@ pub struct CheckpointReport {
     pub subsets: Vec<(String, SubsetFigures)>,
     /// Moods, where the split has any.
     pub moods: Option<MoodFigures>,
+    /// The label of the whole post against a truth that knows no neutral: who says neutral is wrong. Kinds are the
+    /// modalities of the posts, languages those that were identified.
+    pub three_way: ThreeWay,
     pub split: Split,
     /// Name of the data pack.
     pub data: String,
@@ -123,7 +127,7 @@ impl CheckpointReport {
         evaluation: Evaluation,
         seed: u64,
     ) -> anyhow::Result<Self> {
-        let Evaluation { split, base_rate, mut subsets, moods } = evaluation;
+        let Evaluation { split, base_rate, mut subsets, moods, three_way } = evaluation;
         subsets.sort_by_key(|(name, _)| name.matches('+').count());
         let name = ModalitySet::FULL.to_string();
         let full = subsets.iter().find(|(of, _)| *of == name).map(|(_, figures)| figures.clone());
@@ -134,6 +138,7 @@ impl CheckpointReport {
             full,
             subsets,
             moods,
+            three_way,
             split,
             data: pack.name.clone(),
             posts_sha256: pack.posts_sha256.clone(),

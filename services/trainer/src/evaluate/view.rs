@@ -2,17 +2,24 @@
 
 use std::fmt::Write as _;
 
-use super::{CheckpointReport, PredictionsReport};
+use super::{CheckpointReport, PredictionsReport, TextsReport};
 use crate::bootstrap::Interval;
 use crate::metrics::Metrics;
+use crate::three_way::{Figure, Figures, ThreeWay};
 
 const COLUMNS: &str = "\
 AUC        chance that a positive post scores above a negative one, ties count half; 0.5 is chance. In brackets the
-           middle 95 % of bootstrap resamples.
+           middle 95 % of bootstrap resamples of what the posts are made of.
 hard AUC   balanced accuracy of the labels after the threshold: what the paper calls AUC.
 accuracy   share of right labels; worth something only above `majority`, which always names the more frequent class.
 F1         of both classes, weighted by their size.
 ECE        calibration error: how far probabilities are from the share that is positive, over 15 equal bins.";
+
+const CHANCE: &str = "\
+chance     the ECE that 95 of 100 such splits stay below where the probabilities are exactly right.";
+
+const THREE: &str = "\
+certain    share of the labels that are given out as certain, and how many of those are right.";
 
 impl CheckpointReport {
     /// A table with a row per subset and what its columns mean; ends with a line feed.
@@ -24,15 +31,16 @@ impl CheckpointReport {
         );
         let _ = writeln!(
             text,
-            "{:<17} {:<20} {:>8} {:>9} {:>9} {:>6} {:>6} {:>13} {:>6}",
-            "subset", "AUC [95 %]", "hard AUC", "accuracy", "majority", "F1", "ECE", "AUC present", "(n)"
+            "{:<17} {:<20} {:>8} {:>9} {:>9} {:>6} {:>6} {:>6} {:>13} {:>6}",
+            "subset", "AUC [95 %]", "hard AUC", "accuracy", "majority", "F1", "ECE", "chance", "AUC present", "(n)"
         );
         for (name, figures) in &self.subsets {
             let present = format!("({})", figures.n_present);
             let _ = writeln!(
                 text,
-                "{name:<17} {} {:>13} {present:>6}",
+                "{name:<17} {} {:>6} {:>13} {present:>6}",
                 row(&figures.metrics, figures.intervals.auc),
+                share(figures.ece_quantile),
                 share(figures.auc_present)
             );
         }
@@ -45,8 +53,11 @@ impl CheckpointReport {
         }
         let _ = writeln!(
             text,
-            "\nA subset masks the other parts and is scored on every post; one with none of its parts gets the base rate, {:.3}.\n\
-             {COLUMNS}\nAUC present  over the posts that have a part of the subset: the usual figure.",
+            "\nWhole posts, labelled negative, neutral or positive. These posts know no neutral, so whoever says it is wrong.\n\
+             {}{THREE}\n\n\
+             A subset masks the other parts and is scored on every post; one with none of its parts gets the base rate, {:.3}.\n\
+             {COLUMNS}\n{CHANCE}\nAUC present  over the posts that have a part of the subset: the usual figure.",
+            three_way_table(&self.three_way),
             self.base_rate
         );
         text
@@ -72,6 +83,60 @@ impl PredictionsReport {
             row(&self.metrics, self.intervals.auc),
         )
     }
+}
+
+impl TextsReport {
+    /// Three labels by kind and by language; ends with a line feed.
+    pub fn table(&self) -> String {
+        let all = &self.three_way.overall;
+        let mut text =
+            format!("{}: {} texts, {} items. Checkpoint {}.\n\n", self.texts, all.n, all.items, self.model_version);
+        text.push_str(&three_way_table(&self.three_way));
+        let _ = writeln!(text, "{THREE}\n\nPositive against negative, neutral texts left out:");
+        let _ = writeln!(text, "{:<20} {:<20} {:>6}", "", "AUC [95 %]", "(n)");
+        for (name, auc) in &self.auc_of {
+            let n = format!("({})", auc.n);
+            let _ = writeln!(text, "{name:<20} {:<20} {n:>6}", with_interval(&auc.figure));
+        }
+        let _ = writeln!(
+            text,
+            "\nAUC  chance that a positive text scores above a negative one, ties count half; 0.5 is chance.\n\
+             In brackets the middle 95 % of bootstrap resamples of items."
+        );
+        text
+    }
+}
+
+/// A row for all, for each kind where there are several, and for each language where there are several.
+fn three_way_table(of: &ThreeWay) -> String {
+    let mut text = format!(
+        "{:<20} {:<20} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}\n",
+        "three labels", "accuracy [95 %]", "macro F1", "negative", "neutral", "positive", "certain", "right", "(n)"
+    );
+    let mut line = |name: &str, figures: &Figures| {
+        let n = format!("({})", figures.n);
+        let [negative, neutral, positive] = figures.recall.map(|recall| share(recall.value));
+        let _ = writeln!(
+            text,
+            "{name:<20} {:<20} {:>8} {negative:>8} {neutral:>8} {positive:>8} {:>8} {:>8} {n:>6}",
+            with_interval(&figures.accuracy),
+            share(figures.macro_f1.value),
+            share(figures.certain.coverage.value),
+            share(figures.certain.accuracy.value),
+        );
+    };
+    line("all", &of.overall);
+    for parts in [&of.kinds, &of.languages] {
+        let several = parts.len() > 1;
+        parts.iter().filter(|_| several).for_each(|(name, figures)| line(name, figures));
+    }
+    text.push_str("negative, neutral, positive  share of each class that was found.\n");
+    text
+}
+
+fn with_interval(figure: &Figure) -> String {
+    let interval = figure.interval.map_or_else(String::new, |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
+    share(figure.value) + &interval
 }
 
 fn row(metrics: &Metrics, interval: Option<Interval>) -> String {

@@ -75,7 +75,7 @@ pub fn inspect_audio(
         AudioFeatures::Mfcc => Mfcc::standard()?.coefficients(&pcm.samples)?,
     };
     let attention_per_second = match network {
-        Some(network) if features == AudioFeatures::ConstantQ => attention(network, &spectrogram)?,
+        Some(network) if features == AudioFeatures::ConstantQ => attention(network, &pcm.samples, &spectrogram)?,
         _ => Vec::new(),
     };
     let seconds = pcm.samples.len() as f64 / f64::from(pcm.sample_rate_hz);
@@ -85,8 +85,8 @@ pub fn inspect_audio(
 /// Seconds from one frame to the next.
 const FRAME_SECONDS: f64 = HOP_LENGTH as f64 / SAMPLE_RATE_HZ as f64;
 
-fn attention(network: &AudioNetwork, spectrogram: &Spectrogram) -> Result<Vec<f32>, InspectError> {
-    let encoded = network.encode(&[AudioInput::from_spectrogram(&spectrogram.values)?])?;
+fn attention(network: &AudioNetwork, samples: &[f32], spectrogram: &Spectrogram) -> Result<Vec<f32>, InspectError> {
+    let encoded = network.encode(&[AudioInput::from_sound(samples, &spectrogram.values)?])?;
     let per_step = encoded.first().map_or(&[][..], |clip| clip.attention.as_slice());
     let mut seconds = AudioNetwork::attention_by_second(per_step);
     // The last segment is padded to ten seconds, which get no attention.

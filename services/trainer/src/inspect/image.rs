@@ -1,7 +1,7 @@
 //! A picture: decoded facts, the crop that is encoded, the class-activation cells.
 
 use jtav_media_codecs::{DecodeLimits, MediaFacts, PictureFacts};
-use jtav_model::{IMAGE_SIDE, ImageNetwork, Rgb224};
+use jtav_model::{IMAGE_SIDE, ImageNetwork, Normalisation, Rgb224};
 use jtav_picture::{CellOverlay, cell_overlay};
 use jtav_schemas::{AbsentReason, Decoded, Modality};
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ pub struct ImageInspection {
     pub crop: Rgb224,
     /// Side in pixels to which the network scales the square first.
     pub network_px: usize,
+    /// The scale of the pixels that the network was trained on.
+    pub normalisation: Normalisation,
     /// `[7, 7]`, row by row: how much each cell argues for the label found; sums to 1.
     pub cells: Vec<f32>,
 }
@@ -40,13 +42,14 @@ pub fn inspect_image(
     let crop = Rgb224::new(image.pixels)?;
     let encoded = network.encode(std::slice::from_ref(&crop))?;
     let cells = encoded.into_iter().next().map(|picture| picture.attention).unwrap_or_default();
-    Ok(ImageInspection { facts, crop, network_px: network.resolution_px(), cells })
+    let (network_px, normalisation) = (network.resolution_px(), network.normalisation());
+    Ok(ImageInspection { facts, crop, network_px, normalisation, cells })
 }
 
 impl ImageInspection {
     /// The normalised crop as an `.npy` file: f32 `[3, 224, 224]`.
     pub fn npy(&self) -> Option<Vec<u8>> {
-        npy_f32(&[3, IMAGE_SIDE, IMAGE_SIDE], &self.crop.normalised())
+        npy_f32(&[3, IMAGE_SIDE, IMAGE_SIDE], &self.crop.normalised(&self.normalisation))
     }
 
     /// The crop, and beside it the crop under its cells.

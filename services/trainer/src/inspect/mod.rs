@@ -6,7 +6,7 @@ mod text;
 
 pub use audio::{AudioFeatures, AudioInspection, MEL, inspect_audio};
 pub use image::{ImageInspection, inspect_image};
-pub use text::{TextInspection, WordInspection, inspect_text};
+pub use text::{TextInspection, TextReaders, WordInspection, inspect_text};
 
 use jtav_media_codecs::{DecodeLimits, MediaFacts, decode_with_facts};
 use jtav_model::ModelError;

@@ -1,132 +1,200 @@
-//! A text: words, rows of the embedding table, attention per word.
+//! A text: words with their pieces, attention per word, language, label.
 
 use std::fmt::Write as _;
 
-use jtav_model::{TextInput, TextNetwork, TokenisedText, Tokenizer, Vocabulary};
+use jtav_model::{FusionInput, FusionNetwork, Judgement, ReadText, TextFrontEnd, TextInput, TextNetwork};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::InspectError;
 use crate::npy::npy_f32;
 
-/// N-gram rows named in a line of the table; all of them stand in the JSON.
-const ROWS_SHOWN: usize = 6;
+/// Columns of a word and of the bar beside its share.
+const WORD_COLUMNS: usize = 24;
+const BAR_COLUMNS: f32 = 20.0;
+
+/// What a text goes through, all of one checkpoint.
+pub struct TextReaders {
+    /// Finds the words.
+    pub front_end: TextFrontEnd,
+    /// Encodes them.
+    pub network: TextNetwork,
+    /// Labels the text alone.
+    pub fusion: FusionNetwork,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WordInspection {
-    /// As normalised.
+    /// As it is read.
     pub word: String,
-    /// Row of its own in the embedding table, for a word that was frequent in training.
-    pub own_row: Option<u32>,
-    /// Rows of its character n-grams; the word's vector is the mean of all its rows.
-    pub ngram_rows: Vec<u32>,
-    /// Share of the attention; null for supporting words, which gate the others and get none.
-    pub attention: Option<f32>,
+    /// Punctuation, which is read and never named in a label.
+    pub is_mark: bool,
+    /// It was written in capitals.
+    pub is_shouted: bool,
+    /// Its word pieces; none for a word that came after the last piece that has room.
+    pub pieces: Vec<String>,
+    /// Share of the attention; those of all words, supporting ones too, sum to 1.
+    pub attention: f32,
 }
 
 /// What became of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextInspection {
-    /// Words of the part with the most words, the first 100.
+    /// Words of the part with the most words, as many as are read.
     pub words: Vec<WordInspection>,
-    /// Words of the other parts, the first 20; empty without one.
+    /// Words of the other parts; empty without one.
     pub supporting: Vec<WordInspection>,
-    /// Words of each part before anything was cut off.
-    pub words_by_part: Vec<usize>,
+    /// The parts have more words than are read.
+    pub is_truncated: bool,
+    /// ISO 639 code and probability of the likeliest language; none where nothing can be told.
+    pub language: Option<(String, f32)>,
+    /// Whether the text has a vector of what it is about.
+    pub is_semantic: bool,
+    /// What is said of the text alone.
+    pub judgement: Judgement,
 }
 
-/// Tokenises the parts of a text as those of one post and asks `network` which words it read for.
+/// Reads the parts of a text as those of one post, and asks which words the network looked at and what it says.
 ///
 /// # Errors
 /// No word in any part; a device fault.
-pub fn inspect_text(
-    parts: &[String],
-    vocabulary: &Vocabulary,
-    network: &TextNetwork,
-) -> Result<TextInspection, InspectError> {
-    let tokenizer = Tokenizer::new();
-    // Roles decide nothing: the longest part is the protagonist.
+pub fn inspect_text(parts: &[String], readers: &TextReaders) -> Result<TextInspection, InspectError> {
+    let TextReaders { front_end, network, fusion } = readers;
+    // Roles decide nothing: the part with the most words is the protagonist.
     let with_roles: Vec<(&str, &str)> = parts.iter().map(|part| ("body", part.as_str())).collect();
-    let input = TextInput::from_parts(&tokenizer, vocabulary, &with_roles).ok_or(InspectError::NoWord)?;
-    let encoded = network.encode(std::slice::from_ref(&input))?;
-    let attention = encoded.into_iter().next().map(|text| text.attention).unwrap_or_default();
-    let words = words(&input.protagonist, vocabulary, attention.into_iter().map(Some));
-    let supporting = input.supporting.as_ref();
+    let input = front_end.input(&with_roles)?.ok_or(InspectError::NoWord)?;
+    let encoded = network.encode(std::slice::from_ref(&input))?.into_iter().next().ok_or(InspectError::NoWord)?;
+    let alone = FusionInput { text: Some(encoded.encoded.vector), ..FusionInput::default() };
+    let fused = fusion.fuse(&[alone])?.into_iter().next().ok_or(InspectError::NoWord)?;
+    let [words, supporting] = words(&input, &encoded.encoded.attention, front_end);
     Ok(TextInspection {
         words,
-        supporting: supporting.map_or_else(Vec::new, |text| self::words(text, vocabulary, std::iter::repeat(None))),
-        words_by_part: parts.iter().map(|part| tokenizer.words(part).len()).collect(),
+        supporting,
+        is_truncated: input.is_truncated,
+        language: input.language.map(|language| (language.code, language.probability)),
+        is_semantic: encoded.semantic.is_some(),
+        judgement: fused.judgement,
     })
 }
 
-fn words(
-    text: &TokenisedText,
-    vocabulary: &Vocabulary,
-    attention: impl Iterator<Item = Option<f32>>,
-) -> Vec<WordInspection> {
-    let known = vocabulary.words().len();
-    let word = |((word, rows), attention): ((&String, &Vec<u32>), Option<f32>)| {
-        let (own, ngrams): (Vec<u32>, Vec<u32>) = rows.iter().partition(|&&row| (row as usize) < known);
-        WordInspection { word: word.clone(), own_row: own.first().copied(), ngram_rows: ngrams, attention }
+/// Those of the protagonist and those of the supporting part.
+fn words(input: &TextInput, attention: &[f32], front_end: &TextFrontEnd) -> [Vec<WordInspection>; 2] {
+    let of_text = |text: &ReadText, attention: &[f32]| -> Vec<WordInspection> {
+        let mut pieces = vec![Vec::new(); text.words.len()];
+        for (&id, word) in text.pieces.ids().iter().zip(text.pieces.words()) {
+            if let Some(of_word) = word.and_then(|word| pieces.get_mut(word)) {
+                of_word.push(front_end.piece_name(id).unwrap_or_else(|| id.to_string()));
+            }
+        }
+        let with_share = text.words.iter().zip(pieces).zip(attention);
+        with_share
+            .map(|((word, pieces), &attention)| WordInspection {
+                word: word.text.clone(),
+                is_mark: word.is_mark,
+                is_shouted: word.is_shouted,
+                pieces,
+                attention,
+            })
+            .collect()
     };
-    text.words.iter().zip(&text.rows).zip(attention).map(word).collect()
+    let (first, rest) = attention.split_at(input.protagonist.words.len().min(attention.len()));
+    [of_text(&input.protagonist, first), input.supporting.as_ref().map_or_else(Vec::new, |text| of_text(text, rest))]
+}
+
+/// The two calibrated logits of a judgement: positive against negative, and neutral against the mean of both. Finite, whatever
+/// the probabilities.
+fn logits(judgement: &Judgement) -> (f32, f32) {
+    let [negative, neutral, positive] = judgement.probabilities.map(|share| share.max(f32::MIN_POSITIVE).ln());
+    (positive - negative, neutral - (positive + negative) / 2.0)
 }
 
 impl TextInspection {
-    /// The attention as an `.npy` file: f32 `[words]`.
+    /// The attention as an `.npy` file: f32 `[words]`, those of the supporting parts last.
     pub fn npy(&self) -> Option<Vec<u8>> {
-        let attention: Vec<f32> = self.words.iter().filter_map(|word| word.attention).collect();
+        let attention: Vec<f32> = self.words.iter().chain(&self.supporting).map(|word| word.attention).collect();
         npy_f32(&[attention.len()], &attention)
     }
 
     /// For programs.
     pub fn json(&self) -> Value {
+        let language = self.language.as_ref();
+        let (s, n) = logits(&self.judgement);
         json!({
             "modality": "text",
-            "words_by_part": self.words_by_part,
             "words": self.words,
             "supporting": self.supporting,
+            "is_truncated": self.is_truncated,
+            "language": language.map(|(code, probability)| json!({ "code": code, "probability": probability })),
+            "semantic": self.is_semantic,
+            "s": s,
+            "n": n,
+            "probabilities": self.judgement.probabilities,
         })
     }
 
     /// For a person.
     pub fn text(&self) -> String {
-        let total = self.words_by_part.iter().max().copied().unwrap_or(0);
-        let mut text = format!("{} of {total} words are read\n\n", self.words.len());
-        text.push_str(&table(&self.words));
+        let more = if self.is_truncated { "; the text goes on, and is not read further" } else { "" };
+        let mut text = format!("{} words are read{more}\n\n", self.words.len());
+        let most =
+            self.words.iter().chain(&self.supporting).map(|word| word.attention).fold(f32::MIN_POSITIVE, f32::max);
+        text.push_str(&table(&self.words, 0, most));
+        // Writing to a String cannot fail.
         if !self.supporting.is_empty() {
-            let _ = write!(text, "\n{} supporting words, which gate those above\n\n", self.supporting.len());
-            text.push_str(&table(&self.supporting));
+            let _ = write!(text, "\n{} supporting words\n\n", self.supporting.len());
+            text.push_str(&table(&self.supporting, self.words.len(), most));
         }
-        text.push_str(
-            "\nA word's vector is the mean of its rows: its own, if it was frequent in training, and its n-grams'.\n",
+        let language = self.language.as_ref();
+        let language = language.map_or_else(|| "unclear".to_owned(), |(code, share)| format!("{code} ({share:.2})"));
+        let [negative, neutral, positive] = self.judgement.probabilities;
+        let (s, n) = logits(&self.judgement);
+        let about = if self.is_semantic { "yes" } else { "no" };
+        let _ = writeln!(
+            text,
+            "\nlanguage   {language}\nsemantic   {about}\nlogits     s {s:.2}, n {n:.2}\nlabel      negative {negative:.2}, neutral \
+             {neutral:.2}, positive {positive:.2} (of the text alone)"
         );
         text
     }
 }
 
-fn table(words: &[WordInspection]) -> String {
-    let width = words.iter().map(|word| word.word.chars().count()).max().unwrap_or(0).clamp(4, 24);
-    let most = words.iter().filter_map(|word| word.attention).fold(f32::MIN_POSITIVE, f32::max);
-    let mut text =
-        format!("{:>4} {:<width$} {:<9} {:<20} {:>7}  rows of n-grams\n", "", "word", "attention", "", "own row");
+fn table(words: &[WordInspection], first: usize, most: f32) -> String {
+    let width = words.iter().map(|word| word.word.chars().count()).max().unwrap_or(0).clamp(4, WORD_COLUMNS);
+    let mut text = format!("{:>4} {:<width$} {:<9} {:<20} pieces\n", "", "word", "attention", "");
     for (position, word) in words.iter().enumerate() {
-        let share = word.attention.map_or_else(String::new, |share| format!("{share:.3}"));
-        let bar = "#".repeat(word.attention.map_or(0, |share| (share / most * 20.0).round() as usize));
-        let own = word.own_row.map_or_else(|| "-".to_owned(), |row| row.to_string());
-        let shown: Vec<String> = word.ngram_rows.iter().take(ROWS_SHOWN).map(u32::to_string).collect();
-        let more = match word.ngram_rows.len().saturating_sub(ROWS_SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let bar = "#".repeat((word.attention / most * BAR_COLUMNS).round().max(0.0) as usize);
+        let pieces = if word.pieces.is_empty() { "-".to_owned() } else { word.pieces.join(" ") };
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{:>4} {:<width$} {share:<9} {bar:<20} {own:>7}  {}{more}",
-            position + 1,
+            "{:>4} {:<width$} {:<9} {bar:<20} {pieces}",
+            first + position + 1,
             word.word,
-            shown.join(" ")
+            format!("{:.3}", word.attention)
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judgement(probabilities: [f32; 3]) -> Judgement {
+        Judgement { probabilities, polarity: 0.5, valence: 0.0, certain_from: 1.0 }
+    }
+
+    #[test]
+    fn logits_are_those_that_the_probabilities_were_made_from() {
+        for (s, n) in [(0.0_f32, 0.3_f32), (2.5, -1.0), (-4.0, 2.0)] {
+            let powers = [-s / 2.0, n, s / 2.0].map(f32::exp);
+            let sum: f32 = powers.iter().sum();
+            let (found, neutral) = logits(&judgement(powers.map(|power| power / sum)));
+            assert!((found - s).abs() < 1e-4 && (neutral - n).abs() < 1e-4, "{s} {n}: {found} {neutral}");
+        }
+        for certain in [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]] {
+            let (s, n) = logits(&judgement(certain));
+            assert!(s.is_finite() && n.is_finite(), "{certain:?}");
+        }
+    }
 }

@@ -12,8 +12,8 @@ use crate::fit::{FitPlan, FitProgress};
 use crate::options::Stage;
 use crate::report::{StageRecord, curves_csv, curves_png};
 
-/// `<stage>.state` (weights and optimiser), `<stage>.json` (its [`StageRecord`]), `vocabulary.json`, and the logs. While
-/// a stage is trained: `<stage>.begun.json` and `<stage>.epoch-N.state`, see [`BegunStage`].
+/// `<stage>.safetensors`, `<stage>.evidence.json` and `<stage>.json` (its [`StageRecord`]), and the logs. While a stage is
+/// trained by epochs: `<stage>.begun.json` and `<stage>.epoch-N.state`, see [`BegunStage`].
 pub(crate) struct WorkDir {
     folder: PathBuf,
     posts_sha256: String,
@@ -23,10 +23,6 @@ impl WorkDir {
     pub fn create(folder: &Path, pack: &DataPack) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), posts_sha256: pack.posts_sha256.clone() })
-    }
-
-    pub fn vocabulary(&self) -> PathBuf {
-        self.folder.join("vocabulary.json")
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -42,12 +38,6 @@ impl WorkDir {
         }
     }
 
-    /// Keeps a trained network. The record goes last: without it the weights do not count.
-    pub fn keep(&self, record: &StageRecord, network: &impl Stateful) -> anyhow::Result<()> {
-        network.save_state(&self.file(&format!("{}.state", record.stage)))?;
-        write_json(&self.file(&format!("{}.json", record.stage)), record)
-    }
-
     /// The stage with these settings as an earlier run finished it, if it did.
     pub fn finished(&self, stage: Stage, origin: &Origin) -> Option<StageRecord> {
         let bytes = std::fs::read(self.file(&format!("{stage}.json"))).ok()?;
@@ -55,8 +45,8 @@ impl WorkDir {
         (Origin::of(&record).as_ref() == Some(origin)).then_some(record)
     }
 
-    /// Fills `network` with kept weights, if they were trained on this very pack.
-    pub fn take_over(&self, stage: Stage, network: &mut impl Stateful) -> anyhow::Result<StageRecord> {
+    /// The record of a stage that an earlier run finished, if it was trained on this very pack.
+    pub fn record(&self, stage: Stage) -> anyhow::Result<StageRecord> {
         let path = self.file(&format!("{stage}.json"));
         let bytes = std::fs::read(&path)
             .with_context(|| format!("{}: the stage `{stage}` was left out and never trained here", path.display()))?;
@@ -68,7 +58,6 @@ impl WorkDir {
             path.display(),
             record.posts_sha256
         );
-        network.load_state(&self.file(&format!("{stage}.state")))?;
         Ok(record)
     }
 }
