@@ -10,8 +10,8 @@ use jtav_feed_simulator::{FeedRecord, Pack};
 use jtav_kafka::{OutboundRecord, Producer};
 use jtav_media_codecs::DecodeLimits;
 use jtav_model::{
-    AudioInput, AudioNetwork, Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224, TextInput,
-    TextNetwork, Tokenizer,
+    AudioInput, AudioNetwork, Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224, TextFrontEnd,
+    TextInput, TextNetwork,
 };
 use jtav_schemas::{DatasetMedia, DatasetPostV1, Decoded, Modality};
 use jtav_signal::CqtFrontEnd;
@@ -179,7 +179,12 @@ impl Networks {
 
     fn pass(&self, posts: &[Prepared]) -> Result<()> {
         let mut inputs = vec![FusionInput::default(); posts.len()];
-        let texts = encode(posts, |post| post.text.clone(), 32, |batch| Ok(self.text.encode(batch)?))?;
+        let texts = encode(
+            posts,
+            |post| post.text.clone(),
+            32,
+            |batch| Ok(self.text.encode(batch)?.into_iter().map(|text| text.encoded).collect()),
+        )?;
         texts.into_iter().for_each(|(index, vector)| inputs[index].text = Some(vector));
         if let Some(network) = &self.audio {
             let clips = encode(posts, |post| post.audio.clone(), 8, |batch| Ok(network.encode(batch)?))?;
@@ -213,11 +218,11 @@ fn encode<T>(
 }
 
 fn prepare(pack: &Pack, posts: Posts, checkpoint: &Checkpoint) -> Result<Vec<Prepared>> {
-    let (tokenizer, front_end) = (Tokenizer::new(), CqtFrontEnd::new());
+    let (reader, front_end) = (TextFrontEnd::of_checkpoint(checkpoint)?, CqtFrontEnd::new());
     let mut prepared = Vec::new();
     for post in pack.posts() {
         let parts: Vec<(&str, &str)> = post.texts.iter().map(|part| (part.role.as_str(), part.text.as_str())).collect();
-        let text = TextInput::from_parts(&tokenizer, checkpoint.vocabulary(), &parts);
+        let text = reader.input(&parts)?;
         let mut inputs = Prepared { text, ..Prepared::default() };
         if posts == Posts::All {
             add_media(&mut inputs, pack, post, &front_end)?;
@@ -243,7 +248,7 @@ fn add_media(inputs: &mut Prepared, pack: &Pack, post: &DatasetPostV1, front_end
         Ok(jtav_media_codecs::decode(&bytes, modality, file.media_type.as_deref(), &limits).ok())
     };
     if let Some(Decoded::Audio(pcm)) = decoded(&post.audio, Modality::Audio)? {
-        inputs.audio = Some(AudioInput::from_spectrogram(&front_end.decibels(&pcm.samples)?.values)?);
+        inputs.audio = Some(AudioInput::from_sound(&pcm.samples, &front_end.decibels(&pcm.samples)?.values)?);
     }
     if let Some(Decoded::Image(image)) = decoded(&post.image, Modality::Image)? {
         inputs.image = Some(Rgb224::new(Arc::clone(&image.pixels))?);

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
 use jtav_model::{Checkpoint, DeviceChoice, FusionInput, FusionNetwork, FusionOutput, ModelError};
-use jtav_pipeline::{Embedding, FuseRequest, Fused, Stage, StageError};
-use jtav_schemas::{Contributions, DeadLetterReason, MoodTag};
+use jtav_pipeline::{Embedding, FuseRequest, Fused, Judgement, Stage, StageError};
+use jtav_schemas::{Contributions, DeadLetterReason, MoodTag, Probabilities};
 
 type Output = Result<Fused, StageError>;
 
@@ -51,8 +51,13 @@ impl Backend for FusionBackend {
 fn finish(output: FusionOutput) -> Result<Fused, StageError> {
     let refuse = |message: String| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, message);
     let in_range = |probability: f32| (0.0..=1.0).contains(&probability);
-    if !in_range(output.probability) || !output.moods.iter().all(|(_, probability)| in_range(*probability)) {
-        return Err(refuse(format!("probability {} is outside 0 to 1", output.probability)));
+    let judgement = judgement(output.judgement);
+    judgement.probabilities.check().map_err(refuse)?;
+    if !in_range(judgement.polarity) || !output.moods.iter().all(|(_, probability)| in_range(*probability)) {
+        return Err(refuse(format!("probability {} is outside 0 to 1", judgement.polarity)));
+    }
+    if !(-1.0..=1.0).contains(&judgement.valence) {
+        return Err(refuse(format!("valence {} is outside -1 to 1", judgement.valence)));
     }
     let u = Embedding::new(output.u).map_err(|error| refuse(error.to_string()))?;
     let mut moods: Vec<MoodTag> =
@@ -66,13 +71,17 @@ fn finish(output: FusionOutput) -> Result<Fused, StageError> {
         image: given.image + 0.0,
         interaction: given.interaction + 0.0,
     };
-    Ok(Fused {
-        u,
-        probability: output.probability,
-        threshold: output.threshold,
-        moods,
-        contributions: Some(contributions),
-    })
+    Ok(Fused { u, judgement, moods, contributions: Some(contributions) })
+}
+
+fn judgement(given: jtav_model::Judgement) -> Judgement {
+    let [negative, neutral, positive] = given.probabilities;
+    Judgement {
+        probabilities: Probabilities { negative, neutral, positive },
+        polarity: given.polarity,
+        valence: given.valence,
+        certain_from: given.certain_from,
+    }
 }
 
 fn failure(error: ModelError) -> BackendError {
@@ -84,7 +93,9 @@ pub fn stub() -> BoxedBackend<FuseRequest, Output> {
     Box::new(StubBackend::new(|_: &FuseRequest| {
         let u = Embedding::new(vec![1.0; 600])
             .map_err(|error| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, error))?;
-        Ok(Fused { u, probability: 0.75, threshold: 0.5, moods: Vec::new(), contributions: None })
+        let probabilities = Probabilities { negative: 0.2, neutral: 0.2, positive: 0.6 };
+        let judgement = Judgement { probabilities, polarity: 0.75, valence: 0.4, certain_from: 0.5 };
+        Ok(Fused { u, judgement, moods: Vec::new(), contributions: None })
     }))
 }
 
@@ -92,13 +103,17 @@ pub fn stub() -> BoxedBackend<FuseRequest, Output> {
 mod tests {
     use super::*;
 
-    fn output(probability: f32, u: Vec<f32>) -> FusionOutput {
+    fn output(positive: f32, u: Vec<f32>) -> FusionOutput {
         FusionOutput {
             u,
             logit: 0.0,
-            probability,
-            threshold: 0.5,
-            label: "positive".into(),
+            probability: positive,
+            judgement: jtav_model::Judgement {
+                probabilities: [0.75 - positive, 0.25, positive],
+                polarity: positive / 0.75,
+                valence: 2.0 * positive - 0.75,
+                certain_from: 0.5,
+            },
             moods: vec![("Q1".into(), 0.1), ("Q2".into(), 0.9)],
             contributions: jtav_model::Contributions::default(),
         }
@@ -106,10 +121,17 @@ mod tests {
 
     #[test]
     fn an_output_that_is_not_finite_is_set_aside_and_never_published() {
+        assert!(finish(output(0.5, vec![1.0])).is_ok());
         assert!(finish(output(f32::NAN, vec![1.0])).is_err());
         assert!(finish(output(1.5, vec![1.0])).is_err());
         assert!(finish(output(0.5, vec![f32::INFINITY])).is_err());
         assert!(finish(output(0.5, vec![0.0])).is_err());
+        let mut sums_to_more = output(0.5, vec![1.0]);
+        sums_to_more.judgement.probabilities[1] = 0.5;
+        assert!(finish(sums_to_more).is_err());
+        let mut beyond = output(0.5, vec![1.0]);
+        beyond.judgement.valence = -1.5;
+        assert!(finish(beyond).is_err());
     }
 
     #[test]

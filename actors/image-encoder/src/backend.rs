@@ -12,7 +12,7 @@ const CELLS_PER_ROW: usize = 7;
 
 type Output = Result<Encoded, StageError>;
 
-/// The DenseNet-121 of a checkpoint on one thread.
+/// The image network of a checkpoint on one thread.
 pub struct ImageBackend {
     network: ImageNetwork,
 }

@@ -253,19 +253,34 @@ fn stored_records(stored: &StoredLabel, ours: &EmbeddingV1) -> Result<(Bytes, By
             *modalities.get_mut(modality) =
                 bytes.map(|bytes| vector(bytes, ours.modalities.get(modality).as_ref())).transpose()?;
         }
+        let semantic = stored.semantic.as_ref();
         Ok(EmbeddingV1 {
             event_id: stored.event_id.clone(),
             post_id: ours.post_id.clone(),
             revision: stored.revision,
             fused: vector(&stored.u, Some(&ours.fused))?,
             modalities,
+            semantic: semantic.map(|bytes| vector(bytes, ours.semantic.as_ref())).transpose()?,
+            label: stored.label,
+            certain: stored.certain,
+            lang: stored.lang.clone(),
             model_version: ours.model_version.clone(),
+            event_time_ms: event_time_ms(&stored.sentiment_json),
             labelled_at_ms: stored.labelled_at_ms,
         })
     };
     let embedding =
         embedding().map_err(|error| store_failure(StoreError::ForeignKey(format!("stored vectors: {error}"))))?;
     Ok((stored.sentiment_json.clone(), json(&embedding)?))
+}
+
+/// When the stored label's record was written. It stands in the record alone, of which nothing else is needed.
+fn event_time_ms(sentiment_json: &[u8]) -> Option<i64> {
+    #[derive(serde::Deserialize)]
+    struct Time {
+        event_time_ms: Option<i64>,
+    }
+    serde_json::from_slice::<Time>(sentiment_json).ok()?.event_time_ms
 }
 
 fn store_failure(error: StoreError) -> StageError {

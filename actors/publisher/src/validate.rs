@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jtav_pipeline::{PublishRequest, Stage, StageError};
 use jtav_schemas::embedding::f32_from_f16_le;
-use jtav_schemas::{DeadLetterReason, EmbeddingV1, SentimentV1, Vector};
+use jtav_schemas::{DeadLetterReason, EmbeddingV1, SentimentV1, Vector, is_language_code};
 use jtav_store::{LabelWrite, Source};
 
 /// A checked post, ready to be written.
@@ -47,6 +47,11 @@ pub(crate) fn prepare(request: &PublishRequest, ttl: Duration) -> Result<Prepare
             *modalities.get_mut(modality) = Some(packed(modality.as_str(), vector).map_err(unusable)?);
         }
     }
+    if embedding.semantic.is_some() && embedding.modalities.text.is_none() {
+        return Err(unusable("a semantic vector without a text".to_owned()));
+    }
+    let semantic =
+        embedding.semantic.as_ref().map(|vector| packed("semantic", vector)).transpose().map_err(unusable)?;
     let write = LabelWrite {
         post_id: sentiment.post_id.clone(),
         revision: sentiment.revision,
@@ -54,10 +59,15 @@ pub(crate) fn prepare(request: &PublishRequest, ttl: Duration) -> Result<Prepare
         model_version: sentiment.model_version.clone(),
         event_id: sentiment.event_id.clone(),
         label: sentiment.label,
+        certain: sentiment.certain,
+        probabilities: sentiment.probabilities,
+        valence: sentiment.valence,
         probability: sentiment.probability,
+        lang: sentiment.lang.clone(),
         sentiment_json: json(sentiment)?,
         u,
         modalities,
+        semantic,
         labelled_at_ms: sentiment.labelled_at_ms,
         ttl,
     };
@@ -92,6 +102,7 @@ fn check_sentiment(sentiment: &SentimentV1) -> Result<(), String> {
     ] {
         check_share(name, value)?;
     }
+    check_decision(sentiment)?;
     let moods = check_shares("mood", sentiment.moods.iter().map(|mood| mood.probability))?;
     // The four quadrants are one distribution; a shorter list is the top of it.
     if sentiment.moods.len() == 4 && moods < 1.0 - SUM_TOLERANCE {
@@ -110,6 +121,28 @@ fn check_sentiment(sentiment: &SentimentV1) -> Result<(), String> {
         return Err("a contribution is not finite".to_owned());
     }
     Ok(())
+}
+
+/// Label, certainty and language say what the numbers beside them say.
+fn check_decision(sentiment: &SentimentV1) -> Result<(), String> {
+    sentiment.probabilities.check()?;
+    if !(-1.0..=1.0).contains(&sentiment.valence) {
+        return Err(format!("valence is {}, not within -1 and 1", sentiment.valence));
+    }
+    let label = sentiment.probabilities.label();
+    if (sentiment.label, sentiment.confidence) != (label, sentiment.probabilities.of(label)) {
+        return Err(format!("label or confidence are not those of the largest probability, of {label}"));
+    }
+    if sentiment.certain == sentiment.uncertain_because.is_some() {
+        return Err("certainty and its reason disagree".to_owned());
+    }
+    if sentiment.certain && sentiment.confidence < sentiment.threshold {
+        return Err(format!("certain at {} below {}", sentiment.confidence, sentiment.threshold));
+    }
+    match &sentiment.lang {
+        Some(code) if !is_language_code(code) => Err("the language is no ISO 639 code".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn check_share(name: &str, value: f32) -> Result<(), String> {

@@ -112,7 +112,9 @@ fn a_redelivery_produces_again_what_the_store_holds() {
         // The second time the audio could not be had, so label, vectors and times differ.
         let mut again = request("p1", 3, 40);
         let sentiment = Arc::make_mut(&mut again.sentiment);
-        (sentiment.label, sentiment.probability, sentiment.labelled_at_ms) = (Label::Negative, 0.2, 99);
+        sentiment.probabilities = jtav_schemas::Probabilities { negative: 0.8, neutral: 0.0, positive: 0.2 };
+        (sentiment.label, sentiment.probability, sentiment.valence) = (Label::Negative, 0.2, -0.6);
+        (sentiment.confidence, sentiment.labelled_at_ms) = (0.8, 99);
         sentiment.modalities.audio = ModalityStatus::Absent(AbsentReason::Timeout);
         sentiment.moods.clear();
         let embedding = Arc::make_mut(&mut again.embedding);
@@ -165,10 +167,15 @@ fn a_worker_that_was_overtaken_by_an_edit_repeats_the_edit_behind_its_own_record
             model_version: MODEL.into(),
             event_id: jtav_schemas::event_id("p1", 2, MODEL),
             label: Label::Negative,
+            certain: false,
+            probabilities: jtav_schemas::Probabilities { negative: 0.6, neutral: 0.2, positive: 0.2 },
+            valence: -0.4,
             probability: 0.25,
+            lang: None,
             sentiment_json: Bytes::from_static(b"{\"revision\":2}"),
             u: Bytes::from_static(&[0, 60]),
             modalities: PerModality::default(),
+            semantic: None,
             labelled_at_ms: 30,
             ttl: Duration::from_secs(60),
         };
@@ -352,10 +359,24 @@ fn a_broker_that_never_answers_is_given_up_at_the_deadline() {
 #[test]
 fn what_no_reader_could_use_is_refused_before_anything_is_written() {
     type Change = fn(&mut SentimentV1, &mut EmbeddingV1);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 26] = [
         ("probability NaN", |s, _| s.probability = f32::NAN),
         ("probability above 1", |s, _| s.probability = 1.01),
         ("confidence infinite", |s, _| s.confidence = f32::INFINITY),
+        ("confidence of another label", |s, _| s.confidence = 0.2),
+        ("neutral NaN", |s, _| s.probabilities.neutral = f32::NAN),
+        ("probabilities above 1 together", |s, _| s.probabilities.neutral = 0.3),
+        ("a label that is not the largest", |s, _| s.probabilities.negative = 0.6),
+        ("valence below -1", |s, _| s.valence = -1.01),
+        ("certain and in doubt", |s, _| s.uncertain_because = Some(jtav_schemas::UncertainBecause::LowProbability)),
+        ("certain below the threshold", |s, _| s.threshold = 0.61),
+        ("uncertain without a reason", |s, _| s.certain = false),
+        ("a language by its name", |s, _| s.lang = Some("English".into())),
+        ("semantic vector without a text", |s, e| {
+            s.modalities.text = jtav_schemas::ModalityStatus::Absent(jtav_schemas::AbsentReason::Absent);
+            e.modalities.text = None;
+        }),
+        ("semantic vector of zeros", |_, e| e.semantic.as_mut().unwrap().f16_le_base64 = "AAAAAAAA".into()),
         ("threshold below 0", |s, _| s.threshold = -0.1),
         ("mood NaN", |s, _| s.moods[0].probability = f32::NAN),
         ("moods above 1 together", |s, _| s.moods[1].probability = 0.9),

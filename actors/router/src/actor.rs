@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
-use jtav_pipeline::{Admitted, Description, FailPoint, Lifeline, Observer, RoutePost, StageFlow, Stages, fail_point};
+use jtav_pipeline::{
+    Admitted, CoveredLanguages, Description, FailPoint, Lifeline, Observer, RoutePost, StageFlow, Stages, fail_point,
+};
 
 use crate::cache::EncodingCache;
 use crate::parking::Parking;
@@ -18,6 +20,8 @@ pub struct RouterParams {
     pub cache: EncodingCache,
     /// Name and weights of the model.
     pub model_version: Arc<str>,
+    /// Languages that the model was measured on; none where it states none.
+    pub languages: Option<Arc<CoveredLanguages>>,
     /// Watches outcomes.
     pub observer: Arc<dyn Observer>,
     /// Counts what passes the stages.
@@ -52,6 +56,7 @@ impl RouterActor {
             stages: params.stages,
             cache: params.cache,
             model_version: params.model_version,
+            languages: params.languages,
             max_text_chars: params.max_text_chars,
             observer: params.observer,
             flow: params.flow,

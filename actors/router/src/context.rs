@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use jtav_pipeline::{InboundRecord, StageTracker, Stages};
+use jtav_pipeline::{CoveredLanguages, InboundRecord, StageTracker, Stages};
 
 use crate::cache::EncodingCache;
 
@@ -14,6 +14,8 @@ pub struct PostContext {
     pub cache: EncodingCache,
     /// Name and weights of the model.
     pub model_version: Arc<str>,
+    /// Languages that the model was measured on; none where it states none.
+    pub languages: Option<Arc<CoveredLanguages>>,
     /// Characters that are read of all texts of the post together.
     pub max_text_chars: usize,
     /// Media must be here by then.

@@ -18,7 +18,7 @@ use jtav_telemetry::{Metric, UrlResult};
 use crate::cache::Asked;
 use crate::context::PostContext;
 use crate::known::Known;
-use crate::record;
+use crate::record::{self, TextFacts};
 use crate::texts::read_texts;
 use crate::urls::Leader;
 
@@ -66,7 +66,7 @@ pub async fn label_post(
         encode_medium(&post.id, Modality::Image, post.image.as_ref(), of_image, context),
     );
     drop(gathering);
-    let (text, truncated) = text?;
+    let (text, facts) = text?;
     let parts = PerModality { text, audio: audio?, image: image? };
     let modalities = statuses(&parts);
     if Modality::ALL.into_iter().all(|modality| parts.get(modality).is_err()) {
@@ -82,8 +82,8 @@ pub async fn label_post(
     let fused = timed(&context.tracker, Stage::Fusion, context.stages.fusion.fuse(request.clone())).await?;
 
     let attention = parts.map(|part| part.ok().map(|encoded| encoded.attention.clone()));
-    let sentiment = Arc::new(record::sentiment(post, &fused, modalities, truncated, attention, context));
-    let embedding = record::embedding(&sentiment, &fused, &request.vectors)
+    let sentiment = Arc::new(record::sentiment(post, &fused, modalities, &facts, attention, context));
+    let embedding = record::embedding(&sentiment, &fused, &request.vectors, &facts.semantic)
         .map_err(|error| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, error))?;
 
     let request = PublishRequest {
@@ -96,19 +96,19 @@ pub async fn label_post(
     Ok(Labelled::Done { outcome, sentiment })
 }
 
-/// The encoded text, and the modalities of which only a part was read: the text or none.
-async fn encode_text(post: &PostV1, context: &PostContext) -> Result<(Part, Vec<Modality>), StageError> {
+/// The encoded text, and what else the record takes from it.
+async fn encode_text(post: &PostV1, context: &PostContext) -> Result<(Part, TextFacts), StageError> {
     let read = read_texts(&post.texts, context.max_text_chars);
     if read.parts.iter().all(|part| part.text.trim().is_empty()) {
-        return Ok((Err(AbsentReason::Absent), Vec::new()));
+        return Ok((Err(AbsentReason::Absent), TextFacts::default()));
     }
     let encoder = Arc::clone(&context.stages.text_encoder);
     // Texts without one token (only links, say) carry nothing that the network could read.
     let Some(text) = timed(&context.tracker, Stage::TextEncoder, encoder.encode(read.parts)).await? else {
-        return Ok((Err(AbsentReason::Absent), Vec::new()));
+        return Ok((Err(AbsentReason::Absent), TextFacts::default()));
     };
-    let truncated = if read.is_truncated || text.is_truncated { vec![Modality::Text] } else { Vec::new() };
-    Ok((Ok(Arc::new(text.encoded)), truncated))
+    let is_truncated = read.is_truncated || text.is_truncated;
+    Ok((Ok(Arc::new(text.encoded)), TextFacts { is_truncated, lang: text.lang, semantic: text.semantic }))
 }
 
 /// fetch → decode → encode of one medium. Where its bytes are known, decoding and encoding are skipped; where it is known

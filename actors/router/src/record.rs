@@ -1,9 +1,9 @@
 //! From a fused post to its records.
 
-use jtav_pipeline::{AttentionPart, Embedding, Fused, now_ms};
+use jtav_pipeline::{AttentionPart, Embedding, Fused, Language, TextLanguage, decide, now_ms};
 use jtav_schemas::{
-    AttentionSummary, EmbeddingV1, Label, Modality, ModalityStatus, PerModality, PostV1, SentimentV1, Vector,
-    VectorError, event_id,
+    AttentionSummary, EmbeddingV1, Modality, ModalityStatus, PerModality, PostV1, SentimentV1, Vector, VectorError,
+    event_id,
 };
 
 use crate::context::PostContext;
@@ -11,27 +11,49 @@ use crate::context::PostContext;
 /// Attention of each modality that took part.
 pub(crate) type Attention = PerModality<Option<AttentionPart>>;
 
+/// What the record takes from the text, besides its vector.
+#[derive(Debug, Default)]
+pub(crate) struct TextFacts {
+    /// Whether there are more texts than were read.
+    pub(crate) is_truncated: bool,
+    /// The language that was identified.
+    pub(crate) lang: Option<Language>,
+    /// Vector for recommenders.
+    pub(crate) semantic: Option<Embedding>,
+}
+
 pub(crate) fn sentiment(
     post: &PostV1,
     fused: &Fused,
     modalities: PerModality<ModalityStatus>,
-    truncated: Vec<Modality>,
+    text: &TextFacts,
     attention: Attention,
     context: &PostContext,
 ) -> SentimentV1 {
-    let positive = fused.probability >= fused.threshold;
+    let judgement = &fused.judgement;
+    let language = match (&text.lang, modalities.text.is_present()) {
+        (_, false) => TextLanguage::NoText,
+        (None, true) => TextLanguage::Unidentified,
+        (Some(language), true) => TextLanguage::Identified(language),
+    };
+    let decision = decide(judgement, language, context.languages.as_deref());
     SentimentV1 {
         event_id: event_id(&post.id, post.revision, &context.model_version),
         post_id: post.id.clone(),
         revision: post.revision,
-        label: if positive { Label::Positive } else { Label::Negative },
-        probability: fused.probability,
-        confidence: confidence(fused.probability, fused.threshold),
-        threshold: fused.threshold,
+        label: decision.label,
+        probabilities: judgement.probabilities,
+        valence: judgement.valence,
+        probability: judgement.polarity,
+        confidence: decision.confidence,
+        threshold: judgement.certain_from,
+        certain: decision.is_certain(),
+        uncertain_because: decision.uncertain_because,
+        lang: text.lang.as_ref().map(|language| language.code.clone()),
         // Moods are learned from music alone; without a clip they would be the prior dressed up as a finding.
         moods: if modalities.audio.is_present() { fused.moods.clone() } else { Vec::new() },
         modalities,
-        truncated,
+        truncated: if text.is_truncated { vec![Modality::Text] } else { Vec::new() },
         attention: summary(attention),
         contributions: fused.contributions,
         model_version: context.model_version.to_string(),
@@ -39,16 +61,6 @@ pub(crate) fn sentiment(
         received_at_ms: context.provenance.received_at_ms,
         labelled_at_ms: now_ms(),
     }
-}
-
-/// Distance of a probability from the threshold, scaled to the room there is on its side.
-fn confidence(probability: f32, threshold: f32) -> f32 {
-    let (distance, room) = if probability >= threshold {
-        (probability - threshold, 1.0 - threshold)
-    } else {
-        (threshold - probability, threshold)
-    };
-    if room > 0.0 { (distance / room).clamp(0.0, 1.0) } else { 1.0 }
 }
 
 fn summary(attention: Attention) -> AttentionSummary {
@@ -67,6 +79,7 @@ pub(crate) fn embedding(
     sentiment: &SentimentV1,
     fused: &Fused,
     vectors: &PerModality<Option<Embedding>>,
+    semantic: &Option<Embedding>,
 ) -> Result<EmbeddingV1, VectorError> {
     let pack = |vector: &Option<Embedding>| vector.as_ref().map(|v| Vector::pack(v.values())).transpose();
     Ok(EmbeddingV1 {
@@ -79,22 +92,12 @@ pub(crate) fn embedding(
             audio: pack(&vectors.audio)?,
             image: pack(&vectors.image)?,
         },
+        semantic: pack(semantic)?,
+        label: sentiment.label,
+        certain: sentiment.certain,
+        lang: sentiment.lang.clone(),
         model_version: sentiment.model_version.clone(),
+        event_time_ms: sentiment.event_time_ms,
         labelled_at_ms: sentiment.labelled_at_ms,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::confidence;
-
-    #[test]
-    fn confidence_is_0_at_the_threshold_and_1_at_certainty_on_both_sides() {
-        for threshold in [0.3, 0.5, 0.72] {
-            assert_eq!(confidence(threshold, threshold), 0.0);
-            assert_eq!(confidence(1.0, threshold), 1.0);
-            assert_eq!(confidence(0.0, threshold), 1.0);
-        }
-        assert_eq!(confidence(1.0, 1.0), 1.0);
-    }
 }

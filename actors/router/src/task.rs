@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use jtav_delivery::{AbandonCause, Hang, Outcome, SkipReason};
 use jtav_pipeline::{
-    Admitted, DeadLetterRequest, EraseRequest, ErrorClass, FailPoint, InboundRecord, Observer, PostEvent, PostReport,
-    PublishOutcome, RetryPolicy, Run, Stage, StageError, StageFlow, StageTracker, Stages, account_of, fail_point,
+    Admitted, CoveredLanguages, DeadLetterRequest, EraseRequest, ErrorClass, FailPoint, InboundRecord, Observer,
+    PostEvent, PostReport, PublishOutcome, RetryPolicy, Run, Stage, StageError, StageFlow, StageTracker, Stages,
+    account_of, fail_point,
 };
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
-use jtav_telemetry::{Metric, OutcomeReason};
+use jtav_telemetry::{Certainty, Metric, OutcomeReason};
 
 use crate::cache::EncodingCache;
 use crate::context::{PostContext, Provenance};
@@ -24,6 +25,7 @@ pub(crate) struct TaskContext {
     pub stages: Stages,
     pub cache: EncodingCache,
     pub model_version: Arc<str>,
+    pub languages: Option<Arc<CoveredLanguages>>,
     pub max_text_chars: usize,
     pub observer: Arc<dyn Observer>,
     pub flow: StageFlow,
@@ -147,6 +149,7 @@ async fn label(
         stages: context.stages.clone(),
         cache: context.cache.clone(),
         model_version: Arc::clone(&context.model_version),
+        languages: context.languages.clone(),
         max_text_chars: context.max_text_chars,
         fetch_deadline: Instant::now() + fetch_timeout,
         account: account_of(post),
@@ -269,6 +272,9 @@ fn count(outcome: Outcome, result: &PostResult, record: &InboundRecord, latency:
     if outcome == Outcome::Published {
         if result.modalities.is_some_and(is_degraded) {
             Metric::degraded().inc();
+        }
+        if let Some(sentiment) = &result.sentiment {
+            Metric::labels_made(sentiment.label, Certainty(sentiment.uncertain_because)).inc();
         }
         for modality in result.sentiment.iter().flat_map(|sentiment| &sentiment.truncated) {
             Metric::truncated(*modality).inc();

@@ -101,9 +101,12 @@ impl TextEncoder for Stage1 {
             // As long as the text encoder's words can be.
             let word = || WordWeight { word: "字".repeat(80), position: 99, weight: 0.123_456_78 };
             let words = if text == "longest words" { (0..5).map(|_| word()).collect() } else { Vec::new() };
+            let language = |code: &str| Language { code: code.to_owned(), probability: 0.9 };
             Ok(Some(EncodedText {
                 encoded: Encoded { vector: vector(), attention: AttentionPart::Words(words) },
                 is_truncated: text.starts_with("more words"),
+                lang: text.strip_prefix("in ").map(language),
+                semantic: text.strip_prefix("in ").map(|_| vector()),
             }))
         }
         .boxed()
@@ -128,10 +131,15 @@ impl ImageEncoder for Stage1 {
     }
 }
 
+fn judgement() -> Judgement {
+    let probabilities = Probabilities { negative: 0.15, neutral: 0.25, positive: 0.6 };
+    Judgement { probabilities, polarity: 0.8, valence: 0.45, certain_from: 0.5 }
+}
+
 impl Fusion for Stage1 {
     fn fuse(&self, _: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>> {
         let moods = vec![MoodTag { tag: "Q1".into(), probability: 0.9 }];
-        async { Ok(Fused { u: vector(), probability: 0.8, threshold: 0.5, moods, contributions: None }) }.boxed()
+        async { Ok(Fused { u: vector(), judgement: judgement(), moods, contributions: None }) }.boxed()
     }
 }
 
@@ -178,6 +186,11 @@ struct Lane {
 }
 
 fn lane() -> Lane {
+    lane_of_a_model_of(None)
+}
+
+/// With a model that was measured on these languages.
+fn lane_of_a_model_of(languages: Option<CoveredLanguages>) -> Lane {
     let fakes = Arc::new(Fakes::default());
     let stage = || Arc::new(Stage1(Arc::clone(&fakes)));
     let stages = Stages {
@@ -193,6 +206,7 @@ fn lane() -> Lane {
         stages,
         cache: EncodingCache::new(1 << 20, "model-1"),
         model_version: "model-1".into(),
+        languages: languages.map(Arc::new),
         observer: Arc::new(NoObserver),
         // Long enough for a panic that prints its backtrace on a busy machine.
         flow: StageFlow::default(),
@@ -282,6 +296,24 @@ async fn a_post_with_a_part_that_cannot_be_used_is_published_with_the_reason() {
     assert!(sentiment.moods.is_empty(), "moods come from audio alone");
     assert_eq!(sentiment.label, Label::Positive);
     assert!((sentiment.confidence - 0.6).abs() < 1e-6);
+}
+
+#[actix_rt::test]
+async fn a_label_is_certain_in_the_languages_of_the_model_and_names_the_one_of_its_text() {
+    let covered = CoveredLanguages { codes: vec!["en".to_owned()], least_probability: 0.7 };
+    let lane = lane_of_a_model_of(Some(covered));
+    for (id, text, image) in
+        [("a", Some("in en"), None), ("b", Some("in pt"), None), ("c", Some("fine"), None), ("d", None, Some("fine"))]
+    {
+        assert_eq!(lane.outcome_of(post(id, text, None, image)).await, Outcome::Published, "{id}");
+    }
+    let published = lane.fakes.published.lock().unwrap();
+    let said: Vec<_> = published.iter().map(|s| (s.lang.as_deref(), s.certain, s.uncertain_because)).collect();
+    let foreign = Some(UncertainBecause::LanguageNotCovered);
+    let unclear = Some(UncertainBecause::LanguageUnclear);
+    let expected = [(Some("en"), true, None), (Some("pt"), false, foreign), (None, false, unclear), (None, true, None)];
+    assert_eq!(said, expected);
+    assert!(published.iter().all(|s| s.label == Label::Positive && s.threshold == 0.5 && s.probability == 0.8));
 }
 
 #[actix_rt::test]

@@ -71,7 +71,7 @@ impl TextEncoder for Boxes {
         async move {
             tokio::time::sleep(Duration::from_millis(texts[0].text.parse().unwrap())).await;
             let encoded = encoded(AttentionPart::Words(Vec::new()));
-            Ok(Some(EncodedText { encoded, is_truncated: false }))
+            Ok(Some(EncodedText { encoded, is_truncated: false, lang: None, semantic: None }))
         }
         .boxed()
     }
@@ -89,11 +89,16 @@ impl ImageEncoder for Boxes {
     }
 }
 
+fn judgement() -> Judgement {
+    let probabilities = Probabilities { negative: 0.15, neutral: 0.25, positive: 0.6 };
+    Judgement { probabilities, polarity: 0.8, valence: 0.45, certain_from: 0.5 }
+}
+
 impl Fusion for Boxes {
     fn fuse(&self, request: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>> {
         let moods = Vec::new();
         let u = request.vectors.text.unwrap();
-        async { Ok(Fused { u, probability: 0.8, threshold: 0.5, moods, contributions: None }) }.boxed()
+        async { Ok(Fused { u, judgement: judgement(), moods, contributions: None }) }.boxed()
     }
 }
 
@@ -137,6 +142,7 @@ fn lane(fetch_timeout: Duration, parked_patience: Duration, bounds: PostBounds) 
         },
         cache: EncodingCache::new(1 << 20, "model-1"),
         model_version: "model-1".into(),
+        languages: None,
         observer: Arc::new(NoObserver),
         flow: StageFlow::default(),
         post_deadline: Duration::from_secs(60),

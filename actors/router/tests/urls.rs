@@ -137,6 +137,8 @@ impl TextEncoder for Stage0 {
             Ok(Some(EncodedText {
                 encoded: Encoded { vector: vector(), attention: AttentionPart::Words(Vec::new()) },
                 is_truncated: false,
+                lang: None,
+                semantic: None,
             }))
         }
         .boxed()
@@ -160,9 +162,14 @@ impl ImageEncoder for Stage0 {
     }
 }
 
+fn judgement() -> Judgement {
+    let probabilities = Probabilities { negative: 0.15, neutral: 0.25, positive: 0.6 };
+    Judgement { probabilities, polarity: 0.8, valence: 0.45, certain_from: 0.5 }
+}
+
 impl Fusion for Stage0 {
     fn fuse(&self, _: FuseRequest) -> BoxFuture<'static, Result<Fused, StageError>> {
-        let fused = Fused { u: vector(), probability: 0.8, threshold: 0.5, moods: Vec::new(), contributions: None };
+        let fused = Fused { u: vector(), judgement: judgement(), moods: Vec::new(), contributions: None };
         async move { Ok(fused) }.boxed()
     }
 }
@@ -218,6 +225,7 @@ fn lane(cache_bytes: u64) -> Lane {
         stages,
         cache,
         model_version: "model-1".into(),
+        languages: None,
         observer: Arc::new(NoObserver),
         flow: StageFlow::default(),
         post_deadline: Duration::from_secs(5),

@@ -1,16 +1,23 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{Checkpoint, DeviceChoice, ModelError, TextInput, TextNetwork};
+use jtav_model::{Checkpoint, DeviceChoice, EncodedText, ModelError, TextInput, TextNetwork};
 use jtav_pipeline::{AttentionPart, Embedding, Encoded, Stage, StageError};
 use jtav_schemas::{DeadLetterReason, WordWeight};
 
 /// Words named in a published record.
 const TOP_WORDS: usize = 5;
-/// Rows of an ordinary word: itself and the n-grams of eight characters, `<` and `>` included.
-const ROWS_A_WORD: u64 = 19;
 
-type Output = Result<Encoded, StageError>;
+/// What the network says of the texts of a post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextOutput {
+    /// Vector, and the words that weighed most.
+    pub encoded: Encoded,
+    /// What the texts are about; none from a checkpoint without a sentence encoder.
+    pub semantic: Option<Embedding>,
+}
+
+type Output = Result<TextOutput, StageError>;
 
 /// The attBiGRU of a checkpoint on one thread.
 pub struct TextBackend {
@@ -44,26 +51,42 @@ impl Backend for TextBackend {
     }
 }
 
-/// Words. Long ones count for as many as their rows would be of ordinary ones: a post of a hundred words of forty letters
-/// each reads eight times the rows of another.
+/// Pieces, which the sentence encoder reads; words where there are more, since each has its step in the BiGRU. Both have an
+/// upper bound, whatever the texts. The reads of the bag of n-grams, most for long words, cost next to nothing.
 fn cost(item: &TextInput) -> u64 {
-    (item.word_count() as u64).max(item.row_count() as u64 / ROWS_A_WORD)
+    item.piece_count().max(item.word_count()) as u64
 }
 
-fn finish(input: &TextInput, encoded: jtav_model::Encoded) -> Result<Encoded, StageError> {
-    let mut words: Vec<WordWeight> = input
-        .protagonist
-        .words
-        .iter()
-        .zip(&encoded.attention)
+fn finish(input: &TextInput, text: EncodedText) -> Output {
+    let EncodedText { encoded, semantic } = text;
+    let top_words = top_words(input, &encoded.attention);
+    let vector = embedding(encoded.vector)?;
+    let semantic = semantic.map(embedding).transpose()?;
+    Ok(TextOutput { encoded: Encoded { vector, attention: AttentionPart::Words(top_words) }, semantic })
+}
+
+/// The words that got the most attention. Punctuation is read and never named; what it got is given to nobody else.
+fn top_words(input: &TextInput, attention: &[f32]) -> Vec<WordWeight> {
+    let mut words: Vec<(usize, &str, f32)> = input
+        .words()
+        .zip(attention)
         .enumerate()
-        .map(|(position, (word, weight))| WordWeight { word: word.clone(), position: position as u32, weight: *weight })
+        .filter(|(_, (word, _))| !word.is_mark)
+        .map(|(position, (word, weight))| (position, word.text.as_str(), *weight))
         .collect();
-    words.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    words.sort_by(|a, b| b.2.total_cmp(&a.2));
     words.truncate(TOP_WORDS);
-    let vector = Embedding::new(encoded.vector)
-        .map_err(|error| StageError::permanent(Stage::TextEncoder, DeadLetterReason::NonFiniteOutput, error))?;
-    Ok(Encoded { vector, attention: AttentionPart::Words(words) })
+    let named = |(position, word, weight): (usize, &str, f32)| WordWeight {
+        word: word.to_owned(),
+        position: position as u32,
+        weight,
+    };
+    words.into_iter().map(named).collect()
+}
+
+fn embedding(values: Vec<f32>) -> Result<Embedding, StageError> {
+    Embedding::new(values)
+        .map_err(|error| StageError::permanent(Stage::TextEncoder, DeadLetterReason::NonFiniteOutput, error))
 }
 
 fn failure(error: ModelError) -> BackendError {
@@ -73,39 +96,11 @@ fn failure(error: ModelError) -> BackendError {
 /// Answers at once with a fixed vector; for load tests of everything else.
 pub fn stub() -> BoxedBackend<TextInput, Output> {
     Box::new(StubBackend::new(|_: &TextInput| {
-        let vector = Embedding::new(vec![1.0; 100])
-            .map_err(|error| StageError::permanent(Stage::TextEncoder, DeadLetterReason::NonFiniteOutput, error))?;
-        Ok(Encoded { vector, attention: AttentionPart::Words(Vec::new()) })
+        let vector = embedding(vec![1.0; 100])?;
+        Ok(TextOutput { encoded: Encoded { vector, attention: AttentionPart::Words(Vec::new()) }, semantic: None })
     }))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jtav_model::{Tokenizer, Vocabulary, VocabularyConfig};
-
-    fn input(text: &str) -> TextInput {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
-        TextInput::from_parts(&Tokenizer::new(), &vocabulary, &[("body", text)]).unwrap()
-    }
-
-    #[test]
-    fn a_post_costs_its_words_and_long_words_cost_more() {
-        assert_eq!(cost(&input("so good")), 2);
-        assert_eq!(cost(&input(&"word ".repeat(500))), 100);
-        let long = format!("{} ", "abcdefghij".repeat(4)).repeat(500);
-        assert!((700..1_000).contains(&cost(&input(&long))), "{}", cost(&input(&long)));
-    }
-
-    /// The record of a post has a bound of its own, whatever its texts.
-    #[test]
-    fn words_of_a_record_are_few_and_short() {
-        for text in ["x", "字", "İ", "👨\u{200D}", "\u{10FFFF}a", "#aB"] {
-            let input = input(&format!("a {}", text.repeat(100_000)));
-            let attention = vec![0.5; input.protagonist.words.len()];
-            let encoded = finish(&input, jtav_model::Encoded { vector: vec![1.0], attention }).unwrap();
-            let AttentionPart::Words(words) = encoded.attention else { panic!("not words") };
-            assert!(words.len() <= TOP_WORDS && words.iter().all(|word| word.word.len() <= 4 * 80), "{text}");
-        }
-    }
-}
+#[path = "backend_tests.rs"]
+mod tests;

@@ -7,6 +7,6 @@ mod backend;
 mod preparer;
 mod stage;
 
-pub use backend::{TextBackend, stub};
-pub use preparer::{PreparedText, TextPreparer};
+pub use backend::{TextBackend, TextOutput, stub};
+pub use preparer::TextPreparer;
 pub use stage::{Handle, TextStage};

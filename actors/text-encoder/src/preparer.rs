@@ -1,91 +1,61 @@
-//! Text made ready for the network: words, their rows, their n-grams. Beside the device thread and not on it, so that a
-//! post with much text costs the others of its batch nothing.
+//! Text made ready for the network: words, their pieces, their n-grams, the language. Beside the device thread and not on
+//! it, so that a post with much text costs the others of its batch nothing.
 
 use std::sync::Arc;
 
-use jtav_model::{Checkpoint, TextInput, Tokenizer, Vocabulary, VocabularyConfig};
+use jtav_model::{ModelError, TextFrontEnd, TextInput};
 use jtav_pipeline::{Stage, StageError};
 use jtav_schemas::{DeadLetterReason, TextPart};
 use tokio::sync::Semaphore;
 
-/// What the network reads of a post.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PreparedText {
-    /// Words with rows and n-grams; at least one.
-    pub input: TextInput,
-    /// Whether the texts have more words than it reads.
-    pub is_truncated: bool,
-}
-
 /// Makes texts ready on the runtime's blocking threads, as many at once as there are CPU cores. Cheap to clone.
 #[derive(Clone)]
 pub struct TextPreparer {
-    words: Arc<Words>,
+    front_end: Arc<TextFrontEnd>,
     places: Arc<Semaphore>,
 }
 
-/// Where the rows of words come from.
-enum Words {
-    Checkpoint(Arc<Checkpoint>),
-    /// Of a stand-in network, which reads none: whether there is a word is all that counts.
-    None(Box<Vocabulary>),
-}
-
-impl Words {
-    fn vocabulary(&self) -> &Vocabulary {
-        match self {
-            Words::Checkpoint(checkpoint) => checkpoint.vocabulary(),
-            Words::None(vocabulary) => vocabulary,
-        }
-    }
-}
-
 impl TextPreparer {
-    /// For the network of a checkpoint.
-    pub fn new(checkpoint: Arc<Checkpoint>) -> Self {
-        Self::with(Words::Checkpoint(checkpoint))
-    }
-
-    /// For a stand-in network.
-    pub fn without_network() -> Self {
-        let vocabulary = Vocabulary::build(std::iter::empty::<Vec<String>>(), VocabularyConfig::default());
-        Self::with(Words::None(Box::new(vocabulary)))
-    }
-
-    fn with(words: Words) -> Self {
+    /// With the front end of the checkpoint whose network reads what is made ready.
+    pub fn new(front_end: Arc<TextFrontEnd>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { words: Arc::new(words), places: Arc::new(Semaphore::new(cores)) }
+        Self { front_end, places: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// For a stand-in network, to which whether there is a word is all that counts.
+    pub fn without_network() -> Self {
+        Self::new(Arc::new(TextFrontEnd::without_pieces()))
     }
 
     /// Makes the texts of a post ready; `None` where no word remains (links, handles, punctuation).
     ///
-    /// Takes time in proportion to the texts, which the router cuts. Cancellation safe: what waits for its place never
+    /// Takes time in proportion to the texts, which the router cuts, and no more than a bound of the front end. Cancellation safe: what waits for its place never
     /// begins, what has begun runs to its end and is dropped.
     ///
     /// # Errors
-    /// Text that makes it panic is a poison pill.
-    pub async fn prepare(&self, texts: Vec<TextPart>) -> Result<Option<PreparedText>, StageError> {
+    /// Text that makes it fail or panic is a poison pill.
+    pub async fn prepare(&self, texts: Vec<TextPart>) -> Result<Option<TextInput>, StageError> {
         let place = Arc::clone(&self.places).acquire_owned().await;
-        let words = Arc::clone(&self.words);
+        let front_end = Arc::clone(&self.front_end);
         let work = tokio::task::spawn_blocking(move || {
-            let prepared = prepared(&texts, words.vocabulary());
+            let prepared = prepared(&texts, &front_end);
             drop(place);
             prepared
         });
-        work.await.map_err(|error| match error.is_panic() {
+        let prepared = work.await.map_err(|error| match error.is_panic() {
             true => {
                 let message = "making the text ready panicked";
                 StageError::permanent(Stage::TextEncoder, DeadLetterReason::PoisonPill, message)
             }
             false => StageError::retryable(Stage::TextEncoder, "runtime_ends", error),
-        })
+        })?;
+        prepared.map_err(|error| StageError::permanent(Stage::TextEncoder, DeadLetterReason::PoisonPill, error))
     }
 }
 
-fn prepared(texts: &[TextPart], vocabulary: &Vocabulary) -> Option<PreparedText> {
+fn prepared(texts: &[TextPart], front_end: &TextFrontEnd) -> Result<Option<TextInput>, ModelError> {
     let parts: Vec<(&str, &str)> = texts.iter().map(|part| (part.role.as_str(), part.text.as_str())).collect();
-    let (input, is_truncated) = TextInput::of_parts(&Tokenizer::new(), vocabulary, &parts)?;
-    Some(PreparedText { input, is_truncated })
+    front_end.input(&parts)
 }
 
 #[cfg(test)]
@@ -101,8 +71,9 @@ mod tests {
     async fn words_are_found_and_what_has_none_is_nothing() {
         let preparer = TextPreparer::without_network();
         let some = preparer.prepare(texts("so good :)")).await.unwrap().unwrap();
-        assert_eq!((some.input.protagonist.words.len(), some.is_truncated), (3, false));
-        assert!(preparer.prepare(texts(&"word ".repeat(101))).await.unwrap().unwrap().is_truncated);
+        let words: Vec<&str> = some.words().map(|word| word.text.as_str()).collect();
+        assert_eq!((words, some.is_truncated), (vec!["so", "good", "smiling", "face"], false));
+        assert!(preparer.prepare(texts(&"word ".repeat(161))).await.unwrap().unwrap().is_truncated);
         for something in ["😀", ":(", "<3", "❤️", "7"] {
             assert!(preparer.prepare(texts(something)).await.unwrap().is_some(), "{something}");
         }

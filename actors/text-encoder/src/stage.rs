@@ -1,13 +1,13 @@
 use futures::future::BoxFuture;
 use jtav_inference::{BoxedBackend, InferenceHandle};
 use jtav_model::TextInput;
-use jtav_pipeline::{Encoded, EncodedText, FailPoint, StageError, TextEncoder, fail_point};
+use jtav_pipeline::{EncodedText, FailPoint, Language, StageError, TextEncoder, fail_point};
 use jtav_schemas::TextPart;
 
-use crate::TextPreparer;
+use crate::{TextOutput, TextPreparer};
 
 /// What the device threads take and give.
-pub type Handle = InferenceHandle<BoxedBackend<TextInput, Result<Encoded, StageError>>>;
+pub type Handle = InferenceHandle<BoxedBackend<TextInput, Result<TextOutput, StageError>>>;
 
 /// Texts are made ready, then they queue for the device threads.
 pub struct TextStage {
@@ -28,8 +28,13 @@ impl TextEncoder for TextStage {
         let (preparer, handle) = (self.preparer.clone(), self.handle.clone());
         Box::pin(async move {
             let Some(prepared) = preparer.prepare(texts).await? else { return Ok(None) };
-            let encoded = handle.submit(prepared.input).await??;
-            Ok(Some(EncodedText { encoded, is_truncated: prepared.is_truncated }))
+            let is_truncated = prepared.is_truncated;
+            let lang = prepared.language.clone().map(|language| {
+                let jtav_model::Language { code, probability } = language;
+                Language { code, probability }
+            });
+            let TextOutput { encoded, semantic } = handle.submit(prepared).await??;
+            Ok(Some(EncodedText { encoded, is_truncated, lang, semantic }))
         })
     }
 }

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use jtav_schemas::{AudioSpan, Contributions, ImageCell, MoodTag, PerModality, VectorError, WordWeight};
 
+use crate::judgement::{Judgement, Language};
+
 /// A checked vector: not empty, finite, not zero. Nothing else is ever fused or published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding(Arc<[f32]>);
@@ -47,6 +49,10 @@ pub struct EncodedText {
     pub encoded: Encoded,
     /// Whether the texts have more words than the network reads.
     pub is_truncated: bool,
+    /// The language that they are most probably in; none where nothing can be told, or nothing identifies languages.
+    pub lang: Option<Language>,
+    /// What they are about, in a space of its own (compared by cosine); none where the checkpoint has no such network.
+    pub semantic: Option<Embedding>,
 }
 
 /// The vectors to fuse; at least one is there.
@@ -61,12 +67,10 @@ pub struct FuseRequest {
 pub struct Fused {
     /// Joint embedding `u`.
     pub u: Embedding,
-    /// Calibrated probability of `positive`.
-    pub probability: f32,
-    /// Label is `positive` from here on.
-    pub threshold: f32,
+    /// What the record's label is made from.
+    pub judgement: Judgement,
     /// Most probable first; empty without audio.
     pub moods: Vec<MoodTag>,
-    /// What each modality added to the logit; a stand-in network has none.
+    /// What each modality added to the logit of the polarity; a stand-in network has none.
     pub contributions: Option<Contributions>,
 }

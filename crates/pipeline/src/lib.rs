@@ -6,6 +6,7 @@
 mod encoded;
 mod error;
 pub mod fail_point;
+mod judgement;
 mod lifeline;
 mod media;
 mod observer;
@@ -22,6 +23,7 @@ pub use encoded::{AttentionPart, Embedding, Encoded, EncodedText, FuseRequest, F
 pub use error::{ErrorClass, StageError};
 pub use fail_point::FailPoint;
 pub use jtav_schemas::{Decoded, Pcm, RgbImage, Stage};
+pub use judgement::{CoveredLanguages, Decision, Judgement, Language, NO_LANGUAGE, TextLanguage, decide};
 pub use lifeline::{Ends, Lifeline};
 pub use media::{ContentHash, FetchRequest, FetchedMedia, Receipt, Revalidated, log_name};
 pub use observer::{NoObserver, Observer, PostReport};

@@ -80,7 +80,7 @@ stage! {
 }
 
 stage! {
-    /// DenseNet.
+    /// The image network.
     trait ImageEncoder in Stage::ImageEncoder, Lasts::WhileWanted;
 
     /// Encodes a picture.
@@ -165,7 +165,7 @@ pub struct Stages {
     pub text_encoder: Arc<dyn TextEncoder>,
     /// CQT and DCRNN.
     pub audio_encoder: Arc<dyn AudioEncoder>,
-    /// DenseNet.
+    /// The image network.
     pub image_encoder: Arc<dyn ImageEncoder>,
     /// CMF-AP.
     pub fusion: Arc<dyn Fusion>,

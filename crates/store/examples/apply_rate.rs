@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use jtav_schemas::{Label, PerModality};
+use jtav_schemas::{Label, PerModality, Probabilities};
 use jtav_store::{LabelWrite, RedisOptions, RedisStore, Source, Store};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -20,10 +20,15 @@ fn write(post: usize) -> LabelWrite {
         model_version: "measure@1".to_owned(),
         event_id: "0123456789abcdef0123456789abcdef".to_owned(),
         label: Label::Positive,
+        certain: true,
+        probabilities: Probabilities { negative: 0.2, neutral: 0.2, positive: 0.6 },
+        valence: 0.4,
         probability: 0.75,
+        lang: Some("en".to_owned()),
         sentiment_json: Bytes::from(vec![b' '; 1_000]),
         u: vector(),
         modalities: PerModality { text: Some(vector()), audio: Some(vector()), image: Some(vector()) },
+        semantic: None,
         labelled_at_ms: 0,
         ttl: Duration::from_secs(60),
     }

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::Source;
     use bytes::Bytes;
-    use jtav_schemas::{Label, PerModality};
+    use jtav_schemas::{Label, PerModality, Probabilities};
 
     fn write(post_id: &str, offset: i64) -> LabelWrite {
         LabelWrite {
@@ -205,10 +205,15 @@ mod tests {
             model_version: "m".to_owned(),
             event_id: String::new(),
             label: Label::Negative,
+            certain: false,
+            probabilities: Probabilities { negative: 0.9, neutral: 0.0, positive: 0.1 },
+            valence: -0.8,
             probability: 0.1,
+            lang: None,
             sentiment_json: Bytes::new(),
             u: Bytes::from_static(&[0, 60]),
             modalities: PerModality::default(),
+            semantic: None,
             labelled_at_ms: 0,
             ttl: Duration::from_secs(60),
         }

@@ -7,7 +7,7 @@ use crate::{Store, StoreError};
 /// use std::time::Duration;
 /// use bytes::Bytes;
 /// use jtav_schemas::embedding::f16_le_bytes;
-/// use jtav_schemas::{Label, PerModality};
+/// use jtav_schemas::{Label, PerModality, Probabilities};
 /// use jtav_store::{EmbeddedStore, LabelWrite, Source, Store, read_embedding};
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -21,10 +21,15 @@ use crate::{Store, StoreError};
 ///         model_version: "jtav-modern@1".into(),
 ///         event_id: "e1".into(),
 ///         label: Label::Positive,
+///         certain: true,
+///         probabilities: Probabilities { negative: 0.08, neutral: 0.2, positive: 0.72 },
+///         valence: 0.64,
 ///         probability: 0.9,
+///         lang: Some("en".into()),
 ///         sentiment_json: Bytes::from_static(b"{}"),
 ///         u: f16_le_bytes(&[0.5, -0.25])?.into(),
 ///         modalities: PerModality::default(),
+///         semantic: None,
 ///         labelled_at_ms: 0,
 ///         ttl: Duration::from_secs(3_600),
 ///     })

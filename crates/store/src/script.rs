@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jtav_schemas::redis_key::{erased_key, field, label_key, models_key};
-use jtav_schemas::{Label, Modality, PerModality};
+use jtav_schemas::{Label, Modality, PerModality, Probabilities};
 use redis::{Script, ScriptInvocation};
 
 use crate::types::ttl_ms;
@@ -21,18 +21,25 @@ const MAX_IDENTITY_BYTES: usize = 64;
 pub(crate) const MAX_LABEL_BYTES: u64 = 1 << 20;
 
 /// Fields of the label hash in the order in which [`stored_label`] takes them.
-pub(crate) const FIELDS: [&str; 11] = [
+pub(crate) const FIELDS: [&str; 18] = [
     field::REVISION,
     field::SOURCE,
     field::EVENT_ID,
     field::LABEL,
+    field::CERTAIN,
+    field::P_NEGATIVE,
+    field::P_NEUTRAL,
+    field::P_POSITIVE,
+    field::VALENCE,
     field::PROBABILITY,
+    field::LANG,
     field::SENTIMENT,
     field::LABELLED_AT_MS,
     field::U,
     field::TEXT,
     field::AUDIO,
     field::IMAGE,
+    field::SEMANTIC,
 ];
 
 /// Fields that say which record a label came from, as [`identity`] takes them.
@@ -80,10 +87,19 @@ pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
         .arg(&write.event_id)
         .arg(field::LABEL)
         .arg(write.label.as_str())
-        .arg(field::PROBABILITY)
+        .arg(field::CERTAIN)
+        .arg(if write.certain { "1" } else { "0" });
+    for (name, value) in [
+        (field::P_NEGATIVE, write.probabilities.negative),
+        (field::P_NEUTRAL, write.probabilities.neutral),
+        (field::P_POSITIVE, write.probabilities.positive),
+        (field::VALENCE, write.valence),
+        (field::PROBABILITY, write.probability),
+    ] {
         // Rust writes the shortest decimal that reads back as the same f32.
-        .arg(write.probability.to_string())
-        .arg(field::SENTIMENT)
+        call.arg(name).arg(value.to_string());
+    }
+    call.arg(field::SENTIMENT)
         .arg(write.sentiment_json.as_ref())
         .arg(field::LABELLED_AT_MS)
         .arg(write.labelled_at_ms)
@@ -93,6 +109,12 @@ pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
         if let Some(vector) = vector {
             call.arg(modality_field(modality)).arg(vector.as_ref());
         }
+    }
+    if let Some(semantic) = &write.semantic {
+        call.arg(field::SEMANTIC).arg(semantic.as_ref());
+    }
+    if let Some(lang) = &write.lang {
+        call.arg(field::LANG).arg(lang);
     }
     call
 }
@@ -148,16 +170,28 @@ pub(crate) fn stored_label(key: &str, values: Vec<Option<Bytes>>) -> Result<Opti
         revision: number(take(field::REVISION)).ok_or_else(|| bad(field::REVISION))?,
         source: text(take(field::SOURCE)).and_then(|s| Source::parse(&s)).ok_or_else(|| bad(field::SOURCE))?,
         event_id: text(take(field::EVENT_ID)).ok_or_else(|| bad(field::EVENT_ID))?,
-        label: match take(field::LABEL).as_deref() {
-            Some(b"positive") => Label::Positive,
-            Some(b"negative") => Label::Negative,
-            _ => return Err(bad(field::LABEL)),
+        label: text(take(field::LABEL)).and_then(|name| Label::from_name(&name)).ok_or_else(|| bad(field::LABEL))?,
+        certain: match take(field::CERTAIN).as_deref() {
+            Some(b"1") => true,
+            Some(b"0") => false,
+            _ => return Err(bad(field::CERTAIN)),
         },
+        probabilities: Probabilities {
+            negative: number(take(field::P_NEGATIVE)).ok_or_else(|| bad(field::P_NEGATIVE))?,
+            neutral: number(take(field::P_NEUTRAL)).ok_or_else(|| bad(field::P_NEUTRAL))?,
+            positive: number(take(field::P_POSITIVE)).ok_or_else(|| bad(field::P_POSITIVE))?,
+        },
+        valence: number(take(field::VALENCE)).ok_or_else(|| bad(field::VALENCE))?,
         probability: number(take(field::PROBABILITY)).ok_or_else(|| bad(field::PROBABILITY))?,
+        lang: match take(field::LANG) {
+            Some(lang) => Some(text(Some(lang)).ok_or_else(|| bad(field::LANG))?),
+            None => None,
+        },
         sentiment_json: take(field::SENTIMENT).ok_or_else(|| bad(field::SENTIMENT))?,
         labelled_at_ms: number(take(field::LABELLED_AT_MS)).ok_or_else(|| bad(field::LABELLED_AT_MS))?,
         u: take(field::U).ok_or_else(|| bad(field::U))?,
         modalities: PerModality { text: take(field::TEXT), audio: take(field::AUDIO), image: take(field::IMAGE) },
+        semantic: take(field::SEMANTIC),
     }))
 }
 

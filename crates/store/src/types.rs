@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jtav_schemas::embedding::f32_from_f16_le;
 use jtav_schemas::redis_key::is_valid_model_version;
-use jtav_schemas::{Label, Modality, PerModality, VectorError};
+use jtav_schemas::{Label, Modality, PerModality, Probabilities, VectorError};
 
 use crate::StoreError;
 
@@ -46,14 +46,24 @@ pub struct LabelWrite {
     pub event_id: String,
     /// The decision.
     pub label: Label,
-    /// 0 to 1.
+    /// Whether the model promises its accuracy for it.
+    pub certain: bool,
+    /// Of each label.
+    pub probabilities: Probabilities,
+    /// -1 to 1.
+    pub valence: f32,
+    /// P(positive | not neutral), 0 to 1.
     pub probability: f32,
+    /// ISO 639 code, where the language of the text was identified.
+    pub lang: Option<String>,
     /// The `sentiment.v1` record as it is published.
     pub sentiment_json: Bytes,
     /// Fused vector, f16 little-endian.
     pub u: Bytes,
     /// Vector of each modality that took part, f16 little-endian.
     pub modalities: PerModality<Option<Bytes>>,
+    /// Second vector of the text, f16 little-endian, where there is one.
+    pub semantic: Option<Bytes>,
     /// Milliseconds since 1970.
     pub labelled_at_ms: i64,
     /// The key lapses this long after the write.
@@ -106,14 +116,24 @@ pub struct StoredLabel {
     pub event_id: String,
     /// The decision.
     pub label: Label,
-    /// 0 to 1.
+    /// Whether the model promises its accuracy for it.
+    pub certain: bool,
+    /// Of each label.
+    pub probabilities: Probabilities,
+    /// -1 to 1.
+    pub valence: f32,
+    /// P(positive | not neutral), 0 to 1.
     pub probability: f32,
+    /// ISO 639 code, where the language of the text was identified.
+    pub lang: Option<String>,
     /// The `sentiment.v1` record as it was published.
     pub sentiment_json: Bytes,
     /// Fused vector, f16 little-endian.
     pub u: Bytes,
     /// Vector of each modality that took part, f16 little-endian.
     pub modalities: PerModality<Option<Bytes>>,
+    /// Second vector of the text, f16 little-endian, where there is one.
+    pub semantic: Option<Bytes>,
     /// Milliseconds since 1970.
     pub labelled_at_ms: i64,
 }
@@ -137,10 +157,15 @@ impl From<&LabelWrite> for StoredLabel {
             source: write.source,
             event_id: write.event_id.clone(),
             label: write.label,
+            certain: write.certain,
+            probabilities: write.probabilities,
+            valence: write.valence,
             probability: write.probability,
+            lang: write.lang.clone(),
             sentiment_json: write.sentiment_json.clone(),
             u: write.u.clone(),
             modalities: write.modalities.clone(),
+            semantic: write.semantic.clone(),
             labelled_at_ms: write.labelled_at_ms,
         }
     }

@@ -108,7 +108,8 @@ async fn a_label_reads_back_as_it_was_written(subject: Subject) {
     let stored = subject.read(&post, "m").await.unwrap();
     assert_eq!(stored, StoredLabel::from(&write));
     assert_eq!(stored.probability.to_bits(), write.probability.to_bits(), "every bit");
-    assert_eq!(stored.label, Label::Positive);
+    assert_eq!(stored.label, Label::Neutral);
+    assert_eq!((stored.certain, stored.lang.as_deref(), stored.semantic.is_some()), (true, Some("en"), true));
     assert_eq!(stored.embedding().unwrap()[1], -0.5);
     assert!(stored.modality(Modality::Audio).unwrap().is_some() && stored.modality(Modality::Image).unwrap().is_none());
 }

@@ -52,19 +52,27 @@ fn the_keys_are_the_documented_ones_and_every_one_lapses() {
             field::REVISION,
             field::SOURCE,
             field::LABEL,
+            field::CERTAIN,
             field::PROBABILITY,
+            field::P_NEGATIVE,
+            field::P_NEUTRAL,
+            field::P_POSITIVE,
+            field::VALENCE,
+            field::LANG,
             field::SENTIMENT,
             field::EVENT_ID,
             field::U,
             field::TEXT,
             field::AUDIO,
+            field::SEMANTIC,
             field::LABELLED_AT_MS,
         ];
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert_eq!(hash[field::REVISION], b"3");
         assert_eq!(hash[field::SOURCE], b"3:4");
-        assert_eq!(hash[field::LABEL], b"negative");
+        assert_eq!((&hash[field::LABEL][..], &hash[field::CERTAIN][..]), (&b"negative"[..], &b"1"[..]));
+        assert_eq!((&hash[field::P_NEUTRAL][..], &hash[field::LANG][..]), (&b"0.1"[..], &b"en"[..]));
         assert_eq!(hash[field::U].len(), 4);
         let marker: String = redis::cmd("GET").arg(erased_key("p 2")).query_async(&mut redis).await.unwrap();
         assert_eq!(marker, "8");
@@ -379,6 +387,9 @@ fn the_python_example_reads_what_was_written() {
         assert!(read["image"].is_null());
         assert_eq!((read["revision"].as_u64(), read["label"].as_str()), (Some(3), Some("negative")));
         assert_eq!(read["probability"].as_f64().unwrap() as f32, write.probability);
+        assert_eq!(read["p_neutral"].as_f64().unwrap() as f32, write.probabilities.neutral);
+        assert_eq!((read["certain"].as_bool(), read["lang"].as_str()), (Some(true), Some("en")));
+        assert_eq!(numbers("semantic").len(), 2);
         store.erase("post 1", 3, HOUR).await.unwrap();
         assert_eq!(run("post 1").0, Some(1), "an erased post has no embedding");
     });

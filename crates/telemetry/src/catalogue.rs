@@ -2,7 +2,7 @@
 //! a URL or an error text.
 
 use jtav_delivery::Outcome;
-use jtav_schemas::{DeadLetterReason, Modality, ModalityStatus, Stage};
+use jtav_schemas::{DeadLetterReason, Label, Modality, ModalityStatus, Stage};
 
 use crate::labels::*;
 use crate::series::{Counter, Gauge, Histogram, Series};
@@ -137,6 +137,8 @@ catalogue! {
         "Time of those that had to wait for a share.";
     counter Posts posts(outcome: Outcome, reason: OutcomeReason) => "jtav_posts_total",
         "Settled posts by outcome and reason.";
+    counter LabelsMade labels_made(label: Label, certainty: Certainty) from zero => "jtav_labels_total",
+        "Published labels; `certain`, or why not.";
     counter Truncated truncated(modality: Modality) => "jtav_posts_truncated_total",
         "Published posts of which only a part of this modality was read: it is longer than the network or the caps allow.";
     counter Degraded degraded() from zero => "jtav_posts_degraded_total",

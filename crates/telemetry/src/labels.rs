@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use jtav_delivery::{Outcome, SkipReason};
-use jtav_schemas::{AbsentReason, DeadLetterReason, Modality, ModalityStatus, Stage};
+use jtav_schemas::{AbsentReason, DeadLetterReason, Label, Modality, ModalityStatus, Stage, UncertainBecause};
 use strum::VariantNames as _;
 
 use crate::values::ValuesOf;
@@ -123,9 +123,24 @@ macro_rules! lists_elsewhere {
 
 lists_elsewhere! {
     Modality: Modality::ALL;
+    Label: Label::ALL;
     Stage: Stage::ALL;
     DeadLetterReason: DeadLetterReason::ALL;
     ModalityStatus: std::iter::once(ModalityStatus::Present).chain(AbsentReason::ALL.map(ModalityStatus::Absent));
+}
+
+/// `certain`, or why a label is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certainty(pub Option<UncertainBecause>);
+
+impl ValuesOf for Certainty {
+    fn text(self) -> Cow<'static, str> {
+        Cow::Borrowed(self.0.map_or("certain", UncertainBecause::as_str))
+    }
+
+    fn known() -> Option<Vec<&'static str>> {
+        Some(std::iter::once("certain").chain(UncertainBecause::ALL.map(UncertainBecause::as_str)).collect())
+    }
 }
 
 impl ValuesOf for Outcome {

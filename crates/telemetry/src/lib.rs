@@ -20,9 +20,9 @@ pub use conservation::Conservation;
 pub use docs::reference;
 pub use global::global;
 pub use labels::{
-    CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, ForkServerStart, LookupResult, OutcomeReason,
-    PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, ShareKind, SharedOperation, SharedResult,
-    Sink, TrialFinding, TrialKind, UrlResult, WriteResult,
+    Certainty, CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, ForkServerStart, LookupResult,
+    OutcomeReason, PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, ShareKind, SharedOperation,
+    SharedResult, Sink, TrialFinding, TrialKind, UrlResult, WriteResult,
 };
 pub use registry::{Telemetry, TelemetryError};
 pub use series::{Counter, Gauge, Histogram, Series};

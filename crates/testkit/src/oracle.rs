@@ -179,7 +179,10 @@ fn difference(id: &str, stored: &StoredLabel, attempts: &[SentimentV1]) -> Optio
         Ok(told) => told,
         Err(error) => return Some(format!("the store's record of {id} is no sentiment.v1: {error}")),
     };
-    if (told.label, told.probability, &told.event_id) != (stored.label, stored.probability, &stored.event_id) {
+    let said =
+        (told.label, told.certain, told.probabilities, told.valence, told.probability, &told.lang, &told.event_id);
+    let kept = (stored.label, stored.certain, stored.probabilities, stored.valence, stored.probability, &stored.lang);
+    if said != (kept.0, kept.1, kept.2, kept.3, kept.4, kept.5, &stored.event_id) {
         return Some(format!("the store's fields of {id} contradict the record beside them"));
     }
     let other = attempts.iter().find(|attempt| **attempt != told)?;

@@ -9,7 +9,7 @@ use jtav_backfill::{Account, Backfill, End, Options, Phase, backfill, default_gr
 use jtav_feed_processor::Networks;
 use jtav_kafka::{InProcessCluster, OutboundRecord, Producer, ProducerSettings, group_positions, read_all};
 use jtav_media::{DecodeParams, DecodePool};
-use jtav_schemas::{Label, PerModality};
+use jtav_schemas::{Label, PerModality, Probabilities};
 use jtav_settings::{Loader, Settings};
 use jtav_store::{Applied, EmbeddedStore, LabelWrite, Source, Store};
 
@@ -117,10 +117,15 @@ fn live_label(id: &str, revision: u64) -> LabelWrite {
         model_version: LIVE.to_owned(),
         event_id: jtav_schemas::event_id(id, revision, LIVE),
         label: Label::Negative,
+        certain: false,
+        probabilities: Probabilities { negative: 0.9, neutral: 0.0, positive: 0.1 },
+        valence: -0.8,
         probability: 0.1,
+        lang: None,
         sentiment_json: "{}".into(),
         u: vec![0, 60].into(),
         modalities: PerModality::default(),
+        semantic: None,
         labelled_at_ms: 0,
         ttl: HOUR,
     }

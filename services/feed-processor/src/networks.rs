@@ -9,8 +9,8 @@ use jtav_audio_encoder::AudioBackend;
 use jtav_fusion::FusionBackend;
 use jtav_image_encoder::ImageBackend;
 use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook, InferenceHandle, InferenceParams};
-use jtav_model::{Checkpoint, DeviceChoice, Manifest};
-use jtav_pipeline::Stage;
+use jtav_model::{Checkpoint, DeviceChoice, Manifest, TextFrontEnd};
+use jtav_pipeline::{CoveredLanguages, Stage};
 use jtav_settings::{Device, Media, Model, Settings, existing_or_bundled};
 use jtav_telemetry::Metric;
 use jtav_text_encoder::{TextBackend, TextPreparer};
@@ -30,12 +30,14 @@ pub struct Networks {
     pub text: jtav_text_encoder::Handle,
     /// Constant-Q transform and DCRNN.
     pub audio: jtav_audio_encoder::Handle,
-    /// DenseNet-121.
+    /// The image network of the checkpoint.
     pub image: jtav_image_encoder::Handle,
     /// CMF-AP.
     pub fusion: jtav_fusion::Handle,
     /// Name and weights.
     pub model_version: Arc<str>,
+    /// Languages that the checkpoint was measured on; none where it states none.
+    pub languages: Option<Arc<CoveredLanguages>>,
     /// Ends the process where a device is gone or hangs.
     pub on_fatal: FatalHook,
     /// Components of each modality's vector.
@@ -46,7 +48,7 @@ impl Networks {
     /// Loads, verifies and warms the networks that `settings` ask for. Blocks for about a second.
     ///
     /// # Errors
-    /// A checkpoint that is missing or damaged, a device that is not there, limits that cannot work.
+    /// A checkpoint or base weights that are missing or damaged, a device that is not there, limits that cannot work.
     pub fn load(settings: &Settings, on_fatal: FatalHook) -> anyhow::Result<Self> {
         let mut settings = settings.clone();
         fit_to_model(&mut settings);
@@ -78,7 +80,8 @@ impl Networks {
     }
 }
 
-/// The version that a worker with these settings puts on its labels. Reads the checkpoint and loads no network.
+/// The version that a worker with these settings puts on its labels. Reads the checkpoint, and neither base weights nor
+/// networks.
 ///
 /// # Errors
 /// A checkpoint that is missing or damaged.
@@ -86,10 +89,24 @@ pub fn model_version(settings: &Settings) -> anyhow::Result<String> {
     if settings.model.stub {
         return Ok(STUB_VERSION.to_owned());
     }
-    let folder = existing_or_bundled(&settings.model.path)?;
-    let checkpoint =
-        Checkpoint::load(&folder).with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
-    Ok(checkpoint.model_version())
+    Ok(checkpoint(&settings.model)?.model_version())
+}
+
+/// The checkpoint that the settings name, verified, with the places in which its base weights are looked for.
+///
+/// # Errors
+/// One that is missing or damaged.
+pub fn checkpoint(model: &Model) -> anyhow::Result<Checkpoint> {
+    let folder = existing_or_bundled(&model.path)
+        .context("model.path: name a checkpoint folder, or train one with `jtav train`")?;
+    Checkpoint::load_with(&folder, model.weights.as_deref())
+        .with_context(|| format!("checkpoint {} cannot be used", folder.display()))
+}
+
+fn languages(manifest: &Manifest) -> Option<Arc<CoveredLanguages>> {
+    let middle = &manifest.middle;
+    let covered = CoveredLanguages { codes: middle.languages.clone(), least_probability: middle.language_confidence };
+    Some(Arc::new(covered))
 }
 
 struct Loader<'a> {
@@ -100,10 +117,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn checkpoint(&self) -> anyhow::Result<Networks> {
         let model = &self.settings.model;
-        let folder = existing_or_bundled(&model.path)
-            .context("model.path: name a checkpoint folder, or train one with `jtav train`")?;
-        let checkpoint =
-            Checkpoint::load(&folder).with_context(|| format!("checkpoint {} cannot be used", folder.display()))?;
+        let checkpoint = checkpoint(model)?;
         let (heard, trained) = (self.settings.media.analysed_audio_seconds, checkpoint.manifest().max_audio_seconds);
         if heard < trained {
             tracing::warn!(
@@ -114,14 +128,20 @@ impl Loader<'_> {
         let device = device_choice(model.device);
         let of = |handle: &Arc<Checkpoint>| Arc::clone(handle);
         let (text, audio, image, fusion) = (of(&checkpoint), of(&checkpoint), of(&checkpoint), of(&checkpoint));
+        // Before the device threads: what is missing is said once and plainly, and not by the thread that comes first.
+        for base in checkpoint.manifest().bases.values() {
+            checkpoint.bases().find(base)?;
+        }
+        let front_end = TextFrontEnd::of_checkpoint(&checkpoint)?;
         let networks = Networks {
-            preparer: TextPreparer::new(of(&checkpoint)),
+            preparer: TextPreparer::new(Arc::new(front_end)),
             text: self.start(TEXT, 1, move || TextBackend::load(&text, device))?,
             audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, device))?,
             // A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
             image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, device))?,
             fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, device))?,
             model_version: checkpoint.model_version().into(),
+            languages: languages(checkpoint.manifest()),
             on_fatal: Arc::clone(&self.on_fatal),
             vector_dimensions: usize::try_from(checkpoint.manifest().dimensions.vector).unwrap_or(0),
         };
@@ -139,6 +159,7 @@ impl Loader<'_> {
             image: self.start(IMAGE, 1, || Ok(jtav_image_encoder::stub()))?,
             fusion: self.start(FUSION, 1, || Ok(jtav_fusion::stub()))?,
             model_version: STUB_VERSION.into(),
+            languages: None,
             on_fatal: Arc::clone(&self.on_fatal),
             vector_dimensions: STUB_DIMENSIONS,
         })
@@ -174,7 +195,7 @@ impl Loader<'_> {
 struct ModelKind {
     name: &'static str,
     stage: Stage,
-    /// In the unit of the backend: tokens, segments of ten seconds, pictures, posts.
+    /// In the unit of the backend: word pieces, segments of ten seconds, pictures, posts.
     max_cost: u64,
     max_items: fn(&Settings) -> usize,
 }
@@ -188,7 +209,8 @@ impl ModelKind {
 const TEXT: ModelKind = ModelKind {
     name: "text",
     stage: Stage::TextEncoder,
-    max_cost: 3200,
+    // Eight of the longest texts, 0.2 s of a core: so long an ordinary one may wait behind them.
+    max_cost: 2048,
     max_items: |settings| settings.model.text_max_batch_items,
 };
 const AUDIO: ModelKind = ModelKind {

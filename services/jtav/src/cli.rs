@@ -10,10 +10,11 @@ use crate::commands::demo::DemoArgs;
 use crate::commands::feed::FeedArgs;
 use crate::commands::label::LabelArgs;
 use crate::commands::media::MediaCommand;
+use crate::commands::model::ModelCommand;
 use crate::commands::research::ResearchCommand;
 use crate::commands::run::RunArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, feed, label, media, research, run,
+    backfill, completions, config, dead_letters, decode_worker, demo, feed, label, media, model, research, run,
 };
 use crate::setup::{self, LogFormatArg};
 
@@ -26,6 +27,7 @@ use crate::setup::{self, LogFormatArg};
                   jtav label posts.jsonl                      label a file of posts\n  \
                   jtav evaluate --data DIR                    what the model is worth on a data pack\n  \
                   jtav inspect audio song.mp3                 what an encoder sees of a file\n  \
+                  jtav model show                             what the checkpoint is made of, and where\n  \
                   jtav run --config config/production.toml    the worker, on your Kafka and Redis\n\n\
                   Exit codes: 0 fine, 1 failure, 2 usage, 65 unreadable input, 69 broker or store out of reach,\n\
                   70 device fault, 75 drain deadline passed, 78 settings.\n\
@@ -62,6 +64,9 @@ pub enum Command {
     /// Fetch and decode media as the worker would.
     #[command(subcommand)]
     Media(MediaCommand),
+    /// Show what a checkpoint is made of, or pack it with all that it needs.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -86,6 +91,7 @@ impl Cli {
             Command::DeadLetters(command) => dead_letters::run(&command, log_format),
             Command::Backfill(arguments) => backfill::run(&arguments, log_format),
             Command::Media(command) => media::run(&command, log_format),
+            Command::Model(command) => model::run(&command, log_format),
             Command::Config(command) => config::run(&command, log_format),
             Command::DecodeWorker => decode_worker::run(),
             Command::Completions(arguments) => completions::run(&arguments, Cli::command()),

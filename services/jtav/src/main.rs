@@ -20,6 +20,7 @@
 //! - [delivery](../jtav_delivery/index.html): permits, guards, the ledger of offsets, fair shares; pure.
 //! - [inference](../jtav_inference/index.html): batches and device threads; knows no network.
 //! - [model](../jtav_model/index.html): the networks, on libtorch.
+//! - [text](../jtav_text/index.html): posts as people write them to words, their language, their valence; pure.
 //! - [training](../jtav_training/index.html): the loops that move the weights.
 //! - [media codecs](../jtav_media_codecs/index.html): pictures and sound out of the bytes of strangers.
 //! - [signal](../jtav_signal/index.html): resampling, constant-Q, mel.

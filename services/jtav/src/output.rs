@@ -68,7 +68,6 @@ pub fn leave(code: u8) -> ! {
 }
 
 /// Prints on standard output; gives an error where `print!` panics.
-#[cfg(feature = "research")]
 macro_rules! out {
     ($($argument:tt)*) => { std::io::Write::write_fmt(&mut crate::output::Stdout, format_args!($($argument)*)) };
 }
@@ -86,6 +85,5 @@ macro_rules! errln {
     }};
 }
 
-#[cfg(feature = "research")]
 pub(crate) use out;
 pub(crate) use {errln, outln};

@@ -77,6 +77,12 @@ fn predictions_that_cannot_be_scored_end_with_code_65_and_say_what_to_do() {
     let no_pack = jtav(&["evaluate", "--data", "no-such-pack"]);
     assert_eq!(no_pack.status.code(), Some(65));
     assert!(String::from_utf8_lossy(&no_pack.stderr).contains("no posts.jsonl in"));
+    let texts = folder.path().join("texts.jsonl");
+    std::fs::write(&texts, "{\"text\": \"fine\", \"label\": \"good\"}\n").unwrap();
+    let refused = jtav(&["evaluate", "--texts", texts.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(65));
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(stderr.contains("texts.jsonl:1: label `good`: use negative, neutral or positive"), "{stderr}");
     let no_split = jtav(&["evaluate", "--data", "services/feed-simulator/sample-feed", "--split", "validation"]);
     assert_eq!(no_split.status.code(), Some(65));
     assert!(String::from_utf8_lossy(&no_split.stderr).contains("there are test (64)"));
@@ -126,6 +132,53 @@ fn the_deletion_test_adds_a_key_and_a_table_and_leaves_the_other_figures_alone()
     assert!(table.contains("Deletion test: mean change") && table.contains("the most attended 20 %"), "{table}");
 }
 
+/// The bundled checkpoint on the open half of the common-sense set; `jtav label` is an independent way to the same labels.
+#[test]
+fn labelled_texts_are_scored_with_the_labels_and_the_certainty_that_the_worker_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = include_str!("../../../tests/common-sense/open.jsonl");
+    let truths: Vec<Value> = open.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Each kind, English or not.
+    let chosen: Vec<&Value> = truths.iter().step_by(5).collect();
+    let lines = |of: &dyn Fn(&Value) -> Value| chosen.iter().map(|text| format!("{}\n", of(text))).collect::<String>();
+    let (texts, posts) = (folder.path().join("texts.jsonl"), folder.path().join("posts.jsonl"));
+    std::fs::write(&texts, lines(&|text| text.clone())).unwrap();
+    let post = |text: &Value| json!({ "id": text["id"], "texts": [{ "role": "body", "text": text["text"] }] });
+    std::fs::write(&posts, lines(&post)).unwrap();
+
+    let arguments = ["evaluate", "--texts", texts.to_str().unwrap(), "--device", "cpu"];
+    let found = last_line(&jtav(&[arguments.as_slice(), &["--json"]].concat()));
+    let all = &found["three_way"]["overall"];
+    assert_eq!((&all["n"], &found["n_unread"]), (&json!(chosen.len()), &json!(0)));
+    for key in ["auc", "auc_hard", "f1_weighted", "precision_weighted", "accuracy", "majority", "brier", "ece", "n"] {
+        assert!(found[key].is_number(), "{key}: {found}");
+    }
+    let languages = &found["three_way"]["languages"];
+    assert!(languages["en"]["certain"]["coverage"]["value"].as_f64() > Some(0.2), "{languages}");
+    assert!(found["auc_of"]["en"]["value"].as_f64() > Some(0.8), "{found}");
+
+    let labels = jtav(&["label", posts.to_str().unwrap(), "--set", "model.device=cpu"]);
+    assert!(labels.status.success(), "{}", String::from_utf8_lossy(&labels.stderr));
+    let labels = String::from_utf8_lossy(&labels.stdout);
+    let records: Vec<Value> = labels.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), chosen.len());
+    let count = |is: &dyn Fn(&Value, &Value) -> bool| {
+        records.iter().zip(&chosen).filter(|(record, truth)| is(record, truth)).count() as f64
+    };
+    let share = |name: &str| all[name]["value"].as_f64().unwrap() * chosen.len() as f64;
+    let right = count(&|record, truth| record["label"] == truth["label"]);
+    let certain = count(&|record, _| record["certain"] == json!(true));
+    assert!((share("accuracy") - right).abs() < 1e-6, "{right} of {}: {all}", chosen.len());
+    let coverage = all["certain"]["coverage"]["value"].as_f64().unwrap() * chosen.len() as f64;
+    assert!((coverage - certain).abs() < 1e-6, "{certain}: {all}");
+
+    let table = jtav(&arguments);
+    let table = String::from_utf8_lossy(&table.stdout);
+    for part in ["texts.jsonl: ", "three labels", "negation ", "Positive against negative, neutral texts left out"] {
+        assert!(table.contains(part), "{part} is missing in {table}");
+    }
+}
+
 /// The bundled checkpoint on the bundled feed. `jtav label` goes through router, actors and device threads, so its
 /// probabilities are an independent way to the same figures.
 #[test]
@@ -158,7 +211,11 @@ fn a_checkpoint_is_scored_with_the_probabilities_that_the_worker_gives() {
         let interval = &figures["intervals"]["auc"];
         assert!(interval["low"].as_f64() <= Some(auc) && Some(auc) <= interval["high"].as_f64(), "{name}: {figures}");
         assert!((figures["majority"].as_f64().unwrap() - 47.0 / 64.0).abs() < 1e-9);
+        assert!(figures["ece_quantile"].as_f64().is_some_and(|error| (0.0..0.5).contains(&error)), "{name}: {figures}");
     }
+    let three_way = &found["three_way"];
+    assert_eq!(three_way["overall"]["n"], json!(64));
+    assert!(three_way["kinds"]["text+audio+image"]["n"].is_number(), "{three_way}");
     for key in ["auc", "auc_hard", "f1_weighted", "accuracy", "ece", "auc_present", "n_present"] {
         assert_eq!(found[key], subsets["text+audio+image"][key], "{key} at the top is that of the full subset");
     }

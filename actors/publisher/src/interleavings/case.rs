@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jtav_pipeline::{EraseRequest, InboundRecord, PublishRequest, RetryPolicy, SourcePosition, StageError};
 use jtav_schemas::{
-    AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, PerModality, SentimentV1,
-    Vector, event_id,
+    AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, PerModality, Probabilities,
+    SentimentV1, UncertainBecause, Vector, event_id,
 };
 use jtav_store::{Standing, Store};
 use jtav_telemetry::Telemetry;
@@ -437,10 +437,15 @@ fn request(post_id: &str, revision: u64, source: SourcePosition, model: &str, at
             event_id: event_id.clone(),
             post_id: post_id.into(),
             revision,
-            label: Label::Positive,
-            probability: 0.25 + shade,
-            confidence: 0.5,
-            threshold: 0.5,
+            label: Label::Neutral,
+            probabilities: Probabilities { negative: 0.0, neutral: 0.75 - shade / 4.0, positive: 0.25 + shade / 4.0 },
+            valence: 0.25 + shade / 4.0,
+            probability: 1.0,
+            confidence: 0.75 - shade / 4.0,
+            threshold: 0.9,
+            certain: false,
+            uncertain_because: Some(UncertainBecause::LowProbability),
+            lang: Some("en".into()),
             moods: Vec::new(),
             modalities: PerModality {
                 text: ModalityStatus::Present,
@@ -460,8 +465,13 @@ fn request(post_id: &str, revision: u64, source: SourcePosition, model: &str, at
             post_id: post_id.into(),
             revision,
             fused: vector.clone(),
-            modalities: PerModality { text: Some(vector), audio: None, image: None },
+            modalities: PerModality { text: Some(vector.clone()), audio: None, image: None },
+            semantic: Some(vector),
+            label: Label::Neutral,
+            certain: false,
+            lang: Some("en".into()),
             model_version: model.into(),
+            event_time_ms: None,
             labelled_at_ms: attempt as i64,
         }),
         source,

@@ -16,7 +16,7 @@ use jtav_pipeline::{Ends, InboundRecord, PublishRequest, Publisher, RetryPolicy,
 use jtav_publisher::{OutputTopics, PublisherParams, PublisherStage, Reach, RecordSink};
 use jtav_schemas::{
     AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, MoodTag, PerModality,
-    SentimentV1, Vector, event_id,
+    Probabilities, SentimentV1, Vector, event_id,
 };
 use jtav_store::{Applied, EmbeddedStore, LabelWrite, Standing, Store, StoreError, StoredLabel};
 use jtav_telemetry::Telemetry;
@@ -211,9 +211,14 @@ pub fn request(post_id: &str, revision: u64, offset: i64) -> PublishRequest {
             post_id: post_id.into(),
             revision,
             label: Label::Positive,
+            probabilities: Probabilities { negative: 0.2, neutral: 0.2, positive: 0.6 },
+            valence: 0.4,
             probability: 0.75,
-            confidence: 0.75,
+            confidence: 0.6,
             threshold: 0.5,
+            certain: true,
+            uncertain_because: None,
+            lang: Some("en".into()),
             moods: vec![
                 MoodTag { tag: "Q1".into(), probability: 0.7 },
                 MoodTag { tag: "Q4".into(), probability: 0.2 },
@@ -229,7 +234,7 @@ pub fn request(post_id: &str, revision: u64, offset: i64) -> PublishRequest {
             attention: AttentionSummary::default(),
             contributions: None,
             model_version: MODEL.into(),
-            event_time_ms: None,
+            event_time_ms: Some(1_700_000_000_000),
             received_at_ms: 10,
             labelled_at_ms: 20,
         }),
@@ -239,7 +244,12 @@ pub fn request(post_id: &str, revision: u64, offset: i64) -> PublishRequest {
             revision,
             fused: Vector::pack(&[0.123_456, 1.0, -2.0]).unwrap(),
             modalities: PerModality { text: vector(1.0), audio: vector(2.0), image: None },
+            semantic: vector(3.0),
+            label: Label::Positive,
+            certain: true,
+            lang: Some("en".into()),
             model_version: MODEL.into(),
+            event_time_ms: Some(1_700_000_000_000),
             labelled_at_ms: 20,
         }),
         source: SourcePosition { partition: 2, offset },

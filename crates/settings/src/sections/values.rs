@@ -1,5 +1,6 @@
 //! Types of single values that are more than a number or a text.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -137,12 +138,18 @@ pub(super) fn or_cores(count: usize) -> usize {
 }
 
 /// TOML has no null: an empty text is none.
-pub(super) fn empty_as_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Some(String::deserialize(deserializer)?).filter(|text| !text.is_empty()))
+pub(super) fn empty_as_none<'de, T: From<String>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?).filter(|text| !text.is_empty()).map(T::from))
 }
 
-pub(super) fn none_as_empty<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(value.as_deref().unwrap_or_default())
+pub(super) fn none_as_empty<T: AsRef<OsStr>, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let text = value.as_ref().map(|value| value.as_ref().to_string_lossy());
+    serializer.serialize_str(text.as_deref().unwrap_or_default())
 }
 
 fn parse_address<E: serde::de::Error>(text: &str) -> Result<SocketAddr, E> {

@@ -107,6 +107,12 @@ pub struct Model {
     /// Folder of the checkpoint: absolute, or relative to the working folder, or shipped with the program.
     /// Default: `models/jtav-modern`.
     pub path: PathBuf,
+    /// Folder of base weights, which checkpoints name by their hash and stand on. Looked at before the usual places and after
+    /// the checkpoint's own folder; the usual ones are JTAV_WEIGHTS_DIR and what `scripts/setup-weights.sh` made. Empty is
+    /// none. Default: empty.
+    #[serde(deserialize_with = "empty_as_none", serialize_with = "none_as_empty")]
+    #[schemars(with = "String")]
+    pub weights: Option<PathBuf>,
     /// `auto` takes the first GPU that works and else the CPU; `cpu`; `cuda:0`. Default: `auto`.
     pub device: Device,
     /// Image networks side by side, each with one thread and its own copy of the weights. 0: one for each CPU core,

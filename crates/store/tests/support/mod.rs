@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jtav_schemas::embedding::f16_le_bytes;
-use jtav_schemas::{Label, PerModality};
+use jtav_schemas::{Label, PerModality, Probabilities};
 use jtav_store::{LabelWrite, RedisOptions, RedisStore, Source, Store};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -124,8 +124,12 @@ pub fn label(post_id: &str, model_version: &str, revision: u64, offset: i64) -> 
         source: Source { partition: 3, offset },
         model_version: model_version.to_owned(),
         event_id: jtav_schemas::event_id(post_id, revision, model_version),
-        label: if revision.is_multiple_of(2) { Label::Positive } else { Label::Negative },
+        label: [Label::Positive, Label::Negative, Label::Neutral, Label::Negative][(revision % 4) as usize],
+        certain: offset % 2 == 0,
+        probabilities: Probabilities { negative: 0.1 + 0.2, neutral: 0.1, positive: 0.6 },
+        valence: -0.1 - 0.2,
         probability: 0.1 + 0.2,
+        lang: (offset % 2 == 0).then(|| "en".to_owned()),
         sentiment_json: Bytes::from(format!("{{\"revision\":{revision},\"offset\":{offset}}}")),
         u: vector(1.0),
         // Not every label has every modality, so leftovers of an older one would be seen.
@@ -134,6 +138,7 @@ pub fn label(post_id: &str, model_version: &str, revision: u64, offset: i64) -> 
             audio: revision.is_multiple_of(3).then(|| vector(3.0)),
             image: None,
         },
+        semantic: (offset % 2 == 0).then(|| vector(4.0)),
         labelled_at_ms: -1,
         ttl: HOUR,
     }

@@ -1,7 +1,7 @@
 use super::*;
 use bytes::Bytes;
 use jtav_schemas::{DeadLetterHeaders, DeadLetterReason, RecordHeaders, event_id};
-use jtav_schemas::{Label, ModalityStatus, PerModality, TextPart};
+use jtav_schemas::{ModalityStatus, PerModality, Probabilities, TextPart};
 use jtav_store::{EmbeddedStore, LabelWrite, Source};
 use std::time::Duration;
 
@@ -22,14 +22,20 @@ fn post(id: &str, revision: u64) -> PostV1 {
 }
 
 fn label(id: &str, revision: u64, probability: f32) -> SentimentV1 {
+    let probabilities = Probabilities { negative: 1.0 - probability, neutral: 0.0, positive: probability };
     SentimentV1 {
         event_id: event_id(id, revision, MODEL),
         post_id: id.into(),
         revision,
-        label: if probability >= 0.5 { Label::Positive } else { Label::Negative },
+        label: probabilities.label(),
+        probabilities,
+        valence: 2.0 * probability - 1.0,
         probability,
         confidence: probability.max(1.0 - probability),
         threshold: 0.5,
+        certain: true,
+        uncertain_because: None,
+        lang: None,
         moods: Vec::new(),
         modalities: PerModality {
             text: ModalityStatus::Present,
@@ -160,10 +166,15 @@ fn write(label: &SentimentV1) -> LabelWrite {
         model_version: MODEL.into(),
         event_id: label.event_id.clone(),
         label: label.label,
+        certain: label.certain,
+        probabilities: label.probabilities,
+        valence: label.valence,
         probability: label.probability,
+        lang: label.lang.clone(),
         sentiment_json: serde_json::to_vec(label).unwrap().into(),
         u: Bytes::from_static(&[0, 0]),
         modalities: PerModality::default(),
+        semantic: None,
         labelled_at_ms: 0,
         ttl: Duration::from_secs(60),
     }

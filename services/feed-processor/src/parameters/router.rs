@@ -12,6 +12,7 @@ pub(crate) fn router_params(params: &BoxesParams, stages: Stages) -> RouterParam
         stages,
         cache: params.cache.clone(),
         model_version: Arc::clone(&params.networks.model_version),
+        languages: params.networks.languages.clone(),
         observer: Arc::clone(&params.observer),
         flow: params.flow.clone(),
         post_deadline: settings.router.post_deadline(),

@@ -1,6 +1,7 @@
 //! `jtav demo`: the whole system on one machine with nothing installed: in-process Kafka, a local media server (the
 //! one address that may be fetched from), the real networks, the embedded store.
 
+mod said;
 mod view;
 
 use std::io::IsTerminal as _;
@@ -182,7 +183,7 @@ fn say_what_runs(view: &View, model_version: &str, cluster: &InProcessCluster, m
     view.say(&format!("media    {media_url}, the only address that is not public and may be fetched from"))?;
     view.say("store    embedded")?;
     view.say(
-        "columns  post, label with probability and threshold, moods, the words that weighed most, the post's parts",
+        "columns  post, label with its probability (? where it is not certain), its text with the words that weighed most, mood, parts",
     )?;
     view.say("moods    of music: Q1 happy and excited, Q2 tense or angry, Q3 sad and tired, Q4 calm and content\n")?;
     Ok(())

@@ -10,8 +10,8 @@ use jtav_research::deletion::{self, DeletionReport, deletion_test};
 use jtav_settings::existing_or_bundled;
 use jtav_trainer::dataset::Split;
 use jtav_trainer::evaluate::{
-    CheckpointReport, DEFAULT_SEED, Predictions, check_split, evaluate_checkpoint, evaluate_predictions,
-    write_predictions,
+    CheckpointReport, DEFAULT_SEED, LabelledTexts, Predictions, check_split, evaluate_checkpoint, evaluate_predictions,
+    evaluate_texts, write_predictions,
 };
 use jtav_trainer::features::Features;
 use jtav_trainer::{DEFAULT_CACHE_DIR, DataPack, Terminal, resolve_data};
@@ -30,14 +30,26 @@ const DECODE_THREADS: usize = 2;
 #[command(after_help = "Examples:\n  jtav evaluate --data services/feed-simulator/sample-feed --split test\n  \
                   JTAV_DATA_DIR=/data jtav evaluate --data polarity-posts --checkpoint models/mine --split validation --plot ece.png\n  \
                   jtav evaluate --data services/feed-simulator/sample-feed --deletion --json | jq .deletion\n  \
+                  jtav evaluate --texts tests/common-sense/open.jsonl --checkpoint models/jtav-modern\n  \
+                  jtav evaluate --texts texts.jsonl --json | jq '.three_way.languages.en.certain'\n  \
                   jtav evaluate --predictions predictions.json --json | jq .auc\n\n\
+                  Two questions. `auc`, `accuracy`, `ece` and the like ask for positive against negative. `three_way` asks for the\n\
+                  label that a record carries, one of three: accuracy, macro F1, log loss, recall of each class, and `certain`:\n\
+                  which share of the labels is given out as certain, and how many of those are right. The posts of a pack are\n\
+                  positive or negative, so a neutral answer is an error there.\n\n\
+                  A file of texts has one JSON object a line: {\"text\": \"not bad at all\", \"label\": \"positive\", \"kind\": \"negation\", \"lang\": \"en\"}.\n\
+                  Labels are negative, neutral and positive. `id`, `kind` and `lang` may be left out (the language is identified then),\n\
+                  and texts with the same `group` are drawn together for the intervals.\n\n\
+                  Intervals draw items again, and not posts: posts that share a text, a clip or a picture are no independent evidence.\n\
+                  `ece_quantile` is the calibration error that chance alone stays below in 95 of 100 splits of this size; an `ece`\n\
+                  below it is no evidence against the probabilities.\n\n\
                   A file of predictions is {\"scores\": [0.91, 0.2], \"labels\": [1, 0], \"threshold\": 0.5}: positive when score >= threshold.\n\
                   With one class `auc` and `auc_hard` are null and all else is computed. --out DIR gets evaluation.json,\n\
                   predictions.jsonl (a line per post) and reliability.png. Look at a test split once, at the end.\n\
-                  Exit code 65: a data pack or a file of predictions that cannot be used.")]
+                  Exit code 65: a data pack, a file of texts or one of predictions that cannot be used.")]
 pub struct EvaluateArgs {
     /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
-    #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["predictions", "texts"])]
     data: Option<PathBuf>,
     /// Checkpoint to score.
     #[arg(long, value_name = "DIR", default_value = "models/jtav-modern")]
@@ -48,6 +60,9 @@ pub struct EvaluateArgs {
     /// Also test the explanations: take out the words, seconds and cells that got most attention, and as many others.
     #[arg(long)]
     deletion: bool,
+    /// Label these texts, by themselves, and score the three labels.
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "predictions", "split", "cache", "deletion"])]
+    texts: Option<PathBuf>,
     /// Score these predictions, whoever made them, in place of a checkpoint.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "checkpoint", "split", "device", "cache", "deletion"])]
     predictions: Option<PathBuf>,
@@ -94,12 +109,13 @@ impl From<SplitArg> for Split {
 
 pub fn run(arguments: &EvaluateArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, "warn");
-    match (&arguments.predictions, &arguments.data) {
-        (Some(file), _) => predictions(arguments, file),
-        (None, Some(data)) => checkpoint(arguments, data),
-        (None, None) => {
-            Err(coded(exit::USAGE)(anyhow::anyhow!("name what to score: --data DIR or --predictions FILE")))
-        }
+    match (&arguments.predictions, &arguments.texts, &arguments.data) {
+        (Some(file), ..) => predictions(arguments, file),
+        (None, Some(file), _) => texts(arguments, file),
+        (None, None, Some(data)) => checkpoint(arguments, data),
+        (None, None, None) => Err(coded(exit::USAGE)(anyhow::anyhow!(
+            "name what to score: --data DIR, --texts FILE.jsonl or --predictions FILE"
+        ))),
     }
 }
 
@@ -109,12 +125,24 @@ fn predictions(arguments: &EvaluateArgs, file: &Path) -> anyhow::Result<u8> {
     let seed = arguments.seed.unwrap_or(DEFAULT_SEED);
     let report = evaluate_predictions(&predictions, seed).map_err(|error| data(error.into()))?;
     let outputs = Outputs::new(arguments);
+    outputs.diagram(|| Ok(Some(report.diagram()?)))?;
+    outputs.json(&report)?;
+    outputs.show(arguments.json, &report, || report.table())
+}
+
+fn texts(arguments: &EvaluateArgs, file: &Path) -> anyhow::Result<u8> {
+    let texts = LabelledTexts::read(file).context("--texts").map_err(coded(exit::DATA))?;
+    let (checkpoint, device) = loaded(arguments)?;
+    let seed = arguments.seed.unwrap_or(DEFAULT_SEED);
+    let report = evaluate_texts(&checkpoint, &texts, device, seed, &Terminal::new())?;
+    let outputs = Outputs::new(arguments);
     outputs.diagram(|| Ok(report.diagram()?))?;
     outputs.json(&report)?;
     outputs.show(arguments.json, &report, || report.table())
 }
 
-fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
+/// The checkpoint that the arguments name, and the device.
+fn loaded(arguments: &EvaluateArgs) -> anyhow::Result<(Checkpoint, DeviceChoice)> {
     jtav_model::device::open_cuda_library();
     jtav_model::device::single_threaded();
     let device: DeviceChoice = arguments.device.parse().context("--device").map_err(coded(exit::USAGE))?;
@@ -122,6 +150,11 @@ fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
     let checkpoint = Checkpoint::load(&folder)
         .with_context(|| format!("--checkpoint {}", folder.display()))
         .map_err(coded(exit::CONFIG))?;
+    Ok((checkpoint, device))
+}
+
+fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
+    let (checkpoint, device) = loaded(arguments)?;
     let pack =
         resolve_data(data).and_then(|root| Ok(DataPack::read(&root)?)).context("--data").map_err(coded(exit::DATA))?;
     let split = arguments.split.into();
@@ -139,7 +172,7 @@ fn checkpoint(arguments: &EvaluateArgs, data: &Path) -> anyhow::Result<u8> {
     let test = || deletion_test(&checkpoint, &pack, &features, split, device, deletion::Settings::new(seed), &progress);
     let evaluated = Evaluated { report, deletion: arguments.deletion.then(test).transpose()? };
     let outputs = Outputs::new(arguments);
-    outputs.diagram(|| Ok(evaluated.report.diagram()?))?;
+    outputs.diagram(|| Ok(Some(evaluated.report.diagram()?)))?;
     outputs.json(&evaluated)?;
     outputs.file("predictions.jsonl", || write_predictions(&evaluated.report, &pack).into_bytes())?;
     outputs.show(arguments.json, &evaluated, || evaluated.table())
@@ -173,10 +206,16 @@ impl Outputs {
         Self { plot: arguments.plot.clone().or(in_folder), out: arguments.out.clone() }
     }
 
-    fn diagram(&self, draw: impl FnOnce() -> anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
-        match &self.plot {
-            Some(path) => write_file(path, &draw().context("the reliability diagram")?),
-            None => Ok(()),
+    fn diagram(&self, draw: impl FnOnce() -> anyhow::Result<Option<Vec<u8>>>) -> anyhow::Result<()> {
+        let Some(path) = &self.plot else { return Ok(()) };
+        match draw().context("the reliability diagram")? {
+            Some(picture) => write_file(path, &picture),
+            None => {
+                tracing::warn!(
+                    "all texts are neutral, so there is no reliability diagram of positive against negative"
+                );
+                Ok(())
+            }
         }
     }
 

@@ -25,7 +25,7 @@ pub enum InspectCommand {
     Audio(InspectAudioArgs),
     /// A picture: facts of the file, the crop, the cells that argue for the label.
     Image(InspectImageArgs),
-    /// A text: words, rows of the embedding table, attention per word.
+    /// A text: words with their pieces, attention per word, language, label.
     Text(InspectTextArgs),
 }
 

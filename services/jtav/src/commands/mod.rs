@@ -13,6 +13,7 @@ pub mod feed;
 pub mod inspect;
 pub mod label;
 pub mod media;
+pub mod model;
 #[cfg_attr(not(feature = "research"), path = "without_research.rs")]
 pub mod research;
 pub mod run;

@@ -2,12 +2,14 @@
 
 mod common;
 mod congruence;
+mod labels;
 mod retrieval;
 mod sentiment;
 
 use clap::Subcommand;
 
 use self::congruence::CongruenceTableArgs;
+use self::labels::LabelTableArgs;
 use self::retrieval::TableRetrievalArgs;
 use self::sentiment::SentimentTableArgs;
 use crate::setup::{self, LogFormatArg};
@@ -29,6 +31,8 @@ pub enum TableCommand {
     Congruence(CongruenceTableArgs),
     /// image2song: pictures look for their songs, in seven forms and two protocols, with honest ranks.
     Retrieval(TableRetrievalArgs),
+    /// What labels are worth: checkpoints beside TF-IDF, VADER and untuned sentence vectors, on three sets of posts.
+    Labels(LabelTableArgs),
 }
 
 pub fn run(command: &TableCommand, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
@@ -39,5 +43,6 @@ pub fn run(command: &TableCommand, log_format: Option<LogFormatArg>) -> anyhow::
         TableCommand::Sentiment(arguments) => sentiment::run(arguments),
         TableCommand::Congruence(arguments) => congruence::run(arguments),
         TableCommand::Retrieval(arguments) => retrieval::run(arguments),
+        TableCommand::Labels(arguments) => labels::run(arguments),
     }
 }

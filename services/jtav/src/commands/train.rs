@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_trainer::{Stage, Terminal, TrainOptions};
+use jtav_trainer::{CheckpointProfile, Stage, Terminal, TrainOptions};
 
 use crate::output::outln;
 use crate::setup::{self, LogFormatArg};
 
 /// `jtav train`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n\nStages run in order text, audio, \
-                        image, fusion. A stage that --stages leaves out is\n\
-                        taken from the work folder. --joint adds a fifth that moves all of them. A killed run goes on with the same command and --resume, within a stage too.\n\
-                        The work folder gets the curves as curves.csv and curves.png."
-)]
+#[command(after_help = "Examples:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n  \
+                        jtav train --data polarity-posts --profile light --stages text,fusion --out models/small\n\n\
+                        Stages run in order text, audio, image, fusion. A stage that --stages leaves out is\n\
+                        taken from the work folder, so the second example keeps the sound and picture of the first.\n\
+                        A killed run goes on with the same command and --resume.\n\
+                        The text network learns from rated-texts.jsonl in the pack's folder or beside it, where there is\n\
+                        one; base weights are those that scripts/setup-weights.sh fetches.\n\
+                        The work folder gets the curves as curves.csv and curves.png.")]
 pub struct TrainArgs {
     /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long)]
@@ -40,12 +42,18 @@ pub struct TrainArgs {
     /// Where finished stages are kept.
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// After the staged training, fine-tune all four networks together on posts; kept only if validation gets better.
-    #[arg(long)]
-    joint: bool,
-    /// A checkpoint trained on the same posts whose audio and image networks are kept as they are.
+    /// `modern` (words are read by a sentence encoder) or `light` (words are looked up, a twentieth of the cost).
+    #[arg(long, default_value = "modern")]
+    profile: String,
+    /// Texts with their raters' votes [default: rated-texts.jsonl in the pack's folder or beside it].
+    #[arg(long, value_name = "FILE")]
+    rated_texts: Option<PathBuf>,
+    /// DenseNet-121 by torchvision's names (safetensors) in place of EfficientNet-Lite0; the checkpoint holds a copy.
+    #[arg(long, value_name = "FILE")]
+    image_weights: Option<PathBuf>,
+    /// A folder with base weights, looked at before the usual places.
     #[arg(long, value_name = "DIR")]
-    keep_media: Option<PathBuf>,
+    weights: Option<PathBuf>,
     /// A paragraph for the model card, repeatable: what was tried, what was scored before.
     #[arg(long, value_name = "TEXT")]
     note: Vec<String>,
@@ -58,7 +66,7 @@ pub struct TrainArgs {
     /// Go on where a killed run with the same settings and work folder stood; it ends with the same weights.
     #[arg(long)]
     resume: bool,
-    /// A setting of the training, for example `text.dropout=0.4` or `image.plan.epochs=8`.
+    /// A setting of the training, for example `text.dropout=0.4` or `audio.plan.epochs=8`.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The report as one line of JSON on stdout.
@@ -96,14 +104,14 @@ fn options(arguments: &TrainArgs) -> anyhow::Result<TrainOptions> {
         let stages = arguments.stages.iter().map(|name| name.parse::<Stage>().map_err(anyhow::Error::msg));
         options.stages = stages.collect::<anyhow::Result<_>>()?;
     }
-    if arguments.joint {
-        options.stages.insert(Stage::Joint);
-    }
     options.seed = arguments.seed.unwrap_or(options.seed);
     options.device = arguments.device.parse().map_err(anyhow::Error::msg).context("--device")?;
     options.cache_dir = arguments.cache.clone().unwrap_or(options.cache_dir);
     options.work_dir = arguments.work.clone().unwrap_or(options.work_dir);
-    options.keep_media = arguments.keep_media.clone();
+    options.profile = arguments.profile.parse().map_err(anyhow::Error::msg).context("--profile")?;
+    options.rated_texts = arguments.rated_texts.clone();
+    options.image_weights = arguments.image_weights.clone();
+    options.weights = arguments.weights.clone();
     options.notes = arguments.note.clone();
     options.quick = arguments.quick;
     options.resume = arguments.resume;
@@ -112,14 +120,20 @@ fn options(arguments: &TrainArgs) -> anyhow::Result<TrainOptions> {
     if !arguments.stages.is_empty() {
         options.command.push_str(&format!(" --stages {}", arguments.stages.join(",")));
     }
-    if arguments.joint {
-        options.command.push_str(" --joint");
+    if options.profile != CheckpointProfile::default() {
+        options.command.push_str(&format!(" --profile {}", arguments.profile));
     }
     if let Some(seed) = arguments.seed {
         options.command.push_str(&format!(" --seed {seed}"));
     }
-    if let Some(folder) = &arguments.keep_media {
-        options.command.push_str(&format!(" --keep-media {}", folder.display()));
+    for (flag, path) in [
+        ("--rated-texts", &arguments.rated_texts),
+        ("--image-weights", &arguments.image_weights),
+        ("--weights", &arguments.weights),
+    ] {
+        if let Some(path) = path {
+            options.command.push_str(&format!(" {flag} {}", path.display()));
+        }
     }
     for assignment in &arguments.set {
         let (key, value) =

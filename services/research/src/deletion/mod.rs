@@ -20,7 +20,7 @@ use std::path::Path;
 
 use jtav_model::{
     AudioInput, AudioNetwork, Checkpoint, DeviceChoice, Encoded, FusionInput, FusionNetwork, IMAGE_CELLS, ImageNetwork,
-    Modality, ModelError, Rgb224, TextInput, TextNetwork, Tokenizer,
+    Modality, ModelError, Rgb224, TextFrontEnd, TextInput, TextNetwork,
 };
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub use places::{Shape, how_many, moved, random, top};
 
 use jtav_trainer::dataset::{DataPack, Post, Split};
 use jtav_trainer::features::Features;
-use jtav_trainer::{Progress, picture_input, text_input};
+use jtav_trainer::{Progress, parts, picture_input};
 
 /// A fifth of fewer words is less than one.
 pub const FEWEST_WORDS: usize = 5;
@@ -78,13 +78,14 @@ pub fn deletion_test(
     let heads = Heads(FusionNetwork::from_checkpoint(checkpoint, device)?);
     let posts: Vec<&Post> = pack.split(split).collect();
 
-    let tokenizer = Tokenizer::new();
-    let texts = posts.iter().filter_map(|post| text_input(&tokenizer, checkpoint.vocabulary(), post)).collect();
+    let front_end = TextFrontEnd::of_checkpoint(checkpoint)?;
+    let texts = posts.iter().map(|post| front_end.input(&parts(post))).collect::<Result<Vec<_>, _>>()?;
+    let texts = texts.into_iter().flatten().collect();
     let network = TextNetwork::from_checkpoint(checkpoint, device)?;
     let text = heads.test(&network, texts, settings, progress)?;
 
-    let clips = files(&posts, |post| Some((&*post.audio.as_ref()?.path, features.audio(post.audio.as_ref()?)?)));
-    let clips = clips.map(|decibels| AudioInput::from_spectrogram(decibels)).collect::<Result<Vec<_>, _>>()?;
+    let clips = files(&posts, |post| Some((&*post.audio.as_ref()?.path, features.clip(post.audio.as_ref()?)?)));
+    let clips = clips.map(|clip| clip.input()).collect::<Result<Vec<_>, _>>()?;
     let network = AudioNetwork::from_checkpoint(checkpoint, device)?;
     let audio = heads.test(&network, clips, settings, progress)?;
 
@@ -123,11 +124,11 @@ impl Explained for TextNetwork {
     const MODALITY: Modality = Modality::Text;
 
     fn explain(&self, inputs: &[TextInput]) -> Result<Vec<Encoded>, ModelError> {
-        self.encode(inputs)
+        Ok(self.encode(inputs)?.into_iter().map(|text| text.encoded).collect())
     }
 
     fn positions(input: &TextInput) -> Option<(Vec<usize>, Shape)> {
-        let words = input.protagonist.words.len();
+        let words = input.word_count();
         (words >= FEWEST_WORDS).then(|| ((0..words).collect(), Shape::Line(words)))
     }
 

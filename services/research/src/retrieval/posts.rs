@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jtav_model::{
-    AudioInput, AudioNetwork, Checkpoint, DeviceChoice, Encoded, ImageNetwork, ModelError, Rgb224, TextInput,
-    TextNetwork, Tokenizer,
+    AudioNetwork, Checkpoint, DeviceChoice, Encoded, ImageNetwork, ModelError, Rgb224, TextFrontEnd, TextNetwork,
 };
 use jtav_schemas::TextPart;
 use jtav_trainer::Progress;
@@ -57,17 +56,17 @@ impl Vectors {
         progress: &dyn Progress,
     ) -> anyhow::Result<Self> {
         let (mut clips, mut pictures, mut texts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let tokenizer = Tokenizer::new();
+        let front_end = TextFrontEnd::of_checkpoint(checkpoint)?;
         for post in &pack.posts {
-            if let Some((file, decibels)) = post.audio.as_ref().and_then(|file| Some((file, features.audio(file)?))) {
-                clips.insert(file.path.clone(), AudioInput::from_spectrogram(decibels)?);
+            if let Some((file, clip)) = post.audio.as_ref().and_then(|file| Some((file, features.clip(file)?))) {
+                clips.insert(file.path.clone(), clip.input()?);
             }
             if let Some((file, pixels)) = post.image.as_ref().and_then(|file| Some((file, features.picture(file)?))) {
                 pictures.insert(file.path.clone(), Rgb224::new(centre_crop(pixels))?);
             }
             for part in [lyrics(post), caption(post)].into_iter().flatten() {
                 let alone = [(part.role.as_str(), part.text.as_str())];
-                if let Some(input) = TextInput::from_parts(&tokenizer, checkpoint.vocabulary(), &alone) {
+                if let Some(input) = front_end.input(&alone)? {
                     texts.insert(part.text.clone(), input);
                 }
             }
@@ -77,7 +76,11 @@ impl Vectors {
         let audio = AudioNetwork::from_checkpoint(checkpoint, device)?;
         let image = ImageNetwork::from_checkpoint(checkpoint, device)?;
         let vectors = Self {
-            text: encode_all(texts, |inputs| text.encode(inputs), progress)?,
+            text: encode_all(
+                texts,
+                |inputs| Ok(text.encode(inputs)?.into_iter().map(|text| text.encoded).collect()),
+                progress,
+            )?,
             audio: encode_all(clips, |inputs| audio.encode(inputs), progress)?,
             image: encode_all(pictures, |inputs| image.encode(inputs), progress)?,
         };

@@ -218,6 +218,8 @@ fn pack(pairs: &[&Pair], media: &Path, bytes: &[u8]) -> anyhow::Result<DataPack>
             path: media.join(&medium.path),
             sha256: medium.sha256.clone(),
             media_type: medium.media_type.clone(),
+            group: None,
+            is_speech: false,
         })
     };
     let post = |(index, pair): (usize, &&Pair)| Post {

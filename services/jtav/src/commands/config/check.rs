@@ -5,11 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::fit_to_model;
+use jtav_feed_processor::networks::{self, fit_to_model};
 use jtav_feed_processor::parameters::client_settings;
 use jtav_kafka::{describe_topics, topic_settings};
-use jtav_model::Checkpoint;
-use jtav_settings::{Settings, existing_or_bundled};
+use jtav_settings::Settings;
 
 use super::topic_remarks::remarks;
 use crate::failure::coded;
@@ -66,9 +65,12 @@ fn checkpoint(settings: &Settings) -> anyhow::Result<String> {
     if settings.model.stub {
         return Ok("model.stub is on, none is loaded".to_owned());
     }
-    let folder = existing_or_bundled(&settings.model.path)?;
-    let checkpoint = Checkpoint::load(&folder)?;
-    Ok(format!("{} in {}, hashes verified", checkpoint.model_version(), folder.display()))
+    let checkpoint = networks::checkpoint(&settings.model)?;
+    for base in checkpoint.manifest().bases.values() {
+        checkpoint.bases().read(base)?;
+    }
+    let path = settings.model.path.display();
+    Ok(format!("{} ({path}), its hashes and those of its base weights verified", checkpoint.model_version()))
 }
 
 fn kafka(settings: &Settings) -> anyhow::Result<String> {

@@ -13,10 +13,10 @@ use jtav_router::CacheStats;
 use jtav_schemas::{AbsentReason, Label, Modality, ModalityStatus, PerModality, SentimentV1};
 use serde_json::{Value, json};
 
-/// Words shown of a post.
+use super::said;
+
+/// Words underlined in a post.
 const WORDS_SHOWN: usize = 3;
-/// Width of their column, without the quotation marks.
-const WORDS_COLUMN_CHARS: usize = 32;
 /// A mood is named from this probability on.
 const MOOD_SHOWN_FROM: f32 = 0.35;
 /// Characters shown of an id.
@@ -32,6 +32,8 @@ pub struct Tally {
     settled: HashMap<(i32, i64), Option<Bytes>>,
     outcomes: BTreeMap<&'static str, u64>,
     degraded: u64,
+    labels: BTreeMap<Label, u64>,
+    certain: u64,
     latencies_ms: Vec<f64>,
     modalities: PerModality<BTreeMap<&'static str, u64>>,
 }
@@ -44,6 +46,8 @@ impl Tally {
             settled: HashMap::new(),
             outcomes: BTreeMap::new(),
             degraded: 0,
+            labels: BTreeMap::new(),
+            certain: 0,
             latencies_ms: Vec::new(),
             modalities: PerModality::default(),
         }
@@ -63,6 +67,10 @@ impl Tally {
         *self.outcomes.entry(report.outcome.as_str()).or_default() += 1;
         if report.outcome == Outcome::Published {
             self.latencies_ms.push(report.latency.as_secs_f64() * 1000.0);
+            if let Some(sentiment) = &report.sentiment {
+                *self.labels.entry(sentiment.label).or_default() += 1;
+                self.certain += u64::from(sentiment.certain);
+            }
         }
         if let Some(modalities) = &report.modalities {
             for (modality, status) in modalities.iter() {
@@ -105,6 +113,16 @@ impl Tally {
 
     fn count(&self, outcome: &str) -> u64 {
         self.outcomes.get(outcome).copied().unwrap_or(0)
+    }
+
+    fn labelled(&self, label: Label) -> u64 {
+        self.labels.get(&label).copied().unwrap_or(0)
+    }
+
+    /// Share of the published labels that are certain, 0 to 1; 0 without any.
+    fn certain_share(&self) -> f64 {
+        let labels: u64 = self.labels.values().sum();
+        if labels == 0 { 0.0 } else { (self.certain as f64 / labels as f64 * 1000.0).round() / 1000.0 }
     }
 
     /// Milliseconds from receipt to acknowledged label, at a quantile of the published posts.
@@ -171,7 +189,9 @@ impl View {
         let place = format!("[{:>2}/{}]", tally.settled(), tally.records());
         let place = self.paint("2", &place);
         match (&report.outcome, &report.sentiment) {
-            (Outcome::Published, Some(sentiment)) => outln!("{place} {id:<22} {}", self.label_line(sentiment)),
+            (Outcome::Published, Some(sentiment)) => {
+                outln!("{place} {id:<22} {}", self.label_line(sentiment, said::longest_text(&report.record)))
+            }
             (outcome, _) => {
                 let what = format!("{} {}", outcome.as_str().replace('_', "-"), outcome.reason());
                 let message = one_line(report.message.as_deref().unwrap_or(""), MESSAGE_SHOWN_CHARS);
@@ -180,17 +200,21 @@ impl View {
         }
     }
 
-    fn label_line(&self, sentiment: &SentimentV1) -> String {
-        let colour = if sentiment.label == Label::Positive { "32" } else { "31" };
+    fn label_line(&self, sentiment: &SentimentV1, text: Option<String>) -> String {
+        let colour = match sentiment.label {
+            Label::Positive => "32",
+            Label::Neutral => "36",
+            Label::Negative => "31",
+        };
         let label = self.paint(colour, &decision(sentiment));
-        let moods: Vec<String> = sentiment
-            .moods
-            .iter()
-            .filter(|mood| mood.probability >= MOOD_SHOWN_FROM)
-            .map(|mood| format!("{} {:.2}", mood.tag, mood.probability))
-            .collect();
-        let words = shown_words(sentiment.attention.words.iter().map(|word| word.word.as_str()));
-        let words = one_line(&words, WORDS_COLUMN_CHARS);
+        let words: Vec<&str> =
+            sentiment.attention.words.iter().take(WORDS_SHOWN).map(|word| word.word.as_str()).collect();
+        let text = match text {
+            Some(text) => said::quoted(&text, &words, self.colour),
+            None => " ".repeat(said::TEXT_COLUMN_CHARS + 2),
+        };
+        let mood = sentiment.moods.iter().find(|mood| mood.probability >= MOOD_SHOWN_FROM);
+        let mood = mood.map_or_else(String::new, |mood| format!("{} {:.2}", mood.tag, mood.probability));
         let parts: Vec<String> = sentiment
             .modalities
             .iter()
@@ -200,8 +224,7 @@ impl View {
                 ModalityStatus::Absent(reason) => self.paint("33", &format!("{modality} ✗ {reason}")),
             })
             .collect();
-        format!("{label}  {:<15} {:<34} {}", moods.join(" "), format!("“{words}”"), parts.join("  "))
-            .replace("“”", "  ")
+        format!("{label} {text} {mood:<7} {}", parts.join(" "))
     }
 
     /// The end of it all.
@@ -237,6 +260,9 @@ impl View {
             let of: Vec<String> = statuses.iter().map(|(status, count)| format!("{status} {count}")).collect();
             outln!("  {:<6} {}", modality.as_str(), of.join(", "))?;
         }
+        let labels = Label::ALL.map(|label| format!("{label} {}", tally.labelled(label)));
+        let certain = tally.certain_share() * 100.0;
+        outln!("  {:<6} {}; certain {certain:.0} %", "labels", labels.join(", "))?;
         outln!("  media encoded {}, taken from the cache {}", cache.misses, cache.hits)?;
         outln!("  published with a broken part, and said so: {}", tally.degraded)?;
         let law = format!(
@@ -252,29 +278,10 @@ impl View {
     }
 }
 
-/// The first words, as many as fit the column; one that is longer than the column is cut.
-fn shown_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    let mut shown = String::new();
-    for word in words.take(WORDS_SHOWN) {
-        let room = WORDS_COLUMN_CHARS.saturating_sub(shown.chars().count() + usize::from(!shown.is_empty()));
-        if word.chars().count() > room {
-            if shown.is_empty() {
-                shown = word.chars().take(room.saturating_sub(1)).chain(['…']).collect();
-            }
-            break;
-        }
-        if !shown.is_empty() {
-            shown.push(' ');
-        }
-        shown.push_str(word);
-    }
-    shown
-}
-
-/// Label and probability of `positive` beside the threshold of the modalities that took part.
+/// The label with its probability, and a question mark where it is not certain.
 fn decision(sentiment: &SentimentV1) -> String {
-    let relation = if sentiment.label == Label::Positive { "≥" } else { "<" };
-    format!("{:<8} {:.2} {relation} {:.2}", sentiment.label.as_str(), sentiment.probability, sentiment.threshold)
+    let doubt = if sentiment.certain { ' ' } else { '?' };
+    format!("{:<8} {:.2}{doubt}", sentiment.label.as_str(), sentiment.confidence)
 }
 
 fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_flight: usize, model: &str) -> Value {
@@ -287,6 +294,12 @@ fn summary_json(tally: &Tally, wall: Duration, cache: CacheStats, gap: i64, in_f
         "records": { "produced": tally.records(), "settled": tally.settled(), "without_outcome": tally.missing() },
         "published": tally.count("published"),
         "degraded": tally.degraded,
+        "labels": {
+            "negative": tally.labelled(Label::Negative),
+            "neutral": tally.labelled(Label::Neutral),
+            "positive": tally.labelled(Label::Positive),
+        },
+        "certain_share": tally.certain_share(),
         "dead_lettered": tally.count("dead_lettered"),
         "skipped": tally.count("skipped"),
         "erased": tally.count("erased"),
@@ -338,14 +351,5 @@ mod tests {
         assert!(tally.add(&report(1, "b", Outcome::Erased)));
         assert_eq!((tally.records(), tally.settled(), tally.count("erased")), (4, 2, 2));
         assert_eq!(tally.missing(), ["b", "c\\u{1b}[2J"]);
-    }
-
-    #[test]
-    fn words_never_outgrow_their_column() {
-        assert_eq!(shown_words(["dehumanizing", "american", "exploration"].into_iter()), "dehumanizing american");
-        assert_eq!(shown_words(["nice", "customer", "hard", "way"].into_iter()), "nice customer hard");
-        let long = "so".repeat(40);
-        assert_eq!(shown_words([long.as_str()].into_iter()).chars().count(), WORDS_COLUMN_CHARS);
-        assert_eq!(shown_words(std::iter::empty()), "");
     }
 }

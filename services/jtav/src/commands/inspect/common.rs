@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::{device_choice, hear_as_trained};
+use jtav_feed_processor::networks::{self, device_choice, hear_as_trained};
 use jtav_model::{Checkpoint, DeviceChoice};
-use jtav_settings::{Settings, existing_or_bundled};
+use jtav_settings::Settings;
 use jtav_trainer::inspect::InspectError;
 use serde_json::Value;
 
@@ -41,10 +41,7 @@ impl NetworkOf {
     pub fn new(arguments: &NetworkArgs) -> anyhow::Result<Self> {
         let mut settings = setup::settings(&arguments.settings)?.settings;
         setup::with_model(&mut settings, arguments.checkpoint.as_deref());
-        let folder = existing_or_bundled(&settings.model.path)?;
-        let checkpoint = Checkpoint::load(&folder)
-            .with_context(|| format!("checkpoint {}", folder.display()))
-            .map_err(coded(exit::CONFIG))?;
+        let checkpoint = networks::checkpoint(&settings.model).map_err(coded(exit::CONFIG))?;
         hear_as_trained(&mut settings.media, checkpoint.manifest());
         let device = device_choice(settings.model.device);
         Ok(Self { settings, checkpoint, device })

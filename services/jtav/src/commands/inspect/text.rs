@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_model::TextNetwork;
-use jtav_trainer::inspect::inspect_text;
+use jtav_model::{FusionNetwork, TextFrontEnd, TextNetwork};
+use jtav_trainer::inspect::{TextReaders, inspect_text};
 
 use super::common::{NetworkArgs, NetworkOf, failed, read, save, show};
 use crate::failure::coded;
@@ -13,7 +13,9 @@ use crate::failure::coded;
 /// `jtav inspect text`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Several files are the parts of one post: the one with the most words is read, the others gate its words.\n\n\
+    after_help = "Several files are the parts of one post: the one with the most words is the protagonist, the others support it.\n\
+                  The label is that of the text alone. `s` speaks for positive against negative, `n` for neutral against the\n\
+                  mean of both; both are calibrated logits.\n\n\
                   Examples:\n  echo 'what a lovely day' | jtav inspect text -\n  jtav inspect text lyrics.txt caption.txt --json"
 )]
 pub struct InspectTextArgs {
@@ -36,8 +38,13 @@ pub fn run(arguments: &InspectTextArgs) -> anyhow::Result<u8> {
             .map_err(|error| coded(exit::DATA)(anyhow::anyhow!("{}: no UTF-8 text: {error}", file.display())))
     });
     let parts = parts.collect::<anyhow::Result<Vec<String>>>()?;
-    let text_network = network.build(TextNetwork::from_checkpoint)?;
-    let found = inspect_text(&parts, network.checkpoint.vocabulary(), &text_network).map_err(|error| {
+    let readers = TextReaders {
+        front_end: TextFrontEnd::of_checkpoint(&network.checkpoint)
+            .map_err(|error| coded(exit::CONFIG)(error.into()))?,
+        network: network.build(TextNetwork::from_checkpoint)?,
+        fusion: network.build(FusionNetwork::from_checkpoint)?,
+    };
+    let found = inspect_text(&parts, &readers).map_err(|error| {
         let first = arguments.files.first().map_or(Path::new("-"), |file| file.as_path());
         failed(error, first)
     })?;

@@ -50,12 +50,18 @@ pub fn options(arguments: &TableArgs, options: SentimentOptions) -> anyhow::Resu
 }
 
 /// As it was typed, program and folders aside from their names: a table is published, a home folder is not.
-fn command_line() -> String {
-    let words = std::env::args().skip(1).map(|word| match word.rsplit_once('/') {
-        Some((folder, name)) if folder.starts_with('/') => name.to_owned(),
+pub fn command_line() -> String {
+    std::iter::once("jtav".to_owned()).chain(std::env::args().skip(1).map(without_folder)).collect::<Vec<_>>().join(" ")
+}
+
+/// `/home/me/results` and `before=/home/me/results` lose the folder.
+fn without_folder(word: String) -> String {
+    let (name, value) = word.split_once('=').map_or(("", word.as_str()), |(name, value)| (name, value));
+    match value.rsplit_once('/') {
+        Some((_, file)) if value.starts_with('/') && name.is_empty() => file.to_owned(),
+        Some((_, file)) if value.starts_with('/') => format!("{name}={file}"),
         _ => word,
-    });
-    std::iter::once("jtav".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    }
 }
 
 pub fn show(arguments: &TableArgs, tables: &[SentimentTable]) -> anyhow::Result<u8> {
@@ -79,4 +85,17 @@ pub fn show(arguments: &TableArgs, tables: &[SentimentTable]) -> anyhow::Result<
         None => errln!("add --out DIR to keep it as Markdown and JSON"),
     }
     Ok(exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_command_names_no_folder_of_the_machine() {
+        let found =
+            ["/home/me/out", "before=/home/me/a.jsonl", "modern=models/a", "docs/results", "--seed=3", "--out=/a/b"];
+        let shown = found.map(|word| without_folder(word.to_owned()));
+        assert_eq!(shown, ["out", "before=a.jsonl", "modern=models/a", "docs/results", "--seed=3", "--out=b"]);
+    }
 }

@@ -2,7 +2,6 @@
 
 use jtav_model::ModelError;
 use jtav_model::layers::{AdditiveAttention, BiGru, Linear};
-use jtav_model::networks::{gather, places_tensor};
 use jtav_model::parameters::Scope;
 use tch::{Device, Tensor};
 
@@ -170,4 +169,21 @@ fn regrouped(x: &Tensor, places: &[Vec<i64>]) -> Result<Tensor, ModelError> {
     let zero = Tensor::f_zeros([1, width], (x.kind(), x.device()))?;
     let rows = Tensor::f_cat(&[x.f_reshape([a * b, width])?, zero], 0)?;
     gather(&rows, &places_tensor(places, a * b, x.device())?)
+}
+
+/// `[rows, longest]` indices, each row filled up with `nothing`.
+fn places_tensor(places: &[Vec<i64>], nothing: i64, device: Device) -> Result<Tensor, ModelError> {
+    let longest = places.iter().map(Vec::len).max().unwrap_or(0);
+    let mut flat = Vec::with_capacity(places.len() * longest);
+    for row in places {
+        flat.extend_from_slice(row);
+        flat.resize(flat.len() + longest - row.len(), nothing);
+    }
+    Ok(Tensor::f_from_slice(&flat)?.f_view([places.len() as i64, longest as i64])?.f_to_device(device)?)
+}
+
+/// `[batch, longest, width]`: the rows of `[words, width]` at `[batch, longest]` places.
+fn gather(words: &Tensor, places: &Tensor) -> Result<Tensor, ModelError> {
+    let (batch, longest) = places.size2()?;
+    Ok(words.f_index_select(0, &places.f_view([-1])?)?.f_view([batch, longest, -1])?)
 }
