@@ -14,8 +14,9 @@ import sys
 
 import redis
 
-VECTORS = ("u", "text", "audio", "image")
-FIELDS = ("revision", "label", "probability", "event_id", "labelled_at_ms", *VECTORS)
+VECTORS = ("u", "text", "audio", "image", "semantic")
+NUMBERS = ("probability", "p_negative", "p_neutral", "p_positive", "valence")
+FIELDS = ("revision", "label", "certain", "lang", "event_id", "labelled_at_ms", *NUMBERS, *VECTORS)
 
 
 def vector(raw):
@@ -33,7 +34,10 @@ def read_embedding(client, post_id, model_version):
     return {
         "revision": int(stored["revision"]),
         "label": stored["label"].decode(),
-        "probability": float(stored["probability"]),
+        "certain": stored["certain"] == b"1",
+        **{name: float(stored[name]) for name in NUMBERS},
+        # Absent without text, and from a model that identifies no language.
+        "lang": stored["lang"] and stored["lang"].decode(),
         "event_id": stored["event_id"].decode(),
         "labelled_at_ms": int(stored["labelled_at_ms"]),
         **{name: vector(stored[name]) for name in VECTORS},

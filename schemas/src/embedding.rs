@@ -2,7 +2,7 @@ use half::f16;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::PerModality;
+use crate::{Label, PerModality};
 
 /// A vector as it is stored: half-precision, little-endian, base64 in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,8 +89,23 @@ pub struct EmbeddingV1 {
     pub fused: Vector,
     /// The vector of each modality that took part.
     pub modalities: PerModality<Option<Vector>>,
+    /// What the text is about, for recommenders: a second vector of the text, made for comparison by cosine. Absent
+    /// without text, and from a model that makes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semantic: Option<Vector>,
+    /// As in the `sentiment.v1` record, to filter by.
+    pub label: Label,
+    /// As in the `sentiment.v1` record.
+    pub certain: bool,
+    /// As in the `sentiment.v1` record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z]{2,3}$"))]
+    pub lang: Option<String>,
     /// Name and weights of the model.
     pub model_version: String,
+    /// Timestamp of the input record, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time_ms: Option<i64>,
     /// When the vectors were made, milliseconds since 1970.
     pub labelled_at_ms: i64,
 }

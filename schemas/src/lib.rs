@@ -12,6 +12,7 @@ mod decoded;
 pub mod embedding;
 pub mod encoding;
 mod erasure;
+mod label;
 mod modality;
 mod post;
 pub mod reading;
@@ -27,9 +28,10 @@ pub use dead_letter::{
 pub use decoded::{Decoded, Pcm, RgbImage};
 pub use embedding::{EmbeddingV1, Vector, VectorError};
 pub use erasure::ErasureV1;
+pub use label::{Label, PROBABILITY_SUM_TOLERANCE, Probabilities, UncertainBecause, is_language_code};
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};
 pub use post::{DatasetGroups, DatasetLabels, DatasetMedia, DatasetPostV1, MAX_TEXT_PARTS, MediaRef, PostV1, TextPart};
-pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, Label, MoodTag, SentimentV1, WordWeight};
+pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, MoodTag, SentimentV1, WordWeight};
 pub use stage::Stage;
 
 /// The variants of an enum as an array, which, unlike the slice, can be taken apart by value.

@@ -46,10 +46,22 @@ pub mod field {
     pub const REVISION: &str = "revision";
     /// `<partition>:<offset>` of the input record, decimal; the tie-break between equal revisions.
     pub const SOURCE: &str = "source";
-    /// `positive` or `negative`.
+    /// `negative`, `neutral` or `positive`.
     pub const LABEL: &str = "label";
-    /// Decimal, 0 to 1.
+    /// `1` where the label is certain, else `0`.
+    pub const CERTAIN: &str = "certain";
+    /// Probability of `positive` for a post that is not neutral: decimal, 0 to 1.
     pub const PROBABILITY: &str = "probability";
+    /// Decimal, 0 to 1.
+    pub const P_NEGATIVE: &str = "p_negative";
+    /// Decimal, 0 to 1.
+    pub const P_NEUTRAL: &str = "p_neutral";
+    /// Decimal, 0 to 1.
+    pub const P_POSITIVE: &str = "p_positive";
+    /// Decimal, -1 to 1.
+    pub const VALENCE: &str = "valence";
+    /// ISO 639 code, present only where the language of the text was identified.
+    pub const LANG: &str = "lang";
     /// The whole `sentiment.v1` record as JSON.
     pub const SENTIMENT: &str = "sentiment";
     /// Event id.
@@ -62,6 +74,8 @@ pub mod field {
     pub const AUDIO: &str = "audio";
     /// f16 little-endian bytes, present only with the modality.
     pub const IMAGE: &str = "image";
+    /// f16 little-endian bytes, present only with a text and from a model that makes it.
+    pub const SEMANTIC: &str = "semantic";
     /// Milliseconds since 1970, decimal.
     pub const LABELLED_AT_MS: &str = "labelled_at_ms";
 }

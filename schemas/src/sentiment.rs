@@ -1,31 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Modality, ModalityStatus, PerModality};
-
-/// The decision: `positive` when the probability reaches the threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Label {
-    /// Probability below the threshold.
-    Negative,
-    /// Probability at or above it.
-    Positive,
-}
-
-impl Label {
-    /// The wire name.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl std::fmt::Display for Label {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::{Label, Modality, ModalityStatus, PerModality, Probabilities, UncertainBecause};
 
 /// A mood of the music with its probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,9 +16,10 @@ pub struct MoodTag {
 /// A word and the share of the attention it got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WordWeight {
-    /// The token as the encoder saw it.
+    /// The word as the encoder saw it: lower-case, spelled as it reads it, an emoji by its name. Never punctuation.
     pub word: String,
-    /// Position among the tokens of the longest text, from 0.
+    /// Position among what was read, from 0, punctuation counted: first the words of the text that has the most of them, then
+    /// those of the others in their order.
     pub position: u32,
     /// Share of the attention, 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -87,8 +64,8 @@ pub struct AttentionSummary {
     pub image_cells: Vec<ImageCell>,
 }
 
-/// What each modality, and their interaction, added to the logit before calibration: positive numbers speak for
-/// `positive`. An absent modality adds exactly 0.
+/// What each modality, and their interaction, added to the logit of `positive` against `negative` before calibration:
+/// numbers above 0 speak for `positive`. An absent modality adds exactly 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Contributions {
     /// Of the text alone.
@@ -103,7 +80,14 @@ pub struct Contributions {
 
 /// `sentiment.v1`: the label of one revision of a post by one model. The Kafka key is the post id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "sentiment.v1")]
+#[schemars(
+    title = "sentiment.v1",
+    extend(
+        "if" = { "properties": { "certain": { "const": true } } },
+        "then" = { "not": { "required": ["uncertain_because"] } },
+        "else" = { "required": ["uncertain_because"] }
+    )
+)]
 pub struct SentimentV1 {
     /// Same for every attempt at this post, revision and model: readers drop an id they have seen.
     pub event_id: String,
@@ -111,17 +95,34 @@ pub struct SentimentV1 {
     pub post_id: String,
     /// Its revision.
     pub revision: u64,
-    /// The decision.
+    /// The largest of the three probabilities; of two that are equal `neutral` comes first, then `negative`. Always there,
+    /// certain or not.
     pub label: Label,
-    /// Calibrated probability of `positive`, 0 to 1.
+    /// Calibrated probability of each label.
+    pub probabilities: Probabilities,
+    /// How good or bad the post is, from -1 to 1: 0 is in the middle.
+    #[schemars(range(min = -1.0, max = 1.0))]
+    pub valence: f32,
+    /// Calibrated probability of `positive` for a post that is not neutral, 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub probability: f32,
-    /// Distance of the probability from the threshold, scaled to the room on its side: 0 at the threshold, 1 at certainty.
+    /// Probability of the label: the largest of the three.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence: f32,
-    /// Probability from which the label is `positive`.
+    /// Confidence from which a label of this combination of modalities is certain: above it the model keeps the accuracy
+    /// that it promises. 1 where it promises nothing; then no label is certain.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub threshold: f32,
+    /// The confidence reaches the threshold, and the text is in a language that the model was measured on.
+    pub certain: bool,
+    /// Why not; there if, and only if, the label is not certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertain_because: Option<UncertainBecause>,
+    /// Language of the text as it was identified, ISO 639 (`en`; three letters where there are no two; `zxx` for what is in
+    /// none, such as emoji); absent without text, and from a model that identifies none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z]{2,3}$"))]
+    pub lang: Option<String>,
     /// Moods of the music, most probable first; empty without audio.
     #[serde(default)]
     pub moods: Vec<MoodTag>,

@@ -90,12 +90,23 @@ fn attention() -> impl Strategy<Value = AttentionSummary> {
     })
 }
 
+/// Three shares of 1.
+fn probabilities() -> impl Strategy<Value = Probabilities> {
+    (share(), share()).prop_map(|(neutral, of_the_rest)| Probabilities {
+        negative: (1.0 - neutral) * (1.0 - of_the_rest),
+        neutral,
+        positive: (1.0 - neutral) * of_the_rest,
+    })
+}
+
 prop_compose! {
     fn sentiment()(
         (event_id, post_id, model_version) in (text(), text(), text()),
         revision in any::<u64>(),
-        label in prop_oneof![Just(Label::Negative), Just(Label::Positive)],
-        (probability, confidence, threshold) in (share(), share(), share()),
+        (probabilities, valence) in (probabilities(), -1f32..=1.0),
+        (probability, threshold) in (share(), share()),
+        uncertain_because in of(prop::sample::select(UncertainBecause::ALL.to_vec())),
+        lang in of("[a-z]{2,3}"),
         moods in vec((text(), share()).prop_map(|(tag, probability)| MoodTag { tag, probability }), 0..4),
         modalities in (status(), status(), status()).prop_map(|(text, audio, image)| PerModality { text, audio, image }),
         truncated in vec(prop::sample::select(Modality::ALL.to_vec()), 0..3),
@@ -106,8 +117,9 @@ prop_compose! {
         (received_at_ms, labelled_at_ms) in any::<(i64, i64)>(),
     ) -> SentimentV1 {
         SentimentV1 {
-            event_id, post_id, revision, label, probability, confidence, threshold, moods, modalities, truncated, attention,
-            contributions, model_version, event_time_ms, received_at_ms, labelled_at_ms,
+            event_id, post_id, revision, label: probabilities.label(), probabilities, valence, probability,
+            confidence: probabilities.of(probabilities.label()), threshold, certain: uncertain_because.is_none(),
+            uncertain_because, lang, moods, modalities, truncated, attention, contributions, model_version, event_time_ms, received_at_ms, labelled_at_ms,
         }
     }
 }
@@ -173,11 +185,16 @@ proptest! {
     #[test]
     fn any_embedding_fits_its_schema(
         (event_id, post_id, model_version) in (text(), text(), text()),
-        (revision, labelled_at_ms) in any::<(u64, i64)>(),
+        (revision, event_time_ms, labelled_at_ms) in any::<(u64, Option<i64>, i64)>(),
         (fused, text_vector, audio, image) in (vector(), of(vector()), of(vector()), of(vector())),
+        (semantic, lang) in (of(vector()), of("[a-z]{2,3}")),
+        (label, certain) in (prop::sample::select(Label::ALL.to_vec()), any::<bool>()),
     ) {
         let modalities = PerModality { text: text_vector, audio, image };
-        holds(&EmbeddingV1 { event_id, post_id, revision, fused, modalities, model_version, labelled_at_ms })?;
+        holds(&EmbeddingV1 {
+            event_id, post_id, revision, fused, modalities, semantic, label, certain, lang, model_version,
+            event_time_ms, labelled_at_ms,
+        })?;
     }
 
     #[test]
