@@ -42,7 +42,7 @@ pub struct TrainArgs {
     /// Where finished stages are kept.
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// `modern` (words are read by a sentence encoder) or `light` (words are looked up, a twentieth of the cost).
+    /// `modern` (words are read by a sentence encoder) or `light` (words are looked up, a fifth of the cost of a text).
     #[arg(long, default_value = "modern")]
     profile: String,
     /// Texts with their raters' votes [default: rated-texts.jsonl in the pack's folder or beside it].

@@ -40,7 +40,12 @@ pub(super) const LIMITS: &str = "\
 - **English tweets and short review snippets** of about 2004 to 2014. Later slang is not covered.
 - **Other languages are near chance**, and some lean to one side. A text in a language that was not measured, or one that
   cannot be told, is never labelled for certain; the label is still there, and is worth nothing.
-- **Sarcasm is not understood.** On ironic posts expect the literal reading.
+- **Sarcasm is not understood.** On ironic posts expect the literal reading, and often with certainty. So too for wishes
+  (\"could be better\" is taken for praise) and for good news in bad words (\"no one died\").
+- **One kind part outvotes a hostile one.** A caption of three loving words, or a row of hearts, can turn a hateful body
+  into a positive label that is certain: evidence is weighed and not checked for contradiction.
+- **Short English is often in no language that can be told** (\"not good\", \"what a lovely day\"), and so never certain; so are
+  words in disguised letters. The label reads them all the same.
 - **Mixed and empty of sentiment are both neutral.** The record does not tell them apart. A head trained to do so reached
   an AUC of .78 on texts that raters called neutral, and .71 to .74 inside one source: a hint, and no label.
 - **VADER's lexicon was built on these very tweets**, and its score is a part of the text network. Figures on tweets, and
