@@ -241,25 +241,28 @@ async fn a_worker_killed_in_the_middle_of_a_feed_leaves_no_trace_but_repetitions
 /// Which posts share a batch hangs on timing, and a matrix product over another number of rows rounds differently in
 /// the last bits of an f32. So numbers are compared with a tolerance; identity, revision, source and label are not.
 fn compare(crashed: &RunOutput, calm: &RunOutput) -> Result<usize> {
-    const TOLERANCE: f32 = 1e-3;
+    // Which posts share a batch moves what the sentence encoder says, in bf16 by up to a hundredth of a vector's largest value.
+    const TOLERANCE: f32 = 0.02;
     assert_eq!(crashed.labels.model_version, calm.labels.model_version);
     assert_eq!(crashed.stored.keys().collect::<Vec<_>>(), calm.stored.keys().collect::<Vec<_>>());
     let mut identical = 0;
     for (id, left) in &crashed.stored {
         let right = &calm.stored[id];
         assert_eq!(
-            (left.revision, left.source, &left.event_id, left.label),
-            (right.revision, right.source, &right.event_id, right.label),
+            (left.revision, left.source, &left.event_id),
+            (right.revision, right.source, &right.event_id),
             "{id}"
         );
+        let lead = left.probabilities.of(left.label) - left.probabilities.of(right.label);
+        assert!(lead <= 2.0 * TOLERANCE, "{id}: {:?} and {:?}, {lead} apart", left.label, right.label);
         let distance = (left.probability - right.probability).abs();
         assert!(distance <= TOLERANCE, "{id}: {} and {}", left.probability, right.probability);
         let (u, v) = (left.embedding()?, right.embedding()?);
         assert_eq!(u.len(), v.len(), "{id}");
-        for (a, b) in u.iter().zip(&v) {
-            // f16 keeps 11 bits: neighbours differ by 2^-10 of their size.
-            assert!((a - b).abs() <= TOLERANCE.max(a.abs() * 2e-3), "{id}: {a} and {b}");
-        }
+        let length = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+        let apart = length(&mut u.iter().zip(&v).map(|(a, b)| a - b)) / length(&mut u.iter().copied());
+        // CMF-AP's weights follow the vectors, so their differences add up.
+        assert!(apart <= 5.0 * TOLERANCE, "{id}: embeddings {apart} of their length apart");
         identical += usize::from(left.probability == right.probability && left.u == right.u);
     }
     Ok(identical)

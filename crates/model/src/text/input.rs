@@ -49,7 +49,7 @@ pub struct TextInput {
     /// All other parts' words, joined in declared order, at most [`MAX_SUPPORTING_WORDS`]; `None` when they have none.
     pub supporting: Option<ReadText>,
     /// N-grams of all words but punctuation, for the bag beside the BiGRU; empty in a profile without one. Words are numbered
-    /// as by [`word`](Self::word).
+    /// as by [`words`](Self::words).
     pub ngrams: Ngrams,
     /// What VADER says of the words, -1 to 1 (Hutto and Gilbert 2014).
     pub lexicon: f32,
