@@ -30,9 +30,7 @@ fn text_of(shape: &str, chars: usize) -> String {
 }
 
 fn shapes(c: &mut Criterion) {
-    let base = Base::minilm_tokenizer();
-    let bytes = Bases::new(None, None).read(&base).expect("base weights");
-    let pieces = WordPieces::from_json(&bytes, base.file.as_ref()).expect("word pieces");
+    let pieces = WordPieces::open(&Bases::new(None, None), &Base::minilm_tokenizer()).expect("word pieces");
     let front_end = TextFrontEnd::with_pieces(pieces, true);
     for chars in [20_000, 160_000] {
         let mut group = c.benchmark_group(format!("{chars}_characters"));

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use jtav_model::text::WordPieces;
 use jtav_model::trunk::{Trunk, TrunkPrecision};
 use jtav_model::{Base, Bases, DeviceChoice, device};
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +32,7 @@ fn cpu_time<T>(b: &mut Bencher, mut routine: impl FnMut() -> T) {
 fn trunk(c: &mut Criterion) {
     device::single_threaded();
     let bases = Bases::new(None, None);
+    let pieces = WordPieces::open(&bases, &Base::minilm_tokenizer()).expect("word pieces");
     let mut group = c.benchmark_group("open");
     group.sample_size(10);
     group.bench_function("read_and_hash_45_mb", |b| cpu_time(b, || bases.read(&Base::minilm()).expect("base weights")));
@@ -42,8 +44,8 @@ fn trunk(c: &mut Criterion) {
     for precision in [TrunkPrecision::Float, TrunkPrecision::BFloat16] {
         let trunk = Trunk::open(&bases, DeviceChoice::Cpu, precision).expect("base weights");
         let words: Vec<&str> = WORDS.split(' ').collect();
-        let text = trunk.pieces(&words).expect("pieces");
-        let short = trunk.pieces(&words[..12]).expect("pieces");
+        let text = pieces.pieces(&words).expect("pieces");
+        let short = pieces.pieces(&words[..12]).expect("pieces");
         assert_eq!(text.len(), 30);
         let mut group = c.benchmark_group(format!("{precision:?}"));
         group.sample_size(20);
@@ -57,13 +59,13 @@ fn trunk(c: &mut Criterion) {
             group.bench_function(padded, |b| cpu_time(b, || trunk.forward(&texts, &[4, 6])));
         }
         let longest: Vec<&str> = words.iter().copied().cycle().take(300).collect();
-        let longest = trunk.pieces(&longest).expect("pieces");
+        let longest = pieces.pieces(&longest).expect("pieces");
         group.throughput(Throughput::Elements(1));
         group.bench_function("longest_text", |b| cpu_time(b, || trunk.forward(&[&longest], &[4, 6])));
-        group.bench_function("pieces", |b| cpu_time(b, || trunk.pieces(black_box(&words))));
+        group.bench_function("pieces", |b| cpu_time(b, || pieces.pieces(black_box(&words))));
         // Split into 99 pieces, of which the last character makes one unknown piece.
         let worst = vec![format!("{}\u{1F600}", "zq".repeat(49)); 256];
-        group.bench_function("pieces_of_the_worst_words", |b| cpu_time(b, || trunk.pieces(black_box(&worst))));
+        group.bench_function("pieces_of_the_worst_words", |b| cpu_time(b, || pieces.pieces(black_box(&worst))));
         group.finish();
     }
 }

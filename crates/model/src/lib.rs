@@ -48,6 +48,7 @@ mod middle;
 mod modality;
 pub mod networks;
 pub mod parameters;
+mod passes;
 mod probe;
 pub mod text;
 pub mod trunk;

@@ -1,4 +1,4 @@
-//! The frozen text encoder that networks of ours stand on: all-MiniLM-L6-v2, from words to hidden states.
+//! The frozen text encoder that networks of ours stand on: all-MiniLM-L6-v2, from word pieces to hidden states.
 //!
 //! Speaks tensors, for the networks behind it; whoever serves posts uses those. `Send`, not `Sync`: one owner thread (ADR 4).
 
@@ -9,8 +9,9 @@ use crate::checkpoint::StoredWeights;
 use crate::device::{DeviceChoice, multiplies_bf16};
 use crate::error::ModelError;
 use crate::networks::{MiniLm, MiniLmForward, PieceBatch};
-use crate::parameters::{Builder, Parameters};
-use crate::text::{Pieces, WordPieces};
+use crate::parameters::Builder;
+use crate::passes::passes;
+use crate::text::Pieces;
 
 /// In which numbers the trunk multiplies. Sums and norms are f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,8 @@ impl TrunkPrecision {
     }
 }
 
-/// The encoder with its word pieces, on one device.
+/// The encoder on one device.
 pub struct Trunk {
-    pieces: WordPieces,
     network: MiniLm,
     device: Device,
 }
@@ -65,35 +65,27 @@ impl Trunk {
     /// # Errors
     /// As [`Bases::read`]; an error that names the tensor for weights of another network.
     pub fn open(bases: &Bases, device: DeviceChoice, precision: TrunkPrecision) -> Result<Self, ModelError> {
-        Self::of_bases(bases, &Base::minilm(), &Base::minilm_tokenizer(), device, precision)
+        Self::of_base(bases, &Base::minilm(), device, precision)
     }
 
-    /// The same with other files of such a network and its word pieces.
-    pub fn of_bases(
+    /// The same with another file of such a network.
+    pub fn of_base(
         bases: &Bases,
         weights: &Base,
-        pieces: &Base,
         device: DeviceChoice,
         precision: TrunkPrecision,
     ) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
         let device = device.resolve()?;
-        let pieces = WordPieces::from_json(&bases.read(pieces)?, pieces.file.as_ref())?;
         let bytes = bases.read(weights)?;
-        let stored = StoredWeights::parse(&bytes);
-        let stored = stored.map_err(|reason| ModelError::malformed(weights.file.as_ref(), reason))?;
+        let stored = StoredWeights::of_base(weights, &bytes)?;
         let builder = Builder::stored(&stored, device);
         let network = MiniLm::new(&builder.scope(""))?;
-        every_tensor_is_read(&stored, &builder.finish())?;
-        Ok(Self { pieces, network: network.for_serving(precision.kind())?, device })
+        stored.check_all_read(&builder.finish())?;
+        Ok(Self { network: network.for_serving(precision.kind())?, device })
     }
 
-    /// The pieces of a text, from its words: [`WordPieces::pieces`].
-    pub fn pieces<W: AsRef<str>>(&self, words: &[W]) -> Result<Pieces, ModelError> {
-        self.pieces.pieces(words)
-    }
-
-    /// One padded pass over texts of like length (see [`passes`]), for a network that goes on with `[batch, longest, 384]`.
+    /// One padded pass over texts of like length, for a network that goes on with `[batch, longest, 384]`.
     /// `layers` are counted from 1; the outputs come in ascending order. Without gradients.
     ///
     /// # Errors
@@ -108,7 +100,7 @@ impl Trunk {
         let _guard = tch::no_grad_guard();
         let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
         let mut outputs: Vec<Option<TrunkOutput>> = texts.iter().map(|_| None).collect();
-        for pass in passes(&lengths) {
+        for pass in passes(&lengths, has_room) {
             let together: Vec<&Pieces> = pass.iter().map(|&text| texts[text]).collect();
             let forward = self.forward(&together, layers)?;
             for (row, text) in pass.into_iter().enumerate() {
@@ -126,29 +118,7 @@ impl Trunk {
     }
 }
 
-/// Weights with more tensors than the network reads belong to another one.
-fn every_tensor_is_read(stored: &StoredWeights, parameters: &Parameters) -> Result<(), ModelError> {
-    match stored.names().find(|name| !parameters.tensors.contains_key(*name)) {
-        Some(name) => Err(ModelError::UnexpectedTensor { name: name.to_owned() }),
-        None => Ok(()),
-    }
-}
-
-/// Which texts run together, each once: those of like length, and no more than a pass may hold. `lengths` in pieces.
-pub fn passes(lengths: &[usize]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&text| std::cmp::Reverse(lengths[text]));
-    let mut passes: Vec<Vec<usize>> = Vec::new();
-    for text in order {
-        match passes.last_mut() {
-            // The first one is the longest.
-            Some(pass) if has_room(pass.len(), lengths[pass[0]], lengths[text]) => pass.push(text),
-            _ => passes.push(vec![text]),
-        }
-    }
-    passes
-}
-
+/// Lengths in pieces.
 fn has_room(texts: usize, longest: usize, length: usize) -> bool {
     let padded = (texts + 1) * longest;
     let is_full = texts * longest >= FULL_PIECES && length + longest / 8 < longest;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::parameters::{to_rows, to_vec};
+use crate::text::WordPieces;
 
 /// `tests/fixtures/minilm.py` wrote it, from the weights as they were published, in f32.
 #[derive(Deserialize)]
@@ -41,6 +42,10 @@ fn trunk(precision: TrunkPrecision) -> Trunk {
     Trunk::open(&Bases::new(None, None), DeviceChoice::Cpu, precision).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn word_pieces() -> WordPieces {
+    WordPieces::open(&Bases::new(None, None), &Base::minilm_tokenizer()).unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
     assert_eq!(a.len(), b.len());
@@ -57,7 +62,8 @@ fn compare(precision: TrunkPrecision) -> (f32, f32) {
     let trunk = trunk(precision);
     let reference = reference();
     assert!(reference.sentences.len() >= 12);
-    let pieces: Vec<Pieces> = reference.sentences.iter().map(|of| trunk.pieces(&of.words).unwrap()).collect();
+    let word_pieces = word_pieces();
+    let pieces: Vec<Pieces> = reference.sentences.iter().map(|of| word_pieces.pieces(&of.words).unwrap()).collect();
     let outputs = trunk.encode(&pieces.iter().collect::<Vec<_>>(), &LAYERS).unwrap();
     assert_eq!(outputs.len(), pieces.len());
     let (mut least, mut worst) = (1.0_f32, 0.0_f32);
@@ -100,8 +106,10 @@ fn moved_by_mates(precision: TrunkPrecision) -> f32 {
     let trunk = trunk(precision);
     let words: Vec<String> =
         "we waited two hours and the soup was cold but nobody minded".split(' ').map(str::to_owned).collect();
-    let texts: Vec<Pieces> = [1, 3, 12, 5, 9, 12].iter().map(|&count| trunk.pieces(&words[..count]).unwrap()).collect();
-    let long = trunk.pieces(&words.iter().cycle().take(200).collect::<Vec<_>>()).unwrap();
+    let word_pieces = word_pieces();
+    let texts: Vec<Pieces> =
+        [1, 3, 12, 5, 9, 12].iter().map(|&count| word_pieces.pieces(&words[..count]).unwrap()).collect();
+    let long = word_pieces.pieces(&words.iter().cycle().take(200).collect::<Vec<_>>()).unwrap();
     let mut together: Vec<&Pieces> = texts.iter().collect();
     together.push(&long);
     let mut worst = 0.0_f32;
@@ -145,7 +153,7 @@ fn the_fused_projection_computes_what_the_three_do() {
     let stored = StoredWeights::parse(&bytes).unwrap();
     let network = MiniLm::new(&Builder::stored(&stored, Device::Cpu).scope("")).unwrap();
     let trunk = trunk(TrunkPrecision::Float);
-    let text = trunk.pieces(&["the", "sea", "was", "calm"]).unwrap();
+    let text = word_pieces().pieces(&["the", "sea", "was", "calm"]).unwrap();
     let batch = PieceBatch::new(&[&text], Device::Cpu).unwrap();
     let (trained, served) = (network.forward(&batch, &[6]).unwrap(), trunk.forward(&[&text], &[6]).unwrap());
     let (trained, served) = (to_vec(&trained.sentence).unwrap(), to_vec(&served.sentence).unwrap());
@@ -159,7 +167,7 @@ fn no_texts_give_no_outputs_and_a_layer_that_is_not_there_is_an_error() {
     let trunk = trunk(TrunkPrecision::Float);
     assert!(trunk.encode(&[], &[4]).unwrap().is_empty());
     assert!(matches!(trunk.forward(&[], &[4]), Err(ModelError::Input(_))));
-    let text = trunk.pieces(&["sea"]).unwrap();
+    let text = word_pieces().pieces(&["sea"]).unwrap();
     for layer in [0, 7, usize::MAX] {
         assert!(matches!(trunk.forward(&[&text], &[layer]), Err(ModelError::Input(_))), "{layer}");
     }
@@ -180,7 +188,7 @@ fn without_weights_it_says_which_are_missing_and_what_to_run() {
 proptest! {
     #[test]
     fn every_text_runs_once_and_no_pass_is_over_its_limits(lengths in prop::collection::vec(2_usize..=256, 0..400)) {
-        let passes = passes(&lengths);
+        let passes = passes(&lengths, has_room);
         let mut texts: Vec<usize> = passes.concat();
         texts.sort_unstable();
         prop_assert_eq!(texts, (0..lengths.len()).collect::<Vec<_>>());

@@ -50,7 +50,7 @@ impl WordVectors {
         let source = match manifest.reads_with_trunk() {
             true => {
                 let precision = precision.unwrap_or(TrunkPrecision::best(resolved));
-                Source::Trunk(Box::new(Trunk::of_bases(bases, base, manifest.base(roles::PIECES)?, device, precision)?))
+                Source::Trunk(Box::new(Trunk::of_base(bases, base, device, precision)?))
             }
             false => Source::Table(table(bases, base)?.f_to_device(resolved)?),
         };
@@ -126,8 +126,7 @@ impl WordVectors {
 /// The encoder's table of word pieces, `[pieces, 384]`.
 fn table(bases: &Bases, base: &Base) -> Result<Tensor, ModelError> {
     let bytes = bases.read(base)?;
-    let stored = StoredWeights::parse(&bytes).map_err(|reason| ModelError::malformed(base.file.as_ref(), reason))?;
-    MiniLm::word_table(&stored)
+    MiniLm::word_table(&StoredWeights::of_base(base, &bytes)?)
 }
 
 /// `[pieces, width]` to `[words, width]`.

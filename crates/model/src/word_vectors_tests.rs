@@ -58,9 +58,7 @@ fn of_trunk(inputs: &[&TextInput]) -> Vec<WordFeatures> {
 fn text<W: AsRef<str>>(words: &[W]) -> ReadText {
     static PIECES: OnceLock<WordPieces> = OnceLock::new();
     let pieces = PIECES.get_or_init(|| {
-        let base = Base::minilm_tokenizer();
-        let bytes = Bases::new(None, None).read(&base).unwrap_or_else(|error| panic!("{error}"));
-        WordPieces::from_json(&bytes, base.file.as_ref()).unwrap()
+        WordPieces::open(&Bases::new(None, None), &Base::minilm_tokenizer()).unwrap_or_else(|error| panic!("{error}"))
     });
     ReadText { words: words.iter().map(|text| word(text.as_ref())).collect(), pieces: pieces.pieces(words).unwrap() }
 }

@@ -42,8 +42,7 @@ struct Reader {
 
 impl Reader {
     fn new(manifest: &Manifest) -> Self {
-        let pieces = manifest.base(roles::PIECES).unwrap();
-        let pieces = WordPieces::from_json(&bases().read(pieces).unwrap(), pieces.file.as_ref()).unwrap();
+        let pieces = WordPieces::open(&bases(), manifest.base(roles::PIECES).unwrap()).unwrap();
         let front_end = TextFrontEnd::with_pieces(pieces, manifest.dimensions.ngram_buckets > 0);
         Self { front_end, words: WordVectors::open(manifest, &bases(), CPU, None).unwrap() }
     }

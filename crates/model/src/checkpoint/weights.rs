@@ -8,6 +8,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
+use crate::bases::Base;
 use crate::error::ModelError;
 use crate::parameters::{Parameters, Stored, to_vec};
 
@@ -18,6 +19,14 @@ impl<'a> StoredWeights<'a> {
     /// Reads the header; tensors are read when they are asked for.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         SafeTensors::deserialize(bytes).map(Self).map_err(|e| e.to_string())
+    }
+
+    /// The same of a base's bytes.
+    ///
+    /// # Errors
+    /// [`ModelError`] that names the base's file.
+    pub fn of_base(base: &Base, bytes: &'a [u8]) -> Result<Self, ModelError> {
+        Self::parse(bytes).map_err(|reason| ModelError::malformed(base.file.as_ref(), reason))
     }
 
     /// Names of all tensors.

@@ -48,9 +48,7 @@ impl ImageNetwork {
             ImageBackbone::EfficientNetLite0 => {
                 let base = manifest.base(roles::IMAGE)?;
                 let bytes = checkpoint.bases().read(base)?;
-                let weights = StoredWeights::parse(&bytes);
-                let weights = weights.map_err(|reason| ModelError::malformed(base.file.as_ref(), reason))?;
-                ImageModel::on_base(&image, &weights, dimensions)?
+                ImageModel::on_base(&image, &StoredWeights::of_base(base, &bytes)?, dimensions)?
             }
         };
         Ok(Self { model: model.for_serving(kind)?, resolution: dimensions.image_resolution, device, kind })

@@ -8,6 +8,7 @@ use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::networks::{AttBiGru, SemanticSpace, TextBatch, TextDropout};
 use crate::parameters::{Builder, to_rows};
+use crate::passes::passes;
 use crate::text::{NgramBag, Pieces, ReadText, TextInput, Word};
 use crate::trunk::TrunkPrecision;
 use crate::vectors::Encoded;
@@ -84,7 +85,7 @@ impl TextNetwork {
         let _guard = tch::no_grad_guard();
         let lengths: Vec<usize> = inputs.iter().map(TextInput::word_count).collect();
         let mut results: Vec<Option<EncodedText>> = inputs.iter().map(|_| None).collect();
-        for pass in passes(&lengths) {
+        for pass in passes(&lengths, has_room) {
             let together: Vec<&TextInput> = pass.iter().map(|&post| &inputs[post]).collect();
             for (post, encoded) in pass.iter().zip(self.pass(&together)?) {
                 results[*post] = Some(encoded);
@@ -138,21 +139,9 @@ impl TextNetwork {
     }
 }
 
-/// Which posts run together, each post once: those of like length, and no more than a pass may hold.
-fn passes(lengths: &[usize]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&post| std::cmp::Reverse(lengths[post]));
-    let mut passes: Vec<Vec<usize>> = Vec::new();
-    for post in order {
-        match passes.last_mut() {
-            // The first one is the longest.
-            Some(pass) if pass.len() < MAX_BATCH && (pass.len() + 1) * lengths[pass[0]] <= MAX_PADDED_WORDS => {
-                pass.push(post);
-            }
-            _ => passes.push(vec![post]),
-        }
-    }
-    passes
+/// Lengths in words.
+fn has_room(posts: usize, longest: usize, _length: usize) -> bool {
+    posts < MAX_BATCH && (posts + 1) * longest <= MAX_PADDED_WORDS
 }
 
 /// Mixes two distributions over the words, each by the size of its logit in `parts` (BiGRU, bag). The sum stays 1.

@@ -103,7 +103,7 @@ proptest::proptest! {
     fn every_post_runs_once_and_no_pass_is_over_its_limits(
         lengths in proptest::collection::vec(1_usize..=100, 0..400)
     ) {
-        let passes = passes(&lengths);
+        let passes = passes(&lengths, has_room);
         let mut posts: Vec<usize> = passes.concat();
         posts.sort_unstable();
         proptest::prop_assert_eq!(posts, (0..lengths.len()).collect::<Vec<_>>());

@@ -34,7 +34,7 @@ impl TextFrontEnd {
         let bases = checkpoint.bases();
         let languages = Languages::from_bytes(&bases.read(language)?);
         Ok(Self {
-            pieces: Some(WordPieces::from_json(&bases.read(pieces)?, pieces.file.as_ref())?),
+            pieces: Some(WordPieces::open(bases, pieces)?),
             languages: Some(languages.map_err(|reason| ModelError::malformed(language.file.as_ref(), reason))?),
             ..Self::new(manifest.dimensions.ngram_buckets > 0)
         })

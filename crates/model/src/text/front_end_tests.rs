@@ -11,11 +11,11 @@ use crate::text::{MAX_PIECES, Ngrams};
 fn front_end() -> &'static TextFrontEnd {
     static FRONT_END: OnceLock<TextFrontEnd> = OnceLock::new();
     FRONT_END.get_or_init(|| {
-        let read = |base: &Base| Bases::new(None, None).read(base).unwrap_or_else(|error| panic!("{error}"));
-        let pieces = Base::minilm_tokenizer();
+        let bases = Bases::new(None, None);
+        let languages = bases.read(&Base::language_identification()).unwrap_or_else(|error| panic!("{error}"));
         TextFrontEnd {
-            pieces: Some(WordPieces::from_json(&read(&pieces), pieces.file.as_ref()).unwrap()),
-            languages: Some(Languages::from_bytes(&read(&Base::language_identification())).unwrap()),
+            pieces: Some(WordPieces::open(&bases, &Base::minilm_tokenizer()).unwrap()),
+            languages: Some(Languages::from_bytes(&languages).unwrap()),
             ..TextFrontEnd::new(true)
         }
     })

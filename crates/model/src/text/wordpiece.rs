@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::Tokenizer as Library;
 
+use crate::bases::{Base, Bases};
 use crate::error::ModelError;
 
 /// Most pieces of a text, with the two that enclose it: as many as all-MiniLM-L6-v2 is meant for.
@@ -82,6 +83,14 @@ pub struct WordPieces {
 }
 
 impl WordPieces {
+    /// Those of a base.
+    ///
+    /// # Errors
+    /// As [`Bases::read`] and [`from_json`](Self::from_json).
+    pub fn open(bases: &Bases, base: &Base) -> Result<Self, ModelError> {
+        Self::from_json(&bases.read(base)?, base.file.as_ref())
+    }
+
     /// From the bytes of a `tokenizer.json` of the library whose model is WordPiece; `origin` names it in errors.
     ///
     /// Padding, truncation and the template are taken out: they belong to batches. So are the special tokens: a post that holds

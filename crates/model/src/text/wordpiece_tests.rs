@@ -25,9 +25,7 @@ fn reference() -> Vec<Sentence> {
 fn word_pieces() -> &'static WordPieces {
     static PIECES: std::sync::OnceLock<WordPieces> = std::sync::OnceLock::new();
     PIECES.get_or_init(|| {
-        let base = Base::minilm_tokenizer();
-        let bytes = Bases::new(None, None).read(&base).unwrap_or_else(|error| panic!("{error}"));
-        WordPieces::from_json(&bytes, base.file.as_ref()).unwrap()
+        WordPieces::open(&Bases::new(None, None), &Base::minilm_tokenizer()).unwrap_or_else(|error| panic!("{error}"))
     })
 }
 

@@ -91,11 +91,9 @@ impl ImageFitter {
         let _guard = tch::no_grad_guard();
         let (backbone, own) = match source {
             ImageBackboneSource::EfficientNetLite0(bases) => {
-                let bytes = bases.read(&Base::efficientnet_lite0())?;
-                let stored = StoredWeights::parse(&bytes);
-                let file = Base::efficientnet_lite0().file;
-                let stored = stored.map_err(|reason| ModelError::malformed(file.as_ref(), reason))?;
-                (Backbone::of_base(&stored, device)?, BTreeMap::new())
+                let base = Base::efficientnet_lite0();
+                let bytes = bases.read(&base)?;
+                (Backbone::of_base(&StoredWeights::of_base(&base, &bytes)?, device)?, BTreeMap::new())
             }
             ImageBackboneSource::DenseNet121(path) => {
                 let (network, parameters) = densenet_of_torchvision(path, device)?;

@@ -1,8 +1,8 @@
 //! Sentence vectors of the frozen encoder, untuned.
 
-use jtav_model::text::Pieces;
+use jtav_model::text::{Pieces, WordPieces};
 use jtav_model::trunk::{Trunk, TrunkOutput, TrunkPrecision};
-use jtav_model::{Bases, DeviceChoice};
+use jtav_model::{Base, Bases, DeviceChoice};
 use jtav_text::reading::Reader;
 use tch::{Kind, Tensor};
 
@@ -14,6 +14,7 @@ const CHUNK: usize = 256;
 /// all-MiniLM-L6-v2 with the reader of posts in front.
 pub struct Sentences {
     reader: Reader,
+    pieces: WordPieces,
     trunk: Trunk,
 }
 
@@ -31,7 +32,8 @@ impl Sentences {
     /// Base weights that are not there or not those that are expected.
     pub fn open(bases: &Bases, device: DeviceChoice) -> anyhow::Result<Self> {
         let trunk = Trunk::open(bases, device, TrunkPrecision::best(device.resolve()?))?;
-        Ok(Self { reader: Reader::new(), trunk })
+        let pieces = WordPieces::open(bases, &Base::minilm_tokenizer())?;
+        Ok(Self { reader: Reader::new(), pieces, trunk })
     }
 
     /// Vectors of the texts, in order; `done` is called for each chunk.
@@ -43,7 +45,7 @@ impl Sentences {
         for chunk in texts.chunks(CHUNK) {
             let pieces = |text: &String| {
                 let words: Vec<String> = self.reader.read(text).words.into_iter().map(|word| word.text).collect();
-                self.trunk.pieces(&words)
+                self.pieces.pieces(&words)
             };
             let pieces: Vec<Pieces> = chunk.iter().map(pieces).collect::<Result<_, _>>()?;
             let outputs = self.trunk.encode(&pieces.iter().collect::<Vec<_>>(), &LAYERS)?;
@@ -95,7 +97,7 @@ mod tests {
     fn each_word_counts_once_however_many_pieces_it_has_and_neighbours_change_nothing() {
         let sentences = Sentences::open(&Bases::new(None, None), DeviceChoice::Cpu).unwrap();
         let texts = ["A thoroughly unputdownable film", "", "ok"].map(str::to_owned);
-        let shares = word_shares(&sentences.trunk.pieces(&["a", "unputdownable"]).unwrap());
+        let shares = word_shares(&sentences.pieces.pieces(&["a", "unputdownable"]).unwrap());
         assert!(shares.len() > 4 && (shares[1] - 0.5).abs() < 1e-6, "{shares:?}");
         assert!(shares[0] == 0.0 && (shares.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{shares:?}");
         let mut chunks = 0;

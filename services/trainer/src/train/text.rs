@@ -73,8 +73,7 @@ impl Run<'_> {
 
     /// What reads texts as the profile does.
     fn reader(&self, manifest: &Manifest) -> anyhow::Result<Reader> {
-        let pieces = manifest.base(roles::PIECES)?;
-        let pieces = WordPieces::from_json(&self.bases.read(pieces)?, pieces.file.as_ref())?;
+        let pieces = WordPieces::open(&self.bases, manifest.base(roles::PIECES)?)?;
         let front_end = TextFrontEnd::with_pieces(pieces, manifest.dimensions.ngram_buckets > 0);
         Ok(Reader { front_end, words: WordVectors::open(manifest, &self.bases, self.options.device, None)? })
     }
