@@ -13,6 +13,8 @@ const WIDTH_PX: u32 = 1100;
 const HEIGHT_PX: u32 = 560;
 /// Height of the strip with the scale of the colours.
 const SCALE_PX: u32 = 44;
+/// Of the frames around stretches that weighed: a colour that the scale does not have.
+const MARK: RGBColor = RGBColor(255, 90, 90);
 
 /// A name on the frequency axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +23,17 @@ pub struct FrequencyTick {
     pub bin: f64,
     /// What stands there, for example `440`.
     pub label: String,
+}
+
+/// A stretch of a clip that weighed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MarkedSpan {
+    /// Seconds from the beginning of the clip.
+    pub from_seconds: f64,
+    /// Seconds from the beginning of the clip.
+    pub to_seconds: f64,
+    /// Share of the attention, which is written over it.
+    pub weight: f32,
 }
 
 /// What is drawn.
@@ -44,6 +57,8 @@ pub struct SpectrogramPlot<'a> {
     pub axis: &'a str,
     /// Share of the attention that each second got, drawn as steps over the picture; empty for none.
     pub attention_per_second: &'a [f32],
+    /// Stretches that get a frame, the first in the strongest line; what lies beyond the clip is left out.
+    pub marked: &'a [MarkedSpan],
 }
 
 /// Draws `plot`.
@@ -120,6 +135,19 @@ fn panel(area: &Area, plot: &SpectrogramPlot) -> Result<(), PictureError> {
         .label_style(text(15))
         .axis_desc_style(text(16))
         .draw()?;
+    for (rank, span) in plot.marked.iter().enumerate() {
+        let (from, to) = (span.from_seconds.max(0.0), span.to_seconds.min(seconds));
+        if from < to {
+            let corners = [(from, 0.0), (to, plot.bins as f64)];
+            let width_px = if rank == 0 { 3 } else { 2 };
+            // Dark under light, to be seen on every colour.
+            chart.draw_series([Rectangle::new(corners, BLACK.stroke_width(width_px + 2))])?;
+            chart.draw_series([Rectangle::new(corners, MARK.stroke_width(width_px))])?;
+            let centred = text(15).color(&MARK).pos(Pos::new(HPos::Center, VPos::Top));
+            let place = (f64::midpoint(from, to), plot.bins as f64 - 1.5);
+            chart.draw_series([Text::new(format!("{:.0} %", span.weight * 100.0), place, centred)])?;
+        }
+    }
     if has_attention {
         chart
             .configure_secondary_axes()
@@ -193,6 +221,7 @@ mod tests {
             ticks,
             axis: "Hz",
             attention_per_second: attention,
+            marked: &[],
         }
     }
 
@@ -220,6 +249,17 @@ mod tests {
         let without = count(&spectrogram(&plot(&values, &[], &[])).unwrap(), colour(0.0));
         let with = count(&spectrogram(&plot(&values, &[0.1, 0.4, 0.2, 0.2, 0.1], &[])).unwrap(), colour(0.0));
         assert!(with < without, "{with} {without}");
+    }
+
+    #[test]
+    fn a_stretch_that_weighed_gets_a_frame_and_one_beyond_the_clip_none() {
+        let values = vec![-80.0_f32; 10 * 4];
+        let span = |from_seconds, to_seconds| MarkedSpan { from_seconds, to_seconds, weight: 0.4 };
+        let frames = |spans: &[MarkedSpan]| {
+            count(&spectrogram(&SpectrogramPlot { marked: spans, ..plot(&values, &[], &[]) }).unwrap(), MARK)
+        };
+        assert!(frames(&[span(1.0, 2.0)]) > 1_000);
+        assert_eq!(frames(&[span(6.0, 7.0), span(2.0, 1.0), span(f64::NAN, f64::NAN)]), 0);
     }
 
     #[test]
