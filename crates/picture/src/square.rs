@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn pixels_that_make_no_square_are_an_error() {
         for (side, bytes) in [(0, 0), (2, 11), (1_025, 1_025 * 1_025 * 3)] {
-            let wrong = SquarePicture { side, ..square(&vec![0; bytes], &[]) };
+            let pixels = vec![0; bytes];
+            let wrong = SquarePicture { side, ..square(&pixels, &[]) };
             assert!(matches!(square_picture(&wrong), Err(PictureError::Input(_))));
         }
     }
