@@ -135,18 +135,9 @@ fn panel(area: &Area, plot: &SpectrogramPlot) -> Result<(), PictureError> {
         .label_style(text(15))
         .axis_desc_style(text(16))
         .draw()?;
-    for (rank, span) in plot.marked.iter().enumerate() {
-        let (from, to) = (span.from_seconds.max(0.0), span.to_seconds.min(seconds));
-        if from < to {
-            let corners = [(from, 0.0), (to, plot.bins as f64)];
-            let width_px = if rank == 0 { 3 } else { 2 };
-            // Dark under light, to be seen on every colour.
-            chart.draw_series([Rectangle::new(corners, BLACK.stroke_width(width_px + 2))])?;
-            chart.draw_series([Rectangle::new(corners, MARK.stroke_width(width_px))])?;
-            let centred = text(15).color(&MARK).pos(Pos::new(HPos::Center, VPos::Top));
-            let place = (f64::midpoint(from, to), plot.bins as f64 - 1.5);
-            chart.draw_series([Text::new(format!("{:.0} %", span.weight * 100.0), place, centred)])?;
-        }
+    for (frame, share) in plot.marked.iter().enumerate().filter_map(|mark| frame_of(mark, seconds, plot.bins)) {
+        chart.draw_series(frame)?;
+        chart.draw_series([share])?;
     }
     if has_attention {
         chart
@@ -168,6 +159,26 @@ fn panel(area: &Area, plot: &SpectrogramPlot) -> Result<(), PictureError> {
         chart.draw_secondary_series(LineSeries::new(steps(), WHITE.stroke_width(2)))?;
     }
     Ok(())
+}
+
+type Place = (f64, f64);
+type Frame = ([Rectangle<Place>; 2], Text<'static, Place, String>);
+
+/// The frame around a stretch that weighed, and its share; none where it does not lie in the clip.
+fn frame_of((rank, span): (usize, &MarkedSpan), seconds: f64, bins: usize) -> Option<Frame> {
+    let (from, to) = (span.from_seconds.max(0.0), span.to_seconds.min(seconds));
+    // What is no number would become an end of the clip above.
+    if span.from_seconds.is_nan() || span.to_seconds.is_nan() || from >= to {
+        return None;
+    }
+    let corners = [(from, 0.0), (to, bins as f64)];
+    let width_px = if rank == 0 { 3 } else { 2 };
+    // Dark under light, to be seen on every colour.
+    let frame = [(BLACK, width_px + 2), (MARK, width_px)]
+        .map(|(colour, width_px)| Rectangle::new(corners, colour.stroke_width(width_px)));
+    let centred = text(15).color(&MARK).pos(Pos::new(HPos::Center, VPos::Top));
+    let place = (f64::midpoint(from, to), bins as f64 - 1.5);
+    Some((frame, Text::new(format!("{:.0} %", span.weight * 100.0), place, centred)))
 }
 
 /// Bins on a linear scale, with names at places of our choice.
