@@ -12,6 +12,8 @@ use crate::catch_up::SentimentTopic;
 use crate::content::ContentReader;
 use crate::follow::{Counts, Recent, TopicHealth};
 use crate::guard::Guard;
+use crate::judge::Judge;
+use crate::media_room::MediaRoom;
 use crate::rate::Rate;
 use crate::routes::models::ModelView;
 use crate::routes::status::{IndexView, SongsView};
@@ -24,6 +26,9 @@ pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_health: Arc<StoreHealth>,
     pub(crate) content: ContentReader,
+    pub(crate) media: Option<MediaRoom>,
+    pub(crate) drawings: Arc<Semaphore>,
+    pub(crate) judge: Option<Judge>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) rate: Arc<Rate>,

@@ -15,11 +15,12 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
 use actix_web::{App as Actix, HttpServer, Resource, Route};
 use anyhow::Context as _;
-use jtav_feed_processor::Worker;
+use jtav_feed_processor::{Networks, Worker};
 use jtav_kafka::ClientSettings;
+use jtav_media::DecodePool;
 use jtav_settings::Settings;
 use jtav_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::App;
@@ -27,9 +28,11 @@ use crate::catch_up::{SentimentTopic, turns};
 use crate::content::ContentReader;
 use crate::follow::{Labels, Recent, Topic, TopicHealth, follow};
 use crate::guard::{Guard, guard};
+use crate::judge::Judge;
 use crate::keys::KeysFileWatch;
+use crate::media_room::MediaRoom;
 use crate::problem::Problem;
-use crate::routes::{docs, feed, health, letters, models, page, posts, status, stream};
+use crate::routes::{docs, explanation, feed, health, label, letters, media, models, page, posts, status, stream};
 use crate::seats::Seats;
 use crate::tls::Certificate;
 
@@ -54,6 +57,10 @@ pub struct ServeParams {
     pub store: Arc<dyn Store>,
     /// The worker in the same process, if one runs.
     pub worker: Option<Worker>,
+    /// The networks, for what is labelled on request.
+    pub networks: Option<Networks>,
+    /// What decodes media; may be the worker's, too.
+    pub decoders: DecodePool,
     /// Refuse what costs networks, except what the page needs.
     pub is_read_only: bool,
 }
@@ -106,6 +113,9 @@ impl Server {
         let _ = self.stopping.send(true);
         self.stop.store(true, Ordering::Relaxed);
         self.handle.stop(true).await;
+        if let Some(judge) = &self.app.judge {
+            judge.stop();
+        }
         let followers = self.followers;
         let _ = tokio::task::spawn_blocking(move || followers.into_iter().map(JoinHandle::join).for_each(drop)).await;
     }
@@ -135,8 +145,11 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let stop = Arc::new(AtomicBool::new(false));
     let topic =
         |name: &str| Topic { client: client.clone(), name: name.to_owned(), max_record_bytes: MAX_RECORD_BYTES };
+    let media = MediaRoom::new(settings, params.decoders.clone())?;
+    let judge = params.networks.clone().map(|networks| Judge::start(settings, networks, params.decoders.clone()));
+    let judge = judge.transpose()?;
     let labels =
-        Labels::new(Arc::clone(&recent), Arc::clone(&counts), settings.serve.recent_events, Box::new(|_post_id| {}));
+        Labels::new(Arc::clone(&recent), Arc::clone(&counts), settings.serve.recent_events, forget_media(&media));
     let sentiment = &settings.kafka.sentiment_topic;
     let followers =
         vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), Arc::clone(&stop)).context("a thread")?];
@@ -145,6 +158,9 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         store: Arc::clone(store),
         store_health: Arc::default(),
         content: ContentReader::new(client.clone(), &settings.kafka.input_topic, settings.ingest.max_record_bytes),
+        media: Some(media),
+        drawings: Arc::new(Semaphore::new(settings.serve.max_media)),
+        judge,
         recent,
         counts,
         rate: Arc::default(),
@@ -157,6 +173,12 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         stopping,
     };
     Ok((app, followers, stop))
+}
+
+/// What is kept of an erased post's media goes at once.
+fn forget_media(media: &MediaRoom) -> Box<dyn Fn(&str) + Send> {
+    let (media, here) = (media.clone(), tokio::runtime::Handle::current());
+    Box::new(move |post_id| here.block_on(media.forget(post_id)))
 }
 
 /// Looks after what may change while the server runs.
@@ -257,6 +279,11 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(at("/v1/posts:batch", web::post().to(posts::batch)))
         .service(at("/v1/posts/{id}", web::get().to(posts::get)))
+        .service(at("/v1/posts/{id}/explanation", web::get().to(explanation::get)))
+        .service(at("/v1/posts/{id}/picture.png", web::get().to(media::picture)))
+        .service(at("/v1/posts/{id}/sound.wav", web::get().to(media::sound)))
+        .service(at("/v1/posts/{id}/spectrogram.png", web::get().to(media::spectrogram)))
+        .service(at("/v1/label", web::post().to(label::post)))
         .service(at("/v1/stream", web::get().to(stream::get)))
         .service(at("/v1/feed", web::get().to(feed::get)))
         .service(at("/v1/status", web::get().to(status::get)))

@@ -1,9 +1,12 @@
 //! One file for each family of routes.
 
 pub mod docs;
+pub mod explanation;
 pub mod feed;
 pub mod health;
+pub mod label;
 pub mod letters;
+pub mod media;
 pub mod models;
 pub mod page;
 pub mod posts;
