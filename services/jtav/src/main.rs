@@ -24,6 +24,7 @@
 //! - [training](../jtav_training/index.html): the loops that move the weights.
 //! - [media codecs](../jtav_media_codecs/index.html): pictures and sound out of the bytes of strangers.
 //! - [signal](../jtav_signal/index.html): resampling, constant-Q, mel.
+//! - [neighbours](../jtav_neighbours/index.html): the nearest neighbours among recent vectors, exactly; pure.
 //! - [picture](../jtav_picture/index.html): diagrams as PNG.
 //! - [kafka](../jtav_kafka/index.html) and [store](../jtav_store/index.html): the homes of rdkafka and redis.
 //! - [settings](../jtav_settings/index.html) and [telemetry](../jtav_telemetry/index.html): every key, every metric.
