@@ -288,7 +288,11 @@ async fn a_reader_that_takes_nothing_is_dropped_and_told_where_to_go_on_while_ot
     }
     let told = slow.read_to_its_end()?;
     let (last, seen) = told.split_last().context("events")?;
-    assert_eq!(offsets(seen), (0..seen.len() as i64).map(|offset| (0, offset)).collect::<Vec<_>>(), "in order until then");
+    assert_eq!(
+        offsets(seen),
+        (0..seen.len() as i64).map(|offset| (0, offset)).collect::<Vec<_>>(),
+        "in order until then"
+    );
     assert_eq!((last.event.as_str(), &last.data["reason"]), ("dropped", &json!("too_slow")));
     assert_eq!(last.data["resume_from"], format!("0:{},1:0", seen.len()));
     let told = last;

@@ -150,7 +150,8 @@ impl RecordReader {
     pub fn new(client: &ClientSettings, topic: &str, max_bytes: u64) -> Result<Self, KafkaError> {
         let mut client = client.clone();
         // A broker answers in order: a fetch ahead that finds nothing would hold the next question up for half a second.
-        for (key, value) in [("fetch.wait.max.ms", "5"), ("queued.min.messages", "1"), ("fetch.message.max.bytes", "65536")]
+        for (key, value) in
+            [("fetch.wait.max.ms", "5"), ("queued.min.messages", "1"), ("fetch.message.max.bytes", "65536")]
         {
             client.librdkafka.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }

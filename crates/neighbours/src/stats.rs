@@ -13,6 +13,8 @@ pub struct ModelStats {
     pub model: String,
     /// When its newest label was made, milliseconds since 1970.
     pub newest_ms: i64,
+    /// From when on nothing of it is missing, milliseconds since 1970.
+    pub reaches_back_to_ms: Option<i64>,
     /// Its posts.
     pub posts: u64,
     /// Its vectors; kinds of which it has none are left out.
@@ -40,7 +42,11 @@ pub struct KindStats {
 impl NeighbourIndex {
     /// What is at hand, newest model first. Takes from sums that are kept: its cost is that of the segments, not of the vectors.
     pub fn stats(&self) -> Vec<ModelStats> {
-        let mut stats: Vec<ModelStats> = self.models().iter().map(|model| of_model(model)).collect();
+        let mut stats: Vec<ModelStats> = self
+            .models()
+            .iter()
+            .map(|model| ModelStats { reaches_back_to_ms: self.reaches_back_to_ms(model), ..of_model(model) })
+            .collect();
         stats.sort_by(|a, b| b.newest_ms.cmp(&a.newest_ms).then_with(|| a.model.cmp(&b.model)));
         stats
     }
@@ -60,7 +66,13 @@ fn of_model(model: &ModelSet) -> ModelStats {
         }
     }
     let kinds = VectorKind::ALL.into_iter().filter_map(|kind| of_kind(kind, &sums[kind.place()])).collect();
-    ModelStats { model: model.name.to_string(), newest_ms: model.newest_ms(), posts: model.posts.len() as u64, kinds }
+    ModelStats {
+        reaches_back_to_ms: None,
+        model: model.name.to_string(),
+        newest_ms: model.newest_ms(),
+        posts: model.posts.len() as u64,
+        kinds,
+    }
 }
 
 fn of_kind(kind: VectorKind, (old, new): &(Sums, Sums)) -> Option<KindStats> {

@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use jtav_explain::Explanation;
 
-use crate::routes::{explanation, feed, health, label, letters, media, models, posts, status, stream};
+use crate::routes::{explanation, feed, health, label, letters, media, models, neighbours, posts, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,7 +21,7 @@ use crate::routes::{explanation, feed, health, label, letters, media, models, po
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        posts::get, posts::batch, explanation::get, media::picture, media::sound, media::spectrogram, label::post, stream::get, feed::get, status::get, models::get, letters::get, health::healthz,
+        posts::get, posts::batch, explanation::get, media::picture, media::sound, media::spectrogram, label::post, neighbours::get, neighbours::post, stream::get, feed::get, status::get, models::get, letters::get, health::healthz,
         health::readyz, health::metrics,
     ),
     tags(
@@ -113,6 +113,8 @@ fn schemas() -> Value {
     add::<posts::BatchAnswer>(&mut generator);
     add::<Explanation>(&mut generator);
     add::<label::LabelAnswer>(&mut generator);
+    add::<neighbours::Neighbours>(&mut generator);
+    add::<neighbours::NeighboursRequest>(&mut generator);
     add::<feed::Feed>(&mut generator);
     add::<status::Status>(&mut generator);
     add::<models::Models>(&mut generator);

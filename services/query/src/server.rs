@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use jtav_feed_processor::{Networks, Worker};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
+use jtav_neighbours::{IndexSettings, NeighbourIndex};
 use jtav_settings::Settings;
 use jtav_store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -26,13 +27,15 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::App;
 use crate::catch_up::{SentimentTopic, turns};
 use crate::content::ContentReader;
-use crate::follow::{Labels, Recent, Topic, TopicHealth, follow};
+use crate::follow::{Labels, Recent, Topic, TopicHealth, Vectors, follow};
 use crate::guard::{Guard, guard};
 use crate::judge::Judge;
 use crate::keys::KeysFileWatch;
 use crate::media_room::MediaRoom;
 use crate::problem::Problem;
-use crate::routes::{docs, explanation, feed, health, label, letters, media, models, page, posts, status, stream};
+use crate::routes::{
+    docs, explanation, feed, health, label, letters, media, models, neighbours, page, posts, status, stream,
+};
 use crate::seats::Seats;
 use crate::tls::Certificate;
 
@@ -151,8 +154,17 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let labels =
         Labels::new(Arc::clone(&recent), Arc::clone(&counts), settings.serve.recent_events, forget_media(&media));
     let sentiment = &settings.kafka.sentiment_topic;
-    let followers =
+    let vectors_health = Arc::new(TopicHealth::default());
+    let window_ms = i64::try_from(settings.index.window_hours).unwrap_or(i64::MAX).saturating_mul(3_600_000);
+    let max_bytes = usize::try_from(settings.index.max_bytes).unwrap_or(usize::MAX);
+    let index = (max_bytes > 0).then(|| Arc::new(NeighbourIndex::new(IndexSettings { window_ms, max_bytes })));
+    let mut followers =
         vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), Arc::clone(&stop)).context("a thread")?];
+    if let Some(index) = &index {
+        let (vectors, health) = (Vectors::new(Arc::clone(index), window_ms), Arc::clone(&vectors_health));
+        let embeddings = topic(&settings.kafka.embeddings_topic);
+        followers.push(follow(embeddings, vectors, health, Arc::clone(&stop)).context("a thread")?);
+    }
     let app = App {
         settings: Arc::clone(settings),
         store: Arc::clone(store),
@@ -161,6 +173,9 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         media: Some(media),
         drawings: Arc::new(Semaphore::new(settings.serve.max_media)),
         judge,
+        index,
+        vectors_health,
+        searches: Arc::new(Semaphore::new(settings.serve.thread_count())),
         recent,
         counts,
         rate: Arc::default(),
@@ -283,6 +298,8 @@ fn routes(config: &mut ServiceConfig) {
         .service(at("/v1/posts/{id}/picture.png", web::get().to(media::picture)))
         .service(at("/v1/posts/{id}/sound.wav", web::get().to(media::sound)))
         .service(at("/v1/posts/{id}/spectrogram.png", web::get().to(media::spectrogram)))
+        .service(at("/v1/posts/{id}/neighbours", web::get().to(neighbours::get)))
+        .service(at("/v1/neighbours", web::post().to(neighbours::post)))
         .service(at("/v1/label", web::post().to(label::post)))
         .service(at("/v1/stream", web::get().to(stream::get)))
         .service(at("/v1/feed", web::get().to(feed::get)))

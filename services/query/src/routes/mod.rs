@@ -8,6 +8,7 @@ pub mod label;
 pub mod letters;
 pub mod media;
 pub mod models;
+pub mod neighbours;
 pub mod page;
 pub mod posts;
 pub mod status;

@@ -1,6 +1,7 @@
 //! `GET /v1/models`: which models labelled what is at hand, and what their vectors are like.
 
 use actix_web::web::Data;
+use jtav_neighbours::KindStats;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,6 +23,13 @@ pub struct VectorsView {
     /// 1 less the cosine between the mean direction of the newest 24 hours and that of the time before; null where one of the two
     /// has none. 0: nothing has moved.
     pub drift: Option<f64>,
+}
+
+impl From<&KindStats> for VectorsView {
+    fn from(stats: &KindStats) -> Self {
+        let KindStats { count, dimensions, mean_norm, std_norm, drift, .. } = *stats;
+        Self { count, dimensions, mean_norm, std_norm, drift }
+    }
 }
 
 /// One model.
