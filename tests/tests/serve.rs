@@ -216,6 +216,10 @@ async fn a_stream_goes_on_where_it_was_cut_without_loss_or_repeat_from_memory_an
         rig.tell(number % 2, &sentiment(&post(&format!("p{number}"), ""), Label::Negative)).await?;
     }
     rig.send(&rig.settings.kafka.sentiment_topic, 1, "p3", None).await?;
+    // So small a memory does not outlast what comes between two wake-ups of its readers.
+    while rig.get("/v1/feed").await?.1["position"] != "0:13,1:14" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let expected: BTreeSet<(i64, i64)> =
         (0..13).flat_map(|offset| [(0, offset), (1, offset)]).chain([(1, 13)]).collect();
     for cut in 0..6 {

@@ -265,7 +265,8 @@ impl Reading {
     pub async fn take(&mut self, count: usize) -> Result<Vec<Told>> {
         let mut told = Vec::new();
         while told.len() < count {
-            told.push(self.next().await?.context("the stream ended")?);
+            let next = self.next().await?.with_context(|| format!("the stream ended after {told:?}"))?;
+            told.push(next);
         }
         Ok(told)
     }
