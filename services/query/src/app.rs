@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jtav_feed_processor::Worker;
-use jtav_neighbours::{ModelStats, NeighbourIndex, VectorKind};
+use jtav_neighbours::{NeighbourIndex, VectorKind};
 use jtav_pipeline::now_ms;
 use jtav_settings::Settings;
 use jtav_store::Store;
@@ -18,8 +18,6 @@ use crate::judge::Judge;
 use crate::media_room::MediaRoom;
 use crate::problem::Problem;
 use crate::rate::Rate;
-use crate::routes::models::{ModelView, VectorsView};
-use crate::routes::status::{IndexView, SongsView};
 use crate::seats::Seats;
 use crate::store_health::StoreHealth;
 
@@ -78,33 +76,6 @@ impl App {
             ));
         }
         Ok(Arc::clone(index))
-    }
-
-    pub(crate) fn index_view(&self) -> Option<IndexView> {
-        let index = self.index.as_ref()?;
-        let stats = index.stats();
-        let newest = stats.first();
-        Some(IndexView {
-            complete: self.index_is_complete(),
-            posts: newest.map_or(0, |model| model.posts),
-            bytes: index.bytes() as u64,
-            reaches_back_to_ms: newest.and_then(|model| model.reaches_back_to_ms),
-        })
-    }
-
-    pub(crate) fn songs_view(&self) -> Option<SongsView> {
-        None
-    }
-
-    pub(crate) fn models(&self) -> Vec<ModelView> {
-        let stats = self.index.as_ref().map(|index| index.stats()).unwrap_or_default();
-        let view = |model: ModelStats| ModelView {
-            model_version: model.model,
-            newest_ms: Some(model.newest_ms),
-            posts: model.posts,
-            vectors: model.kinds.iter().map(|kind| (kind.kind.as_str(), VectorsView::from(kind))).collect(),
-        };
-        stats.into_iter().map(view).collect()
     }
 
     /// Gauges that are read when they are asked for.

@@ -1,7 +1,7 @@
 //! `GET /v1/models`: which models labelled what is at hand, and what their vectors are like.
 
 use actix_web::web::Data;
-use jtav_neighbours::KindStats;
+use jtav_neighbours::{KindStats, ModelStats};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,6 +45,17 @@ pub struct ModelView {
     pub vectors: BTreeMap<&'static str, VectorsView>,
 }
 
+impl From<ModelStats> for ModelView {
+    fn from(model: ModelStats) -> Self {
+        Self {
+            model_version: model.model,
+            newest_ms: Some(model.newest_ms),
+            posts: model.posts,
+            vectors: model.kinds.iter().map(|kind| (kind.kind.as_str(), VectorsView::from(kind))).collect(),
+        }
+    }
+}
+
 /// Every model whose vectors are at hand.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Models {
@@ -58,5 +69,6 @@ pub struct Models {
     responses((status = 200, description = "Newest first", content_type = "application/json", body = ref("#/components/schemas/Models")))
 )]
 pub async fn get(app: Data<App>) -> Answer {
-    json(&Models { models: app.models() })
+    let stats = app.index.as_ref().map(|index| index.stats()).unwrap_or_default();
+    json(&Models { models: stats.into_iter().map(ModelView::from).collect() })
 }
