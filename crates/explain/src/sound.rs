@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
-use jtav_picture::{FrequencyTick, MarkedSpan, SpectrogramPlot, spectrogram};
+use jtav_picture::{FrequencyTick, MarkedSpan, SpectrogramPlot, spectrogram, spectrogram_strip};
 use jtav_signal::constants::{BINS, BINS_PER_OCTAVE, F_MIN_HZ, FLOOR_DB, HOP_LENGTH, SAMPLE_RATE_HZ};
 use jtav_signal::{CqtFrontEnd, Spectrogram};
 
@@ -36,6 +36,15 @@ impl SpectrogramDrawer {
     /// No samples, or one that is no number.
     pub fn levels(&self, samples: &[f32]) -> Result<Spectrogram, ExplainError> {
         Ok(self.front_end.decibels(samples)?)
+    }
+
+    /// Draws a mono clip of 22,050 Hz without axes, from its first second at the left edge to its last at the right.
+    ///
+    /// # Errors
+    /// No samples, or one that is no number.
+    pub fn strip(&self, samples: &[f32]) -> Result<Vec<u8>, ExplainError> {
+        let Spectrogram { values, bins, .. } = self.levels(samples)?;
+        Ok(spectrogram_strip(&values, bins, (FLOOR_DB, 0.0))?)
     }
 
     /// Draws a mono clip of 22,050 Hz, and a frame around each of `seconds`. Time grows with the clip's length, which is the

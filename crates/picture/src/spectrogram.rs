@@ -161,6 +161,34 @@ fn panel(area: &Area, plot: &SpectrogramPlot) -> Result<(), PictureError> {
     Ok(())
 }
 
+/// Width of a strip: each frame so many pixels, within these.
+const FRAME_PX: u32 = 8;
+const STRIP_WIDTHS_PX: std::ops::RangeInclusive<u32> = 400..=1_200;
+/// Height of each bin of a strip.
+const BIN_PX: u32 = 2;
+
+/// Draws levels alone, without axes: `[frames, bins]`, lowest bin first and drawn at the bottom, coloured over `range`. From edge to
+/// edge it is the time from the first frame to the last.
+///
+/// # Errors
+/// No levels, half a frame, an empty range.
+pub fn spectrogram_strip(values: &[f32], bins: usize, range: (f32, f32)) -> Result<Vec<u8>, PictureError> {
+    let is_whole = bins > 0 && !values.is_empty() && values.len().is_multiple_of(bins) && range.0 < range.1;
+    let size = (u32::try_from(values.len() / bins.max(1)), u32::try_from(bins));
+    let (true, (Ok(frames), Ok(rows))) = (is_whole, size) else {
+        return Err(PictureError::Input(format!("{} levels in bins of {bins}", values.len())));
+    };
+    let picture = image::RgbImage::from_fn(frames, rows, |frame, row| {
+        let value = values[frame as usize * bins + (rows - 1 - row) as usize];
+        let RGBColor(red, green, blue) = colour((value - range.0) / (range.1 - range.0));
+        image::Rgb([red, green, blue])
+    });
+    let width_px = frames.saturating_mul(FRAME_PX).clamp(*STRIP_WIDTHS_PX.start(), *STRIP_WIDTHS_PX.end());
+    let height_px = rows * BIN_PX;
+    let picture = image::imageops::resize(&picture, width_px, height_px, image::imageops::FilterType::Nearest);
+    Sheet { width_px, height_px, pixels: picture.into_raw() }.to_png()
+}
+
 type Place = (f64, f64);
 type Frame = ([Rectangle<Place>; 2], Text<'static, Place, String>);
 
@@ -271,6 +299,21 @@ mod tests {
         };
         assert!(frames(&[span(1.0, 2.0)]) > 1_000);
         assert_eq!(frames(&[span(6.0, 7.0), span(2.0, 1.0), span(f64::NAN, f64::NAN)]), 0);
+    }
+
+    #[test]
+    fn a_strip_has_the_lowest_bin_below_and_time_from_edge_to_edge() {
+        let mut values = vec![-80.0_f32; 10 * 4];
+        values[9 * 4] = 0.0;
+        let strip = decoded(&spectrogram_strip(&values, 4, (-80.0, 0.0)).unwrap());
+        assert_eq!(strip.dimensions(), (400, 8));
+        let RGBColor(red, green, blue) = colour(1.0);
+        assert_eq!(strip.get_pixel(399, 7).0, [red, green, blue]);
+        assert_ne!(strip.get_pixel(399, 0).0, [red, green, blue]);
+        assert_ne!(strip.get_pixel(0, 7).0, [red, green, blue]);
+        for (values, bins) in [(&values[1..], 4), (&values[..0], 4), (&values[..], 0)] {
+            assert!(spectrogram_strip(values, bins, (-80.0, 0.0)).is_err());
+        }
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub struct MediaQuery {
     #[serde(default)]
     #[param(inline)]
     pub overlay: Option<Overlay>,
+    /// `false` leaves axes and marks out: for a page that lays its own over it.
+    #[serde(default)]
+    pub axes: Option<bool>,
     /// Pixels of blur, 0 to 40.
     #[serde(default)]
     #[param(minimum = 0, maximum = 40)]
@@ -117,11 +120,14 @@ pub async fn spectrogram(app: Data<App>, id: Path<String>, query: Query<MediaQue
         Some(Overlay::Attention) => explain(&view, None)?.seconds,
         _ => Vec::new(),
     };
-    let pcm = heard(&app, &post).await?;
+    let (pcm, axes) = (heard(&app, &post).await?, query.axes.unwrap_or(true));
     draw(&app, "image/png", move || {
         // A GPU takes clips at their own rate.
         let samples = jtav_signal::resample(&pcm.samples, pcm.sample_rate_hz, SAMPLE_RATE_HZ)?;
-        DRAWER.png(&samples, "", &seconds)
+        match axes {
+            true => DRAWER.png(&samples, "", &seconds),
+            false => DRAWER.strip(&samples),
+        }
     })
     .await
 }
