@@ -23,6 +23,9 @@ pub enum RetrievalError {
     /// A catalogue of other towers.
     #[error("{}: the catalogue was made with {found}, the towers are {expected}; make it again (jtav index songs)", path.display())]
     OtherModel { path: PathBuf, expected: String, found: String },
+    /// The same of a catalogue in memory.
+    #[error("the catalogue was made with {found}, the towers are {expected}; make it again (jtav index songs)")]
+    OtherTowers { expected: String, found: String },
     /// A file that is no catalogue.
     #[error("{}: {reason}", path.display())]
     NoCatalogue { path: PathBuf, reason: String },

@@ -13,13 +13,12 @@
 //! none, and a song without lyrics, which training never saw; how well either does is measured and stands in the manifest.
 //!
 //! ```no_run
-//! use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, RetrievalCheckpoint, SongCatalogue, SongRetriever};
+//! use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, SongRetriever};
 //!
 //! # fn main() -> Result<(), jtav_model::retrieval::RetrievalError> {
-//! # let (encoder_version, image_vector) = ("jtav-modern-f694cbb8a651", vec![0.0; 100]);
-//! let checkpoint = RetrievalCheckpoint::load(BUNDLED_RETRIEVAL.as_ref())?;
-//! let catalogue = SongCatalogue::open(BUNDLED_SONGS.as_ref(), &checkpoint)?;
-//! let retriever = SongRetriever::new(&checkpoint, catalogue, encoder_version)?;
+//! # let (model_version, image_vector) = ("jtav-modern-f694cbb8a651", vec![0.0; 100]);
+//! let retriever = SongRetriever::open(BUNDLED_RETRIEVAL.as_ref(), BUNDLED_SONGS.as_ref())?;
+//! retriever.check_encoder(model_version)?;
 //! for song in retriever.rank(&image_vector, None, 10)? {
 //!     println!("{} {} {:.3}", song.rank, song.id, song.score);
 //! }
@@ -36,7 +35,7 @@ mod scales;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{CatalogueSong, MAX_SONGS, SongCatalogue};
+pub use catalogue::{CatalogueSong, MAX_NAME_BYTES, MAX_SONGS, SongCatalogue};
 pub use checkpoint::{RetrievalCheckpoint, SongParts, SongTower};
 pub use error::RetrievalError;
 pub use manifest::{Protocol, RetrievalManifest};
