@@ -40,7 +40,7 @@ pub use checkpoint::{RetrievalCheckpoint, SongParts, SongTower};
 pub use error::RetrievalError;
 pub use manifest::{Protocol, RetrievalManifest};
 pub use retriever::{RankedSong, SongRetriever};
-pub use scales::{VectorScale, VectorScales};
+pub use scales::{LARGEST_DEVIATION, VectorScale, VectorScales};
 
 /// The folder of the checkpoint that the program ships, by its path in the repository.
 pub const BUNDLED_RETRIEVAL: &str = "models/image2song";
