@@ -23,18 +23,20 @@ mod settings;
 mod table;
 mod tables;
 mod trainer;
+mod towers;
 mod two_tower;
 mod view;
 
 pub use cells::{Cell, CellResult};
 pub use mosi::{is_mosi, read as read_mosi};
 pub use pairs::{QueryVectors, SongVectors, TruePair};
-pub use posts::{Vectors, retrieval_set};
+pub use posts::{Vectors, divided, retrieval_set};
 pub use rows::{Protocol, Row};
 pub use run::{DEFAULT_WORK_DIR, RetrievalOptions, run_cells};
 pub use set::{Fold, Part, Query, RetrievalSet, SetError, Song};
 pub use settings::{RetrievalInputs, RetrievalSettings, RetrievalWidths};
 pub use table::{RetrievalTable, RowSummary, Section};
+pub use towers::{TestFigures, TowerMetrics, train_towers};
 pub use trainer::RetrievalTrainer;
 
 use jtav_trainer::Progress;
