@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jtav_feed_processor::Worker;
+use jtav_model::retrieval::SongRetriever;
 use jtav_neighbours::{NeighbourIndex, VectorKind};
 use jtav_pipeline::now_ms;
 use jtav_settings::Settings;
@@ -30,6 +31,7 @@ pub struct App {
     pub(crate) media: Option<MediaRoom>,
     pub(crate) drawings: Arc<Semaphore>,
     pub(crate) judge: Option<Judge>,
+    pub(crate) songs: Option<Arc<SongRetriever>>,
     pub(crate) index: Option<Arc<NeighbourIndex>>,
     pub(crate) vectors_health: Arc<TopicHealth>,
     pub(crate) searches: Arc<Semaphore>,

@@ -20,14 +20,15 @@ use jtav_media::{DecodePool, accept};
 use jtav_pipeline::{
     Admitted, DeadLetterRequest, Ends, EraseRequest, ImageEncoder as _, InboundRecord, Observer, PostEvent, PostReport,
     PublishOutcome, PublishRequest, Publisher, ReadRules, Rejection, RouterIntake as _, Run, StageError, StageFlow,
-    now_ms, read_post,
+    TextEncoder as _, now_ms, read_post,
 };
 use jtav_router::EncodingCache;
 use jtav_schemas::{
     AbsentReason, Decoded, DeliveredFrom, EmbeddingV1, ErasureV1, MediaRef, Modality, ModalityStatus, PerModality,
-    SentimentV1,
+    SentimentV1, TextPart,
 };
 use jtav_settings::Settings;
+use jtav_text_encoder::TextStage;
 use tokio::sync::oneshot;
 
 /// Beyond the post's own deadline: for its turn in the boxes.
@@ -107,6 +108,7 @@ struct Shared {
     deadline: Duration,
     decoders: DecodePool,
     image: ImageStage,
+    text: TextStage,
 }
 
 impl Judge {
@@ -118,6 +120,7 @@ impl Judge {
     pub fn start(settings: &Arc<Settings>, networks: Networks, decoders: DecodePool) -> anyhow::Result<Self> {
         let answers = Answers::default();
         let image = ImageStage::new(networks.image.clone());
+        let text = TextStage::new(networks.preparer.clone(), networks.text.clone());
         let params = BoxesParams {
             settings: Arc::clone(settings),
             cache: EncodingCache::new(CACHE_BYTES.min(settings.cache.max_bytes), &networks.model_version),
@@ -136,6 +139,7 @@ impl Judge {
             deadline: settings.router.post_deadline() + settings.router.parked_deadline() + GRACE,
             decoders,
             image,
+            text,
         });
         actix_rt::spawn(keep_boxes(Arc::clone(&shared), params, settings.admin.hung_after()));
         Ok(Self { shared })
@@ -197,6 +201,21 @@ impl Judge {
             Ok(encoded.vector.values().to_vec())
         };
         tokio::time::timeout(shared.deadline, work).await.unwrap_or(Err(JudgeError::TimedOut))
+    }
+
+    /// The vector of a caption alone, by the text encoder; none where it has no word.
+    ///
+    /// # Errors
+    /// A failure of the network.
+    pub async fn encode_caption(&self, text: String) -> Result<Option<Vec<f32>>, JudgeError> {
+        let shared = &self.shared;
+        let _permit = shared.permits.try_acquire().ok_or(JudgeError::Busy)?;
+        let encoded = shared.text.encode(vec![TextPart { role: "caption".to_owned(), text }]);
+        match tokio::time::timeout(shared.deadline, encoded).await {
+            Ok(Ok(encoded)) => Ok(encoded.map(|text| text.encoded.vector.values().to_vec())),
+            Ok(Err(error)) => Err(JudgeError::Failed(error.to_string())),
+            Err(_) => Err(JudgeError::TimedOut),
+        }
     }
 
     /// Ends the boxes.

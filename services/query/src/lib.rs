@@ -29,6 +29,7 @@ mod route;
 pub mod routes;
 mod seats;
 mod server;
+pub mod songs;
 mod store_health;
 mod tls;
 

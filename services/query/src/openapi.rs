@@ -11,7 +11,9 @@ use utoipa::OpenApi;
 
 use jtav_explain::Explanation;
 
-use crate::routes::{explanation, feed, health, label, letters, media, models, neighbours, posts, status, stream};
+use crate::routes::{
+    explanation, feed, health, label, letters, media, models, neighbours, posts, songs, status, stream,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,7 +23,7 @@ use crate::routes::{explanation, feed, health, label, letters, media, models, ne
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        posts::get, posts::batch, explanation::get, media::picture, media::sound, media::spectrogram, label::post, neighbours::get, neighbours::post, stream::get, feed::get, status::get, models::get, letters::get, health::healthz,
+        posts::get, posts::batch, explanation::get, media::picture, media::sound, media::spectrogram, label::post, neighbours::get, neighbours::post, songs::image2song, stream::get, feed::get, status::get, models::get, letters::get, health::healthz,
         health::readyz, health::metrics,
     ),
     tags(
@@ -115,6 +117,7 @@ fn schemas() -> Value {
     add::<label::LabelAnswer>(&mut generator);
     add::<neighbours::Neighbours>(&mut generator);
     add::<neighbours::NeighboursRequest>(&mut generator);
+    add::<songs::SongsAnswer>(&mut generator);
     add::<feed::Feed>(&mut generator);
     add::<status::Status>(&mut generator);
     add::<models::Models>(&mut generator);

@@ -18,8 +18,9 @@ use anyhow::Context as _;
 use jtav_feed_processor::{Networks, Worker};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
+use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, SongRetriever};
 use jtav_neighbours::{IndexSettings, NeighbourIndex};
-use jtav_settings::Settings;
+use jtav_settings::{Settings, existing_or_bundled};
 use jtav_store::Store;
 use tokio::sync::{Semaphore, watch};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -34,7 +35,7 @@ use crate::keys::KeysFileWatch;
 use crate::media_room::MediaRoom;
 use crate::problem::Problem;
 use crate::routes::{
-    docs, explanation, feed, health, label, letters, media, models, neighbours, page, posts, status, stream,
+    docs, explanation, feed, health, label, letters, media, models, neighbours, page, posts, songs, status, stream,
 };
 use crate::seats::Seats;
 use crate::tls::Certificate;
@@ -173,6 +174,7 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         media: Some(media),
         drawings: Arc::new(Semaphore::new(settings.serve.max_media)),
         judge,
+        songs: open_songs(params)?,
         index,
         vectors_health,
         searches: Arc::new(Semaphore::new(settings.serve.thread_count())),
@@ -188,6 +190,30 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         stopping,
     };
     Ok((app, followers, stop))
+}
+
+/// The catalogue that the settings name, or the bundled one where it fits the networks; none without networks.
+fn open_songs(params: &ServeParams) -> anyhow::Result<Option<Arc<SongRetriever>>> {
+    let Some(networks) = &params.networks else { return Ok(None) };
+    let named = params.settings.serve.songs_file.as_deref();
+    let folder = existing_or_bundled(BUNDLED_RETRIEVAL);
+    let opened = || -> anyhow::Result<SongRetriever> {
+        let file = match named {
+            Some(file) => file.to_owned(),
+            None => existing_or_bundled(BUNDLED_SONGS)?,
+        };
+        let songs = SongRetriever::open(&folder?, &file)?;
+        songs.check_encoder(&networks.model_version)?;
+        Ok(songs)
+    };
+    match opened() {
+        Ok(songs) => Ok(Some(Arc::new(songs))),
+        Err(error) if named.is_some() => Err(error.context("serve.songs_file")),
+        Err(error) => {
+            tracing::info!(error = format!("{error:#}"), "image2song has no songs");
+            Ok(None)
+        }
+    }
 }
 
 /// What is kept of an erased post's media goes at once.
@@ -300,6 +326,7 @@ fn routes(config: &mut ServiceConfig) {
         .service(at("/v1/posts/{id}/spectrogram.png", web::get().to(media::spectrogram)))
         .service(at("/v1/posts/{id}/neighbours", web::get().to(neighbours::get)))
         .service(at("/v1/neighbours", web::post().to(neighbours::post)))
+        .service(at("/v1/retrieve/image2song", web::post().to(songs::image2song)))
         .service(at("/v1/label", web::post().to(label::post)))
         .service(at("/v1/stream", web::get().to(stream::get)))
         .service(at("/v1/feed", web::get().to(feed::get)))

@@ -161,7 +161,8 @@ impl Towers {
     /// The unit vector of a query.
     pub fn query(&self, image: &[f32], caption: Option<&[f32]>) -> Result<Vec<f32>, RetrievalError> {
         let image = table(&[Some(image)], "image", self.widths.image, &self.scales.image)?;
-        let present = Tensor::f_from_slice(&[if caption.is_some() { 1.0_f32 } else { 0.0 }]).map_err(ModelError::from)?;
+        let present =
+            Tensor::f_from_slice(&[if caption.is_some() { 1.0_f32 } else { 0.0 }]).map_err(ModelError::from)?;
         let present = present.f_view([1, 1]).map_err(ModelError::from)?;
         let caption = match self.widths.caption {
             0 => None,
@@ -215,7 +216,9 @@ fn table(rows: &[Option<&[f32]>], name: &str, width: usize, scale: &VectorScale)
         let Some(row) = row else { continue };
         if row.len() != width || !row.iter().all(|value| value.is_finite()) {
             let found = row.len();
-            return Err(ModelError::Input(format!("the {name} vector has {found} values, expected {width} finite ones")));
+            return Err(ModelError::Input(format!(
+                "the {name} vector has {found} values, expected {width} finite ones"
+            )));
         }
         place.copy_from_slice(row);
         scale.apply(place);

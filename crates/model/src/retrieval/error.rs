@@ -11,7 +11,9 @@ pub enum RetrievalError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// Vectors of other networks than the towers were trained on.
-    #[error("the towers {model} read vectors of {expected}, not those of {found}; train them on these (jtav train --task image2song)")]
+    #[error(
+        "the towers {model} read vectors of {expected}, not those of {found}; train them on these (jtav train --task image2song)"
+    )]
     OtherEncoder {
         /// The towers.
         model: String,

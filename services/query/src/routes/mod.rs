@@ -11,6 +11,7 @@ pub mod models;
 pub mod neighbours;
 pub mod page;
 pub mod posts;
+pub mod songs;
 pub mod status;
 pub mod stream;
 

@@ -111,8 +111,14 @@ pub async fn get(app: Data<App>) -> Answer {
         lag,
         problem: app.unready(),
         index: index(&app),
-        songs: None,
+        songs: songs(&app),
     })
+}
+
+fn songs(app: &App) -> Option<SongsView> {
+    let songs = app.songs.as_ref()?;
+    let note = Some(songs.note().to_owned()).filter(|note| !note.is_empty());
+    Some(SongsView { count: songs.len(), above_chance: songs.above_chance(), note })
 }
 
 fn index(app: &App) -> Option<IndexView> {

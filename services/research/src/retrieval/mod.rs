@@ -22,8 +22,8 @@ mod set;
 mod settings;
 mod table;
 mod tables;
-mod trainer;
 mod towers;
+mod trainer;
 mod two_tower;
 mod view;
 

@@ -137,7 +137,8 @@ impl RetrievalTrainer {
             }
             Network::TwoTower(network) => {
                 let (at_queries, at_songs) = (self.index(queries())?, self.index(true_songs())?);
-                let scores = two_tower::scores(network, &query_table.rows(&at_queries)?, &song_table.rows(&at_songs)?, true)?;
+                let scores =
+                    two_tower::scores(network, &query_table.rows(&at_queries)?, &song_table.rows(&at_songs)?, true)?;
                 let same: Vec<bool> = (0..batch.len() * batch.len())
                     .map(|cell| (cell / batch.len(), cell % batch.len()))
                     .map(|(row, column)| row != column && batch[row].song == batch[column].song)
