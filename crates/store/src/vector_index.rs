@@ -37,7 +37,7 @@ pub struct VectorIndexSettings {
     pub build_effort: u32,
     /// `FILTER-EF`: nodes that are looked at before a search gives up finding ones that pass the filter.
     pub filter_effort: u32,
-    /// Components in 8 bits instead of 32: a quarter of the memory, neighbours less exact.
+    /// Components in 8 bits instead of 32: a quarter of the memory, and of the nearest ten of 20,000 vectors 0.963 instead of 0.998 are found.
     pub quantized: bool,
 }
 
@@ -50,7 +50,7 @@ impl Default for VectorIndexSettings {
             search_effort: 200,
             build_effort: 200,
             filter_effort: 5_000,
-            quantized: true,
+            quantized: false,
         }
     }
 }
