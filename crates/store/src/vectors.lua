@@ -34,9 +34,16 @@ if redis.call('PEXPIRETIME', KEYS[3]) < tonumber(ARGV[9]) then
   redis.call('PEXPIREAT', KEYS[3], ARGV[9])
 end
 -- Never VREM, which has ended servers: without attributes an element passes no filter.
+-- Those of this very record stay: a redelivery may bring a kind that was missing.
+local wanted = {}
+for i = 4, #KEYS do
+  wanted[KEYS[i]] = true
+end
 for key, element in pairs(before) do
-  redis.pcall('VSETATTR', key, element, '')
-  redis.call('HDEL', KEYS[3], key)
+  if element ~= ARGV[4] or not wanted[key] then
+    redis.pcall('VSETATTR', key, element, '')
+    redis.call('HDEL', KEYS[3], key)
+  end
 end
 if edits >= tonumber(ARGV[8]) then
   return 'too_many'

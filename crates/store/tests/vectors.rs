@@ -1,6 +1,7 @@
 //! Neighbours in vector sets of a real Redis 8, with the exact scan as the judge.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use jtav_schemas::embedding::f16_le_bytes;
 use jtav_schemas::redis_key::{vectors_key, vectors_of_key};
 use jtav_schemas::{EmbeddingV1, Label, PerModality, Probabilities, Vector, event_id};
 use jtav_store::{
-    Applied, Indexed, LabelWrite, RedisStore, RedisVectorIndex, Source, Store, StoreError, VectorIndex,
+    Applied, Indexed, IndexedStore, LabelWrite, RedisStore, RedisVectorIndex, Source, Store, StoreError, VectorIndex,
     VectorIndexSettings,
 };
 use jtav_testkit::{RealRedis, require_real, require_redis8};
@@ -213,6 +214,49 @@ fn vectors_of_an_older_record_are_ignored_and_those_of_a_newer_one_take_their_pl
         assert_eq!(both.publish(&label("b", 1, 4, &[1.0, 0.0])?, too_old).await?.1, Indexed::TooOld);
         let longer = both.index.search(&Query::new(MODEL, VectorKind::U, &[1.0, 0.0, 0.0], 10)).await;
         assert!(matches!(longer, Err(StoreError::Invalid(_))), "{longer:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_redelivery_that_brings_another_kind_leaves_the_vectors_that_were_there() -> Result<()> {
+    let Some(program) = require_redis8("a_redelivery_that_brings_another_kind_leaves_the_vectors_that_were_there")
+    else {
+        return Ok(());
+    };
+    let redis = RealRedis::start_program(&program, &[])?;
+    runtime()?.block_on(async {
+        let both = Both::of(&redis).await?;
+        let first = label("a", 1, 1, &[1.0, 0.0])?;
+        assert_eq!(both.publish(&first, None).await?, (Applied::Written, Indexed::Written));
+        let mut again = first.clone();
+        again.modalities.text = Some(again.u.clone());
+        assert_eq!(both.publish(&again, None).await?, (Applied::Same, Indexed::Written));
+        for kind in [VectorKind::U, VectorKind::Text] {
+            assert_eq!(both.ids(&Query::new(MODEL, kind, &[1.0, 0.0], 5)).await?, ["a"], "{kind:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_store_with_an_index_writes_and_erases_both() -> Result<()> {
+    let Some(program) = require_redis8("a_store_with_an_index_writes_and_erases_both") else { return Ok(()) };
+    let redis = RealRedis::start_program(&program, &[])?;
+    runtime()?.block_on(async {
+        let Both { store, index } = Both::of(&redis).await?;
+        let index = Arc::new(index);
+        let indexed = IndexedStore::new(store, Arc::clone(&index));
+        let query = Query::new(MODEL, VectorKind::U, &[1.0, 0.0], 5);
+        assert_eq!(indexed.apply(&label("a", 1, 1, &[1.0, 0.0])?).await?, Applied::Written);
+        assert_eq!(index.search(&query).await?.hits.len(), 1);
+        indexed.erase("a", 2, Duration::from_secs(60)).await?;
+        assert!(index.search(&query).await?.hits.is_empty());
+        assert_eq!(indexed.apply(&label("a", 3, 3, &[1.0, 0.0])?).await?, Applied::Erased);
+        assert!(index.search(&query).await?.hits.is_empty());
+        let keeper = indexed.erasure_keeper().expect("a keeper");
+        keeper.restore_erasure("a", 2, Duration::from_secs(60)).await?;
+        assert!(index.search(&query).await?.hits.is_empty());
         Ok(())
     })
 }
