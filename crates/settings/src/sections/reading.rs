@@ -30,9 +30,9 @@ pub struct Serve {
     #[schemars(with = "String")]
     pub tls_key_file: Option<PathBuf>,
     /// Names under which it may be asked, beside its address and those of this machine's loopback: a page of somebody else
-    /// whose name was pointed here is refused. Default: none.
+    /// whose name was pointed here is refused. Default: empty.
     pub hosts: Vec<String>,
-    /// Origins of other pages whose scripts may read answers (CORS), such as `https://moderation.example`. Default: none.
+    /// Origins of other pages whose scripts may read answers (CORS), such as `https://moderation.example`. Default: empty.
     pub allow_origins: Vec<String>,
     /// Threads that answer requests. 0: one for each CPU core. Default: `0`.
     pub threads: usize,

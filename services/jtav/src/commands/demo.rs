@@ -202,6 +202,8 @@ fn serve(worker: &Worker) -> anyhow::Result<(Admin, Server)> {
         client: params.client.clone(),
         store: Arc::clone(&params.store),
         worker: Some(worker.clone()),
+        networks: Some(params.boxes.networks.clone()),
+        decoders: params.boxes.decoders.clone(),
         is_read_only: true,
     })?;
     Ok((admin, server))
