@@ -39,7 +39,7 @@ export function Filters() {
     <fieldset class="labels"><legend class="unseen">Label</legend>
       ${FILTERS.label.map((label) => html`<button type="button" key=${label} class=${`toggle ${label}`} data-filter=${label} aria-pressed=${labels.includes(label) ? "true" : "false"} onClick=${() => toggle(label)}><span aria-hidden="true">${LABELS[label].sign}</span> ${LABELS[label].name}</button>`)}
     </fieldset>
-    <button type="button" class="more" aria-expanded=${more ? "true" : "false"} onClick=${() => set_more(!more)}>More filters</button>
+    <button type="button" class="more" aria-expanded=${more ? "true" : "false"} onClick=${() => set_more(!more)}>More</button>
     <div class=${`choices ${more ? "unfolded" : ""}`}><${Choice} name="certain" title="Certainty" value=${filters.certain} set=${put("certain")} options=${[["true", "certain"], ["false", "uncertain"]]} />
     <${Choice} name="mood" title="Mood" value=${filters.mood} set=${put("mood")} options=${Object.entries(MOODS)} />
     <${Choice} name="modality" title="With" value=${filters.modality} set=${put("modality")} options=${Object.entries(MODALITIES)} />
