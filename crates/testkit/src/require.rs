@@ -9,7 +9,19 @@ use crate::root::workspace_root;
 /// # Panics
 /// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
 pub fn require_real(name: &str) -> bool {
-    let Err(reason) = check() else { return true };
+    required(name, real_parts())
+}
+
+/// Whether test `name` can have a browser and what drives it; if not, the same as [`require_real`].
+///
+/// # Panics
+/// As [`require_real`] does.
+pub fn require_browser(name: &str) -> bool {
+    required(name, browser())
+}
+
+fn required(name: &str, found: Result<(), String>) -> bool {
+    let Err(reason) = found else { return true };
     let line = format!("SKIPPED {name}: {reason}; `make setup` installs it");
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("JTAV_SKIP_LOG") {
@@ -26,11 +38,16 @@ pub fn require_real(name: &str) -> bool {
     false
 }
 
-fn check() -> Result<(), String> {
+fn real_parts() -> Result<(), String> {
     runs("java", Command::new("java").arg("-version"))?;
     runs("redis-server", Command::new("redis-server").arg("--version"))?;
     // Does nothing where the jars are there.
     runs("Apache Kafka", Command::new(workspace_root().join("scripts/kafka-local.sh")).arg("fetch"))
+}
+
+fn browser() -> Result<(), String> {
+    runs("chromium", Command::new("chromium").arg("--version"))?;
+    runs("chromedriver", Command::new("chromedriver").arg("--version"))
 }
 
 fn runs(what: &str, command: &mut Command) -> Result<(), String> {

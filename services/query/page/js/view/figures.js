@@ -1,7 +1,7 @@
 // What the worker did so far: counts per label, rate, lag, and whether every post is accounted for.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { api } from "../api.js";
-import { count } from "../text.js";
+import { count, visible } from "../text.js";
 import { LABELS } from "../words.js";
 import { Spark } from "./spark.js";
 
@@ -94,6 +94,7 @@ export function Figures({ state }) {
     <section class="figure" aria-label="Lag"><h2>Lag</h2><p class="number">${lag_text}<small>behind</small></p>
       <${Spark} times=${times} values=${lags} kind="lag" name="Records behind" now=${lag_text} /></section>
     <${Conservation} status=${status} />
+    ${status?.problem && html`<p class="problem" role="alert">${visible(status.problem, 300)}</p>`}
     <p class="unseen" aria-live="polite">${spoken}</p>
   </div>`;
 }
