@@ -25,26 +25,30 @@ impl Noise {
     }
 }
 
+fn record(post: i64, vector: &[f32]) -> Option<EmbeddingV1> {
+    Some(EmbeddingV1 {
+        event_id: String::new(),
+        post_id: format!("post-{post:09}"),
+        revision: 1,
+        fused: Vector::pack(vector).ok()?,
+        modalities: PerModality::default(),
+        semantic: None,
+        label: Label::ALL[post as usize % 3],
+        certain: post % 2 == 0,
+        lang: Some("en".to_owned()),
+        model_version: MODEL.to_owned(),
+        event_time_ms: Some(NOW_MS),
+        labelled_at_ms: NOW_MS,
+    })
+}
+
 /// Posts of a day.
 fn filled(posts: i64, noise: &mut Noise) -> NeighbourIndex {
     let index = NeighbourIndex::new(IndexSettings { window_ms: 48 * HOUR_MS, max_bytes: 1 << 30 });
     for post in 0..posts {
-        let Ok(fused) = Vector::pack(&noise.vector()) else { continue };
-        let record = EmbeddingV1 {
-            event_id: String::new(),
-            post_id: format!("post-{post:09}"),
-            revision: 1,
-            fused,
-            modalities: PerModality::default(),
-            semantic: None,
-            label: Label::ALL[post as usize % 3],
-            certain: post % 2 == 0,
-            lang: Some("en".to_owned()),
-            model_version: MODEL.to_owned(),
-            event_time_ms: Some(NOW_MS - (posts - post) * 24 * HOUR_MS / posts),
-            labelled_at_ms: NOW_MS,
-        };
-        if let Err(error) = index.apply(&record, NOW_MS) {
+        let event_time_ms = Some(NOW_MS - (posts - post) * 24 * HOUR_MS / posts);
+        let record = record(post, &noise.vector()).map(|record| EmbeddingV1 { event_time_ms, ..record });
+        if let Some(Err(error)) = record.map(|record| index.apply(&record, NOW_MS)) {
             eprintln!("{error}");
         }
     }
@@ -66,9 +70,13 @@ fn search(c: &mut Criterion) {
         measure("nearest_10_positive_and_certain", Query { label: Some(Label::Positive), certain: Some(true), ..all });
     }
     let index = filled(100_000, &mut noise);
-    c.bench_function("erase_and_apply", |b| {
-        let fused = Vector::pack(&noise.vector());
-        b.iter(|| (index.erase(black_box("post-000000007")), &fused));
+    let mut place = 0;
+    c.bench_function("apply_a_new_revision", |b| {
+        let vector = noise.vector();
+        b.iter(|| {
+            place = (place + 7) % 100_000;
+            record(place, &vector).map(|record| index.apply(black_box(&record), NOW_MS))
+        });
     });
 }
 

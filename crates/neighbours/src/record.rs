@@ -79,7 +79,7 @@ fn unpacked(kind: VectorKind, vector: &Vector) -> Result<UnitVector, IndexError>
 /// Direction and length of a vector of 1 to [`MAX_DIMENSIONS`] finite components that are not all 0.
 pub(crate) fn unit(kind: VectorKind, values: &[f32]) -> Result<UnitVector, IndexError> {
     let (exact, norm) = direction(kind, values)?;
-    let components = exact.map(|value| f16::from_f64(value)).collect();
+    let components = exact.map(f16::from_f64).collect();
     Ok(UnitVector { components, norm: norm as f32 })
 }
 

@@ -7,7 +7,7 @@ use jtav_model::retrieval::SongRetriever;
 use jtav_neighbours::{NeighbourIndex, VectorKind};
 use jtav_pipeline::now_ms;
 use jtav_settings::Settings;
-use jtav_store::Store;
+use jtav_store::{Store, VectorIndex};
 use jtav_telemetry::{FollowedTopic, Metric, VectorName};
 use tokio::sync::{Semaphore, watch};
 
@@ -33,6 +33,7 @@ pub struct App {
     pub(crate) judge: Option<Judge>,
     pub(crate) songs: Option<Arc<SongRetriever>>,
     pub(crate) index: Option<Arc<NeighbourIndex>>,
+    pub(crate) vectors: Option<Arc<dyn VectorIndex>>,
     pub(crate) vectors_health: Arc<TopicHealth>,
     pub(crate) searches: Arc<Semaphore>,
     pub(crate) recent: Arc<Recent>,
@@ -43,6 +44,8 @@ pub struct App {
     pub(crate) catch_ups: Arc<Semaphore>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) guard: Arc<Guard>,
+    /// Of this server's own networks.
+    pub(crate) model_version: Option<Arc<str>>,
     pub(crate) worker: Option<Worker>,
     pub(crate) stopping: watch::Receiver<bool>,
 }

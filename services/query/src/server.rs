@@ -21,7 +21,7 @@ use jtav_media::DecodePool;
 use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, SongRetriever};
 use jtav_neighbours::{IndexSettings, NeighbourIndex};
 use jtav_settings::{Settings, existing_or_bundled};
-use jtav_store::Store;
+use jtav_store::{Store, VectorIndex};
 use tokio::sync::{Semaphore, watch};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -59,6 +59,8 @@ pub struct ServeParams {
     pub client: ClientSettings,
     /// Where labels are read.
     pub store: Arc<dyn Store>,
+    /// The index of vectors that workers write, where it is not in memory.
+    pub vectors: Option<Arc<dyn VectorIndex>>,
     /// The worker in the same process, if one runs.
     pub worker: Option<Worker>,
     /// The networks, for what is labelled on request.
@@ -158,7 +160,8 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let vectors_health = Arc::new(TopicHealth::default());
     let window_ms = i64::try_from(settings.index.window_hours).unwrap_or(i64::MAX).saturating_mul(3_600_000);
     let max_bytes = usize::try_from(settings.index.max_bytes).unwrap_or(usize::MAX);
-    let index = (max_bytes > 0).then(|| Arc::new(NeighbourIndex::new(IndexSettings { window_ms, max_bytes })));
+    let index = (max_bytes > 0 && params.vectors.is_none())
+        .then(|| Arc::new(NeighbourIndex::new(IndexSettings { window_ms, max_bytes })));
     let mut followers =
         vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), Arc::clone(&stop)).context("a thread")?];
     if let Some(index) = &index {
@@ -176,6 +179,7 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         judge,
         songs: open_songs(params)?,
         index,
+        vectors: params.vectors.clone(),
         vectors_health,
         searches: Arc::new(Semaphore::new(settings.serve.thread_count())),
         recent,
@@ -186,6 +190,7 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         catch_ups: turns(),
         seats: Seats::new(settings.serve.max_streams, settings.serve.max_streams_per_reader),
         guard: Arc::clone(guard),
+        model_version: params.networks.as_ref().map(|networks| Arc::clone(&networks.model_version)),
         worker: worker.clone(),
         stopping,
     };

@@ -68,6 +68,7 @@ impl Rig {
                     settings,
                     client,
                     store: Arc::new(store),
+                    vectors: None,
                     worker: None,
                     is_read_only,
                 })?;

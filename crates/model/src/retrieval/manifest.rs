@@ -34,6 +34,19 @@ impl Protocol {
     }
 }
 
+/// Whether a ranking was told from chance on the test, by what there was to rank by: the rule of the sentence "Above chance by the
+/// interval of the MRR" of `jtav table retrieval`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AboveChance {
+    /// Pictures with their captions, songs with their lyrics: the table's row.
+    pub with_captions: bool,
+    /// Pictures alone, songs with their lyrics.
+    pub pictures_alone: bool,
+    /// Pictures alone, songs without lyrics.
+    pub pictures_and_sounds_alone: bool,
+}
+
 /// `manifest.json`. Unknown fields are refused: a field that an older program does not know may matter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,9 +67,8 @@ pub struct RetrievalManifest {
     pub learning_rate: f64,
     /// The epoch whose weights these are, from 1.
     pub epoch: usize,
-    /// Whether the 95 % interval of the mean reciprocal rank on the test lies above chance: the rule of the sentence "Above
-    /// chance by the interval of the MRR" of `jtav table retrieval`.
-    pub above_chance: bool,
+    /// Whether the 95 % interval of the mean reciprocal rank on the test lies above chance.
+    pub above_chance: AboveChance,
     /// What whoever reads a ranking has to know, in plain sentences.
     pub note: String,
     /// Whatever the trainer measured.
@@ -100,7 +112,7 @@ impl Default for RetrievalManifest {
             seed: 0,
             learning_rate: 0.0,
             epoch: 0,
-            above_chance: false,
+            above_chance: AboveChance::default(),
             note: String::new(),
             metrics: serde_json::Value::Null,
             data: BTreeMap::new(),

@@ -38,7 +38,7 @@ mod tests;
 pub use catalogue::{CatalogueSong, MAX_NAME_BYTES, MAX_SONGS, SongCatalogue};
 pub use checkpoint::{RetrievalCheckpoint, SongParts, SongTower};
 pub use error::RetrievalError;
-pub use manifest::{Protocol, RetrievalManifest};
+pub use manifest::{AboveChance, Protocol, RetrievalManifest};
 pub use retriever::{RankedSong, SongRetriever};
 pub use scales::{LARGEST_DEVIATION, VectorScale, VectorScales};
 

@@ -88,10 +88,16 @@ impl SongRetriever {
         Ok(ranked.collect())
     }
 
-    /// Whether the towers ranked the songs of the test better than at random, by the 95 % interval of the mean reciprocal
-    /// rank ([`RetrievalManifest::above_chance`](super::RetrievalManifest::above_chance)). Where not, show it.
-    pub fn above_chance(&self) -> bool {
-        self.checkpoint.manifest().above_chance
+    /// Whether rankings like this one were told from chance on the test: of pictures with or without a caption, among songs as those
+    /// of this catalogue are, with lyrics or (some of them) without. Where not, show it.
+    pub fn above_chance(&self, has_caption: bool) -> bool {
+        let measured = self.checkpoint.manifest().above_chance;
+        let is_sung = self.catalogue.songs().iter().all(|song| song.has_lyrics);
+        match (has_caption, is_sung) {
+            (true, true) => measured.with_captions,
+            (false, true) => measured.pictures_alone,
+            (_, false) => measured.pictures_and_sounds_alone,
+        }
     }
 
     /// What whoever reads a ranking has to know, in plain sentences; never empty for a checkpoint that `jtav train` wrote.

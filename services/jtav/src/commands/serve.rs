@@ -106,6 +106,7 @@ async fn serve(settings: Arc<Settings>, with_worker: bool) -> anyhow::Result<u8>
         settings: Arc::clone(&settings),
         client: client_settings(&settings),
         store,
+        vectors: setup::vector_index(&settings).await?,
         worker: worker.as_ref().map(|running| running.worker.clone()),
         networks: networks.filter(|_| settings.serve.networks),
         decoders,

@@ -144,10 +144,13 @@ fn since(text: &str) -> Result<i64, Problem> {
 pub async fn get(app: Data<App>, id: Path<String>, query: Query<NeighboursQuery>) -> Answer {
     let asked = Asked::read(&query)?;
     let view = find(&app, &id, query.model.as_deref()).await?;
-    let index = app.ready_index()?;
-    let vector = match index.vector_of(&id, &view.model_version, asked.kind) {
+    let at_hand = match &app.vectors {
+        Some(_) => None,
+        None => app.ready_index()?.vector_of(&id, &view.model_version, asked.kind),
+    };
+    let vector = match at_hand {
         Some(vector) => Some(vector),
-        // Older than the index, or on its way to it.
+        // In Redis, older than the index, or on its way to it.
         None => stored_vector(&app, &id, &view.model_version, asked.kind).await?,
     };
     let vector = vector.ok_or_else(|| {
@@ -223,10 +226,12 @@ pub async fn post(app: Data<App>, request: HttpRequest, body: Bytes) -> Answer {
     let NeighboursRequest { vector, post, by, k, label, certain, since, lang, model } = asked;
     let query = NeighboursQuery { by, k, label, certain, since, lang, model };
     let asked = Asked::read(&query)?;
-    let index = app.ready_index()?;
     match (vector, post) {
         (Some(vector), None) => {
-            let model = query.model.or_else(|| index.newest_model()).unwrap_or_default();
+            let model = match query.model {
+                Some(model) => model,
+                None => newest_model(&app)?,
+            };
             search(&app, asked, model, vector, None).await
         }
         (None, Some(post)) => {
@@ -244,6 +249,15 @@ pub async fn post(app: Data<App>, request: HttpRequest, body: Bytes) -> Answer {
     }
 }
 
+/// The model of the newest label; vectors in Redis do not say which that is, so that there the networks of this server count.
+fn newest_model(app: &App) -> Result<String, Problem> {
+    let newest = match &app.vectors {
+        None => app.ready_index()?.newest_model(),
+        Some(_) => app.model_version.as_deref().map(str::to_owned),
+    };
+    newest.ok_or_else(|| Problem::bad_request("model", "no label is at hand to tell a model by; name one"))
+}
+
 fn vector_in(embedding: &EmbeddingV1, kind: VectorKind) -> Result<Option<Vec<f32>>, Problem> {
     let vector = match kind {
         VectorKind::U => Some(&embedding.fused),
@@ -258,26 +272,42 @@ fn vector_in(embedding: &EmbeddingV1, kind: VectorKind) -> Result<Option<Vec<f32
 
 /// Searches beside the threads that answer: a million vectors take some milliseconds.
 async fn search(app: &App, asked: Asked, model: String, vector: Vec<f32>, exclude: Option<String>) -> Answer {
-    let index = app.ready_index()?;
-    let turn = app.searches.clone().acquire_owned().await;
-    let turn = turn.map_err(|_| Problem::unavailable("ending", "the server is ending", 1))?;
     let Asked { kind, k, label, certain, since_ms, lang } = asked;
-    let searched = tokio::task::spawn_blocking(move || {
-        let search = Search {
-            label,
-            certain,
-            since_ms,
-            lang: lang.as_deref(),
-            exclude_post: exclude.as_deref(),
-            ..Search::new(&model, kind, &vector, k)
-        };
-        let found = index.search(&search);
-        drop(turn);
-        (found, model)
-    });
-    let (found, model_version) = searched.await.map_err(|error| Problem::internal(error.to_string()))?;
-    let Found { hits, searched, reaches_back_to_ms } =
-        found.map_err(|error| Problem::unprocessable("vector", error.to_string()))?;
+    let found = match &app.vectors {
+        Some(vectors) => {
+            let search = Search {
+                label,
+                certain,
+                since_ms,
+                lang: lang.as_deref(),
+                exclude_post: exclude.as_deref(),
+                ..Search::new(&model, kind, &vector, k)
+            };
+            vectors.search(&search).await.map_err(|error| Problem::store(&error))?
+        }
+        None => {
+            let index = app.ready_index()?;
+            let turn = app.searches.clone().acquire_owned().await;
+            let turn = turn.map_err(|_| Problem::unavailable("ending", "the server is ending", 1))?;
+            let model = model.clone();
+            let searched = tokio::task::spawn_blocking(move || {
+                let search = Search {
+                    label,
+                    certain,
+                    since_ms,
+                    lang: lang.as_deref(),
+                    exclude_post: exclude.as_deref(),
+                    ..Search::new(&model, kind, &vector, k)
+                };
+                let found = index.search(&search);
+                drop(turn);
+                found
+            });
+            let found = searched.await.map_err(|error| Problem::internal(error.to_string()))?;
+            found.map_err(|error| Problem::unprocessable("vector", error.to_string()))?
+        }
+    };
+    let Found { hits, searched, reaches_back_to_ms } = found;
     let neighbours = hits.into_iter().map(NeighbourView::from).collect();
-    json(&Neighbours { by: kind.as_str(), model_version, k, searched, reaches_back_to_ms, neighbours })
+    json(&Neighbours { by: kind.as_str(), model_version: model, k, searched, reaches_back_to_ms, neighbours })
 }

@@ -91,6 +91,7 @@ pub async fn image2song(app: Data<App>, request: HttpRequest, query: Query<Songs
         Some(caption) => judge.encode_caption(caption).await.map_err(|error| problem(&error))?,
         None => None,
     };
+    let has_caption = caption.is_some();
     let ranked = tokio::task::spawn_blocking(move || {
         let ranked = songs.rank(&image, caption.as_deref(), k);
         ranked.map(|ranked| (ranked, songs))
@@ -105,7 +106,7 @@ pub async fn image2song(app: Data<App>, request: HttpRequest, query: Query<Songs
     };
     json(&SongsAnswer {
         model: songs.model(),
-        above_chance: songs.above_chance(),
+        above_chance: songs.above_chance(has_caption),
         note: Some(songs.note().to_owned()).filter(|note| !note.is_empty()),
         songs: ranked.into_iter().map(view).collect(),
     })

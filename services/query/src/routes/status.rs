@@ -118,7 +118,7 @@ pub async fn get(app: Data<App>) -> Answer {
 fn songs(app: &App) -> Option<SongsView> {
     let songs = app.songs.as_ref()?;
     let note = Some(songs.note().to_owned()).filter(|note| !note.is_empty());
-    Some(SongsView { count: songs.len(), above_chance: songs.above_chance(), note })
+    Some(SongsView { count: songs.len(), above_chance: songs.above_chance(false), note })
 }
 
 fn index(app: &App) -> Option<IndexView> {

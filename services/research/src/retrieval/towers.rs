@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use jtav_model::retrieval::{RetrievalCheckpoint, RetrievalManifest};
+use jtav_model::retrieval::{AboveChance, RetrievalCheckpoint, RetrievalManifest};
 use jtav_trainer::Progress;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,11 @@ pub fn train_towers(
         seed: seed_of(&cell),
         learning_rate: result.learning_rate.context("no step size was chosen")?,
         epoch: result.epoch.context("no epoch was chosen")?,
-        above_chance: metrics.table.is_above(&metrics.chance),
+        above_chance: AboveChance {
+            with_captions: metrics.table.is_above(&metrics.chance),
+            pictures_alone: metrics.pictures_alone.is_above(&metrics.chance),
+            pictures_and_sounds_alone: metrics.pictures_and_sounds_alone.is_above(&metrics.chance),
+        },
         note: metrics.note(set.caveat.as_deref()),
         data,
         metrics: serde_json::to_value(&metrics)?,
