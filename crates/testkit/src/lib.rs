@@ -33,11 +33,7 @@ pub use oracle::progress::Progress;
 pub use oracle::{Labels, Oracle};
 pub use produce::produce;
 pub use redis::RealRedis;
-<<<<<<< HEAD
-pub use require::{require_browser, require_real};
-=======
-pub use require::{require_real, require_redis8};
->>>>>>> main
+pub use require::{require_browser, require_real, require_redis8};
 pub use root::workspace_root;
 pub use schema::Schema;
 pub use topics::Topics;

@@ -10,22 +10,15 @@ use crate::root::workspace_root;
 /// # Panics
 /// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
 pub fn require_real(name: &str) -> bool {
-<<<<<<< HEAD
-    required(name, real_parts())
+    real_parts().map_err(|reason| skip(name, &reason)).is_ok()
 }
 
-/// Whether test `name` can have a browser and what drives it; if not, the same as [`require_real`].
+/// As [`require_real`], for a browser and what drives it.
 ///
 /// # Panics
-/// As [`require_real`] does.
+/// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
 pub fn require_browser(name: &str) -> bool {
-    required(name, browser())
-}
-
-fn required(name: &str, found: Result<(), String>) -> bool {
-    let Err(reason) = found else { return true };
-=======
-    check().map_err(|reason| skip(name, &reason)).is_ok()
+    browser().map_err(|reason| skip(name, &reason)).is_ok()
 }
 
 /// As [`require_real`], for a redis-server with vector sets: where it is.
@@ -46,7 +39,6 @@ pub fn require_redis8(name: &str) -> Option<PathBuf> {
 }
 
 fn skip(name: &str, reason: &str) {
->>>>>>> main
     let line = format!("SKIPPED {name}: {reason}; `make setup` installs it");
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("JTAV_SKIP_LOG") {
