@@ -16,6 +16,7 @@ use browser::Browser;
 use demo::Demo;
 use jtav_query::keys::{Scope, new_key};
 use jtav_schemas::Label;
+use jtav_store::Store as _;
 use jtav_testkit::{require_browser, workspace_root};
 use rig::{Rig, post};
 use serde_json::json;

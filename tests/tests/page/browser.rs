@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use thirtyfour::cdp::Cdp;
 use thirtyfour::error::{WebDriverError, WebDriverResult};
-use thirtyfour::extensions::cdp::ChromeDevTools;
 use thirtyfour::prelude::*;
 use thirtyfour::session::http::{Body, HttpClient};
 
@@ -26,7 +26,7 @@ const WATCH: &str = "window.refused = [];
 /// A window of a browser of its own, with a profile of its own. Both processes end with it.
 pub struct Browser {
     pub driver: WebDriver,
-    devtools: ChromeDevTools,
+    devtools: Cdp,
     process: DriverProcess,
     url: String,
 }
@@ -112,9 +112,9 @@ impl Browser {
         let client = Client(reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?);
         let driver = WebDriver::builder(address, capabilities).client(client).await?;
         driver.set_script_timeout(PATIENCE).await?;
-        let devtools = ChromeDevTools::new(driver.handle().clone());
+        let devtools = driver.cdp();
         let watch = json!({ "source": WATCH });
-        devtools.execute_cdp_with_params("Page.addScriptToEvaluateOnNewDocument", watch).await?;
+        devtools.send_raw("Page.addScriptToEvaluateOnNewDocument", watch).await?;
         let browser = Self { driver, devtools, process, url: url.to_owned() };
         browser.look(1_440, 900, "light").await?;
         Ok(browser)
@@ -123,9 +123,9 @@ impl Browser {
     /// Size in CSS pixels, and the theme that the system asks for.
     pub async fn look(&self, width: u32, height: u32, theme: &str) -> Result<()> {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.devtools.execute_cdp_with_params("Emulation.setDeviceMetricsOverride", size).await?;
+        self.devtools.send_raw("Emulation.setDeviceMetricsOverride", size).await?;
         let scheme = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
-        self.devtools.execute_cdp_with_params("Emulation.setEmulatedMedia", scheme).await?;
+        self.devtools.send_raw("Emulation.setEmulatedMedia", scheme).await?;
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 // The filters of the feed. They stand in the address; changing one asks the server for another stream.
-import { html, useContext, useEffect, useState } from "./html.js";
+import { html, useContext, useEffect, useRef, useState } from "./html.js";
 import { App } from "./bits.js";
 import { FILTERS } from "../address.js";
 import { LABELS, MODALITIES, MOODS } from "../words.js";
@@ -14,14 +14,18 @@ function Choice({ name, title, value, options, set }) {
 
 function Language({ value, set }) {
   const [typed, type] = useState(value ?? "");
-  useEffect(() => type(value ?? ""), [value]);
+  const field = useRef(null);
+  // Not under the hands of who types: two letters are a filter already, and a third may follow.
+  useEffect(() => {
+    if (document.activeElement !== field.current) type(value ?? "");
+  }, [value]);
   const change = (event) => {
     const text = event.currentTarget.value.trim().toLowerCase();
     type(text);
     if (text === "" || /^[a-z]{2,3}$/.test(text)) set(text || undefined);
   };
   return html`<label class=${`choice ${value ? "set" : ""}`}><span>Language</span>
-    <input name="lang" type="text" size="4" maxlength="3" placeholder="any" autocomplete="off" spellcheck=${false} autocapitalize="off" value=${typed} onInput=${change} list="languages" />
+    <input ref=${field} name="lang" type="text" size="4" maxlength="3" placeholder="any" autocomplete="off" spellcheck=${false} autocapitalize="off" value=${typed} onInput=${change} list="languages" />
     <datalist id="languages">${["en", "de", "es", "fr", "it", "pt", "ar", "hi", "ja", "zh", "zxx"].map((code) => html`<option key=${code} value=${code} />`)}</datalist></label>`;
 }
 
