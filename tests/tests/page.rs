@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use browser::Browser;
 use demo::Demo;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use jtav_query::keys::{Scope, new_key};
 use jtav_schemas::Label;
 use jtav_store::Store as _;
@@ -423,6 +424,16 @@ fn the_libraries_of_others_are_those_that_the_notice_names() -> Result<()> {
     Ok(())
 }
 
+/// The same picture with six bits a channel, which nobody sees, and packed as well as it goes.
+fn smaller(png: &[u8]) -> Result<Vec<u8>> {
+    let mut picture = image::load_from_memory(png)?.to_rgb8();
+    picture.iter_mut().for_each(|value| *value = (*value & 0xfc) | (*value >> 6));
+    let mut packed = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut packed, CompressionType::Best, FilterType::Adaptive);
+    picture.write_with_encoder(encoder)?;
+    Ok(packed)
+}
+
 /// `JTAV_PAGE_PICTURES=docs cargo test --release -p jtav-tests --test page pictures` writes those of the documentation.
 #[tokio::test]
 async fn pictures_of_the_page_for_the_documentation() -> Result<()> {
@@ -431,7 +442,7 @@ async fn pictures_of_the_page_for_the_documentation() -> Result<()> {
     look_at_the_demo("pictures_of_the_page_for_the_documentation", async |browser: &Browser| {
         for (name, path, width, height, theme, ready) in [
             ("page-feed", "/", 1_280, 800, "light", "document.querySelectorAll('.row .said').length > 5"),
-            ("page-post", POST, 1_440, 1_000, "dark", "document.querySelectorAll('.near .said').length > 5"),
+            ("page-post", POST, 1_280, 860, "dark", "document.querySelectorAll('.near .said').length > 5"),
             ("page-narrow", "/", 360, 740, "light", "document.querySelectorAll('.row .said').length > 2"),
         ] {
             browser.look(width, height, theme).await?;
@@ -447,8 +458,8 @@ async fn pictures_of_the_page_for_the_documentation() -> Result<()> {
             let seen = "document.querySelector('.spark canvas') && document.querySelector('.sum')";
             browser.until("figures", seen).await?;
             tokio::time::sleep(Duration::from_secs(3)).await;
-            let picture = browser.picture().await?;
-            if picture.len() > 300 * 1_024 {
+            let picture = smaller(&browser.picture().await?)?;
+            if picture.len() > 300_000 {
                 bail!("{name}: {} bytes", picture.len());
             }
             std::fs::write(folder.join(format!("{name}.png")), picture)?;
