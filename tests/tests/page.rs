@@ -270,6 +270,22 @@ async fn the_pure_parts_of_the_page_keep_their_promises() -> Result<()> {
     .await
 }
 
+#[tokio::test]
+async fn markup_that_did_get_in_would_not_run_and_the_tests_would_see_it() -> Result<()> {
+    look_at_the_demo("markup_that_did_get_in_would_not_run_and_the_tests_would_see_it", async |browser: &Browser| {
+        browser.go("/").await?;
+        browser
+            .run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.pwned = 1\">');")
+            .await?;
+        browser.until("refused", "window.refused.some((one) => one.startsWith('script-src-attr'))").await?;
+        ensure!(browser.is_clean().await.is_err(), "nobody saw it");
+        ensure!(browser.run("return window.pwned ?? null;").await?.is_null(), "it ran");
+        browser.run("window.refused = [];").await?;
+        Ok(())
+    })
+    .await
+}
+
 const SCRIPT: &str = "<img src=x onerror=\"window.pwned = 1\"><script>window.pwned = 1</script>";
 
 #[tokio::test]

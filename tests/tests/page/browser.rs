@@ -129,7 +129,10 @@ impl Browser {
         Ok(())
     }
 
+    /// Leaves the page, which must have been clean, for another.
     pub async fn go(&self, path: &str) -> Result<()> {
+        let refused = self.run("return window.refused ?? [];").await?;
+        ensure!(refused == json!([]), "before {path}: {refused}");
         Ok(self.driver.goto(format!("{}{path}", self.url)).await?)
     }
 
