@@ -248,10 +248,11 @@ async fn keep_boxes(shared: Arc<Shared>, params: BoxesParams, hung_after: Durati
     loop {
         let Some(boxes) = shared.upgrade().and_then(|shared| shared.boxes()) else { return };
         let Ok(failure) = tokio::time::timeout(LOOK_EVERY, boxes.failed(hung_after)).await else { continue };
+        // An orderly end looks the same from here.
+        let Some(shared) = shared.upgrade().filter(|shared| shared.boxes().is_some()) else { return };
         tracing::error!(?failure, "the boxes of the API broke; they are started anew");
         boxes.stop();
         tokio::time::sleep(RESTART_PAUSE).await;
-        let Some(shared) = shared.upgrade() else { return };
         let new = match start_boxes(&params, &shared.answers) {
             Ok(new) => Some(Arc::new(new)),
             Err(error) => {
