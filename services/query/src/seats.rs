@@ -80,6 +80,6 @@ mod tests {
         drop(first);
         assert!(seats.take(reader("a")).is_some());
         let taken = seats.lock();
-        assert_eq!((taken.all, taken.by_reader.len()), (2, 1));
+        assert_eq!((taken.all, taken.by_reader.len()), (2, 2));
     }
 }

@@ -102,6 +102,10 @@ proptest! {
                 cursor
             }
         };
+        // At once, as a stream does: what is dropped from memory before the first look is lost to it, and it is told so.
+        while let taken = recent.take(&mut cursor, &Filter::default(), batch) && !taken.events.is_empty() {
+            seen.extend(places(&taken));
+        }
         for place in &log[back..] {
             recent.push(event(place.0, place.1));
             while let taken = recent.take(&mut cursor, &Filter::default(), batch) && !taken.events.is_empty() {
