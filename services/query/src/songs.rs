@@ -13,6 +13,7 @@ use jtav_pipeline::{AudioEncoder as _, TextEncoder as _};
 use jtav_schemas::{Decoded, MediaRef, Modality, TextPart};
 use jtav_text_encoder::TextStage;
 use serde::Deserialize;
+use tokio::io::AsyncReadExt as _;
 
 /// Beside the songs: their titles and lyrics.
 pub const SIDECAR: &str = "songs.jsonl";
@@ -88,6 +89,13 @@ fn listed(folder: &Path, sidecar: &Path) -> anyhow::Result<Vec<SongFile>> {
             bail!("{}: `{}` is not a path inside the folder", place(), line.path.escape_debug());
         }
         let id = line.id.unwrap_or_else(|| line.path.clone());
+        if !is_id(&id) {
+            bail!(
+                "{}: `{}` is no id: {MAX_NAME_BYTES} bytes at most, without control characters",
+                place(),
+                id.escape_debug()
+            );
+        }
         songs.push(SongFile { path: folder.join(path), id, title: line.title, lyrics: line.lyrics });
     }
     Ok(songs)
@@ -114,6 +122,11 @@ fn walked(folder: &Path) -> anyhow::Result<Vec<SongFile>> {
     }
     songs.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(songs)
+}
+
+/// What a catalogue takes: to be refused before hours of reading, and not after them.
+fn is_id(id: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&id.len()) && !id.chars().any(char::is_control)
 }
 
 fn is_sound(path: &Path) -> bool {
@@ -191,12 +204,12 @@ impl SongReader {
 
     async fn read(&self, file: SongFile) -> anyhow::Result<Result<ReadSong, LeftOut>> {
         let out = |why: String| Ok(Err(LeftOut { id: file.id.clone(), why }));
-        let bytes = match tokio::fs::metadata(&file.path).await {
-            Ok(facts) if facts.len() > self.max_audio_bytes => return out(format!("{} bytes, too large", facts.len())),
-            Ok(_) => tokio::fs::read(&file.path).await,
-            Err(error) => Err(error),
-        };
-        let bytes = match bytes {
+        if !is_id(&file.id) {
+            return out(format!(
+                "its id has control characters or more than {MAX_NAME_BYTES} bytes; {SIDECAR} may give another"
+            ));
+        }
+        let bytes = match read_bounded(&file.path, self.max_audio_bytes).await {
             Ok(bytes) => bytes,
             Err(error) => return out(error.to_string()),
         };
@@ -223,6 +236,20 @@ impl SongReader {
     async fn lyrics(&self, text: String) -> anyhow::Result<Option<Vec<f32>>> {
         let encoded = self.text.encode(vec![TextPart { role: "lyrics".to_owned(), text }]).await?;
         Ok(encoded.map(|text| text.encoded.vector.values().to_vec()))
+    }
+}
+
+/// A regular file of at most `most` bytes: it may grow while it is read, and what a link in a sidecar leads to may never end.
+async fn read_bounded(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let facts = tokio::fs::metadata(path).await?;
+    if !facts.is_file() {
+        return Err(std::io::Error::other("no regular file"));
+    }
+    let mut bytes = Vec::new();
+    tokio::fs::File::open(path).await?.take(most.saturating_add(1)).read_to_end(&mut bytes).await?;
+    match bytes.len() as u64 <= most {
+        true => Ok(bytes),
+        false => Err(std::io::Error::other(format!("more than {most} bytes, too large"))),
     }
 }
 
@@ -264,12 +291,28 @@ mod tests {
         let songs = list(folder.path()).unwrap();
         assert_eq!((songs[0].id.as_str(), songs[0].lyrics.as_deref()), ("1", Some("la")));
         assert_eq!(songs[1].id, "y/z.mp3");
-        for wrong in ["{\"path\":\"../x.mp3\"}", "{\"path\":\"/etc/passwd\"}", "{\"id\":\"1\"}", "nonsense"] {
+        for wrong in [
+            "{\"path\":\"../x.mp3\"}",
+            "{\"path\":\"/etc/passwd\"}",
+            "{\"id\":\"1\"}",
+            "nonsense",
+            "{\"path\":\"x\",\"id\":\"\"}",
+        ] {
             write(wrong);
             let error = format!("{:#}", list(folder.path()).unwrap_err());
             assert!(error.contains("line 1"), "{error}");
         }
         write("");
         assert!(list(folder.path()).is_err());
+    }
+    #[tokio::test]
+    async fn what_never_ends_or_is_too_large_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (endless, large) = (folder.path().join("endless.mp3"), folder.path().join("large.mp3"));
+        std::os::unix::fs::symlink("/dev/zero", &endless).unwrap();
+        std::fs::write(&large, [0; 9]).unwrap();
+        assert!(read_bounded(&endless, 8).await.unwrap_err().to_string().contains("no regular file"));
+        assert!(read_bounded(&large, 8).await.unwrap_err().to_string().contains("too large"));
+        assert_eq!(read_bounded(&large, 9).await.unwrap().len(), 9);
     }
 }
