@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod ffi;
 mod fit;
+mod follow;
 mod groupless;
 mod in_process;
 mod limits;
@@ -34,6 +35,7 @@ pub use commit::{CommitMode, CommitResult, CommittedPosition, PartitionCommit, P
 pub use consumer::{Consumer, ConsumerEvent, StartOffset, Wake};
 pub use error::{Fault, KafkaError};
 pub use fit::{HeaderRoom, Shares, header_bytes};
+pub use follow::{Followed, RecordReader, TopicFollower};
 pub use in_process::{InProcessCluster, InjectedError, Request};
 pub use limits::{DEFAULT_TOPIC_MAX_BYTES, PRODUCER_MAX_BYTES, TopicSettings, largest_record, topic_settings};
 pub use meter::{IN_PROCESS_MAX_BYTES, IN_PROCESS_MAX_RECORDS};

@@ -36,6 +36,7 @@ impl Settings {
         self.addresses(&mut rules);
         self.sources(&mut rules);
         self.store_rules(&mut rules);
+        self.serving(&mut rules);
         if rules.violations.is_empty() { Ok(()) } else { Err(rules.violations) }
     }
 
@@ -43,8 +44,8 @@ impl Settings {
     /// for a 0 ("expected a nonzero u64") say less, they would come before the other rules are looked at, and every use would
     /// have to unwrap a number.
     fn positive(&self, rules: &mut Rules) {
-        let Settings { ingest, router, media, model, cache, store, publish, admin, shutdown, .. } = self;
-        let at_least_one: [(&str, u64); 41] = [
+        let Settings { ingest, router, media, model, cache, store, publish, admin, serve, index, shutdown, .. } = self;
+        let at_least_one: [(&str, u64); 51] = [
             ("ingest.max_in_flight_posts", ingest.max_in_flight_posts as u64),
             ("ingest.max_in_flight_per_partition", ingest.max_in_flight_per_partition as u64),
             ("ingest.commit_interval_ms", ingest.commit_interval_ms),
@@ -85,6 +86,16 @@ impl Settings {
             ("publish.base_delay_ms", publish.base_delay_ms),
             ("publish.deadline_ms", publish.deadline_ms),
             ("admin.hung_after_ms", admin.hung_after_ms),
+            ("serve.max_connections", serve.max_connections as u64),
+            ("serve.max_body_bytes", serve.max_body_bytes as u64),
+            ("serve.request_timeout_ms", serve.request_timeout_ms),
+            ("serve.requests_per_second", serve.requests_per_second.into()),
+            ("serve.max_streams", serve.max_streams as u64),
+            ("serve.max_streams_per_reader", serve.max_streams_per_reader as u64),
+            ("serve.recent_events", serve.recent_events as u64),
+            ("serve.max_label_posts", serve.max_label_posts as u64),
+            ("serve.max_media", serve.max_media as u64),
+            ("index.window_hours", index.window_hours),
             ("shutdown.shutdown_timeout_ms", shutdown.shutdown_timeout_ms),
         ];
         for (key, value) in at_least_one {
@@ -308,6 +319,32 @@ impl Settings {
                 "media.sources has `s3`, so media.s3_endpoint (`{endpoint}`) must be an https address with {{bucket}} and {{key}}"
             )
         });
+    }
+
+    /// Whoever can reach an address from another machine must show a key.
+    fn serving(&self, rules: &mut Rules) {
+        let serve = &self.serve;
+        let is_open = serve.keys_file.is_some() || serve.listen.ip().is_loopback();
+        rules.require(is_open, &["serve.listen", "serve.keys_file"], || {
+            format!(
+                "serve.listen ({}) can be reached from other machines, so serve.keys_file must name a file of keys: \
+                 `jtav serve --new-key NAME` prints an entry for it",
+                serve.listen
+            )
+        });
+        let (certificate, key) = (serve.tls_certificate_file.is_some(), serve.tls_key_file.is_some());
+        rules.require(certificate == key, &["serve.tls_certificate_file", "serve.tls_key_file"], || {
+            "serve.tls_certificate_file and serve.tls_key_file belong together: give both or none".to_owned()
+        });
+        for origin in &serve.allow_origins {
+            let has_scheme = origin.starts_with("https://") || origin.starts_with("http://");
+            let is_origin = has_scheme && !origin.ends_with('/') && !origin.contains('*');
+            rules.require(is_origin, &["serve.allow_origins"], || {
+                format!("serve.allow_origins: `{origin}` is no origin such as https://moderation.example")
+            });
+        }
+        rules.at_most("serve.recent_events", serve.recent_events, 1_000_000);
+        rules.at_most("index.window_hours", self.index.window_hours, 24 * 366);
     }
 
     fn store_rules(&self, rules: &mut Rules) {

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 
 use crate::types::ttl_ms;
-use crate::{Applied, Clock, LabelWrite, Standing, Store, StoreError, StoredLabel, SystemClock};
+use crate::{Applied, Clock, Found, FoundLabel, LabelWrite, Standing, Store, StoreError, StoredLabel, SystemClock};
 
 /// Redis's twin in memory, for the demo and for tests: the same answers, nothing kept after the process.
 #[derive(Clone)]
@@ -133,6 +133,26 @@ impl State {
         Applied::Written
     }
 
+    fn find(&self, post_id: &str, model_version: Option<&str>) -> Found {
+        let Some(post) = self.posts.get(post_id) else { return Found::Unknown { models: Vec::new() } };
+        if post.erased.is_some() {
+            return Found::Erased;
+        }
+        let models = post.labels.keys().cloned().collect();
+        let found = match model_version {
+            Some(model) => post.labels.get_key_value(model),
+            None => post.labels.iter().max_by_key(|(_, (label, _))| label.labelled_at_ms),
+        };
+        let Some((model_version, (label, _))) = found else { return Found::Unknown { models } };
+        Found::Label(Box::new(FoundLabel {
+            model_version: model_version.clone(),
+            revision: label.revision,
+            source: label.source,
+            sentiment_json: label.sentiment_json.clone(),
+            models,
+        }))
+    }
+
     fn erase(&mut self, post_id: &str, ttl: Duration, now_ms: u64) -> u32 {
         let lapse = self.lapse(now_ms, ttl);
         let post = self.posts.entry(post_id.to_owned()).or_default();
@@ -170,6 +190,15 @@ impl Store for EmbeddedStore {
         let state = self.lock();
         let stored = state.posts.get(post_id).and_then(|post| post.labels.get(model_version));
         ready(Ok(stored.map(|(label, _)| label.clone()))).boxed()
+    }
+
+    fn look_up(
+        &self,
+        post_ids: &[String],
+        model_version: Option<&str>,
+    ) -> BoxFuture<'static, Result<Vec<Result<Found, StoreError>>, StoreError>> {
+        let state = self.lock();
+        ready(Ok(post_ids.iter().map(|post_id| Ok(state.find(post_id, model_version))).collect())).boxed()
     }
 
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {

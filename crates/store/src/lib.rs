@@ -17,6 +17,7 @@ mod embedded;
 mod error;
 mod keeper;
 mod link;
+mod look;
 mod read;
 mod redis_keeper;
 mod redis_shared;
@@ -31,6 +32,7 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use keeper::ErasureKeeper;
 pub use link::{ClientCertificate, RedisOptions};
+pub use look::{Found, FoundLabel};
 pub use read::read_embedding;
 pub use redis_store::RedisStore;
 pub use server::ServerReport;
@@ -52,6 +54,14 @@ pub trait Store: Send + Sync {
 
     /// The label of a post by one model, if there is one.
     fn read(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Option<StoredLabel>, StoreError>>;
+
+    /// What the store knows of posts, in their order, each by one model or by that which labelled it last: one request,
+    /// and no vectors. A post that another program wrote over is an error of its own.
+    fn look_up(
+        &self,
+        post_ids: &[String],
+        model_version: Option<&str>,
+    ) -> BoxFuture<'static, Result<Vec<Result<Found, StoreError>>, StoreError>>;
 
     /// What the store holds of a post by one model, without its content: one short question after every publication.
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
-use jtav_schemas::redis_key::{erased_key, label_key};
+use jtav_schemas::redis_key::{erased_key, is_valid_model_version, label_key};
 use redis::RedisResult;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 
@@ -13,7 +13,8 @@ use crate::direct::DirectConnections;
 use crate::link::{Link, RedisOptions, client};
 use crate::script::OldMarker;
 use crate::{
-    Applied, ErasureKeeper, LabelWrite, ServerReport, SharedCache, Standing, Store, StoreError, StoredLabel, script,
+    Applied, ErasureKeeper, Found, LabelWrite, ServerReport, SharedCache, Standing, Store, StoreError, StoredLabel,
+    look, script,
 };
 
 /// Erasures that wait for replicas at once, each on a connection of its own.
@@ -163,6 +164,39 @@ impl Store for RedisStore {
             let values =
                 store.call(move |mut redis| async move { command.query_async::<Vec<Option<Bytes>>>(&mut redis).await });
             script::stored_label(&key, values.await?)
+        }
+        .boxed()
+    }
+
+    fn look_up(
+        &self,
+        post_ids: &[String],
+        model_version: Option<&str>,
+    ) -> BoxFuture<'static, Result<Vec<Result<Found, StoreError>>, StoreError>> {
+        // A name that no model can have would lead to another key of the post.
+        if model_version.is_some_and(|model| !is_valid_model_version(model)) {
+            let unknown = || Ok(Found::Unknown { models: Vec::new() });
+            return ready(Ok(post_ids.iter().map(|_| unknown()).collect())).boxed();
+        }
+        let (store, post_ids) = (self.clone(), post_ids.to_vec());
+        let model_version = model_version.map(str::to_owned);
+        async move {
+            let answers: Vec<Vec<Bytes>> = match post_ids.as_slice() {
+                [] => Vec::new(),
+                [post_id] => {
+                    let script = look::look(post_id, model_version.as_deref());
+                    vec![store.call(move |mut redis| async move { script.invoke_async(&mut redis).await }).await?]
+                }
+                many => {
+                    let mut pipeline = redis::pipe();
+                    pipeline.load_script(&look::LOOK).ignore();
+                    for post_id in many {
+                        pipeline.invoke_script(&look::look(post_id, model_version.as_deref()));
+                    }
+                    store.call(move |mut redis| async move { pipeline.query_async(&mut redis).await }).await?
+                }
+            };
+            Ok(post_ids.iter().zip(answers).map(|(post_id, answer)| look::found(post_id, answer)).collect())
         }
         .boxed()
     }

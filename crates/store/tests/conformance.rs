@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use jtav_schemas::{Label, Modality};
-use jtav_store::{Applied, EmbeddedStore, LabelWrite, ManualClock, Standing, Store, StoreError, StoredLabel};
+use jtav_store::{Applied, EmbeddedStore, Found, LabelWrite, ManualClock, Standing, Store, StoreError, StoredLabel};
 use proptest::prelude::*;
 use support::{HOUR, RealRedis, label, ready, runtime};
 
@@ -92,6 +92,8 @@ conformance! {
     erasure_deletes_every_model_and_refuses_every_later_write
     an_unknown_post_can_be_erased_before_it_arrives
     the_standing_of_a_post_is_told_without_its_content
+    a_post_is_looked_up_by_the_model_that_labelled_it_last_or_by_one_that_is_named
+    many_posts_are_looked_up_at_once_in_their_order
     erasure_lapses_with_its_ttl_and_not_before
     a_label_lapses_and_only_a_write_refreshes_it
     an_expired_models_set_never_hides_a_key_from_erasure
@@ -198,6 +200,55 @@ async fn an_unknown_post_can_be_erased_before_it_arrives(subject: Subject) {
     let post = subject.post();
     assert_eq!(subject.store.erase(&post, 0, HOUR).await, Ok(0));
     assert_eq!(subject.apply(&label(&post, "m", 7, 7)).await, Applied::Erased);
+}
+
+async fn a_post_is_looked_up_by_the_model_that_labelled_it_last_or_by_one_that_is_named(subject: Subject) {
+    let post = subject.post();
+    let look = async |model: Option<&str>| {
+        let mut found = subject.store.look_up(std::slice::from_ref(&post), model).await.unwrap();
+        found.pop().unwrap().unwrap()
+    };
+    assert_eq!(look(None).await, Found::Unknown { models: Vec::new() });
+    let older = LabelWrite { labelled_at_ms: 10, ..label(&post, "a", 3, 0) };
+    let newer = LabelWrite { labelled_at_ms: 11, ..label(&post, "b", 2, 1) };
+    for write in [&newer, &older] {
+        subject.apply(write).await;
+    }
+    let of =
+        |write: &LabelWrite| (write.model_version.clone(), write.revision, write.source, write.sentiment_json.clone());
+    for (asked, expected) in [(None, &newer), (Some("a"), &older), (Some("b"), &newer)] {
+        let Found::Label(found) = look(asked).await else { panic!("{asked:?} is not found") };
+        assert_eq!((found.model_version, found.revision, found.source, found.sentiment_json), of(expected));
+        let mut models = found.models;
+        models.sort_unstable();
+        assert_eq!(models, ["a", "b"]);
+    }
+    for none in ["c", "erased", "models", "}", ""] {
+        assert!(matches!(look(Some(none)).await, Found::Unknown { .. }), "{none}");
+    }
+    subject.store.erase(&post, 4, HOUR).await.unwrap();
+    assert_eq!(look(None).await, Found::Erased);
+    assert_eq!(look(Some("a")).await, Found::Erased);
+}
+
+async fn many_posts_are_looked_up_at_once_in_their_order(subject: Subject) {
+    let posts: Vec<String> = (0..20).map(|_| subject.post()).collect();
+    for post in posts.iter().step_by(2) {
+        subject.apply(&label(post, "m", 1, 0)).await;
+    }
+    subject.store.erase(&posts[4], 2, HOUR).await.unwrap();
+    let found = subject.store.look_up(&posts, None).await.unwrap();
+    for (index, found) in found.into_iter().enumerate() {
+        match found.unwrap() {
+            Found::Erased => assert_eq!(index, 4),
+            Found::Label(found) => {
+                assert!(index % 2 == 0);
+                assert_eq!(found.sentiment_json, label(&posts[index], "m", 1, 0).sentiment_json);
+            }
+            Found::Unknown { .. } => assert!(index % 2 == 1),
+        }
+    }
+    assert_eq!(subject.store.look_up(&[], None).await.unwrap(), []);
 }
 
 async fn the_standing_of_a_post_is_told_without_its_content(subject: Subject) {

@@ -241,6 +241,28 @@ catalogue! {
         "Time from the failure of a part of the pipeline to the first post that is let in again.";
     histogram(SECONDS) DrainSeconds drain_seconds(cause: DrainCause) => "jtav_drain_duration_seconds",
         "Time to settle what was in flight and to commit it.";
+    histogram(SECONDS) QuerySeconds query_seconds(route: QueryRoute, result: QueryResult) => "jtav_query_duration_seconds",
+        "Time from a reader's request to the begin of its answer.";
+    counter QueryRefused query_refused(cause: RefusalCause) from zero => "jtav_query_refused_total",
+        "Readers' requests that were refused before the question was looked at.";
+    gauge StreamReaders stream_readers() from zero => "jtav_stream_readers",
+        "Readers of the stream.";
+    counter StreamEnds stream_ends(cause: StreamEnd) from zero => "jtav_stream_ends_total",
+        "Readers of the stream that went or were let go.";
+    counter StreamEvents stream_events(kind: StreamEventKind) from zero => "jtav_stream_events_total",
+        "Records of the sentiment topic that were read for readers.";
+    gauge FollowingTopic following_topic(topic: FollowedTopic) => "jtav_query_following",
+        "1 while a topic is followed for readers and its broker answers, else 0.";
+    gauge IndexBytes index_bytes() => "jtav_index_bytes",
+        "Bytes of vectors, ids and filters that neighbours are found in.";
+    gauge IndexVectors index_vectors(kind: VectorName) => "jtav_index_vectors",
+        "Vectors that neighbours are found among, of every model.";
+    gauge IndexReach index_reach() => "jtav_index_reach_seconds",
+        "Age of the oldest hour that is in the index.";
+    gauge IndexComplete index_complete() => "jtav_index_complete",
+        "1 once the index holds what was there when the server started.";
+    counter IndexRefused index_refused() from zero => "jtav_index_refused_vectors_total",
+        "Embedding records that the index could not take.";
     gauge ModelInfo model_info(version: String, device: String) => "jtav_model_info",
         "1 for the model that serves.";
     gauge BuildInfo build_info(version: &'static str) => "jtav_build_info",

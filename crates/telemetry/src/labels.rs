@@ -105,6 +105,34 @@ labels! {
     RestartReason { IngestFailed, ActorEnded, ActorHung }
     /// What in-flight posts are waited for.
     DrainCause { Revoke, Shutdown }
+    /// What readers ask for.
+    QueryRoute {
+        Posts, Batch, Explanation, Media, Neighbours, Label, Retrieve, Stream, Feed, Status, Models, DeadLetters, Page, Docs,
+        Operators, Unknown,
+    }
+    /// How an answer to a reader begins.
+    QueryResult { Ok, NotFound, Refused, Busy, Error }
+    /// Why a reader was refused before its question was looked at.
+    RefusalCause { Host, KeyMissing, KeyUnknown, KeyExpired, Scope, Rate, ReadOnly, Timeout }
+    /// What the output topics tell of; foreign records are none of ours.
+    StreamEventKind { Label, Erasure, Foreign }
+    /// Why a reader of the stream was let go.
+    StreamEnd {
+        /// It went.
+        Gone,
+        /// It fell behind what is kept in memory.
+        TooSlow,
+        /// Its connection took nothing for too long.
+        Stuck,
+        /// The server ends.
+        Shutdown,
+        /// What it missed could not be read again.
+        Unreadable,
+    }
+    /// Topics that are followed for readers.
+    FollowedTopic { Sentiment, Embeddings }
+    /// Vectors of a post.
+    VectorName { Semantic, U, Text, Audio, Image }
 }
 
 macro_rules! lists_elsewhere {

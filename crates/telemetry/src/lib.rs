@@ -20,9 +20,10 @@ pub use conservation::Conservation;
 pub use docs::reference;
 pub use global::global;
 pub use labels::{
-    Certainty, CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, ForkServerStart, LookupResult,
-    OutcomeReason, PauseCause, RebalanceKind, RepairResult, RestartReason, RestoreResult, ShareKind, SharedOperation,
-    SharedResult, Sink, TrialFinding, TrialKind, UrlResult, WriteResult,
+    Certainty, CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, FollowedTopic, ForkServerStart,
+    LookupResult, OutcomeReason, PauseCause, QueryResult, QueryRoute, RebalanceKind, RefusalCause, RepairResult,
+    RestartReason, RestoreResult, ShareKind, SharedOperation, SharedResult, Sink, StreamEnd, StreamEventKind,
+    TrialFinding, TrialKind, UrlResult, VectorName, WriteResult,
 };
 pub use registry::{Telemetry, TelemetryError};
 pub use series::{Counter, Gauge, Histogram, Series};

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector as _;
 use prometheus::{CounterVec, GaugeVec, HistogramVec, Opts, Registry, TextEncoder};
 
 use crate::series::{Counter, Gauge, Histogram, Series};
@@ -95,6 +98,22 @@ impl Telemetry {
             Family::Counter(family) => family.remove_label_values(values),
             Family::Histogram(family) => family.remove_label_values(values),
         });
+    }
+
+    /// What a counter or gauge came to, summed over all but one of its labels: by the values of that one.
+    pub fn totals_by(&self, metric: Metric, label: &str) -> BTreeMap<String, f64> {
+        let families = match self.family(metric as usize) {
+            Family::Counter(family) => family.collect(),
+            Family::Gauge(family) => family.collect(),
+            Family::Histogram(_) => Vec::new(),
+        };
+        let mut totals = BTreeMap::new();
+        for series in families.iter().flat_map(|family| family.get_metric()) {
+            let Some(pair) = series.get_label().iter().find(|pair| pair.name() == label) else { continue };
+            let value = series.get_counter().get_value() + series.get_gauge().get_value();
+            *totals.entry(pair.value().to_owned()).or_insert(0.0) += value;
+        }
+        totals
     }
 
     /// Value of a counter or gauge; 0 where it was never written.

@@ -63,7 +63,7 @@ mod tests {
 
     use futures::FutureExt as _;
     use futures::future::{BoxFuture, pending, ready};
-    use jtav_store::{Applied, LabelWrite, Standing, StoreError, StoredLabel};
+    use jtav_store::{Applied, Found, LabelWrite, Standing, StoreError, StoredLabel};
 
     use super::*;
 
@@ -85,6 +85,13 @@ mod tests {
             pending().boxed()
         }
         fn standing(&self, _: &str, _: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
+            pending().boxed()
+        }
+        fn look_up(
+            &self,
+            _: &[String],
+            _: Option<&str>,
+        ) -> BoxFuture<'static, Result<Vec<Result<Found, StoreError>>, StoreError>> {
             pending().boxed()
         }
         fn is_erased(&self, _: &str) -> BoxFuture<'static, Result<bool, StoreError>> {

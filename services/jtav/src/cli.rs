@@ -13,8 +13,9 @@ use crate::commands::media::MediaCommand;
 use crate::commands::model::ModelCommand;
 use crate::commands::research::ResearchCommand;
 use crate::commands::run::RunArgs;
+use crate::commands::serve::ServeArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, feed, label, media, model, research, run,
+    backfill, completions, config, dead_letters, decode_worker, demo, feed, label, media, model, research, run, serve,
 };
 use crate::setup::{self, LogFormatArg};
 
@@ -28,7 +29,8 @@ use crate::setup::{self, LogFormatArg};
                   jtav evaluate --data DIR                    what the model is worth on a data pack\n  \
                   jtav inspect audio song.mp3                 what an encoder sees of a file\n  \
                   jtav model show                             what the checkpoint is made of, and where\n  \
-                  jtav run --config config/production.toml    the worker, on your Kafka and Redis\n\n\
+                  jtav run --config config/production.toml    the worker, on your Kafka and Redis\n  \
+                  jtav serve --config config/production.toml  labels over HTTP, and the page to look at them\n\n\
                   Exit codes: 0 fine, 1 failure, 2 usage, 65 unreadable input, 69 broker or store out of reach,\n\
                   70 device fault, 75 drain deadline passed, 78 settings.\n\
                   Logs go to stderr (RUST_LOG filters them), results to stdout."
@@ -49,6 +51,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run the worker on a Kafka and a Redis until SIGTERM.
     Run(RunArgs),
+    /// Serve labels, reasons, neighbours and the live stream over HTTP, with a page to look at them.
+    Serve(ServeArgs),
     /// Label a JSONL of posts to a JSONL of labels: no broker, no store.
     Label(LabelArgs),
     /// Play a data pack into a broker as a live feed, and serve its media.
@@ -85,6 +89,7 @@ impl Cli {
         match self.command {
             Command::Demo(arguments) => demo::run(&arguments, log_format),
             Command::Run(arguments) => run::run(&arguments, log_format),
+            Command::Serve(arguments) => serve::run(&arguments, log_format),
             Command::Label(arguments) => label::run(&arguments, log_format),
             Command::Feed(arguments) => feed::run(&arguments, log_format),
             Command::Research(command) => research::run(&command, log_format),

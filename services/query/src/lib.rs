@@ -1,4 +1,34 @@
-//! The reader's side: the parts that touch strangers' media and the networks.
+//! The readers' side: `jtav serve`. Ask for a post, see why it is labelled as it is, find what is like it, watch the feed.
+//!
+//! ```text
+//! sentiment topic ──► follow ──► recent ──► stream, feed, page
+//! embeddings topic ─► follow ──► index ───► neighbours, models
+//! store ────────────────────────────────► posts, explanation
+//! input topic ──────► content (read when somebody asks, copied nowhere)
+//! ```
+//!
+//! Every request passes [`guard`](mod@guard) first: host, key, scope, share. Nothing that a stranger wrote is ever sent on as it
+//! came except inside JSON: media are decoded in the sandbox and drawn anew.
 
-pub mod judge;
-pub mod media_room;
+#![warn(missing_docs)]
+
+mod app;
+mod catch_up;
+pub mod content;
+pub mod filter;
+pub mod follow;
+pub mod guard;
+pub mod keys;
+pub mod openapi;
+pub mod positions;
+pub mod problem;
+mod rate;
+mod route;
+pub mod routes;
+mod seats;
+mod server;
+mod store_health;
+mod tls;
+
+pub use app::App;
+pub use server::{ServeParams, Server};

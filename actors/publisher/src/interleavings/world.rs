@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
-use jtav_store::{Applied, LabelWrite, Standing, Store, StoreError, StoredLabel};
+use jtav_store::{Applied, Found, LabelWrite, Standing, Store, StoreError, StoredLabel};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -228,6 +228,15 @@ impl Store for FarStore {
     fn standing(&self, post_id: &str, model: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
         let (post_id, model) = (post_id.to_owned(), model.to_owned());
         self.call(move |store| store.standing(&post_id, &model))
+    }
+
+    fn look_up(
+        &self,
+        post_ids: &[String],
+        model: Option<&str>,
+    ) -> BoxFuture<'static, Result<Vec<Result<Found, StoreError>>, StoreError>> {
+        let (post_ids, model) = (post_ids.to_vec(), model.map(str::to_owned));
+        self.call(move |store| store.look_up(&post_ids, model.as_deref()))
     }
 
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>> {

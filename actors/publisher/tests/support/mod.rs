@@ -18,7 +18,7 @@ use jtav_schemas::{
     AbsentReason, AttentionSummary, DeliveredFrom, EmbeddingV1, Label, ModalityStatus, MoodTag, PerModality,
     Probabilities, SentimentV1, Vector, event_id,
 };
-use jtav_store::{Applied, EmbeddedStore, LabelWrite, Standing, Store, StoreError, StoredLabel};
+use jtav_store::{Applied, EmbeddedStore, Found, LabelWrite, Standing, Store, StoreError, StoredLabel};
 use jtav_telemetry::Telemetry;
 
 pub const MODEL: &str = "jtav-modern@1";
@@ -58,6 +58,13 @@ impl Store for FaultyStore {
     }
     fn standing(&self, post_id: &str, model: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
         self.or_fault(|| self.inner.standing(post_id, model))
+    }
+    fn look_up(
+        &self,
+        post_ids: &[String],
+        model: Option<&str>,
+    ) -> BoxFuture<'static, Result<Vec<Result<Found, StoreError>>, StoreError>> {
+        self.or_fault(|| self.inner.look_up(post_ids, model))
     }
     fn is_erased(&self, post_id: &str) -> BoxFuture<'static, Result<bool, StoreError>> {
         self.or_fault(|| self.inner.is_erased(post_id))

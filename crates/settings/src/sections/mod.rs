@@ -6,6 +6,7 @@
 mod durations;
 mod input;
 mod output;
+mod reading;
 mod values;
 mod work;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use input::{Ingest, Kafka, Router};
 pub use output::{Admin, Log, Publish, Shutdown, Store};
+pub use reading::{Index, Serve};
 pub use values::{AssignmentStrategy, Device, LogFormat, MediaSource, ParseDeviceError, StoreKind};
 pub use work::{Cache, Media, Model};
 
@@ -40,6 +42,10 @@ pub struct Settings {
     pub publish: Publish,
     /// HTTP for operators.
     pub admin: Admin,
+    /// The readers' side: `jtav serve`.
+    pub serve: Serve,
+    /// Nearest neighbours.
+    pub index: Index,
     /// Leaving.
     pub shutdown: Shutdown,
     /// Logs.

@@ -18,6 +18,7 @@ use jtav_feed_processor::{Networks, Worker, exit};
 use jtav_feed_simulator::{FeedRecord, KafkaSink, MediaServer, Pack, PlayOptions, SAMPLE_FEED, demo_feed, play};
 use jtav_kafka::{InProcessCluster, Producer, ProducerSettings};
 use jtav_pipeline::{Observer, PostReport};
+use jtav_query::{ServeParams, Server};
 use jtav_settings::{Device, Settings, StoreKind, bundled};
 use jtav_store::EmbeddedStore;
 use tokio::sync::{mpsc, oneshot};
@@ -35,16 +36,19 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// `jtav demo`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  jtav demo\n  jtav demo --json | jq .latency_ms\n  jtav demo --serve    then open http://127.0.0.1:9600/metrics"
+    after_help = "Examples:\n  jtav demo\n  jtav demo --json | jq .latency_ms\n  jtav demo --serve    then open http://127.0.0.1:9700: the feed, and why"
 )]
 pub struct DemoArgs {
     /// One line of JSON, last on stdout, in place of the live view.
     #[arg(long)]
     json: bool,
-    /// Stay alive after the feed and serve /metrics, /healthz, /readyz, /describe until Ctrl-C.
+    /// Stay alive after the feed: serve the page and the API, and /metrics and /describe of the worker, until Ctrl-C.
     #[arg(long)]
     serve: bool,
-    /// Where --serve listens.
+    /// Where --serve listens with the page and the API; port 0 is any free one.
+    #[arg(long, default_value = "127.0.0.1:9700", value_name = "ADDRESS")]
+    page: SocketAddr,
+    /// Where --serve listens with /metrics, /healthz, /readyz, /describe of the worker.
     #[arg(long, default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Data pack to play in place of the bundled one.
@@ -92,6 +96,7 @@ fn settings(arguments: &DemoArgs, cluster: &InProcessCluster, media: SocketAddr)
     settings.media.allow = vec![media];
     settings.store.kind = StoreKind::Embedded;
     settings.admin.listen = arguments.listen;
+    settings.serve.listen = arguments.page;
     setup::with_model(&mut settings, arguments.model.as_deref());
     settings.model.device = arguments.device;
     fit_to_model(&mut settings);
@@ -140,7 +145,7 @@ async fn label_feed(
         decoders,
         Arc::new(Reports(sender)),
     );
-    let admin = if arguments.serve { Some(Admin::start(worker.clone(), settings.admin.listen)?) } else { None };
+    let served = if arguments.serve { Some(serve(&worker)?) } else { None };
     let (stop, stopped) = oneshot::channel::<()>();
     let running = {
         let worker = worker.clone();
@@ -160,21 +165,46 @@ async fn label_feed(
 
     let summarise = || summarise(&view, &worker, &tally, wall, &model_version);
     // Without --serve the summary comes after the drain, when nothing can be in flight any more.
-    let early = if let Some(admin) = &admin {
+    let early = if let Some((admin, server)) = &served {
         until_idle(&worker).await;
         let ran = summarise()?;
-        errln!("\nserving http://{}/metrics /healthz /readyz /describe until Ctrl-C", admin.address);
+        errln!("\nthe worker's /metrics /healthz /readyz /describe at http://{}", admin.address);
+        errln!("the page, and the API at /docs, until Ctrl-C: {}", server.url());
         setup::shutdown_signal().await;
         Some(ran)
     } else {
         None
     };
-    let _ = stop.send(());
-    running.await.context("the worker's task")??;
-    if let Some(admin) = admin {
+    if let Some((admin, server)) = served {
+        server.stop().await;
+        let _ = stop.send(());
+        running.await.context("the worker's task")??;
         admin.stop().await;
+    } else {
+        let _ = stop.send(());
+        running.await.context("the worker's task")??;
     }
     early.map_or_else(summarise, Ok)
+}
+
+/// The readers' side over the demo's own store and topics. It may be asked by this machine alone, without a key.
+fn serve(worker: &Worker) -> anyhow::Result<(Admin, Server)> {
+    let params = worker.params();
+    let settings = &params.boxes.settings;
+    anyhow::ensure!(
+        settings.serve.listen.ip().is_loopback(),
+        "--page {}: the demo serves this machine alone",
+        settings.serve.listen
+    );
+    let admin = Admin::start(worker.clone(), settings.admin.listen)?;
+    let server = Server::start(ServeParams {
+        settings: Arc::clone(settings),
+        client: params.client.clone(),
+        store: Arc::clone(&params.store),
+        worker: Some(worker.clone()),
+        is_read_only: true,
+    })?;
+    Ok((admin, server))
 }
 
 fn say_what_runs(view: &View, model_version: &str, cluster: &InProcessCluster, media_url: &str) -> anyhow::Result<()> {

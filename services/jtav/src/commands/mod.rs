@@ -17,6 +17,7 @@ pub mod model;
 #[cfg_attr(not(feature = "research"), path = "without_research.rs")]
 pub mod research;
 pub mod run;
+pub mod serve;
 #[cfg(feature = "research")]
 pub mod table;
 #[cfg(feature = "research")]

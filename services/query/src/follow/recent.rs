@@ -1,0 +1,187 @@
+//! The last events, in memory, for every reader of the stream. Readers are woken in batches and take what they want under a
+//! lock that is held for as long as a few hundred of them are looked at; a reader that is slow costs the others nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use tokio::sync::watch;
+
+use super::Event;
+use crate::filter::Filter;
+use crate::positions::Positions;
+
+/// Events that one look passes at most.
+const LOOK_AT: usize = 512;
+
+/// The last events of the sentiment topic, in the order in which they were read.
+pub struct Recent {
+    inner: RwLock<Inner>,
+    capacity: usize,
+    head: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    events: VecDeque<Arc<Event>>,
+    /// Number of the first of `events`.
+    first: u64,
+    /// From here on, by partition, every event is in `events`.
+    covered: Positions,
+    /// After the last record that was read.
+    head: Positions,
+}
+
+/// Where a reader stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cursor {
+    /// Number of the next event.
+    number: u64,
+    /// By partition; events before it are passed over.
+    pub positions: Positions,
+}
+
+/// How a reader that comes back goes on.
+#[derive(Debug, PartialEq)]
+pub enum Resume {
+    /// From memory.
+    Memory(Cursor),
+    /// First from the topic: what lies between its position and `until`; then it asks again.
+    Log {
+        /// Not included.
+        until: Positions,
+    },
+}
+
+/// What a look came to.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// What is wanted, in order, each with the position after it.
+    pub events: Vec<(Arc<Event>, Positions)>,
+    /// There is more to look at.
+    pub has_more: bool,
+    /// The reader was so slow that events it has not seen are gone; it has to come back by its position.
+    pub is_lost: bool,
+}
+
+impl Recent {
+    /// Holds so many events.
+    pub fn new(capacity: usize) -> Self {
+        Self { inner: RwLock::default(), capacity: capacity.max(1), head: watch::channel(0).0 }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets everything and stands here: events follow from these positions on.
+    pub fn start(&self, positions: Positions) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.first += inner.events.len() as u64;
+        inner.events.clear();
+        (inner.covered, inner.head) = (positions.clone(), positions);
+    }
+
+    /// Adds an event. Readers are not woken: [`Self::wake`] does.
+    pub fn push(&self, event: Event) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.head.pass(event.partition, event.offset);
+        inner.covered.0.entry(event.partition).or_insert(event.offset);
+        inner.events.push_back(Arc::new(event));
+        while inner.events.len() > self.capacity {
+            if let Some(gone) = inner.events.pop_front() {
+                inner.first += 1;
+                inner.covered.pass(gone.partition, gone.offset);
+            }
+        }
+    }
+
+    /// Passes a record that is no event.
+    pub fn pass(&self, partition: i32, offset: i64) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.covered.0.entry(partition).or_insert(offset);
+        inner.head.pass(partition, offset);
+    }
+
+    /// Wakes all who wait for what was pushed.
+    pub fn wake(&self) {
+        let next = self.read().next();
+        self.head.send_if_modified(|head| std::mem::replace(head, next) != next);
+    }
+
+    /// Tells of new events.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// After the last record that was read.
+    pub fn head(&self) -> Positions {
+        self.read().head.clone()
+    }
+
+    /// A reader that wants what comes from now on, after up to `recent` wanted events from before.
+    pub fn live(&self, filter: &Filter, recent: usize) -> Cursor {
+        let inner = self.read();
+        let mut number = inner.next();
+        let mut left = recent;
+        for event in inner.events.iter().rev() {
+            if left == 0 {
+                break;
+            }
+            number -= 1;
+            left -= usize::from(event.is_wanted(filter));
+        }
+        let mut positions = inner.covered.clone();
+        for event in inner.events.iter().take((number - inner.first) as usize) {
+            positions.pass(event.partition, event.offset);
+        }
+        if number == inner.next() {
+            positions = inner.head.clone();
+        }
+        Cursor { number, positions }
+    }
+
+    /// A reader that comes back with the position of the last event that it saw.
+    pub fn resume(&self, positions: &Positions) -> Resume {
+        let inner = self.read();
+        let is_held = inner.covered.0.iter().all(|(partition, from)| positions.next(*partition) >= *from);
+        if is_held {
+            return Resume::Memory(Cursor { number: inner.first, positions: positions.clone() });
+        }
+        Resume::Log { until: inner.head.clone() }
+    }
+
+    /// The next wanted events, up to `most`; moves the cursor behind them.
+    pub fn take(&self, cursor: &mut Cursor, filter: &Filter, most: usize) -> Taken {
+        let inner = self.read();
+        if cursor.number < inner.first {
+            return Taken { is_lost: true, ..Taken::default() };
+        }
+        let mut taken = Taken::default();
+        let start = (cursor.number - inner.first) as usize;
+        for event in inner.events.iter().skip(start).take(LOOK_AT) {
+            if taken.events.len() >= most {
+                break;
+            }
+            cursor.number += 1;
+            if event.offset < cursor.positions.next(event.partition) {
+                continue;
+            }
+            cursor.positions.pass(event.partition, event.offset);
+            if event.is_wanted(filter) {
+                taken.events.push((Arc::clone(event), cursor.positions.clone()));
+            }
+        }
+        taken.has_more = cursor.number < inner.next();
+        taken
+    }
+}
+
+impl Inner {
+    fn next(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+}
+
+#[cfg(test)]
+#[path = "recent_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+//! One thread for each topic that is followed: polls for ever, begins anew where it stood after an error, and says how it is.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jtav_kafka::{ClientSettings, Followed, KafkaError, Record, TopicFollower};
+
+/// Longest wait for a record; as long as readers wait for a batch of news.
+const POLL: Duration = Duration::from_millis(20);
+/// Longest wait for an answer of the broker.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Without a record for so long the broker is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(2);
+/// What that question may take.
+const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// From a failure to the next try.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What follows one topic.
+pub(crate) trait Following: Send {
+    /// Where to begin; a partition that is not named is read from its beginning.
+    fn starts(&mut self, client: &ClientSettings, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError>;
+    /// A record, in the order of its partition.
+    fn record(&mut self, record: Record);
+    /// Nothing more is at hand for the moment: time to tell others.
+    fn pause(&mut self);
+}
+
+/// The topic and who reads it.
+pub(crate) struct Topic {
+    pub(crate) client: ClientSettings,
+    pub(crate) name: String,
+    /// Larger records are cut.
+    pub(crate) max_record_bytes: u64,
+}
+
+/// How following a topic goes.
+#[derive(Default)]
+pub(crate) struct TopicHealth(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// All that was there at the start has been read.
+    has_caught_up: bool,
+    problem: Option<String>,
+    has_begun: bool,
+}
+
+impl TopicHealth {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it does not go on, if it does not.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let state = self.lock();
+        match &state.problem {
+            None if !state.has_begun => Some("not read yet".to_owned()),
+            problem => problem.clone(),
+        }
+    }
+
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.lock().has_caught_up
+    }
+
+    fn is_well(&self, has_caught_up: bool) {
+        let mut state = self.lock();
+        (state.problem, state.has_begun) = (None, true);
+        state.has_caught_up |= has_caught_up;
+    }
+
+    fn ails(&self, problem: String) {
+        self.lock().problem = Some(problem);
+    }
+}
+
+/// Starts a thread that follows a topic until `stop`.
+///
+/// # Errors
+/// No thread.
+pub(crate) fn follow(
+    topic: Topic,
+    mut following: impl Following + 'static,
+    health: Arc<TopicHealth>,
+    stop: Arc<AtomicBool>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("follow-{}", topic.name).chars().take(15).collect()).spawn(move || {
+        let mut stood: Option<BTreeMap<i32, i64>> = None;
+        while !stop.load(Ordering::Relaxed) {
+            let failed = match run(&topic, &mut following, &health, &stop, &mut stood) {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            tracing::warn!(topic = topic.name, error = %failed, "a topic cannot be followed; trying again");
+            health.ails(failed.to_string());
+            std::thread::sleep(PAUSE);
+        }
+    })
+}
+
+fn run(
+    topic: &Topic,
+    following: &mut impl Following,
+    health: &TopicHealth,
+    stop: &AtomicBool,
+    stood: &mut Option<BTreeMap<i32, i64>>,
+) -> Result<(), KafkaError> {
+    let starts = match stood.clone() {
+        Some(stood) => stood,
+        None => following.starts(&topic.client, &topic.name)?,
+    };
+    let mut follower = TopicFollower::new(&topic.client, &topic.name, &starts, topic.max_record_bytes, ASK_TIMEOUT)?;
+    let mut heard = Instant::now();
+    health.is_well(follower.has_caught_up());
+    while !stop.load(Ordering::Relaxed) {
+        let polled = follower.poll(POLL);
+        *stood = Some(follower.positions().clone());
+        match polled? {
+            Followed::Record(record) => {
+                following.record(record);
+                heard = Instant::now();
+                if follower.has_caught_up() != health.has_caught_up() {
+                    health.is_well(follower.has_caught_up());
+                }
+            }
+            Followed::Nothing => {
+                following.pause();
+                if heard.elapsed() >= SILENCE {
+                    match follower.is_reachable(PING_TIMEOUT) {
+                        true => health.is_well(follower.has_caught_up()),
+                        false => health.ails("the broker does not answer".to_owned()),
+                    }
+                    heard = Instant::now();
+                } else if health.problem().is_none() {
+                    health.is_well(follower.has_caught_up());
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! One file for each family of routes.
+
+pub mod docs;
+pub mod feed;
+pub mod health;
+pub mod letters;
+pub mod models;
+pub mod page;
+pub mod posts;
+pub mod status;
+pub mod stream;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// The answer of most routes.
+pub type Answer = Result<HttpResponse, Problem>;
+
+/// A value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body))
+}

@@ -1,0 +1,283 @@
+//! The server: followers, routes, limits, its end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
+use actix_web::{App as Actix, HttpServer, Resource, Route};
+use anyhow::Context as _;
+use jtav_feed_processor::Worker;
+use jtav_kafka::ClientSettings;
+use jtav_settings::Settings;
+use jtav_store::Store;
+use tokio::sync::watch;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::App;
+use crate::catch_up::{SentimentTopic, turns};
+use crate::content::ContentReader;
+use crate::follow::{Labels, Recent, Topic, TopicHealth, follow};
+use crate::guard::{Guard, guard};
+use crate::keys::KeysFileWatch;
+use crate::problem::Problem;
+use crate::routes::{docs, feed, health, letters, models, page, posts, status, stream};
+use crate::seats::Seats;
+use crate::tls::Certificate;
+
+/// Largest record of an output topic that is read; ours have a few kilobytes.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
+/// A connection whose peer acknowledges nothing for so long is broken off by the kernel.
+const UNACKNOWLEDGED_MS: u32 = 30_000;
+/// From the first byte of a request's head to its last.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two looks at keys, certificate and store.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+/// What answers that are under way have when the server ends.
+const LAST_ANSWERS_SECONDS: u64 = 2;
+
+/// What a server is made of.
+pub struct ServeParams {
+    /// Everything that can be set.
+    pub settings: Arc<Settings>,
+    /// The brokers.
+    pub client: ClientSettings,
+    /// Where labels are read.
+    pub store: Arc<dyn Store>,
+    /// The worker in the same process, if one runs.
+    pub worker: Option<Worker>,
+    /// Refuse what costs networks, except what the page needs.
+    pub is_read_only: bool,
+}
+
+/// A running server.
+pub struct Server {
+    /// Where it listens; the port is real also where 0 was asked for.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
+    /// What its routes share.
+    pub app: Data<App>,
+    handle: ServerHandle,
+    stop: Arc<AtomicBool>,
+    stopping: watch::Sender<bool>,
+    followers: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts it. Must run inside an actix system.
+    ///
+    /// # Errors
+    /// Keys or certificate that cannot be used; an address that is taken.
+    pub fn start(params: ServeParams) -> anyhow::Result<Self> {
+        let serve = &params.settings.serve;
+        let certificate = match (&serve.tls_certificate_file, &serve.tls_key_file) {
+            (Some(chain), Some(key)) => Some(Certificate::open(chain, key)?),
+            _ => None,
+        };
+        let guard = Arc::new(make_guard(&params)?);
+        let listener = TcpListener::bind(serve.listen)
+            .with_context(|| format!("serve.listen {}: choose another port, or 0 for any", serve.listen))?;
+        let address = listener.local_addr()?;
+        let (stopping, is_stopping) = watch::channel(false);
+        let (app, followers, stop) = start_app(&params, &guard, is_stopping)?;
+        let app = Data::new(app);
+        tend(app.clone(), certificate.clone(), Arc::clone(&stop));
+        let is_tls = certificate.is_some();
+        let handle = start_http(&params.settings, app.clone(), Data::from(guard), listener, certificate)?;
+        Ok(Self { address, is_tls, app, handle, stop, stopping, followers })
+    }
+
+    /// `http://127.0.0.1:9700`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
+    }
+
+    /// Ends it: streams are told, answers have a moment.
+    pub async fn stop(self) {
+        let _ = self.stopping.send(true);
+        self.stop.store(true, Ordering::Relaxed);
+        self.handle.stop(true).await;
+        let followers = self.followers;
+        let _ = tokio::task::spawn_blocking(move || followers.into_iter().map(JoinHandle::join).for_each(drop)).await;
+    }
+}
+
+fn make_guard(params: &ServeParams) -> anyhow::Result<Guard> {
+    let serve = &params.settings.serve;
+    let per_second = NonZeroU32::new(serve.requests_per_second).unwrap_or(NonZeroU32::MIN);
+    let keys = serve.keys_file.as_deref().map(|path| KeysFileWatch::open(path, per_second)).transpose()?;
+    // With keys a foreign page could do nothing: it has none.
+    let hosts = keys.is_none().then(|| {
+        let own = serve.listen.ip();
+        let own = if own.is_ipv6() { format!("[{own}]") } else { own.to_string() };
+        let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+        loopback.into_iter().chain([own]).chain(serve.hosts.iter().cloned()).collect()
+    });
+    Ok(Guard::new(keys, hosts, per_second, serve.request_timeout(), params.is_read_only))
+}
+
+type Started = (App, Vec<JoinHandle<()>>, Arc<AtomicBool>);
+
+fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver<bool>) -> anyhow::Result<Started> {
+    let ServeParams { settings, client, store, worker, .. } = params;
+    let (recent, labels_health) =
+        (Arc::new(Recent::new(settings.serve.recent_events)), Arc::new(TopicHealth::default()));
+    let counts = Arc::default();
+    let stop = Arc::new(AtomicBool::new(false));
+    let topic =
+        |name: &str| Topic { client: client.clone(), name: name.to_owned(), max_record_bytes: MAX_RECORD_BYTES };
+    let labels =
+        Labels::new(Arc::clone(&recent), Arc::clone(&counts), settings.serve.recent_events, Box::new(|_post_id| {}));
+    let sentiment = &settings.kafka.sentiment_topic;
+    let followers =
+        vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), Arc::clone(&stop)).context("a thread")?];
+    let app = App {
+        settings: Arc::clone(settings),
+        store: Arc::clone(store),
+        store_health: Arc::default(),
+        content: ContentReader::new(client.clone(), &settings.kafka.input_topic, settings.ingest.max_record_bytes),
+        recent,
+        counts,
+        rate: Arc::default(),
+        labels_health,
+        sentiment: SentimentTopic { client: client.clone(), name: sentiment.clone() },
+        catch_ups: turns(),
+        seats: Seats::new(settings.serve.max_streams, settings.serve.max_streams_per_reader),
+        guard: Arc::clone(guard),
+        worker: worker.clone(),
+        stopping,
+    };
+    Ok((app, followers, stop))
+}
+
+/// Looks after what may change while the server runs.
+fn tend(app: Data<App>, certificate: Option<Arc<Certificate>>, stop: Arc<AtomicBool>) {
+    actix_rt::spawn(async move {
+        while !stop.load(Ordering::Relaxed) {
+            app.store_health.ask(&*app.store).await;
+            let labels = jtav_schemas::Label::ALL.into_iter().map(|label| app.counts.of(label)).sum();
+            app.rate.read(labels);
+            app.guard.tend();
+            if let Some(certificate) = &certificate {
+                certificate.tend();
+            }
+            tokio::time::sleep(TEND_EVERY).await;
+        }
+    });
+}
+
+fn start_http(
+    settings: &Settings,
+    app: Data<App>,
+    guard_data: Data<Guard>,
+    listener: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+) -> anyhow::Result<ServerHandle> {
+    let serve = settings.serve.clone();
+    let threads = serve.thread_count();
+    let max_image_bytes = settings.media.max_image_bytes as usize;
+    let make = move || {
+        let max_body_bytes = serve.max_body_bytes;
+        Actix::new()
+            .app_data(app.clone())
+            .app_data(guard_data.clone())
+            .configure(move |config| readers(config, max_body_bytes, max_image_bytes))
+            .configure(routes)
+            .wrap(from_fn(guard))
+            .wrap(Condition::new(!serve.allow_origins.is_empty(), cors(&serve.allow_origins)))
+    };
+    let server = HttpServer::new(make)
+        .workers(threads)
+        .max_connections(settings.serve.max_connections.div_ceil(threads))
+        .client_request_timeout(HEAD_DEADLINE)
+        .shutdown_timeout(LAST_ANSWERS_SECONDS)
+        .on_connect(|connection, _: &mut Extensions| break_off_when_silent(connection))
+        .disable_signals();
+    let server = match certificate {
+        Some(certificate) => server.listen_rustls_0_23(listener, certificate.config()?)?,
+        None => server.listen(listener)?,
+    };
+    let server = server.run();
+    let handle = server.handle();
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the server of the API has ended");
+        }
+    });
+    Ok(handle)
+}
+
+/// A reader that takes nothing would hold its connection for ever: the kernel ends it.
+fn break_off_when_silent(connection: &dyn std::any::Any) {
+    if let Some(stream) = connection.downcast_ref::<tokio::net::TcpStream>() {
+        // Where the kernel has no such option the connection lives on; seats and connections are bounded all the same.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS);
+        let _ = stream.set_nodelay(true);
+    }
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods([Method::GET, Method::POST])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("last-event-id")])
+        .max_age(600);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// How bodies, paths and queries are read, and what is said of those that cannot be.
+fn readers(config: &mut ServiceConfig, max_body_bytes: usize, max_image_bytes: usize) {
+    let json = JsonConfig::default().limit(max_body_bytes).error_handler(|error, _| {
+        use actix_web::error::JsonPayloadError as E;
+        match error {
+            E::OverflowKnownLength { .. } | E::Overflow { .. } => Problem::too_large(error.to_string()),
+            E::ContentType => Problem::media_type("send `Content-Type: application/json`"),
+            error => Problem::bad_request("invalid_body", error.to_string()),
+        }
+        .into()
+    });
+    let query = QueryConfig::default()
+        .error_handler(|error, _| Problem::bad_request("invalid_query", error.to_string()).into());
+    let path =
+        PathConfig::default().error_handler(|error, _| Problem::bad_request("invalid_path", error.to_string()).into());
+    config.app_data(json).app_data(query).app_data(path).app_data(PayloadConfig::new(max_image_bytes));
+}
+
+/// Every route; `openapi` lists those of the API, and a test holds the two together.
+fn routes(config: &mut ServiceConfig) {
+    let docs = SwaggerUi::new("/docs/{_:.*}").config(Config::new(["/openapi.json"]));
+    config
+        .service(at("/v1/posts:batch", web::post().to(posts::batch)))
+        .service(at("/v1/posts/{id}", web::get().to(posts::get)))
+        .service(at("/v1/stream", web::get().to(stream::get)))
+        .service(at("/v1/feed", web::get().to(feed::get)))
+        .service(at("/v1/status", web::get().to(status::get)))
+        .service(at("/v1/models", web::get().to(models::get)))
+        .service(at("/v1/dead-letters", web::get().to(letters::get)))
+        .service(at("/healthz", web::get().to(health::healthz)))
+        .service(at("/readyz", web::get().to(health::readyz)))
+        .service(at("/metrics", web::get().to(health::metrics)))
+        .service(at("/openapi.json", web::get().to(docs::document)))
+        .service(web::redirect("/docs", "/docs/"))
+        .service(docs)
+        .service(at("/", web::get().to(page::index)))
+        .service(at("/songs", web::get().to(page::index)))
+        .service(at("/dead-letters", web::get().to(page::index)))
+        .service(at("/p/{id}", web::get().to(page::index)))
+        .service(at("/assets/{path:.*}", web::get().to(page::asset)))
+        .default_service(web::to(async || Problem::of_status(StatusCode::NOT_FOUND).response(None)));
+}
+
+/// A route; another method than its own is told so, and not that there is nothing.
+fn at(path: &str, route: Route) -> Resource {
+    let refuse = async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).response(None);
+    web::resource(path).route(route).default_service(web::to(refuse))
+}
