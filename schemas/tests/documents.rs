@@ -141,7 +141,8 @@ fn every_document_is_a_json_schema_of_2020_12_with_its_title() {
 #[test]
 fn the_document_of_the_redis_keys_names_every_key_and_field() {
     use jtav_schemas::redis_key::{
-        ENCODINGS_KEY, RESTORED_KEY, encoding_key, erased_key, field, label_key, models_key,
+        ENCODINGS_KEY, RESTORED_KEY, encoding_key, erased_key, field, label_key, models_key, vectors_key,
+        vectors_of_key,
     };
     let document = include_str!("../redis-keys.md");
     for key in [label_key("<post_id>", "<model_version>"), erased_key("<post_id>"), models_key("<post_id>")] {
@@ -150,6 +151,10 @@ fn the_document_of_the_redis_keys_names_every_key_and_field() {
     let encoding = encoding_key("<model_version>", jtav_schemas::Modality::Image, &[0; 32]);
     let encoding = encoding.replace("image", "<modality>").replace(&"0".repeat(64), "<content_hash>");
     for key in [encoding.as_str(), ENCODINGS_KEY, RESTORED_KEY] {
+        assert!(document.contains(&format!("`{key}`")), "{key}");
+    }
+    let vectors = vectors_key("<model_version>", "<kind>", 7).replace('7', "<bucket_ms>");
+    for key in [vectors, vectors_of_key("<post_id>")] {
         assert!(document.contains(&format!("`{key}`")), "{key}");
     }
     for name in [

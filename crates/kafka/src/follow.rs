@@ -148,7 +148,14 @@ impl RecordReader {
     /// # Errors
     /// Settings that no client can be made of.
     pub fn new(client: &ClientSettings, topic: &str, max_bytes: u64) -> Result<Self, KafkaError> {
-        Ok(Self { reader: reader(client)?, topic: topic.to_owned(), keep: Keep { bytes: max_bytes, ..Keep::ALL } })
+        let mut client = client.clone();
+        // A broker answers in order: a fetch ahead that finds nothing would hold the next question up for half a second.
+        for (key, value) in
+            [("fetch.wait.max.ms", "5"), ("queued.min.messages", "1"), ("fetch.message.max.bytes", "65536")]
+        {
+            client.librdkafka.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        Ok(Self { reader: reader(&client)?, topic: topic.to_owned(), keep: Keep { bytes: max_bytes, ..Keep::ALL } })
     }
 
     /// The record at one place; none where there is none (any more). Blocks up to `timeout` for each of two requests.

@@ -50,6 +50,7 @@ pub mod networks;
 pub mod parameters;
 mod passes;
 mod probe;
+pub mod retrieval;
 pub mod text;
 pub mod trunk;
 mod vectors;

@@ -8,11 +8,13 @@ mod curves;
 mod overlay;
 mod reliability;
 mod spectrogram;
+mod square;
 mod timeline;
 
 pub use canvas::PictureError;
 pub use curves::{CurvePanel, curves};
 pub use overlay::{CellOverlay, cell_overlay};
 pub use reliability::{ReliabilityDot, reliability};
-pub use spectrogram::{FrequencyTick, SpectrogramPlot, spectrogram};
+pub use spectrogram::{FrequencyTick, MarkedSpan, SpectrogramPlot, spectrogram, spectrogram_strip};
+pub use square::{SquarePicture, TintedCell, square_picture};
 pub use timeline::{TimelinePanel, TimelineSeries, timeline};

@@ -71,7 +71,7 @@ pub fn cell_overlay(overlay: &CellOverlay) -> Result<Vec<u8>, PictureError> {
     sheet.to_png()
 }
 
-fn tinted(pixel: &[u8], share: f32) -> [u8; 3] {
+pub(crate) fn tinted(pixel: &[u8], share: f32) -> [u8; 3] {
     let opacity = MOST_TINT * if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
     let tint = [230.0, 20.0, 20.0];
     std::array::from_fn(|channel| {

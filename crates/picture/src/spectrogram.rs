@@ -13,6 +13,8 @@ const WIDTH_PX: u32 = 1100;
 const HEIGHT_PX: u32 = 560;
 /// Height of the strip with the scale of the colours.
 const SCALE_PX: u32 = 44;
+/// Of the frames around stretches that weighed: a colour that the scale does not have.
+const MARK: RGBColor = RGBColor(255, 90, 90);
 
 /// A name on the frequency axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +23,17 @@ pub struct FrequencyTick {
     pub bin: f64,
     /// What stands there, for example `440`.
     pub label: String,
+}
+
+/// A stretch of a clip that weighed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MarkedSpan {
+    /// Seconds from the beginning of the clip.
+    pub from_seconds: f64,
+    /// Seconds from the beginning of the clip.
+    pub to_seconds: f64,
+    /// Share of the attention, which is written over it.
+    pub weight: f32,
 }
 
 /// What is drawn.
@@ -44,6 +57,8 @@ pub struct SpectrogramPlot<'a> {
     pub axis: &'a str,
     /// Share of the attention that each second got, drawn as steps over the picture; empty for none.
     pub attention_per_second: &'a [f32],
+    /// Stretches that get a frame, the first in the strongest line; what lies beyond the clip is left out.
+    pub marked: &'a [MarkedSpan],
 }
 
 /// Draws `plot`.
@@ -120,6 +135,10 @@ fn panel(area: &Area, plot: &SpectrogramPlot) -> Result<(), PictureError> {
         .label_style(text(15))
         .axis_desc_style(text(16))
         .draw()?;
+    for (frame, share) in plot.marked.iter().enumerate().filter_map(|mark| frame_of(mark, seconds, plot.bins)) {
+        chart.draw_series(frame)?;
+        chart.draw_series([share])?;
+    }
     if has_attention {
         chart
             .configure_secondary_axes()
@@ -140,6 +159,54 @@ fn panel(area: &Area, plot: &SpectrogramPlot) -> Result<(), PictureError> {
         chart.draw_secondary_series(LineSeries::new(steps(), WHITE.stroke_width(2)))?;
     }
     Ok(())
+}
+
+/// Width of a strip: each frame so many pixels, within these.
+const FRAME_PX: u32 = 8;
+const STRIP_WIDTHS_PX: std::ops::RangeInclusive<u32> = 400..=1_200;
+/// Height of each bin of a strip.
+const BIN_PX: u32 = 2;
+
+/// Draws levels alone, without axes: `[frames, bins]`, lowest bin first and drawn at the bottom, coloured over `range`. From edge to
+/// edge it is the time from the first frame to the last.
+///
+/// # Errors
+/// No levels, half a frame, an empty range.
+pub fn spectrogram_strip(values: &[f32], bins: usize, range: (f32, f32)) -> Result<Vec<u8>, PictureError> {
+    let is_whole = bins > 0 && !values.is_empty() && values.len().is_multiple_of(bins) && range.0 < range.1;
+    let size = (u32::try_from(values.len() / bins.max(1)), u32::try_from(bins));
+    let (true, (Ok(frames), Ok(rows))) = (is_whole, size) else {
+        return Err(PictureError::Input(format!("{} levels in bins of {bins}", values.len())));
+    };
+    let picture = image::RgbImage::from_fn(frames, rows, |frame, row| {
+        let value = values[frame as usize * bins + (rows - 1 - row) as usize];
+        let RGBColor(red, green, blue) = colour((value - range.0) / (range.1 - range.0));
+        image::Rgb([red, green, blue])
+    });
+    let width_px = frames.saturating_mul(FRAME_PX).clamp(*STRIP_WIDTHS_PX.start(), *STRIP_WIDTHS_PX.end());
+    let height_px = rows * BIN_PX;
+    let picture = image::imageops::resize(&picture, width_px, height_px, image::imageops::FilterType::Nearest);
+    Sheet { width_px, height_px, pixels: picture.into_raw() }.to_png()
+}
+
+type Place = (f64, f64);
+type Frame = ([Rectangle<Place>; 2], Text<'static, Place, String>);
+
+/// The frame around a stretch that weighed, and its share; none where it does not lie in the clip.
+fn frame_of((rank, span): (usize, &MarkedSpan), seconds: f64, bins: usize) -> Option<Frame> {
+    let (from, to) = (span.from_seconds.max(0.0), span.to_seconds.min(seconds));
+    // What is no number would become an end of the clip above.
+    if span.from_seconds.is_nan() || span.to_seconds.is_nan() || from >= to {
+        return None;
+    }
+    let corners = [(from, 0.0), (to, bins as f64)];
+    let width_px = if rank == 0 { 3 } else { 2 };
+    // Dark under light, to be seen on every colour.
+    let frame = [(BLACK, width_px + 2), (MARK, width_px)]
+        .map(|(colour, width_px)| Rectangle::new(corners, colour.stroke_width(width_px)));
+    let centred = text(15).color(&MARK).pos(Pos::new(HPos::Center, VPos::Top));
+    let place = (f64::midpoint(from, to), bins as f64 - 1.5);
+    Some((frame, Text::new(format!("{:.0} %", span.weight * 100.0), place, centred)))
 }
 
 /// Bins on a linear scale, with names at places of our choice.
@@ -193,6 +260,7 @@ mod tests {
             ticks,
             axis: "Hz",
             attention_per_second: attention,
+            marked: &[],
         }
     }
 
@@ -220,6 +288,32 @@ mod tests {
         let without = count(&spectrogram(&plot(&values, &[], &[])).unwrap(), colour(0.0));
         let with = count(&spectrogram(&plot(&values, &[0.1, 0.4, 0.2, 0.2, 0.1], &[])).unwrap(), colour(0.0));
         assert!(with < without, "{with} {without}");
+    }
+
+    #[test]
+    fn a_stretch_that_weighed_gets_a_frame_and_one_beyond_the_clip_none() {
+        let values = vec![-80.0_f32; 10 * 4];
+        let span = |from_seconds, to_seconds| MarkedSpan { from_seconds, to_seconds, weight: 0.4 };
+        let frames = |spans: &[MarkedSpan]| {
+            count(&spectrogram(&SpectrogramPlot { marked: spans, ..plot(&values, &[], &[]) }).unwrap(), MARK)
+        };
+        assert!(frames(&[span(1.0, 2.0)]) > 1_000);
+        assert_eq!(frames(&[span(6.0, 7.0), span(2.0, 1.0), span(f64::NAN, f64::NAN)]), 0);
+    }
+
+    #[test]
+    fn a_strip_has_the_lowest_bin_below_and_time_from_edge_to_edge() {
+        let mut values = vec![-80.0_f32; 10 * 4];
+        values[9 * 4] = 0.0;
+        let strip = decoded(&spectrogram_strip(&values, 4, (-80.0, 0.0)).unwrap());
+        assert_eq!(strip.dimensions(), (400, 8));
+        let RGBColor(red, green, blue) = colour(1.0);
+        assert_eq!(strip.get_pixel(399, 7).0, [red, green, blue]);
+        assert_ne!(strip.get_pixel(399, 0).0, [red, green, blue]);
+        assert_ne!(strip.get_pixel(0, 7).0, [red, green, blue]);
+        for (values, bins) in [(&values[1..], 4), (&values[..0], 4), (&values[..], 0)] {
+            assert!(spectrogram_strip(values, bins, (-80.0, 0.0)).is_err());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{MediaSource, Settings, StoreKind, Violation};
+use crate::{IndexBackend, MediaSource, Settings, StoreKind, Violation};
 
 #[derive(Default)]
 struct Rules {
@@ -343,6 +343,10 @@ impl Settings {
                 format!("serve.allow_origins: `{origin}` is no origin such as https://moderation.example")
             });
         }
+        let is_redis = self.index.backend == IndexBackend::Redis;
+        rules.require(!is_redis || self.store.kind == StoreKind::Redis, &["index.backend", "store.kind"], || {
+            "index.backend = \"redis\" needs store.kind = \"redis\": vectors lie beside the labels".to_owned()
+        });
         rules.at_most("serve.recent_events", serve.recent_events, 1_000_000);
         rules.at_most("index.window_hours", self.index.window_hours, 24 * 366);
     }

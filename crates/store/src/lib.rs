@@ -4,6 +4,8 @@
 //! nothing, so late and repeated writers are harmless. Erasure is terminal: it deletes the keys of every model and
 //! leaves a marker that refuses every later write until it lapses (ADR 3). `schemas/redis-keys.md` states the keys.
 //!
+//! [`VectorIndex`] finds neighbours beyond the memory of one machine, in vector sets beside the labels (ADR 50).
+//!
 //! [`RedisStore`] and [`EmbeddedStore`] pass the same conformance tests (`tests/conformance.rs`).
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ mod clock;
 mod direct;
 mod embedded;
 mod error;
+mod indexed;
 mod keeper;
 mod link;
 mod look;
@@ -22,22 +25,28 @@ mod read;
 mod redis_keeper;
 mod redis_shared;
 mod redis_store;
+mod redis_vectors;
 mod script;
 mod server;
 mod shared;
 mod types;
+mod vector_index;
+mod vector_script;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use indexed::IndexedStore;
 pub use keeper::ErasureKeeper;
 pub use link::{ClientCertificate, RedisOptions};
 pub use look::{Found, FoundLabel};
 pub use read::read_embedding;
 pub use redis_store::RedisStore;
+pub use redis_vectors::RedisVectorIndex;
 pub use server::ServerReport;
 pub use shared::{MAX_SHARED_BYTES, SharedCache};
 pub use types::{Applied, LabelWrite, Source, Standing, StoredLabel};
+pub use vector_index::{Indexed, VectorIndex, VectorIndexSettings};
 
 /// Labels and vectors by post and model.
 ///

@@ -1,5 +1,5 @@
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,10 +9,14 @@ use rustix::process::Signal;
 
 use crate::process::Process;
 
+/// The system's.
+const PROGRAM: &str = "redis-server";
+
 /// One redis-server of a test's own, on a unix socket; killed when dropped. It can be stopped, killed and frozen.
 #[derive(Debug)]
 pub struct RealRedis {
     process: Process,
+    program: PathBuf,
     folder: tempfile::TempDir,
     durable: bool,
 }
@@ -20,24 +24,29 @@ pub struct RealRedis {
 impl RealRedis {
     /// Starts it without persistence and blocks until it accepts connections.
     pub fn start() -> Result<Self> {
-        Self::start_in(false, &[])
+        Self::start_with(&[])
     }
 
     /// As [`Self::start`], with options as on its command line.
     pub fn start_with(options: &[&str]) -> Result<Self> {
-        Self::start_in(false, options)
+        Self::start_program(Path::new(PROGRAM), options)
     }
 
     /// As [`Self::start`], with an append-only file that is on disk before a write is answered: what it has taken is
     /// there again after a restart, as in a deployment that may lose nothing.
     pub fn start_durable() -> Result<Self> {
-        Self::start_in(true, &[])
+        Self::start_in(Path::new(PROGRAM), true, &[])
     }
 
-    fn start_in(durable: bool, options: &[&str]) -> Result<Self> {
+    /// As [`Self::start_with`], of another program than the system's.
+    pub fn start_program(program: &Path, options: &[&str]) -> Result<Self> {
+        Self::start_in(program, false, options)
+    }
+
+    fn start_in(program: &Path, durable: bool, options: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("jtav-redis-").tempdir()?;
-        let process = spawn(&folder, durable, options)?;
-        let mut redis = Self { process, folder, durable };
+        let process = spawn(program, &folder, durable, options)?;
+        let mut redis = Self { process, program: program.to_owned(), folder, durable };
         redis.wait_for_socket()?;
         Ok(redis)
     }
@@ -87,7 +96,7 @@ impl RealRedis {
     /// Starts it again after [`Self::stop`] or [`Self::kill9`] and blocks until it accepts connections. `options` as on
     /// its command line.
     pub fn restart(&mut self, options: &[&str]) -> Result<()> {
-        self.process = spawn(&self.folder, self.durable, options)?;
+        self.process = spawn(&self.program, &self.folder, self.durable, options)?;
         self.wait_for_socket()
     }
 
@@ -112,8 +121,8 @@ impl RealRedis {
     }
 }
 
-fn spawn(folder: &tempfile::TempDir, durable: bool, options: &[&str]) -> Result<Process> {
-    let mut command = Command::new("redis-server");
+fn spawn(program: &Path, folder: &tempfile::TempDir, durable: bool, options: &[&str]) -> Result<Process> {
+    let mut command = Command::new(program);
     // A server that is gone leaves its socket; the next one replaces it.
     command.args(["--port", "0", "--save", "", "--enable-debug-command", "local"]);
     command.args(["--appendonly", if durable { "yes" } else { "no" }, "--appendfsync", "always"]);

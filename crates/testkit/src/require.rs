@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::root::workspace_root;
@@ -9,7 +10,27 @@ use crate::root::workspace_root;
 /// # Panics
 /// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
 pub fn require_real(name: &str) -> bool {
-    let Err(reason) = check() else { return true };
+    check().map_err(|reason| skip(name, &reason)).is_ok()
+}
+
+/// As [`require_real`], for a redis-server with vector sets: where it is.
+///
+/// # Panics
+/// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
+pub fn require_redis8(name: &str) -> Option<PathBuf> {
+    let script = || Command::new(workspace_root().join("scripts/redis8.sh"));
+    let program = || {
+        // Does nothing where the program is there.
+        runs("redis-server 8", script().arg("fetch"))?;
+        let said = script().arg("path").output().map_err(|error| error.to_string())?;
+        let program = PathBuf::from(String::from_utf8_lossy(&said.stdout).trim());
+        runs("redis-server 8", Command::new(&program).arg("--version"))?;
+        Ok(program)
+    };
+    program().map_err(|reason: String| skip(name, &reason)).ok()
+}
+
+fn skip(name: &str, reason: &str) {
     let line = format!("SKIPPED {name}: {reason}; `make setup` installs it");
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("JTAV_SKIP_LOG") {
@@ -23,7 +44,6 @@ pub fn require_real(name: &str) -> bool {
         }
     }
     assert!(!std::env::var("JTAV_REQUIRE_REAL").is_ok_and(|value| value == "1"), "JTAV_REQUIRE_REAL=1, but {line}");
-    false
 }
 
 fn check() -> Result<(), String> {

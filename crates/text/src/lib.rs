@@ -5,4 +5,5 @@
 
 pub mod language;
 pub mod reading;
+pub mod roles;
 pub mod vader;

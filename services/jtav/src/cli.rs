@@ -8,6 +8,7 @@ use crate::commands::config::ConfigCommand;
 use crate::commands::dead_letters::DeadLettersCommand;
 use crate::commands::demo::DemoArgs;
 use crate::commands::feed::FeedArgs;
+use crate::commands::index::IndexCommand;
 use crate::commands::label::LabelArgs;
 use crate::commands::media::MediaCommand;
 use crate::commands::model::ModelCommand;
@@ -15,7 +16,8 @@ use crate::commands::research::ResearchCommand;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, feed, label, media, model, research, run, serve,
+    backfill, completions, config, dead_letters, decode_worker, demo, feed, index, label, media, model, research, run,
+    serve,
 };
 use crate::setup::{self, LogFormatArg};
 
@@ -55,6 +57,9 @@ pub enum Command {
     Serve(ServeArgs),
     /// Label a JSONL of posts to a JSONL of labels: no broker, no store.
     Label(LabelArgs),
+    /// Make a catalogue of songs for image2song.
+    #[command(subcommand)]
+    Index(IndexCommand),
     /// Play a data pack into a broker as a live feed, and serve its media.
     Feed(FeedArgs),
     /// What trains, measures and looks into the networks; in builds with the feature `research`.
@@ -91,6 +96,7 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, log_format),
             Command::Serve(arguments) => serve::run(&arguments, log_format),
             Command::Label(arguments) => label::run(&arguments, log_format),
+            Command::Index(command) => index::run(&command, log_format),
             Command::Feed(arguments) => feed::run(&arguments, log_format),
             Command::Research(command) => research::run(&command, log_format),
             Command::DeadLetters(command) => dead_letters::run(&command, log_format),

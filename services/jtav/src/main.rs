@@ -24,7 +24,9 @@
 //! - [training](../jtav_training/index.html): the loops that move the weights.
 //! - [media codecs](../jtav_media_codecs/index.html): pictures and sound out of the bytes of strangers.
 //! - [signal](../jtav_signal/index.html): resampling, constant-Q, mel.
+//! - [neighbours](../jtav_neighbours/index.html): the nearest neighbours among recent vectors, exactly; pure.
 //! - [picture](../jtav_picture/index.html): diagrams as PNG.
+//! - [explain](../jtav_explain/index.html): a record made into words, seconds, cells and sentences; pure.
 //! - [kafka](../jtav_kafka/index.html) and [store](../jtav_store/index.html): the homes of rdkafka and redis.
 //! - [settings](../jtav_settings/index.html) and [telemetry](../jtav_telemetry/index.html): every key, every metric.
 //! - [schemas](../jtav_schemas/index.html): the records of every topic and key.
@@ -32,6 +34,7 @@
 //! # What is made of them
 //!
 //! - [feed processor](../jtav_feed_processor/index.html): `jtav run`; puts the boxes together, watches and drains them.
+//! - [query](../jtav_query/index.html): `jtav serve`; labels, reasons, neighbours and the stream over HTTP, and the page.
 //! - [backfill](../jtav_backfill/index.html), [dead letters](../jtav_dead_letters/index.html) and
 //!   [feed simulator](../jtav_feed_simulator/index.html): the commands of the same names.
 //! - [trainer](../jtav_trainer/index.html): training and evaluation.

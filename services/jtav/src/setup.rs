@@ -8,8 +8,10 @@ use clap::{Args, ValueEnum};
 use jtav_feed_processor::{exit, parameters};
 use jtav_kafka::check_passthrough as check_kafka_settings;
 use jtav_media::DecodePool;
-use jtav_settings::{Loaded, Loader, Settings, StoreKind};
-use jtav_store::{EmbeddedStore, RedisOptions, RedisStore, Store};
+use jtav_settings::{IndexBackend, Loaded, Loader, Settings, StoreKind};
+use jtav_store::{
+    EmbeddedStore, IndexedStore, RedisOptions, RedisStore, RedisVectorIndex, Store, VectorIndex, VectorIndexSettings,
+};
 use jtav_telemetry::logging::{self, LogFormat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -108,18 +110,45 @@ pub fn decoders(settings: &Settings) -> impl FnOnce() -> anyhow::Result<DecodePo
     move || starting.join().map_err(|_| anyhow!("the thread that starts decode workers panicked"))?
 }
 
-/// The store that the settings name.
+/// The store that the settings name, with the index of vectors beside it where they ask for one.
 pub fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match settings.store.kind {
-        StoreKind::Embedded => Arc::new(EmbeddedStore::new()),
-        StoreKind::Redis => {
-            let mut options = RedisOptions::new(settings.store.url.expose());
-            options.command_timeout = settings.store.command_timeout();
-            options.erasure_replicas = settings.store.erasure_replicas;
-            options.erasure_wait = settings.store.erasure_wait();
-            Arc::new(RedisStore::new(options).context("store.url").map_err(coded(exit::CONFIG))?)
-        }
+    if settings.store.kind == StoreKind::Embedded {
+        return Ok(Arc::new(EmbeddedStore::new()));
+    }
+    let store = redis_store(settings)?;
+    Ok(match redis_index(settings, &store)? {
+        Some(index) => Arc::new(IndexedStore::new(store, index)),
+        None => Arc::new(store),
     })
+}
+
+/// The index of vectors in Redis, where the settings ask for one and the server can do it.
+pub async fn vector_index(settings: &Settings) -> anyhow::Result<Option<Arc<dyn VectorIndex>>> {
+    if settings.index.backend == IndexBackend::Memory || settings.store.kind == StoreKind::Embedded {
+        return Ok(None);
+    }
+    let Some(index) = redis_index(settings, &redis_store(settings)?)? else { return Ok(None) };
+    let able = index.check().await;
+    able.context("index.backend = \"redis\"").map_err(coded(exit::CONFIG))?;
+    Ok(Some(index))
+}
+
+fn redis_store(settings: &Settings) -> anyhow::Result<RedisStore> {
+    let mut options = RedisOptions::new(settings.store.url.expose());
+    options.command_timeout = settings.store.command_timeout();
+    options.erasure_replicas = settings.store.erasure_replicas;
+    options.erasure_wait = settings.store.erasure_wait();
+    RedisStore::new(options).context("store.url").map_err(coded(exit::CONFIG))
+}
+
+fn redis_index(settings: &Settings, store: &RedisStore) -> anyhow::Result<Option<Arc<RedisVectorIndex>>> {
+    if settings.index.backend == IndexBackend::Memory {
+        return Ok(None);
+    }
+    let window = std::time::Duration::from_secs(settings.index.window_hours.saturating_mul(3_600));
+    let layout = VectorIndexSettings { window, ..VectorIndexSettings::default() };
+    let index = RedisVectorIndex::new(store.clone(), layout).context("index.window_hours");
+    index.map(|index| Some(Arc::new(index))).map_err(coded(exit::CONFIG))
 }
 
 /// Replaces the checkpoint that the settings name.

@@ -18,7 +18,9 @@ pub mod content;
 pub mod filter;
 pub mod follow;
 pub mod guard;
+pub mod judge;
 pub mod keys;
+pub mod media_room;
 pub mod openapi;
 pub mod positions;
 pub mod problem;
@@ -27,6 +29,7 @@ mod route;
 pub mod routes;
 mod seats;
 mod server;
+pub mod songs;
 mod store_health;
 mod tls;
 

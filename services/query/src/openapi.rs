@@ -9,7 +9,11 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use crate::routes::{feed, health, letters, models, posts, status, stream};
+use jtav_explain::Explanation;
+
+use crate::routes::{
+    explanation, feed, health, label, letters, media, models, neighbours, posts, songs, status, stream,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,7 +23,7 @@ use crate::routes::{feed, health, letters, models, posts, status, stream};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        posts::get, posts::batch, stream::get, feed::get, status::get, models::get, letters::get, health::healthz,
+        posts::get, posts::batch, explanation::get, media::picture, media::sound, media::spectrogram, label::post, neighbours::get, neighbours::post, songs::image2song, stream::get, feed::get, status::get, models::get, letters::get, health::healthz,
         health::readyz, health::metrics,
     ),
     tags(
@@ -109,6 +113,11 @@ fn schemas() -> Value {
     add::<posts::PostView>(&mut generator);
     add::<posts::BatchRequest>(&mut generator);
     add::<posts::BatchAnswer>(&mut generator);
+    add::<Explanation>(&mut generator);
+    add::<label::LabelAnswer>(&mut generator);
+    add::<neighbours::Neighbours>(&mut generator);
+    add::<neighbours::NeighboursRequest>(&mut generator);
+    add::<songs::SongsAnswer>(&mut generator);
     add::<feed::Feed>(&mut generator);
     add::<status::Status>(&mut generator);
     add::<models::Models>(&mut generator);

@@ -15,21 +15,28 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
 use actix_web::{App as Actix, HttpServer, Resource, Route};
 use anyhow::Context as _;
-use jtav_feed_processor::Worker;
+use jtav_feed_processor::{Networks, Worker};
 use jtav_kafka::ClientSettings;
-use jtav_settings::Settings;
-use jtav_store::Store;
-use tokio::sync::watch;
+use jtav_media::DecodePool;
+use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, SongRetriever};
+use jtav_neighbours::{IndexSettings, NeighbourIndex};
+use jtav_settings::{Settings, existing_or_bundled};
+use jtav_store::{Store, VectorIndex};
+use tokio::sync::{Semaphore, watch};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::App;
 use crate::catch_up::{SentimentTopic, turns};
 use crate::content::ContentReader;
-use crate::follow::{Labels, Recent, Topic, TopicHealth, follow};
+use crate::follow::{Labels, Recent, Topic, TopicHealth, Vectors, follow};
 use crate::guard::{Guard, guard};
+use crate::judge::Judge;
 use crate::keys::KeysFileWatch;
+use crate::media_room::MediaRoom;
 use crate::problem::Problem;
-use crate::routes::{docs, feed, health, letters, models, page, posts, status, stream};
+use crate::routes::{
+    docs, explanation, feed, health, label, letters, media, models, neighbours, page, posts, songs, status, stream,
+};
 use crate::seats::Seats;
 use crate::tls::Certificate;
 
@@ -52,8 +59,14 @@ pub struct ServeParams {
     pub client: ClientSettings,
     /// Where labels are read.
     pub store: Arc<dyn Store>,
+    /// The index of vectors that workers write, where it is not in memory.
+    pub vectors: Option<Arc<dyn VectorIndex>>,
     /// The worker in the same process, if one runs.
     pub worker: Option<Worker>,
+    /// The networks, for what is labelled on request.
+    pub networks: Option<Networks>,
+    /// What decodes media; may be the worker's, too.
+    pub decoders: DecodePool,
     /// Refuse what costs networks, except what the page needs.
     pub is_read_only: bool,
 }
@@ -106,6 +119,9 @@ impl Server {
         let _ = self.stopping.send(true);
         self.stop.store(true, Ordering::Relaxed);
         self.handle.stop(true).await;
+        if let Some(judge) = &self.app.judge {
+            judge.stop();
+        }
         let followers = self.followers;
         let _ = tokio::task::spawn_blocking(move || followers.into_iter().map(JoinHandle::join).for_each(drop)).await;
     }
@@ -135,16 +151,37 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let stop = Arc::new(AtomicBool::new(false));
     let topic =
         |name: &str| Topic { client: client.clone(), name: name.to_owned(), max_record_bytes: MAX_RECORD_BYTES };
+    let media = MediaRoom::new(settings, params.decoders.clone())?;
+    let judge = params.networks.clone().map(|networks| Judge::start(settings, networks, params.decoders.clone()));
+    let judge = judge.transpose()?;
     let labels =
-        Labels::new(Arc::clone(&recent), Arc::clone(&counts), settings.serve.recent_events, Box::new(|_post_id| {}));
+        Labels::new(Arc::clone(&recent), Arc::clone(&counts), settings.serve.recent_events, forget_media(&media));
     let sentiment = &settings.kafka.sentiment_topic;
-    let followers =
+    let vectors_health = Arc::new(TopicHealth::default());
+    let window_ms = i64::try_from(settings.index.window_hours).unwrap_or(i64::MAX).saturating_mul(3_600_000);
+    let max_bytes = usize::try_from(settings.index.max_bytes).unwrap_or(usize::MAX);
+    let index = (max_bytes > 0 && params.vectors.is_none())
+        .then(|| Arc::new(NeighbourIndex::new(IndexSettings { window_ms, max_bytes })));
+    let mut followers =
         vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), Arc::clone(&stop)).context("a thread")?];
+    if let Some(index) = &index {
+        let (vectors, health) = (Vectors::new(Arc::clone(index), window_ms), Arc::clone(&vectors_health));
+        let embeddings = topic(&settings.kafka.embeddings_topic);
+        followers.push(follow(embeddings, vectors, health, Arc::clone(&stop)).context("a thread")?);
+    }
     let app = App {
         settings: Arc::clone(settings),
         store: Arc::clone(store),
         store_health: Arc::default(),
         content: ContentReader::new(client.clone(), &settings.kafka.input_topic, settings.ingest.max_record_bytes),
+        media: Some(media),
+        drawings: Arc::new(Semaphore::new(settings.serve.max_media)),
+        judge,
+        songs: open_songs(params)?,
+        index,
+        vectors: params.vectors.clone(),
+        vectors_health,
+        searches: Arc::new(Semaphore::new(settings.serve.thread_count())),
         recent,
         counts,
         rate: Arc::default(),
@@ -153,10 +190,41 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         catch_ups: turns(),
         seats: Seats::new(settings.serve.max_streams, settings.serve.max_streams_per_reader),
         guard: Arc::clone(guard),
+        model_version: params.networks.as_ref().map(|networks| Arc::clone(&networks.model_version)),
         worker: worker.clone(),
         stopping,
     };
     Ok((app, followers, stop))
+}
+
+/// The catalogue that the settings name, or the bundled one where it fits the networks; none without networks.
+fn open_songs(params: &ServeParams) -> anyhow::Result<Option<Arc<SongRetriever>>> {
+    let Some(networks) = &params.networks else { return Ok(None) };
+    let named = params.settings.serve.songs_file.as_deref();
+    let folder = existing_or_bundled(BUNDLED_RETRIEVAL);
+    let opened = || -> anyhow::Result<SongRetriever> {
+        let file = match named {
+            Some(file) => file.to_owned(),
+            None => existing_or_bundled(BUNDLED_SONGS)?,
+        };
+        let songs = SongRetriever::open(&folder?, &file)?;
+        songs.check_encoder(&networks.model_version)?;
+        Ok(songs)
+    };
+    match opened() {
+        Ok(songs) => Ok(Some(Arc::new(songs))),
+        Err(error) if named.is_some() => Err(error.context("serve.songs_file")),
+        Err(error) => {
+            tracing::info!(error = format!("{error:#}"), "image2song has no songs");
+            Ok(None)
+        }
+    }
+}
+
+/// What is kept of an erased post's media goes at once.
+fn forget_media(media: &MediaRoom) -> Box<dyn Fn(&str) + Send> {
+    let (media, here) = (media.clone(), tokio::runtime::Handle::current());
+    Box::new(move |post_id| here.block_on(media.forget(post_id)))
 }
 
 /// Looks after what may change while the server runs.
@@ -257,6 +325,14 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(at("/v1/posts:batch", web::post().to(posts::batch)))
         .service(at("/v1/posts/{id}", web::get().to(posts::get)))
+        .service(at("/v1/posts/{id}/explanation", web::get().to(explanation::get)))
+        .service(at("/v1/posts/{id}/picture.png", web::get().to(media::picture)))
+        .service(at("/v1/posts/{id}/sound.wav", web::get().to(media::sound)))
+        .service(at("/v1/posts/{id}/spectrogram.png", web::get().to(media::spectrogram)))
+        .service(at("/v1/posts/{id}/neighbours", web::get().to(neighbours::get)))
+        .service(at("/v1/neighbours", web::post().to(neighbours::post)))
+        .service(at("/v1/retrieve/image2song", web::post().to(songs::image2song)))
+        .service(at("/v1/label", web::post().to(label::post)))
         .service(at("/v1/stream", web::get().to(stream::get)))
         .service(at("/v1/feed", web::get().to(feed::get)))
         .service(at("/v1/status", web::get().to(status::get)))

@@ -87,8 +87,8 @@ impl Checkpoint {
         let mut text = serde_json::to_vec_pretty(&manifest)
             .map_err(|reason| ModelError::malformed(&folder.join(MANIFEST), reason))?;
         text.push(b'\n');
-        write(&folder.join(WEIGHTS), &self.weights)?;
-        write(&folder.join(MANIFEST), &text)
+        replace(&folder.join(WEIGHTS), &self.weights)?;
+        replace(&folder.join(MANIFEST), &text)
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -143,7 +143,7 @@ fn verify(stored: &StoredWeights, manifest: &Manifest) -> Result<(), ModelError>
 }
 
 /// Writes beside the target and renames over it.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
     let beside = PathBuf::from(beside);

@@ -15,6 +15,7 @@ mod minilm;
 mod semantic;
 mod sound_statistics;
 mod torchvision;
+mod two_tower;
 
 pub(crate) use audio::{AudioModel, audio_vector};
 pub(crate) use clips::encode_levels;
@@ -33,6 +34,7 @@ pub use {
     semantic::SemanticSpace,
     sound_statistics::{Judge, SoundStatistics, SoundVerdict},
     torchvision::densenet_of_torchvision,
+    two_tower::{TowerWidths, TwoTower},
 };
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! From the text parts of a post to what the text network reads.
 
 use jtav_text::language::Languages;
-use jtav_text::reading::{Reader, Reading, WordKind};
+use jtav_text::reading::{Reader, WordKind};
+use jtav_text::roles::{MAX_PROTAGONIST_WORDS, PlacedWord, PostReading};
 
-use super::input::{Language, MAX_PROTAGONIST_WORDS, MAX_SUPPORTING_WORDS, ReadText, TextInput};
+use super::input::{Language, ReadText, TextInput};
 use super::word::Word;
 use super::{Pieces, WordPieces};
 use crate::checkpoint::Checkpoint;
@@ -74,17 +75,12 @@ impl TextFrontEnd {
         R: AsRef<str>,
         T: AsRef<str>,
     {
-        let mut readings: Vec<Reading> = parts.iter().map(|(_role, text)| self.reader.read(text.as_ref())).collect();
-        readings.retain(|reading| reading.words_only().next().is_some());
-        let Some(longest) = readings.iter().map(|reading| reading.words.len()).max() else { return Ok(None) };
-        let protagonist_at = readings.iter().position(|reading| reading.words.len() == longest).unwrap_or(0);
-        let speaks = readings.iter().any(speaks);
-        let mut is_truncated = readings.iter().any(|reading| reading.truncated);
-        let protagonist = self.read(words(&readings.remove(protagonist_at)))?;
-        let mut others: Vec<Word> = readings.iter().flat_map(words).collect();
-        is_truncated |= others.len() > MAX_SUPPORTING_WORDS;
-        others.truncate(MAX_SUPPORTING_WORDS);
-        let supporting = if others.is_empty() { None } else { Some(self.read(others)?) };
+        let Some(read) = PostReading::of(&self.reader, parts.iter().map(|(_role, text)| text.as_ref())) else {
+            return Ok(None);
+        };
+        let PostReading { protagonist, supporting, truncated: mut is_truncated, speaks } = read;
+        let protagonist = self.read(words(protagonist))?;
+        let supporting = if supporting.is_empty() { None } else { Some(self.read(words(supporting))?) };
         is_truncated |= std::iter::once(&protagonist).chain(&supporting).any(|text| text.pieces.is_cut());
         let language =
             self.languages.as_ref().and_then(|known| if speaks { language(known, parts) } else { Some(none()) });
@@ -100,19 +96,13 @@ impl TextFrontEnd {
     }
 }
 
-fn words(reading: &Reading) -> Vec<Word> {
-    let word = |word: &jtav_text::reading::ReadWord| Word {
-        text: word.text.clone(),
+fn words(placed: Vec<PlacedWord>) -> Vec<Word> {
+    let word = |PlacedWord { word, .. }: PlacedWord| Word {
         is_mark: word.kind == WordKind::Punctuation,
         is_shouted: word.shouted,
+        text: word.text,
     };
-    reading.words.iter().map(word).collect()
-}
-
-/// Whether a text has a word of a language: what emoji and emoticons are written out as is none, and a number neither.
-fn speaks(reading: &Reading) -> bool {
-    let of_language = |kind| matches!(kind, WordKind::Word | WordKind::Hashtag);
-    reading.words.iter().any(|word| of_language(word.kind) && word.text.contains(char::is_alphabetic))
+    placed.into_iter().map(word).collect()
 }
 
 fn none() -> Language {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bases::{Base, Bases};
+use crate::text::input::MAX_SUPPORTING_WORDS;
 use crate::text::input::tests::word;
 use crate::text::{MAX_PIECES, Ngrams};
 

@@ -3,15 +3,10 @@
 
 use std::collections::HashSet;
 
+pub use jtav_text::roles::{MAX_PROTAGONIST_WORDS, MAX_SUPPORTING_WORDS};
+
 use super::word::Word;
 use super::{Ngrams, Pieces, lexicon};
-
-/// Words of the protagonist that the network reads, punctuation counted (paper: lyrics are cut at 100).
-pub const MAX_PROTAGONIST_WORDS: usize = 160;
-
-/// Words of the supporting parts that the network reads. The paper keeps 5 "cleaned" caption words; nothing is lost by
-/// reading a short caption whole.
-pub const MAX_SUPPORTING_WORDS: usize = 40;
 
 /// Words with the pieces that the sentence encoder makes of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

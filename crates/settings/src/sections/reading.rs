@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durations::durations;
-use super::values::{empty_as_none, exact_address, none_as_empty};
+use super::values::{IndexBackend, empty_as_none, exact_address, none_as_empty};
 
 /// The readers' side: `jtav serve`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,9 +30,9 @@ pub struct Serve {
     #[schemars(with = "String")]
     pub tls_key_file: Option<PathBuf>,
     /// Names under which it may be asked, beside its address and those of this machine's loopback: a page of somebody else
-    /// whose name was pointed here is refused. Default: none.
+    /// whose name was pointed here is refused. Default: empty.
     pub hosts: Vec<String>,
-    /// Origins of other pages whose scripts may read answers (CORS), such as `https://moderation.example`. Default: none.
+    /// Origins of other pages whose scripts may read answers (CORS), such as `https://moderation.example`. Default: empty.
     pub allow_origins: Vec<String>,
     /// Threads that answer requests. 0: one for each CPU core. Default: `0`.
     pub threads: usize,
@@ -77,6 +77,10 @@ impl Serve {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
+    /// `memory`: each server keeps vectors of its own, filled from the embeddings topic, and searches them exactly. `redis`: workers
+    /// write them into vector sets of the store's Redis, 8 or newer and no Cluster; set it for workers and servers alike.
+    /// Default: `memory`.
+    pub backend: IndexBackend,
     /// Bytes of vectors, ids and filters held; the oldest hour gives way. 0: no index. Default: `536870912`.
     pub max_bytes: u64,
     /// Hours back that posts can be found as neighbours. Default: `168`.

@@ -109,6 +109,16 @@ pub enum StoreKind {
     Embedded,
 }
 
+/// Where neighbours are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexBackend {
+    /// In the memory of each server, filled from the embeddings topic; exact.
+    Memory,
+    /// In vector sets of the store's Redis (8 or newer, no Cluster), written by the workers; nearly exact.
+    Redis,
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -201,7 +201,10 @@ fn serve(worker: &Worker) -> anyhow::Result<(Admin, Server)> {
         settings: Arc::clone(settings),
         client: params.client.clone(),
         store: Arc::clone(&params.store),
+        vectors: None,
         worker: Some(worker.clone()),
+        networks: Some(params.boxes.networks.clone()),
+        decoders: params.boxes.decoders.clone(),
         is_read_only: true,
     })?;
     Ok((admin, server))

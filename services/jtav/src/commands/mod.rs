@@ -9,6 +9,7 @@ pub mod demo;
 #[cfg(feature = "research")]
 pub mod evaluate;
 pub mod feed;
+pub mod index;
 #[cfg(feature = "research")]
 pub mod inspect;
 pub mod label;

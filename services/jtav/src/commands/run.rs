@@ -48,6 +48,7 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
         let decoders = setup::decoders(&settings);
         let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
         let decoders = decoders().map_err(coded(exit::CONFIG))?;
+        setup::vector_index(&settings).await?;
         let store = setup::store(&settings)?;
         let client = client_settings(&settings);
         let worker = Worker::new(Arc::clone(&settings), client, store, networks, decoders, Arc::new(NoObserver));

@@ -9,6 +9,7 @@ use jtav_feed_processor::admin::Admin;
 use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
+use jtav_media::DecodePool;
 use jtav_pipeline::NoObserver;
 use jtav_query::keys::{Scope, new_key};
 use jtav_query::{ServeParams, Server};
@@ -90,12 +91,25 @@ fn print_key(name: &str, scopes: &[ScopeArg]) -> anyhow::Result<u8> {
 
 async fn serve(settings: Arc<Settings>, with_worker: bool) -> anyhow::Result<u8> {
     let store = setup::store(&settings)?;
-    let worker = if with_worker { Some(start_worker(&settings, &store)?) } else { None };
+    let decoders = setup::decoders(&settings);
+    let networks = if with_worker || settings.serve.networks {
+        Some(Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?)
+    } else {
+        None
+    };
+    let decoders = decoders().map_err(coded(exit::CONFIG))?;
+    let worker = match &networks {
+        Some(networks) if with_worker => Some(start_worker(&settings, &store, networks.clone(), decoders.clone())?),
+        _ => None,
+    };
     let server = Server::start(ServeParams {
         settings: Arc::clone(&settings),
         client: client_settings(&settings),
         store,
+        vectors: setup::vector_index(&settings).await?,
         worker: worker.as_ref().map(|running| running.worker.clone()),
+        networks: networks.filter(|_| settings.serve.networks),
+        decoders,
         is_read_only: false,
     })
     .map_err(coded(exit::CONFIG))?;
@@ -134,10 +148,12 @@ struct RunningWorker {
     task: actix_rt::task::JoinHandle<anyhow::Result<WorkerExit>>,
 }
 
-fn start_worker(settings: &Arc<Settings>, store: &Arc<dyn Store>) -> anyhow::Result<RunningWorker> {
-    let decoders = setup::decoders(settings);
-    let networks = Networks::load(settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
-    let decoders = decoders().map_err(coded(exit::CONFIG))?;
+fn start_worker(
+    settings: &Arc<Settings>,
+    store: &Arc<dyn Store>,
+    networks: Networks,
+    decoders: DecodePool,
+) -> anyhow::Result<RunningWorker> {
     let client = client_settings(settings);
     let worker = Worker::new(Arc::clone(settings), client, Arc::clone(store), networks, decoders, Arc::new(NoObserver));
     let admin = Admin::start(worker.clone(), settings.admin.listen).map_err(coded(exit::CONFIG))?;

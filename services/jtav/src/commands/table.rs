@@ -3,7 +3,7 @@
 mod common;
 mod congruence;
 mod labels;
-mod retrieval;
+pub(super) mod retrieval;
 mod sentiment;
 
 use clap::Subcommand;

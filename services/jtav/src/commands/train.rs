@@ -1,19 +1,25 @@
 //! `jtav train`: a thin shell over the trainer.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jtav_feed_processor::exit;
-use jtav_trainer::{CheckpointProfile, Stage, Terminal, TrainOptions};
+use jtav_research::retrieval::{Protocol, RetrievalOptions, train_towers};
+use jtav_research::zoo::Profile;
+use jtav_trainer::{CheckpointProfile, DEFAULT_CACHE_DIR, Stage, Terminal, TrainOptions, resolve_data};
 
+use crate::commands::table::retrieval::encoded;
+use crate::failure::coded;
 use crate::output::outln;
 use crate::setup::{self, LogFormatArg};
 
 /// `jtav train`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  JTAV_DATA_DIR=/data jtav train --data polarity-posts --out models/mine\n  \
-                        jtav train --data polarity-posts --profile light --stages text,fusion --out models/small\n\n\
+                        jtav train --data polarity-posts --profile light --stages text,fusion --out models/small\n  \
+                        jtav train --task image2song --data polarity-posts --out models/image2song\n\n\
                         Stages run in order text, audio, image, fusion. A stage that --stages leaves out is\n\
                         taken from the work folder, so the second example keeps the sound and picture of the first.\n\
                         A killed run goes on with the same command and --resume.\n\
@@ -21,6 +27,13 @@ use crate::setup::{self, LogFormatArg};
                         one; base weights are those that scripts/setup-weights.sh fetches.\n\
                         The work folder gets the curves as curves.csv and curves.png.")]
 pub struct TrainArgs {
+    /// What is trained: `labels`, the networks of the labels; or `image2song`, the two towers of `jtav table retrieval` on the
+    /// vectors of --checkpoint.
+    #[arg(long, value_enum, default_value = "labels")]
+    task: TaskArg,
+    /// With --task image2song: whose networks make the vectors.
+    #[arg(long, value_name = "DIR", default_value = "models/jtav-modern")]
+    checkpoint: PathBuf,
     /// Data pack in one of the layouts of docs/data-packs.md: a folder, or a name below $JTAV_DATA_DIR.
     #[arg(long)]
     data: PathBuf,
@@ -74,10 +87,22 @@ pub struct TrainArgs {
     json: bool,
 }
 
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TaskArg {
+    /// The networks of the labels.
+    Labels,
+    /// The two towers of image2song.
+    Image2song,
+}
+
 pub fn run(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow::Result<u8> {
     setup::logs(log_format, None, "info");
     jtav_model::device::open_cuda_library();
     jtav_model::device::single_threaded();
+    if arguments.task == TaskArg::Image2song {
+        return towers(arguments);
+    }
     let options = options(arguments)?;
     let makes_checkpoint = options.stages.contains(&Stage::Fusion);
     let json = if makes_checkpoint {
@@ -94,6 +119,33 @@ pub fn run(arguments: &TrainArgs, log_format: Option<LogFormatArg>) -> anyhow::R
             "trained networks: {}; a run with --stages fusion makes a checkpoint of them",
             options.work_dir.display()
         )?;
+    }
+    Ok(exit::OK)
+}
+
+/// Trains the towers of both protocols: those of disjoint songs, which serve, into --out, those of shared songs below it.
+fn towers(arguments: &TrainArgs) -> anyhow::Result<u8> {
+    let device = arguments.device.parse().map_err(anyhow::Error::msg).context("--device")?;
+    let progress = Terminal::new();
+    let root = resolve_data(&arguments.data).context("--data").map_err(coded(exit::DATA))?;
+    let cache = arguments.cache.clone().unwrap_or_else(|| DEFAULT_CACHE_DIR.into());
+    let encoded = encoded(&arguments.checkpoint, &root, &cache, device, &progress)?;
+    let options = RetrievalOptions { device, ..RetrievalOptions::new(Profile::Paper) };
+    let options = if arguments.quick { options.quick() } else { options };
+    let data = BTreeMap::from([(encoded.set.name.clone(), encoded.set.data_sha256.clone())]);
+    let seed = arguments.seed.unwrap_or(0);
+    for (protocol, folder) in
+        [(Protocol::Disjoint, arguments.out.clone()), (Protocol::Shared, arguments.out.join(Protocol::Shared.name()))]
+    {
+        let (set, data) = (&encoded.set, data.clone());
+        let towers = train_towers(set, protocol, &options, seed, &encoded.model_version, data, &progress)?;
+        towers.save(&folder)?;
+        let manifest = towers.manifest();
+        if arguments.json {
+            outln!("{}", serde_json::to_string(manifest)?)?;
+        } else {
+            outln!("{} ({}): {}\n  {}", towers.version(), protocol.name(), folder.display(), manifest.note)?;
+        }
     }
     Ok(exit::OK)
 }

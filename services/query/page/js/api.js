@@ -88,8 +88,16 @@ const post_json = (path, body, options) =>
   json(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
 
 export const api = {
-  status: (options) => json("/v1/status", options),
-  feed: (filters, limit, options) => json(`/v1/feed${search_of(filters) || "?"}${Object.keys(filters).length > 0 ? "&" : ""}limit=${limit}`, options),
+  status: async (options) => {
+    const { counts, conservation, ...status } = await json("/v1/status", options);
+    const { gap, ...sums } = conservation ?? {};
+    return { ...status, counts: { label: counts }, ...sums, conservation_gap: gap };
+  },
+  feed: async (filters, limit, options) => {
+    const search = search_of(filters);
+    const { events, position } = await json(`/v1/feed${search}${search === "" ? "?" : "&"}limit=${limit}`, options);
+    return { events: events.map(({ event, data }) => ({ event, ...data })), position };
+  },
   /** At most 50 ids. */
   texts: (ids, options) => post_json("/v1/posts:batch", { ids, content: true }, options),
   post: async (id, options) => json(of_post(id, "?content=true"), options),

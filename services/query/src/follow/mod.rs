@@ -4,9 +4,11 @@ mod event;
 mod labels;
 mod recent;
 mod thread;
+mod vectors;
 
 pub use event::Event;
 pub use labels::Counts;
 pub(crate) use labels::Labels;
 pub use recent::{Cursor, Recent, Resume, Taken};
 pub(crate) use thread::{Following, Topic, TopicHealth, follow};
+pub(crate) use vectors::Vectors;

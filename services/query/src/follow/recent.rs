@@ -13,6 +13,9 @@ use crate::positions::Positions;
 /// Events that one look passes at most.
 const LOOK_AT: usize = 512;
 
+/// Bytes from which no further event is taken along.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// The last events of the sentiment topic, in the order in which they were read.
 pub struct Recent {
     inner: RwLock<Inner>,
@@ -150,16 +153,16 @@ impl Recent {
         Resume::Log { until: inner.head.clone() }
     }
 
-    /// The next wanted events, up to `most`; moves the cursor behind them.
+    /// The next wanted events, up to `most` of them and until they have `PIECE_BYTES`; moves the cursor behind them.
     pub fn take(&self, cursor: &mut Cursor, filter: &Filter, most: usize) -> Taken {
         let inner = self.read();
         if cursor.number < inner.first {
             return Taken { is_lost: true, ..Taken::default() };
         }
-        let mut taken = Taken::default();
+        let (mut taken, mut bytes) = (Taken::default(), 0);
         let start = (cursor.number - inner.first) as usize;
         for event in inner.events.iter().skip(start).take(LOOK_AT) {
-            if taken.events.len() >= most {
+            if taken.events.len() >= most || bytes >= PIECE_BYTES {
                 break;
             }
             cursor.number += 1;
@@ -168,6 +171,7 @@ impl Recent {
             }
             cursor.positions.pass(event.partition, event.offset);
             if event.is_wanted(filter) {
+                bytes += event.data.len();
                 taken.events.push((Arc::clone(event), cursor.positions.clone()));
             }
         }

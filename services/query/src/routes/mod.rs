@@ -1,12 +1,17 @@
 //! One file for each family of routes.
 
 pub mod docs;
+pub mod explanation;
 pub mod feed;
 pub mod health;
+pub mod label;
 pub mod letters;
+pub mod media;
 pub mod models;
+pub mod neighbours;
 pub mod page;
 pub mod posts;
+pub mod songs;
 pub mod status;
 pub mod stream;
 

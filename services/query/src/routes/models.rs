@@ -1,6 +1,7 @@
 //! `GET /v1/models`: which models labelled what is at hand, and what their vectors are like.
 
 use actix_web::web::Data;
+use jtav_neighbours::{KindStats, ModelStats};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,6 +25,13 @@ pub struct VectorsView {
     pub drift: Option<f64>,
 }
 
+impl From<&KindStats> for VectorsView {
+    fn from(stats: &KindStats) -> Self {
+        let KindStats { count, dimensions, mean_norm, std_norm, drift, .. } = *stats;
+        Self { count, dimensions, mean_norm, std_norm, drift }
+    }
+}
+
 /// One model.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ModelView {
@@ -35,6 +43,17 @@ pub struct ModelView {
     pub posts: u64,
     /// By kind: `semantic`, `u`, `text`, `audio`, `image`.
     pub vectors: BTreeMap<&'static str, VectorsView>,
+}
+
+impl From<ModelStats> for ModelView {
+    fn from(model: ModelStats) -> Self {
+        Self {
+            model_version: model.model,
+            newest_ms: Some(model.newest_ms),
+            posts: model.posts,
+            vectors: model.kinds.iter().map(|kind| (kind.kind.as_str(), VectorsView::from(kind))).collect(),
+        }
+    }
 }
 
 /// Every model whose vectors are at hand.
@@ -50,5 +69,6 @@ pub struct Models {
     responses((status = 200, description = "Newest first", content_type = "application/json", body = ref("#/components/schemas/Models")))
 )]
 pub async fn get(app: Data<App>) -> Answer {
-    json(&Models { models: app.models() })
+    let stats = app.index.as_ref().map(|index| index.stats()).unwrap_or_default();
+    json(&Models { models: stats.into_iter().map(ModelView::from).collect() })
 }

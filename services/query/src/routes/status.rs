@@ -110,8 +110,26 @@ pub async fn get(app: Data<App>) -> Answer {
         conservation: conservation(&app),
         lag,
         problem: app.unready(),
-        index: app.index_view(),
-        songs: app.songs_view(),
+        index: index(&app),
+        songs: songs(&app),
+    })
+}
+
+fn songs(app: &App) -> Option<SongsView> {
+    let songs = app.songs.as_ref()?;
+    let note = Some(songs.note().to_owned()).filter(|note| !note.is_empty());
+    Some(SongsView { count: songs.len(), above_chance: songs.above_chance(false), note })
+}
+
+fn index(app: &App) -> Option<IndexView> {
+    let index = app.index.as_ref()?;
+    let stats = index.stats();
+    let newest = stats.first();
+    Some(IndexView {
+        complete: app.index_is_complete(),
+        posts: newest.map_or(0, |model| model.posts),
+        bytes: index.bytes() as u64,
+        reaches_back_to_ms: newest.and_then(|model| model.reaches_back_to_ms),
     })
 }
 

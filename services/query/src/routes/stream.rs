@@ -23,8 +23,8 @@ use crate::positions::Positions;
 use crate::problem::Problem;
 use crate::seats::Seat;
 
-/// Without anything to tell, so often a sign of life with the position.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Without anything to tell, so often a sign of life with the position; a reader that went is noticed by the second.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A connection that takes nothing for so long is given up.
 const STUCK: Duration = Duration::from_secs(30);
 /// Pieces that wait for the connection.

@@ -111,6 +111,7 @@ pub fn read(root: &Path) -> anyhow::Result<RetrievalSet> {
         name: root.file_name().map_or_else(|| "mosi-tri".to_owned(), |name| name.to_string_lossy().into_owned()),
         data_sha256,
         captions: false,
+        caveat: None,
         notes: NOTES.map(str::to_owned).to_vec(),
         group: "video".to_owned(),
         widths,

@@ -17,6 +17,10 @@ use super::rows::Protocol;
 use super::set::{Fold, Part, Query, RetrievalSet, Song};
 use super::settings::RetrievalWidths;
 
+/// What there is to know about rankings of the pack whose posts were put together at random.
+const SYNTHETIC: &str = "The pairing is synthetic: pictures, clips and texts were put together at random inside each \
+                         polarity. The table is a check of the pipeline; the most that can be reached is knowing the \
+                         polarity, and nothing here is evidence about image2song.";
 /// What is encoded at a time.
 const CHUNK: usize = 32;
 
@@ -108,6 +112,17 @@ fn encode_all<K: std::hash::Hash + Eq, Input>(
     Ok(keys.into_iter().zip(vectors).collect())
 }
 
+/// Training, validation and test of each protocol, the vectors as the encoders gave them.
+pub fn divided(pack: &DataPack, vectors: &Vectors) -> BTreeMap<Protocol, [Part; 3]> {
+    let posts = |splits: &[Split]| {
+        let posts = pack.posts.iter().filter(|post| splits.contains(&post.split)).collect::<Vec<_>>();
+        gather(&posts, vectors)
+    };
+    let disjoint = [Split::Train, Split::Validation, Split::Test].map(|split| posts(&[split]).0);
+    let (held_out, pictures) = posts(&[Split::Validation, Split::Test]);
+    BTreeMap::from([(Protocol::Disjoint, disjoint), (Protocol::Shared, held_out_pictures(held_out, &pictures))])
+}
+
 /// The pack with these vectors; `model_version` names where they come from.
 ///
 /// # Errors
@@ -123,30 +138,28 @@ pub fn retrieval_set(pack: &DataPack, vectors: &Vectors, model_version: &str) ->
         lyrics: text,
         audio: width(vectors.audio.values().next(), "a clip that can be read")?,
     };
-    let posts = |splits: &[Split]| {
-        let posts = pack.posts.iter().filter(|post| splits.contains(&post.split)).collect::<Vec<_>>();
-        gather(&posts, vectors)
-    };
-    let disjoint = [Split::Train, Split::Validation, Split::Test].map(|split| posts(&[split]).0);
-    let (held_out, pictures) = posts(&[Split::Validation, Split::Test]);
-    let captions = disjoint.iter().flat_map(|part| &part.queries).any(|query| query.vectors.caption.is_some());
-    let folds = BTreeMap::from([
-        (Protocol::Disjoint, vec![Fold::new(Protocol::Disjoint, 0, disjoint)?]),
-        (Protocol::Shared, vec![Fold::new(Protocol::Shared, 0, held_out_pictures(held_out, &pictures))?]),
-    ]);
+    let mut folds = BTreeMap::new();
+    let mut captions = false;
+    for (protocol, parts) in divided(pack, vectors) {
+        captions |= parts.iter().flat_map(|part| &part.queries).any(|query| query.vectors.caption.is_some());
+        folds.insert(protocol, vec![Fold::new(protocol, 0, parts)?]);
+    }
+    let caveat = (pack.name == "polarity-posts").then(|| SYNTHETIC.to_owned());
     Ok(RetrievalSet {
         name: pack.name.clone(),
         data_sha256: sha256_hex(format!("{} {model_version}", pack.posts_sha256).as_bytes()),
         captions,
-        notes: notes(&pack.name, model_version),
+        notes: notes(caveat.as_deref(), model_version),
+        caveat,
         group: "polarity".to_owned(),
         widths,
         folds,
     })
 }
 
-fn notes(pack: &str, model_version: &str) -> Vec<String> {
-    let mut notes = vec![
+fn notes(caveat: Option<&str>, model_version: &str) -> Vec<String> {
+    let mut notes: Vec<String> = caveat.into_iter().map(str::to_owned).collect();
+    notes.extend([
         format!(
             "Picture := vector of the post's picture, song := its audio file, lyrics := its lyrics or body, caption := \
              its caption; vectors of the encoders of {model_version}, texts encoded one by one."
@@ -158,16 +171,7 @@ fn notes(pack: &str, model_version: &str) -> Vec<String> {
          encoders were not trained on; of each song with two pictures or more one is a test query, of those with three \
          or more another is a validation query."
             .to_owned(),
-    ];
-    if pack == "polarity-posts" {
-        notes.insert(
-            0,
-            "The pairing is synthetic: pictures, clips and texts were put together at random inside each polarity. The \
-             table is a check of the pipeline; the most that can be reached is knowing the polarity, and nothing here \
-             is evidence about image2song."
-                .to_owned(),
-        );
-    }
+    ]);
     notes
 }
 

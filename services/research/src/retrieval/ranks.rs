@@ -172,6 +172,14 @@ pub struct RankIntervals {
     pub recall: [Interval; CUTOFFS.len()],
 }
 
+impl RankIntervals {
+    /// Whether the interval of the mean reciprocal rank lies above that of `level`: what "above" means in the table's
+    /// sentences.
+    pub fn is_above(&self, level: &Figures) -> bool {
+        self.mrr.low > level.mrr
+    }
+}
+
 /// Draws queries with replacement; every run (seed of a training) is read at the same queries and the figure is the
 /// mean over runs. `None` when the runs have no query, or not the same number, or without a resample. Equal seeds give
 /// equal intervals.

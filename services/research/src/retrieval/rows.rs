@@ -1,36 +1,14 @@
 //! The rows of the table, and what the paper says of them (docs/networks.md, "Retrieval").
 
+pub use jtav_model::retrieval::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::settings::RetrievalInputs;
 
-/// How songs are divided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// Songs of the test are never seen in training: the paper's †.
-    Disjoint,
-    /// All songs are on both sides and one picture of each is held out: the paper's §.
-    Shared,
-}
-
-impl Protocol {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Disjoint, Self::Shared];
-
-    /// `disjoint` or `shared`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disjoint => "disjoint",
-            Self::Shared => "shared",
-        }
-    }
-
-    /// The k of R@k that a table shows: the paper's (1, 5, 10 of †; 10, 50, 100 of §), unless there are too few
-    /// candidates for the large ones.
-    pub fn cutoffs(self, candidates: usize) -> [usize; 3] {
-        if self == Self::Shared && candidates > 100 { [10, 50, 100] } else { [1, 5, 10] }
-    }
+/// The k of R@k that a table shows: the paper's (1, 5, 10 of †; 10, 50, 100 of §), unless there are too few candidates for
+/// the large ones.
+pub fn cutoffs(protocol: Protocol, candidates: usize) -> [usize; 3] {
+    if protocol == Protocol::Shared && candidates > 100 { [10, 50, 100] } else { [1, 5, 10] }
 }
 
 /// A row that is trained.
@@ -122,7 +100,7 @@ mod tests {
 
     #[test]
     fn few_candidates_are_not_cut_at_a_hundred() {
-        assert_eq!(Protocol::Shared.cutoffs(620), [10, 50, 100]);
-        assert_eq!((Protocol::Shared.cutoffs(31), Protocol::Disjoint.cutoffs(620)), ([1, 5, 10], [1, 5, 10]));
+        assert_eq!(cutoffs(Protocol::Shared, 620), [10, 50, 100]);
+        assert_eq!((cutoffs(Protocol::Shared, 31), cutoffs(Protocol::Disjoint, 620)), ([1, 5, 10], [1, 5, 10]));
     }
 }

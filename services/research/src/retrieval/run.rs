@@ -135,18 +135,7 @@ fn run_cell(
     if cell.row == Row::TwoTowerReranked {
         return rerank_cell(fold, cell, options.rerank, done);
     }
-    let fitted = fit(fold, cell, &set.widths, options)?;
-    let ranks = ranks_of(&fitted.scores, &fold.test)?;
-    let is_part_of_another = matches!(cell.row, Row::Jtav | Row::TwoTower);
-    Ok(CellResult {
-        cell: *cell,
-        ranks,
-        validation_mrr: Some(fitted.mrr),
-        learning_rate: Some(fitted.learning_rate),
-        epoch: Some(fitted.epoch),
-        seconds: 0.0,
-        scores: is_part_of_another.then_some(fitted.scores),
-    })
+    Ok(fit(fold, cell, &set.widths, options)?.0)
 }
 
 /// The two stages of this fold and seed have scored every pair already, so nothing is computed again. In service only
@@ -180,22 +169,19 @@ fn rerank_cell(fold: &Fold, cell: &Cell, top: usize, done: &[CellResult]) -> any
 }
 
 /// The rank of each query's song.
-fn ranks_of(scores: &[Vec<f32>], part: &Part) -> anyhow::Result<Vec<Rank>> {
+pub(super) fn ranks_of(scores: &[Vec<f32>], part: &Part) -> anyhow::Result<Vec<Rank>> {
     anyhow::ensure!(scores.len() == part.queries.len(), "{} rows for {} queries", scores.len(), part.queries.len());
     Ok(part.queries.iter().zip(scores).map(|(query, scores)| rank(scores, query.song)).collect::<Result<_, _>>()?)
 }
 
-/// The best training of a cell.
-struct Fitted {
-    mrr: f64,
-    learning_rate: f64,
-    epoch: usize,
-    /// Of the test part.
-    scores: Vec<Vec<f32>>,
-}
-
-/// Tries every step size; the test part is scored only by the training that is best on validation.
-fn fit(fold: &Fold, cell: &Cell, widths: &RetrievalWidths, options: &RetrievalOptions) -> anyhow::Result<Fitted> {
+/// Tries every step size; the test part is scored only by the training that is best on validation, which comes with the
+/// cell.
+pub(super) fn fit(
+    fold: &Fold,
+    cell: &Cell,
+    widths: &RetrievalWidths,
+    options: &RetrievalOptions,
+) -> anyhow::Result<(CellResult, RetrievalTrainer)> {
     let validation = Scored::new(fold.validation.thinned(options.validation_queries));
     let train = Scored::new(fold.train.clone());
     let mut best: Option<(f64, f64, usize, RetrievalTrainer)> = None;
@@ -208,7 +194,22 @@ fn fit(fold: &Fold, cell: &Cell, widths: &RetrievalWidths, options: &RetrievalOp
     }
     let (mrr, learning_rate, epoch, trainer) = best.context("no step size to try")?;
     let scores = trainer.scores(&fold.test.query_vectors(), &fold.test.song_vectors())?;
-    Ok(Fitted { mrr, learning_rate, epoch, scores })
+    let is_part_of_another = matches!(cell.row, Row::Jtav | Row::TwoTower);
+    let result = CellResult {
+        cell: *cell,
+        ranks: ranks_of(&scores, &fold.test)?,
+        validation_mrr: Some(mrr),
+        learning_rate: Some(learning_rate),
+        epoch: Some(epoch),
+        seconds: 0.0,
+        scores: is_part_of_another.then_some(scores),
+    };
+    Ok((result, trainer))
+}
+
+/// Folds of one run are trainings of their own.
+pub(super) fn seed_of(cell: &Cell) -> u64 {
+    cell.seed.wrapping_mul(1000).wrapping_add(cell.fold as u64)
 }
 
 fn new_trainer(
@@ -226,8 +227,7 @@ fn new_trainer(
     settings.device = options.device;
     settings.attention = options.attention.unwrap_or(settings.attention);
     settings.optimisation.learning_rate = learning_rate;
-    // Folds of one run are trainings of their own.
-    let seed = cell.seed * 1000 + cell.fold as u64;
+    let seed = seed_of(cell);
     Ok(match towers {
         true => RetrievalTrainer::two_tower(inputs, *widths, settings, seed)?,
         false => RetrievalTrainer::joint(options.profile, inputs, *widths, settings, seed)?,

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jtav_model::retrieval::{VectorScale, VectorScales};
+
 use super::pairs::{QueryVectors, SongVectors, TruePair};
 use super::ranks::distinct;
 use super::rows::Protocol;
 use super::settings::RetrievalWidths;
-
-/// Standardised values beyond this many deviations are cut: one broken value must not decide a rank.
-const LARGEST_DEVIATION: f32 = 5.0;
 
 /// A picture that looks for its song.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +112,8 @@ pub struct Fold {
     pub validation: Part,
     /// Reported.
     pub test: Part,
+    /// What standardised the three.
+    pub scales: VectorScales,
 }
 
 impl Fold {
@@ -144,39 +145,37 @@ impl Fold {
                 return Err(SetError::Leak(song.id.clone()));
             }
         }
-        standardise(&mut parts);
+        let scales = standardise(&mut parts);
         let [train, validation, test] = parts;
-        Ok(Self { train, validation, test })
+        Ok(Self { train, validation, test, scales })
     }
 }
 
-fn standardise(parts: &mut [Part; 3]) {
-    standardise_one(parts, |part| part.queries.iter_mut().map(|query| &mut query.vectors.image).collect());
-    standardise_one(parts, |part| part.queries.iter_mut().filter_map(|query| query.vectors.caption.as_mut()).collect());
-    standardise_one(parts, |part| part.songs.iter_mut().filter_map(|song| song.vectors.lyrics.as_mut()).collect());
-    standardise_one(parts, |part| part.songs.iter_mut().filter_map(|song| song.vectors.audio.as_mut()).collect());
+fn standardise(parts: &mut [Part; 3]) -> VectorScales {
+    VectorScales {
+        image: standardise_one(parts, |part| part.queries.iter_mut().map(|query| &mut query.vectors.image).collect()),
+        caption: standardise_one(parts, |part| {
+            part.queries.iter_mut().filter_map(|query| query.vectors.caption.as_mut()).collect()
+        }),
+        lyrics: standardise_one(parts, |part| {
+            part.songs.iter_mut().filter_map(|song| song.vectors.lyrics.as_mut()).collect()
+        }),
+        audio: standardise_one(parts, |part| {
+            part.songs.iter_mut().filter_map(|song| song.vectors.audio.as_mut()).collect()
+        }),
+    }
 }
 
 /// `pick` gives all vectors of one kind.
-fn standardise_one(parts: &mut [Part; 3], pick: impl Fn(&mut Part) -> Vec<&mut Vec<f32>>) {
-    let train = pick(&mut parts[0]);
-    let n = train.len() as f64;
-    let width = train.first().map_or(0, |vector| vector.len());
-    let statistic = |column: usize| {
-        let values = || train.iter().map(|vector| f64::from(vector[column]));
-        let mean = values().sum::<f64>() / n;
-        let deviation = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-        (mean, if deviation > 1e-9 * mean.abs().max(1e-9) { deviation } else { f64::INFINITY })
-    };
-    let statistics: Vec<(f64, f64)> = (0..width).map(statistic).collect();
+fn standardise_one(parts: &mut [Part; 3], pick: impl Fn(&mut Part) -> Vec<&mut Vec<f32>>) -> VectorScale {
+    let train: Vec<&[f32]> = pick(&mut parts[0]).into_iter().map(|vector| vector.as_slice()).collect();
+    let scale = VectorScale::of(&train);
     for part in parts {
         for vector in pick(part) {
-            for (value, (mean, deviation)) in vector.iter_mut().zip(&statistics) {
-                let scaled = ((f64::from(*value) - mean) / deviation) as f32;
-                *value = scaled.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION);
-            }
+            scale.apply(vector);
         }
     }
+    scale
 }
 
 /// A pack as image2song reads it.
@@ -190,6 +189,8 @@ pub struct RetrievalSet {
     pub captions: bool,
     /// Which data stand in for which, and what the figures can and cannot show: a sentence each.
     pub notes: Vec<String>,
+    /// What whoever reads a ranking of towers that were trained on it has to know; it is the first of `notes`, too.
+    pub caveat: Option<String>,
     /// What [`Song::group`] is.
     pub group: String,
     /// Sizes of the vectors.
@@ -199,6 +200,8 @@ pub struct RetrievalSet {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use jtav_model::retrieval::LARGEST_DEVIATION;
+
     use super::*;
 
     /// Songs `first..first + songs` in two groups, two pictures each; a song and its pictures have one direction.
@@ -227,6 +230,7 @@ pub(super) mod tests {
             data_sha256: "00".to_owned(),
             captions: true,
             notes: vec!["Waves stand in for pictures and songs.".to_owned()],
+            caveat: Some("Waves stand in for pictures and songs.".to_owned()),
             group: "parity".to_owned(),
             widths: RetrievalWidths { image: 8, caption: 4, lyrics: 6, audio: 5 },
             folds: BTreeMap::from([

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::cells::{Cell, CellResult, rows};
 use super::ranks::{Figures, MAX_TIES, Rank, RankIntervals, expected, intervals, mean_of};
-use super::rows::{Protocol, Row};
+use super::rows::{Protocol, Row, cutoffs};
 use super::run::RetrievalOptions;
 use super::set::RetrievalSet;
 
 /// Resamples behind every interval.
-const RESAMPLES: usize = 1000;
+pub(super) const RESAMPLES: usize = 1000;
 /// Seed of the resamples.
-const BOOTSTRAP_SEED: u64 = 20;
+pub(super) const BOOTSTRAP_SEED: u64 = 20;
 
 /// The finished table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -145,7 +145,7 @@ fn section(
         protocol,
         queries: all.len(),
         candidates,
-        cutoffs: protocol.cutoffs(candidates.0),
+        cutoffs: cutoffs(protocol, candidates.0),
         chance: reference(&all)?,
         knows_group: reference(&groups)?,
         rows: rows(set)

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jtav_model::DeviceChoice;
+use jtav_model::retrieval::{CatalogueSong, SongCatalogue, SongParts, SongRetriever, VectorScale};
 use jtav_trainer::Silent;
 
 use super::ranks::rank;
@@ -120,4 +121,54 @@ fn a_pack_without_captions_says_which_rows_it_lacks() {
     let markdown = RetrievalTable::new(&set, &options, true, &cells).unwrap().markdown("x");
     assert!(markdown.contains("| I+C+L | not in this pack: no captions |"), "{markdown}");
     assert!(markdown.contains("worth nothing") && markdown.contains("Waves stand in for pictures"));
+}
+
+/// What serves is what the table measured: the same ranks of the same test, through the catalogue and the retriever.
+#[test]
+fn towers_that_serve_rank_as_their_row_of_the_table_does() {
+    let _alone = alone();
+    let (set, work) = (set(), tempfile::tempdir().unwrap());
+    let options = options(work.path());
+    let data = std::collections::BTreeMap::from([("set".to_owned(), "0".repeat(64))]);
+    for protocol in Protocol::ALL {
+        let towers = train_towers(&set, protocol, &options, 1, "networks@1", data.clone(), &Silent).unwrap();
+        let metrics: TowerMetrics = serde_json::from_value(towers.manifest().metrics.clone()).unwrap();
+        let row = RetrievalOptions { protocols: vec![protocol], ..options.clone() };
+        let cells = run_cells(&set, &row, &Silent).unwrap();
+        let of_table = cells.iter().find(|result| result.cell.row == Row::TwoTower && result.cell.seed == 1).unwrap();
+        assert_eq!(
+            ranks::Figures::of(&of_table.ranks),
+            Some(metrics.table.figures.clone()),
+            "as the table measures them"
+        );
+
+        let fold = &set.folds[&protocol][0];
+        let raw = |vector: &Vec<f32>, scale: &VectorScale| {
+            let values = vector.iter().zip(&scale.deviation).zip(&scale.mean);
+            values.map(|((value, deviation), mean)| (f64::from(*value) * deviation + mean) as f32).collect::<Vec<f32>>()
+        };
+        let songs = fold.test.songs.iter().map(|song| {
+            let audio = raw(song.vectors.audio.as_ref().unwrap(), &fold.scales.audio);
+            (song, audio, song.vectors.lyrics.as_ref().map(|lyrics| raw(lyrics, &fold.scales.lyrics)))
+        });
+        let songs: Vec<_> = songs.collect();
+        let parts: Vec<SongParts> =
+            songs.iter().map(|(_, audio, lyrics)| SongParts { audio, lyrics: lyrics.as_deref() }).collect();
+        let vectors = towers.song_tower().unwrap().vectors(&parts).unwrap();
+        let named = songs.iter().zip(vectors).map(|((song, _, lyrics), vector)| {
+            (CatalogueSong { id: song.id.clone(), title: None, has_lyrics: lyrics.is_some() }, vector)
+        });
+        let retriever = SongRetriever::new(towers.clone(), SongCatalogue::new(&towers, named).unwrap()).unwrap();
+        let served = fold.test.queries.iter().map(|query| {
+            let image = raw(&query.vectors.image, &fold.scales.image);
+            let caption = query.vectors.caption.as_ref().map(|caption| raw(caption, &fold.scales.caption));
+            let ranked = retriever.rank(&image, caption.as_deref(), usize::MAX).unwrap();
+            let score = |song: &Song| ranked.iter().find(|ranked| ranked.id == song.id).unwrap().score;
+            rank(&fold.test.songs.iter().map(score).collect::<Vec<_>>(), query.song).unwrap()
+        });
+        let served = ranks::Figures::of(&served.collect::<Vec<_>>()).unwrap();
+        assert!((served.mrr - metrics.table.figures.mrr).abs() < 1e-9, "{} {}", served.mrr, metrics.table.figures.mrr);
+        assert_eq!(served.recall, metrics.table.figures.recall);
+        assert!(retriever.check_encoder("networks@2").is_err());
+    }
 }

@@ -1,6 +1,9 @@
 //! Training and inference of a network for image2song on frozen vectors.
 
+use std::collections::BTreeMap;
+
 use jtav_model::ModelError;
+use jtav_model::networks::{TowerWidths, TwoTower};
 use jtav_model::parameters::{Builder, to_rows, to_vec};
 use jtav_training::EpochReport;
 use jtav_training::learner::{Learner, Pass, learner_methods};
@@ -11,7 +14,7 @@ use super::joint_scorer::JointScorer;
 use super::pairs::{QueryVectors, SongVectors, TruePair};
 use super::settings::{RetrievalInputs, RetrievalSettings, RetrievalWidths};
 use super::tables::{QueryTable, SongTable};
-use super::two_tower::TwoTower;
+use super::two_tower::{self, tower_widths};
 use crate::zoo::Profile;
 
 /// Pairs of one pass without gradients: few, because the tables of CMF-AP (width times k values each) should stay in the
@@ -57,7 +60,8 @@ impl RetrievalTrainer {
         seed: u64,
     ) -> Result<Self, ModelError> {
         Self::new(inputs, widths, settings, seed, |builder| {
-            Ok(Network::TwoTower(TwoTower::new(&builder.scope("towers"), inputs, &widths, &settings)?))
+            let towers = tower_widths(inputs, &widths, &settings);
+            Ok(Network::TwoTower(TwoTower::new(&builder.scope("towers"), towers, settings.dropout)?))
         })
     }
 
@@ -133,13 +137,14 @@ impl RetrievalTrainer {
             }
             Network::TwoTower(network) => {
                 let (at_queries, at_songs) = (self.index(queries())?, self.index(true_songs())?);
-                let scores = network.forward(&query_table.rows(&at_queries)?, &song_table.rows(&at_songs)?, true)?;
+                let scores =
+                    two_tower::scores(network, &query_table.rows(&at_queries)?, &song_table.rows(&at_songs)?, true)?;
                 let same: Vec<bool> = (0..batch.len() * batch.len())
                     .map(|cell| (cell / batch.len(), cell % batch.len()))
                     .map(|(row, column)| row != column && batch[row].song == batch[column].song)
                     .collect();
                 let side = batch.len() as i64;
-                TwoTower::loss(&scores, &Tensor::f_from_slice(&same)?.f_view([side, side])?.f_to_device(self.device)?)
+                two_tower::loss(&scores, &Tensor::f_from_slice(&same)?.f_view([side, side])?.f_to_device(self.device)?)
             }
         }
     }
@@ -157,7 +162,9 @@ impl RetrievalTrainer {
         }
         let (query_table, song_table) = (self.query_table(queries)?, self.song_table(songs)?);
         let network = match &self.network {
-            Network::TwoTower(network) => return to_rows(&network.forward(&query_table, &song_table, false)?),
+            Network::TwoTower(network) => {
+                return to_rows(&two_tower::scores(network, &query_table, &song_table, false)?);
+            }
             Network::Joint(network) => network,
         };
         let pairs: Vec<usize> = (0..queries.len() * songs.len()).collect();
@@ -169,6 +176,17 @@ impl RetrievalTrainer {
             flat.extend(to_vec(&network.forward(&queries, &songs, false)?)?);
         }
         Ok(flat.chunks(songs.len()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The towers' tensors by name, on the CPU; empty for a joint scorer.
+    ///
+    /// # Errors
+    /// A device fault.
+    pub(super) fn towers(&self) -> Result<(Option<TowerWidths>, BTreeMap<String, Tensor>), ModelError> {
+        let Network::TwoTower(network) = &self.network else { return Ok((None, BTreeMap::new())) };
+        let tensors = self.learner.parameters.tensors.iter();
+        let copies = tensors.map(|(name, tensor)| Ok((name.clone(), tensor.f_to_device(Device::Cpu)?)));
+        Ok((Some(network.widths()), copies.collect::<Result<_, ModelError>>()?))
     }
 
     fn index(&self, rows: impl Iterator<Item = usize>) -> Result<Tensor, ModelError> {

@@ -177,7 +177,7 @@ fn a_song_that_stands_twice_in_a_batch_is_no_negative_of_itself() {
     let scores = Tensor::from_slice(&[2.0_f32, 2.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 3.0]).view([3, 3]);
     let none = Tensor::from_slice(&[false; 9]).view([3, 3]);
     let same = Tensor::from_slice(&[false, true, false, true, false, false, false, false, false]).view([3, 3]);
-    let loss = |mask: &Tensor| TwoTower::loss(&scores, mask).unwrap().double_value(&[]);
+    let loss = |mask: &Tensor| two_tower::loss(&scores, mask).unwrap().double_value(&[]);
     let cross_entropy =
         |own: f64, others: &[f64]| (own.exp() + others.iter().map(|score| score.exp()).sum::<f64>()).ln() - own;
     let expected = (2.0 * cross_entropy(2.0, &[0.0]) + cross_entropy(3.0, &[0.0, 0.0])) / 3.0;

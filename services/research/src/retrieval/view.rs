@@ -165,7 +165,7 @@ impl Section {
             let rows = self.rows.iter().filter(|row| !row.void && row.intervals.as_ref().is_some_and(is_better));
             rows.map(|row| row.name.as_str()).collect::<Vec<_>>()
         };
-        [rows(&|of| of.mrr.low > level.mrr), rows(&|of| of.mean_rank.high < level.mean_rank)]
+        [rows(&|of| of.is_above(level)), rows(&|of| of.mean_rank.high < level.mean_rank)]
     }
 }
 

@@ -126,6 +126,7 @@ impl AudioInspection {
             ticks: &ticks(self.features),
             axis,
             attention_per_second: &self.attention_per_second,
+            marked: &[],
         })?)
     }
 

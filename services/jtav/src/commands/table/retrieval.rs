@@ -126,7 +126,10 @@ pub fn run(arguments: &TableRetrievalArgs) -> anyhow::Result<u8> {
     let root = resolve_data(&arguments.data).context("--data").map_err(coded(exit::DATA))?;
     let set = match is_mosi(&root) {
         true => read_mosi(&root).context("--data").map_err(coded(exit::DATA))?,
-        false => encoded(arguments, &root, device, &progress)?,
+        false => {
+            let cache = arguments.cache.clone().unwrap_or_else(|| DEFAULT_CACHE_DIR.into());
+            encoded(&arguments.checkpoint, &root, &cache, device, &progress)?.set
+        }
     };
     let options = options(arguments, device);
     let table = retrieval_table(&set, &options, arguments.quick, &progress)?;
@@ -144,27 +147,35 @@ pub fn run(arguments: &TableRetrievalArgs) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
-/// A pack of posts through the networks of the checkpoint.
-fn encoded(
-    arguments: &TableRetrievalArgs,
+/// A pack of posts as vectors, and whose they are.
+pub struct EncodedPack {
+    pub set: RetrievalSet,
+    pub model_version: String,
+}
+
+/// A pack of posts through the networks of a checkpoint.
+pub fn encoded(
+    checkpoint: &Path,
     root: &Path,
+    cache: &Path,
     device: DeviceChoice,
     progress: &Terminal,
-) -> anyhow::Result<RetrievalSet> {
-    let folder = existing_or_bundled(&arguments.checkpoint).map_err(|error| coded(exit::CONFIG)(error.into()))?;
+) -> anyhow::Result<EncodedPack> {
+    let folder = existing_or_bundled(checkpoint).map_err(|error| coded(exit::CONFIG)(error.into()))?;
     let checkpoint = Checkpoint::load(&folder)
         .with_context(|| format!("--checkpoint {}", folder.display()))
         .map_err(coded(exit::CONFIG))?;
     let pack = DataPack::read(root).context("--data").map_err(coded(exit::DATA))?;
-    let cache = arguments.cache.clone().unwrap_or_else(|| DEFAULT_CACHE_DIR.into());
     let features =
-        Features::load(&pack.posts, checkpoint.manifest().max_audio_seconds, &cache, DECODE_THREADS, progress)
+        Features::load(&pack.posts, checkpoint.manifest().max_audio_seconds, cache, DECODE_THREADS, progress)
             .map_err(coded(exit::DATA))?;
     for file in &features.unreadable {
         tracing::warn!(path = %file.path.display(), reason = %file.reason, "media file is left out");
     }
     let vectors = Vectors::encode(&checkpoint, &pack, &features, device, progress)?;
-    retrieval_set(&pack, &vectors, &checkpoint.model_version()).context("--data").map_err(coded(exit::DATA))
+    let model_version = checkpoint.model_version();
+    let set = retrieval_set(&pack, &vectors, &model_version).context("--data").map_err(coded(exit::DATA))?;
+    Ok(EncodedPack { set, model_version })
 }
 
 fn options(arguments: &TableRetrievalArgs, device: DeviceChoice) -> RetrievalOptions {

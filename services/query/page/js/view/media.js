@@ -64,7 +64,7 @@ export function Sound({ id, seconds, heard_seconds = null }) {
   const [shown, show] = useReveal(id);
   const player = useRef(null);
   const wish = useRef(null);
-  const spectrum = useBlob(({ signal }) => api.medium(id, "/spectrogram.png", { signal }), id);
+  const spectrum = useBlob(({ signal }) => api.medium(id, "/spectrogram.png?axes=false", { signal }), id);
   const clip = useBlob(shown ? ({ signal }) => api.medium(id, "/sound.wav", { signal }) : null, id);
   const length = heard_seconds ?? (clip.bytes ? (clip.bytes - WAV_HEADER_BYTES) / HEARD_BYTES_PER_SECOND : null);
   const play_from = (start) => {
