@@ -74,7 +74,11 @@ async fn of_a_hundred_callers_four_have_a_place_and_the_rest_is_told_at_once() {
     assert_eq!((busy.len(), judged.len()), (96, 4));
     for answer in judged {
         let (sentiment, _) = labelled(answer);
-        assert_eq!(sentiment.modalities.image, ModalityStatus::Absent(AbsentReason::Timeout), "all four were asked for");
+        assert_eq!(
+            sentiment.modalities.image,
+            ModalityStatus::Absent(AbsentReason::Timeout),
+            "all four were asked for"
+        );
     }
     assert_eq!(judge.in_flight(), 0, "a place is free before its answer is there");
     for _ in 0..20 {
@@ -152,7 +156,9 @@ async fn the_longest_text_that_a_record_can_hold_is_labelled_and_said_to_be_cut(
     let judge = judge(&settings);
     let text = "wonderful ".repeat(settings.ingest.max_record_bytes / 10 - 10);
     let value = json!({ "id": "a", "texts": [{ "role": "body", "text": text }] }).to_string();
-    assert!(value.len() <= settings.ingest.max_record_bytes && value.len() > settings.ingest.max_record_bytes / 100 * 99);
+    assert!(
+        value.len() <= settings.ingest.max_record_bytes && value.len() > settings.ingest.max_record_bytes / 100 * 99
+    );
     let (sentiment, _) = labelled(ask(&judge, value.into()).await);
     assert_eq!(sentiment.truncated, [Modality::Text]);
 }

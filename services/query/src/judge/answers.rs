@@ -7,7 +7,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jtav_delivery::{Outcome, Settlement, SettlementSink};
 use jtav_pipeline::{
-    DeadLetterRequest, EraseRequest, Observer, PostReport, PublishOutcome, PublishRequest, Publisher, StageError, now_ms,
+    DeadLetterRequest, EraseRequest, Observer, PostReport, PublishOutcome, PublishRequest, Publisher, StageError,
+    now_ms,
 };
 use jtav_schemas::{EmbeddingV1, ErasureV1};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -51,9 +52,7 @@ fn answer(settlement: Settlement, report: Option<PostReport>, embedding: Option<
     match (settlement.outcome, sentiment, embedding) {
         (Outcome::Published, Some(sentiment), Some(embedding)) => Ok(Judged::Labelled { sentiment, embedding }),
         (Outcome::Skipped(reason), ..) => Ok(Judged::Skipped(reason.as_str())),
-        (Outcome::DeadLettered(reason), ..) => {
-            Ok(Judged::NotLabelled { reason: reason.as_str(), message, modalities })
-        }
+        (Outcome::DeadLettered(reason), ..) => Ok(Judged::NotLabelled { reason: reason.as_str(), message, modalities }),
         (Outcome::Abandoned, ..) if settlement.cause.is_by_content() => Err(JudgeError::TimedOut),
         (Outcome::Abandoned, ..) => Err(JudgeError::Failed(message)),
         (Outcome::Erased, ..) => Err(JudgeError::Deletion),

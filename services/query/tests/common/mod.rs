@@ -100,7 +100,8 @@ pub fn tone(rate_hz: u32) -> Vec<u8> {
 
 /// Stand-in networks, decoders in threads, and media from these addresses and from URLs themselves.
 pub fn settings(allow: &[SocketAddr], change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
-    let loader = Loader::new().set("model.stub=true").set("media.sources=[\"data\"]").set("media.decode_processes=false");
+    let loader =
+        Loader::new().set("model.stub=true").set("media.sources=[\"data\"]").set("media.decode_processes=false");
     let mut settings = loader.load().unwrap().settings;
     settings.media.allow = allow.to_vec();
     settings.media.attempts = 1;
