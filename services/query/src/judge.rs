@@ -11,6 +11,7 @@
 
 mod answers;
 mod boxes;
+mod outcome;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,14 +23,11 @@ use jtav_feed_processor::{BoxesParams, Networks};
 use jtav_image_encoder::ImageStage;
 use jtav_media::{DecodePool, accept};
 use jtav_pipeline::{
-    Admitted, FetchedMedia, ImageEncoder as _, InboundRecord, PostEvent, ReadRules, Rejection, RouterIntake as _, Run,
-    StageError, StageFlow, TextEncoder as _, now_ms, read_post,
+    Admitted, FetchedMedia, ImageEncoder as _, InboundRecord, PostEvent, ReadRules, RouterIntake as _, Run, StageError,
+    StageFlow, TextEncoder as _, now_ms, read_post,
 };
 use jtav_router::EncodingCache;
-use jtav_schemas::{
-    AbsentReason, Decoded, DeliveredFrom, EmbeddingV1, MediaRef, Modality, ModalityStatus, PerModality, PostV1,
-    SentimentV1, TextPart, event_id,
-};
+use jtav_schemas::{AbsentReason, Decoded, DeliveredFrom, MediaRef, Modality, PostV1, TextPart, event_id};
 use jtav_settings::Settings;
 use jtav_text_encoder::TextStage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -37,6 +35,8 @@ use tokio::time::timeout;
 
 use self::answers::Answers;
 use self::boxes::BoxesKeeper;
+
+pub use outcome::{JudgeError, Judged};
 
 /// Beyond the post's own deadline, so that the boxes' word on it is the answer.
 const GRACE: Duration = Duration::from_millis(500);
@@ -46,59 +46,6 @@ const MIN_DEADLINE: Duration = Duration::from_millis(500);
 const CACHE_BYTES: u64 = 16 << 20;
 /// On whose account pictures are decoded that somebody sends.
 const UPLOADS: &str = "uploads";
-
-/// What came of a post.
-#[derive(Debug, Clone)]
-pub enum Judged {
-    /// Its label and vectors.
-    Labelled {
-        /// As it would be published.
-        sentiment: Arc<SentimentV1>,
-        /// As it would be published.
-        embedding: Arc<EmbeddingV1>,
-    },
-    /// It has nothing to label.
-    Skipped(&'static str),
-    /// It would be set aside.
-    NotLabelled {
-        /// Why, for programs.
-        reason: &'static str,
-        /// Why, for people.
-        message: String,
-        /// Which parts could be used.
-        modalities: Option<PerModality<ModalityStatus>>,
-    },
-}
-
-/// Why a post was not judged.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum JudgeError {
-    /// As many are on their way as may be.
-    #[error("as many posts are being labelled as serve.max_label_posts allows")]
-    Busy,
-    /// It is no post.
-    #[error("{}", .0.message)]
-    Invalid(Rejection),
-    /// A deletion: nothing is erased here.
-    #[error("this is a deletion; posts are erased through the feed")]
-    Deletion,
-    /// No outcome in time.
-    #[error("no outcome in time")]
-    TimedOut,
-    /// A picture that cannot be used.
-    #[error("the picture cannot be used: {0}")]
-    Picture(AbsentReason),
-    /// A failure of our own.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl JudgeError {
-    /// Whether coming again may help.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, JudgeError::Busy | JudgeError::TimedOut | JudgeError::Failed(_))
-    }
-}
 
 /// Labels posts for those who ask. Cheap to clone; may be asked from any thread.
 #[derive(Clone)]

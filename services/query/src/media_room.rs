@@ -7,6 +7,7 @@
 //! decoded stays for a minute, so that a page that shows picture, spectrogram and sound fetches each once. Decoded, a picture
 //! has 150 kB and a clip 88 kB for each of its `media.analysed_audio_seconds`.
 
+mod error;
 mod kept;
 
 use std::sync::Arc;
@@ -25,41 +26,12 @@ use jtav_signal::constants::SAMPLE_RATE_HZ;
 
 use self::kept::{Kept, KeptMedia};
 
+pub use error::MediumError;
+
 /// Decoded media stay for so long.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Bytes of them.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// Why there is no medium to show.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum MediumError {
-    /// As many are on their way as may be, in all or from this site.
-    #[error("as many media are on their way as serve.max_media allows")]
-    Busy,
-    /// The post has none of this kind.
-    #[error("the post has none")]
-    None,
-    /// It cannot be had, as a worker would say it.
-    #[error("the medium cannot be had: {0}")]
-    Absent(AbsentReason),
-    /// The post was erased a moment ago.
-    #[error("the post is erased")]
-    Erased,
-    /// A failure of our own.
-    #[error("{0}")]
-    Failed(Arc<StageError>),
-}
-
-impl MediumError {
-    /// Whether coming again may help.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            MediumError::Busy | MediumError::Failed(_) => true,
-            MediumError::None | MediumError::Erased => false,
-            MediumError::Absent(reason) => !reason.is_deterministic(),
-        }
-    }
-}
 
 /// Fetches and decodes media of posts. Cheap to clone.
 #[derive(Clone)]

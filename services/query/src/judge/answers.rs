@@ -13,7 +13,7 @@ use jtav_pipeline::{
 use jtav_schemas::{EmbeddingV1, ErasureV1};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{JudgeError, Judged};
+use super::outcome::{JudgeError, Judged};
 
 type Answer = Result<Judged, JudgeError>;
 

@@ -8,7 +8,7 @@ use jtav_schemas::{AbsentReason, Decoded, Modality, PostV1};
 use moka::Expiry;
 use moka::future::Cache;
 
-use super::MediumError;
+use super::error::MediumError;
 
 /// A medium that cannot be had is asked for again after this: a server may be back.
 const ABSENT_FOR: Duration = Duration::from_secs(5);
