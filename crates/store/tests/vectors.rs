@@ -235,6 +235,17 @@ fn a_redelivery_that_brings_another_kind_leaves_the_vectors_that_were_there() ->
         for kind in [VectorKind::U, VectorKind::Text] {
             assert_eq!(both.ids(&Query::new(MODEL, kind, &[1.0, 0.0], 5)).await?, ["a"], "{kind:?}");
         }
+        // Left out, and brought once more.
+        let of_text = Query::new(MODEL, VectorKind::Text, &[1.0, 0.0], 5);
+        both.publish(&LabelWrite { semantic: Some(first.u.clone()), ..first.clone() }, None).await?;
+        assert_eq!(both.ids(&of_text).await?, Vec::<String>::new());
+        both.publish(&again, None).await?;
+        assert_eq!(both.ids(&of_text).await?, ["a"]);
+        // An erasure finds what the server had lost the list of.
+        redis.command(&["DEL", &vectors_of_key("a")])?;
+        both.publish(&again, None).await?;
+        assert_eq!(both.index.erase("a").await?, 2);
+        assert_eq!(both.ids(&of_text).await?, Vec::<String>::new());
         Ok(())
     })
 }

@@ -33,7 +33,7 @@ pub use oracle::progress::Progress;
 pub use oracle::{Labels, Oracle};
 pub use produce::produce;
 pub use redis::RealRedis;
-pub use require::{require_real, require_redis8};
+pub use require::{require_browser, require_real, require_redis8};
 pub use root::workspace_root;
 pub use schema::Schema;
 pub use topics::Topics;

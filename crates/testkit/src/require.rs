@@ -10,7 +10,15 @@ use crate::root::workspace_root;
 /// # Panics
 /// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
 pub fn require_real(name: &str) -> bool {
-    check().map_err(|reason| skip(name, &reason)).is_ok()
+    real_parts().map_err(|reason| skip(name, &reason)).is_ok()
+}
+
+/// As [`require_real`], for a browser and what drives it.
+///
+/// # Panics
+/// Under `JTAV_REQUIRE_REAL=1`, where a skipped test is a failed one.
+pub fn require_browser(name: &str) -> bool {
+    browser().map_err(|reason| skip(name, &reason)).is_ok()
 }
 
 /// As [`require_real`], for a redis-server with vector sets: where it is.
@@ -46,11 +54,16 @@ fn skip(name: &str, reason: &str) {
     assert!(!std::env::var("JTAV_REQUIRE_REAL").is_ok_and(|value| value == "1"), "JTAV_REQUIRE_REAL=1, but {line}");
 }
 
-fn check() -> Result<(), String> {
+fn real_parts() -> Result<(), String> {
     runs("java", Command::new("java").arg("-version"))?;
     runs("redis-server", Command::new("redis-server").arg("--version"))?;
     // Does nothing where the jars are there.
     runs("Apache Kafka", Command::new(workspace_root().join("scripts/kafka-local.sh")).arg("fetch"))
+}
+
+fn browser() -> Result<(), String> {
+    runs("chromium", Command::new("chromium").arg("--version"))?;
+    runs("chromedriver", Command::new("chromedriver").arg("--version"))
 }
 
 fn runs(what: &str, command: &mut Command) -> Result<(), String> {

@@ -152,7 +152,7 @@ impl SongCatalogue {
             }
             let square: f32 = vector.iter().map(|value| value * value).sum();
             // NaN is not near 1 either.
-            if !((square - 1.0).abs() < 1e-3) {
+            if square.is_nan() || (square - 1.0).abs() >= 1e-3 {
                 return refused("its vector has not the length 1");
             }
         }

@@ -75,7 +75,7 @@ async function call(path, { signal, deadline_ms = DEADLINE_MS, ...options } = {}
 const json = async (path, options) => (await call(path, options)).json();
 
 function of_post(id, rest) {
-  if (!is_path_safe(id)) throw new ApiError(404, { detail: "an id of dots alone cannot be asked for in an address" });
+  if (!is_path_safe(id)) throw new ApiError(404, { reason: "no_address", detail: "browsers take `.` and `..` in an address for folders" });
   return `/v1/posts/${id_segment(id)}${rest}`;
 }
 
@@ -86,6 +86,14 @@ function query(values) {
 
 const post_json = (path, body, options) =>
   json(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
+
+/** A post whose id no address can hold. */
+async function one_of_batch(id, options) {
+  const { posts } = await api.texts([id], options);
+  const [{ status, post }] = posts;
+  if (status === "found") return post;
+  throw new ApiError(status === "erased" ? 410 : 404, { detail: `the post is ${status}` });
+}
 
 export const api = {
   status: async (options) => {
@@ -100,7 +108,7 @@ export const api = {
   },
   /** At most 50 ids. */
   texts: (ids, options) => post_json("/v1/posts:batch", { ids, content: true }, options),
-  post: async (id, options) => json(of_post(id, "?content=true"), options),
+  post: async (id, options) => (is_path_safe(id) ? json(of_post(id, "?content=true"), options) : one_of_batch(id, options)),
   explanation: async (id, options) => json(of_post(id, "/explanation?content=true"), options),
   neighbours: async (id, by, options) => json(of_post(id, `/neighbours${query({ by, k: 12 })}`), options),
   dead_letters: (limit, options) => json(`/v1/dead-letters?limit=${limit}`, options),

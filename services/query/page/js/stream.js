@@ -5,6 +5,9 @@ import { sse_parser } from "./sse.js";
 
 const SILENCE_MS = 35_000;
 const LONGEST_WAIT_MS = 30_000;
+/** A browser opens six connections to a server over HTTP/1.1, for all its tabs together: one that nobody looks at lets its
+ *  own go, and resumes where it stopped. */
+const UNSEEN_MS = 15_000;
 
 /** Milliseconds before attempt `attempt` (from 1), half of it by chance, so that a thousand pages do not come back in
  *  one moment. */
@@ -20,8 +23,10 @@ export async function follow({ filters, position, signal, on }) {
   let base_ms = 1_000;
   const at = { position };
   while (!signal.aborted) {
+    await until_seen(signal);
     on.state(attempt === 0 ? "connecting" : "reconnecting");
     const silence = new AbortController();
+    const unwatch = when_unseen(() => silence.abort());
     try {
       await read_once({ filters, at, signal: AbortSignal.any([signal, silence.signal]), silence, on, fine: (retry_ms) => {
         attempt = 0;
@@ -29,9 +34,15 @@ export async function follow({ filters, position, signal, on }) {
       } });
     } catch (error) {
       if (signal.aborted) return;
+      if (document.hidden) {
+        attempt = 0;
+        continue;
+      }
       if (error.status === 401) return on.state("locked");
       if (error.status === 400) return on.lost();
       on.state("reconnecting", error.status ? error.message : null);
+    } finally {
+      unwatch();
     }
     attempt += 1;
     await pause(wait_ms(attempt, base_ms), signal);
@@ -83,4 +94,35 @@ function pause(ms, signal) {
     const timer = setTimeout(done, ms);
     signal.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
   });
+}
+
+function until_seen(signal) {
+  return new Promise((done) => {
+    const look = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", look);
+      done();
+    };
+    document.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", look, { once: true });
+    look();
+  });
+}
+
+/** Calls `let_go` when the page has not been seen for a while, or is left: a browser keeps left pages with what they
+ *  hold, to go back to. Gives what ends the watch. */
+function when_unseen(let_go) {
+  let timer = null;
+  const look = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(let_go, UNSEEN_MS);
+  };
+  document.addEventListener("visibilitychange", look);
+  window.addEventListener("pagehide", let_go);
+  look();
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+    window.removeEventListener("pagehide", let_go);
+  };
 }

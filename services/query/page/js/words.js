@@ -107,6 +107,7 @@ export function advice(error) {
   if (status === 0) return "The server does not answer. Is it still running? This page tries again by itself.";
   if (status === 401) return "The server asks for a key.";
   if (status === 403) return error.reason === "read_only" ? "This server only reads; what costs a network is switched off here." : "This key may not do that; ask for one with a wider scope.";
+  if (error?.reason === "no_address") return "An id of dots alone cannot be asked for by its address; only the label and the text of such a post can be had.";
   if (status === 404) return "It is not known here, or its label has lapsed.";
   if (status === 410) return "The post was erased.";
   if (status === 429) return "Too much at once; try again in a moment.";

@@ -56,6 +56,10 @@ impl Drop for BoxesKeeper {
     }
 }
 
+fn is_running(state: &RwLock<State>) -> bool {
+    matches!(&*state.read().unwrap_or_else(PoisonError::into_inner), State::Running(_))
+}
+
 /// Puts a state in place of another, whose boxes end; nothing follows the end.
 fn set(state: &RwLock<State>, new: State) {
     let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +91,10 @@ async fn keep(state: Weak<RwLock<State>>, params: BoxesParams, publisher: Arc<dy
                     pause = RESTART_PAUSE;
                     continue;
                 };
+                // An orderly end looks the same from here.
+                if !state.upgrade().is_some_and(|state| is_running(&state)) {
+                    return;
+                }
                 tracing::error!(?failure, "the boxes of the API broke; they are started anew");
                 State::Broken
             }

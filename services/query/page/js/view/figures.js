@@ -1,7 +1,7 @@
 // What the worker did so far: counts per label, rate, lag, and whether every post is accounted for.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { api } from "../api.js";
-import { count } from "../text.js";
+import { count, visible } from "../text.js";
 import { LABELS } from "../words.js";
 import { Spark } from "./spark.js";
 
@@ -49,7 +49,7 @@ function LabelCounts({ counts }) {
   const of = (label) => counts?.[label] ?? 0;
   const all = Object.keys(LABELS).reduce((sum, label) => sum + of(label), 0);
   return html`<section class="figure" aria-label="Labels so far">
-    <h3>Labels</h3>
+    <h2>Labels</h2>
     <div class="shares" aria-hidden="true">${Object.keys(LABELS).map((label) => of(label) > 0 && html`<span key=${label} class=${label} style=${{ flexGrow: of(label) / all }}></span>`)}</div>
     <dl class="counts">${Object.entries(LABELS).map(([label, { sign, name }]) => html`<div key=${label}><dt><span class=${`dot ${label}`} aria-hidden="true">${sign}</span>${name}</dt><dd data-count=${label}>${counts ? count(of(label)) : "–"}</dd></div>`)}</dl>
   </section>`;
@@ -61,7 +61,7 @@ function Conservation({ status }) {
   const gap = status?.conservation_gap;
   const verdict = !Number.isFinite(gap) ? null : gap === 0 ? html`<span class="verdict fine">gap 0: every post is accounted for</span>` : html`<span class="verdict bad">gap ${count(gap)}: posts are missing from the sum</span>`;
   return html`<section class="figure wide" aria-label="Every post accounted for">
-    <h3>Accounts ${verdict}</h3>
+    <h2>Accounts ${verdict}</h2>
     ${known
       ? html`<p class="sum" data-gap=${gap}><span class="term"><b>${count(status.received)}</b> received</span><span class="op">=</span>${parts.map(([field, name], at) => html`<span class="term" key=${field}>${at > 0 && html`<span class="op">+</span>`}<b>${count(status[field] ?? 0)}</b> ${name}</span>`)}</p>`
       : html`<p class="small">No worker runs in this process; the sums stand in the metrics of the workers.</p>`}
@@ -89,11 +89,12 @@ export function Figures({ state }) {
   const spoken = useSpoken(status ? Object.keys(LABELS).map((label) => `${status.counts?.label?.[label] ?? 0} ${label}`).join(", ") : "");
   return html`<div class="figures">
     <${LabelCounts} counts=${status?.counts?.label} />
-    <section class="figure" aria-label="Rate"><h3>Rate</h3><p class="number">${rate_text}<small>/s</small></p>
-      <${Spark} times=${times} values=${rates} colour="--spark" name="Posts a second" now=${rate_text} /></section>
-    <section class="figure" aria-label="Lag"><h3>Lag</h3><p class="number">${lag_text}<small>behind</small></p>
-      <${Spark} times=${times} values=${lags} colour="--spark-lag" name="Records behind" now=${lag_text} /></section>
+    <section class="figure" aria-label="Rate"><h2>Rate</h2><p class="number">${rate_text}<small>/s</small></p>
+      <${Spark} times=${times} values=${rates} kind="rate" name="Posts a second" now=${rate_text} /></section>
+    <section class="figure" aria-label="Lag"><h2>Lag</h2><p class="number">${lag_text}<small>behind</small></p>
+      <${Spark} times=${times} values=${lags} kind="lag" name="Records behind" now=${lag_text} /></section>
     <${Conservation} status=${status} />
+    ${status?.problem && html`<p class="problem" role="alert">${visible(status.problem, 300)}</p>`}
     <p class="unseen" aria-live="polite">${spoken}</p>
   </div>`;
 }

@@ -1,5 +1,5 @@
 // The filters of the feed. They stand in the address; changing one asks the server for another stream.
-import { html, useContext, useEffect, useState } from "./html.js";
+import { html, useContext, useEffect, useRef, useState } from "./html.js";
 import { App } from "./bits.js";
 import { FILTERS } from "../address.js";
 import { LABELS, MODALITIES, MOODS } from "../words.js";
@@ -14,14 +14,18 @@ function Choice({ name, title, value, options, set }) {
 
 function Language({ value, set }) {
   const [typed, type] = useState(value ?? "");
-  useEffect(() => type(value ?? ""), [value]);
+  const field = useRef(null);
+  // Not under the hands of who types: two letters are a filter already, and a third may follow.
+  useEffect(() => {
+    if (document.activeElement !== field.current) type(value ?? "");
+  }, [value]);
   const change = (event) => {
     const text = event.currentTarget.value.trim().toLowerCase();
     type(text);
     if (text === "" || /^[a-z]{2,3}$/.test(text)) set(text || undefined);
   };
   return html`<label class=${`choice ${value ? "set" : ""}`}><span>Language</span>
-    <input name="lang" type="text" size="4" maxlength="3" placeholder="any" autocomplete="off" spellcheck=${false} autocapitalize="off" value=${typed} onInput=${change} list="languages" />
+    <input ref=${field} name="lang" type="text" size="4" maxlength="3" placeholder="any" autocomplete="off" spellcheck=${false} autocapitalize="off" value=${typed} onInput=${change} list="languages" />
     <datalist id="languages">${["en", "de", "es", "fr", "it", "pt", "ar", "hi", "ja", "zh", "zxx"].map((code) => html`<option key=${code} value=${code} />`)}</datalist></label>`;
 }
 
@@ -39,7 +43,7 @@ export function Filters() {
     <fieldset class="labels"><legend class="unseen">Label</legend>
       ${FILTERS.label.map((label) => html`<button type="button" key=${label} class=${`toggle ${label}`} data-filter=${label} aria-pressed=${labels.includes(label) ? "true" : "false"} onClick=${() => toggle(label)}><span aria-hidden="true">${LABELS[label].sign}</span> ${LABELS[label].name}</button>`)}
     </fieldset>
-    <button type="button" class="more" aria-expanded=${more ? "true" : "false"} onClick=${() => set_more(!more)}>More filters</button>
+    <button type="button" class="more" aria-expanded=${more ? "true" : "false"} onClick=${() => set_more(!more)}>More</button>
     <div class=${`choices ${more ? "unfolded" : ""}`}><${Choice} name="certain" title="Certainty" value=${filters.certain} set=${put("certain")} options=${[["true", "certain"], ["false", "uncertain"]]} />
     <${Choice} name="mood" title="Mood" value=${filters.mood} set=${put("mood")} options=${Object.entries(MOODS)} />
     <${Choice} name="modality" title="With" value=${filters.modality} set=${put("modality")} options=${Object.entries(MODALITIES)} />

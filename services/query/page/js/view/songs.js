@@ -16,9 +16,9 @@ function Ranked({ result }) {
   const best = Math.max(...result.songs.map((song) => song.score));
   const least = Math.min(...result.songs.map((song) => song.score));
   const share = (score) => (best > least ? (score - least) / (best - least) : 1);
-  return html`${result.above_chance === false && html`<p class="notice plain-notice" role="note">${visible(result.note ?? "On its test set this model ranks no better than chance: take the order for no more than that.", 400)}</p>`}
-    ${result.above_chance !== false && result.note && html`<p class="small">${visible(result.note, 400)}</p>`}
+  return html`${result.above_chance === false && html`<p class="notice plain-notice" role="note"><b>Not above chance.</b> On its test set this model does not rank better than drawing lots: take the order for no more than that.</p>`}
     ${result.songs.length === 0 ? html`<p class="empty">There is no song in the catalogue.</p>` : html`<ol class="songs">${result.songs.map((song) => html`<li key=${song.id}><span class="rank">${song.rank}</span><span class="title">${song.title ? html`<bdi>${visible(song.title, 120)}</bdi> ` : ""}<${Id} id=${song.id} most=${48} /></span><span class="track" aria-hidden="true"><span class="bar plain-bar" style=${{ width: `${6 + share(song.score) * 94}%` }}></span></span><span class="value">${song.score.toFixed(3)}</span></li>`)}</ol>`}
+    ${result.note && html`<details class="raw"><summary>What was measured</summary><p class="small">${visible(result.note, 2_000)}</p></details>`}
     <p class="small">Model <bdi>${visible(result.model ?? "", 80)}</bdi>. Scores compare the picture with each clip; they are no probabilities.</p>`;
 }
 
@@ -65,7 +65,7 @@ export function Songs({ status }) {
     <h1 id="songs-title" tabindex="-1">Songs for a picture</h1>
     <p class="lead">Drop a picture; the clips of the catalogue are ranked by how well they go with it. The picture is looked at and not kept.</p>
     ${status && !songs && html`<p class="notice plain-notice" role="note">This server has no catalogue of songs. <code>jtav index songs DIR</code> makes one from a folder of clips.</p>`}
-    ${songs && html`<p class="small">${count(songs.count)} clips in the catalogue.${songs.above_chance === false ? ` ${visible(songs.note ?? "On its test set the model ranks no better than chance.", 300)}` : ""}</p>`}
+    ${songs && html`<p class="small">${count(songs.count)} clips in the catalogue.${songs.above_chance === false && " The model was not found to rank them better than chance."}</p>`}
     <div class="two"><label class=${`drop ${over ? "over" : ""}`} onDragOver=${(event) => { event.preventDefault(); set_over(true); }} onDragLeave=${() => set_over(false)} onDrop=${drop}>
       <input type="file" class="unseen" accept=${KINDS.join(",")} onChange=${(event) => { ask(event.currentTarget.files[0]); event.currentTarget.value = ""; }} />
       ${preview ? html`<img src=${preview} alt="Your picture" />` : html`<span class="drop-sign" aria-hidden="true">⬚</span>`}

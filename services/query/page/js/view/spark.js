@@ -5,11 +5,12 @@ import uPlot from "../../vendor/uplot.js";
 const HEIGHT = 34;
 
 /** `times` in seconds, `values` of the same length (null where unknown). Canvas and boxes are styled by the CSSOM only. */
-export function Spark({ times, values, colour, name, now }) {
+export function Spark({ times, values, kind, name, now }) {
   const home = useRef(null);
   const plot = useRef(null);
   useEffect(() => {
-    const stroke = () => getComputedStyle(home.current).getPropertyValue(colour).trim();
+    // A canvas knows no `light-dark()`: the computed colour is a plain one.
+    const stroke = () => getComputedStyle(home.current).color;
     const options = {
       width: home.current.clientWidth || 120,
       height: HEIGHT,
@@ -37,5 +38,5 @@ export function Spark({ times, values, colour, name, now }) {
     };
   }, []);
   useEffect(() => plot.current?.setData([times, values]), [times, values]);
-  return html`<div class="spark" role="img" aria-label=${`${name}, now ${now}`} ref=${home}></div>`;
+  return html`<div class=${`spark ${kind}`} role="img" aria-label=${`${name}, now ${now}`} ref=${home}></div>`;
 }
