@@ -1,63 +1,37 @@
 //! The media of a post for somebody who looks at it: fetched as the worker fetches, decoded in the sandbox, never passed on as
 //! they came.
 //!
-//! A medium costs at most `media.max_image_bytes` or `media.max_audio_bytes` of download and what the decoder's limits allow;
-//! `serve.max_media` of them are on their way at once, and who comes meanwhile is told to come again. What was decoded stays
-//! for a minute, so that a page that shows picture, spectrogram and sound fetches each once.
+//! Whoever may post chooses the addresses, and whoever may read chooses when they are asked. A medium costs at most
+//! `media.max_image_bytes` or `media.max_audio_bytes` of download and what the decoder's limits allow; `serve.max_media` of
+//! them are on their way at once, of one site three quarters of these, and who comes meanwhile is told to come again. What was
+//! decoded stays for a minute, so that a page that shows picture, spectrogram and sound fetches each once. Decoded, a picture
+//! has 150 kB and a clip 88 kB for each of its `media.analysed_audio_seconds`.
+
+mod error;
+mod kept;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jtav_delivery::{Demand, FairQueue, Share, Shares};
 use jtav_feed_processor::parameters::fetcher;
 use jtav_media::{DecodePool, Fetcher};
-use jtav_pipeline::{FetchRequest, MediaFetcher, StageError, account_of};
-use jtav_schemas::{AbsentReason, Decoded, MediaRef, Modality, PostV1};
+use jtav_pipeline::{FetchRequest, MediaFetcher, Stage, StageError, account_of, site_of_url};
+use jtav_schemas::{AbsentReason, Decoded, MediaRef, Modality, Pcm, PostV1};
 use jtav_settings::Settings;
-use moka::future::Cache;
-use tokio::sync::Semaphore;
+use jtav_signal::constants::SAMPLE_RATE_HZ;
+
+use self::kept::{Kept, KeptMedia};
+
+pub use error::MediumError;
 
 /// Decoded media stay for so long.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Bytes of them.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// Why there is no medium to show.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum MediumError {
-    /// As many are on their way as may be.
-    #[error("as many media are on their way as serve.max_media allows")]
-    Busy,
-    /// The post has none of this kind.
-    #[error("the post has none")]
-    None,
-    /// It cannot be had, as a worker would say it.
-    #[error("the medium cannot be had: {0}")]
-    Absent(AbsentReason),
-    /// A failure of our own.
-    #[error("{0}")]
-    Failed(Arc<StageError>),
-}
-
-impl MediumError {
-    /// Whether coming again may help.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            MediumError::Busy | MediumError::Failed(_) => true,
-            MediumError::None => false,
-            MediumError::Absent(reason) => !reason.is_deterministic(),
-        }
-    }
-}
-
-/// What a medium is of: the post, and picture or sound.
-type Key = (Arc<str>, Modality);
-
-#[derive(Clone)]
-struct Kept {
-    revision: u64,
-    decoded: Decoded,
-}
 
 /// Fetches and decodes media of posts. Cheap to clone.
 #[derive(Clone)]
@@ -68,9 +42,12 @@ pub struct MediaRoom {
 struct Shared {
     fetcher: Fetcher,
     decoders: DecodePool,
-    turns: Semaphore,
+    places: usize,
+    /// By site: one that lets us wait does not keep the others out.
+    turns: Shares<Arc<str>>,
+    fetch_timeout: Duration,
     timeout: Duration,
-    kept: Cache<Key, Kept>,
+    kept: KeptMedia,
 }
 
 impl MediaRoom {
@@ -81,23 +58,25 @@ impl MediaRoom {
     /// Limits that do not fit, no HTTP client.
     pub fn new(settings: &Settings, decoders: DecodePool) -> anyhow::Result<Self> {
         let mut settings = settings.clone();
-        let (media, most) = (&mut settings.media, settings.serve.max_media);
+        let (media, places) = (&mut settings.media, settings.serve.max_media.max(1));
         let each = media.max_image_bytes.max(media.max_audio_bytes);
-        let all = each.saturating_mul(most as u64).max(media.max_image_bytes + media.max_audio_bytes);
+        let all = each.saturating_mul(places as u64).max(media.max_image_bytes.saturating_add(media.max_audio_bytes));
         media.byte_budget_bytes = media.byte_budget_bytes.min(all);
-        let kept = Cache::builder()
-            .max_capacity(MAX_BYTES)
-            .weigher(|(post_id, _): &Key, kept: &Kept| {
-                u32::try_from(post_id.len() + bytes_of(&kept.decoded)).unwrap_or(u32::MAX)
-            })
-            .time_to_live(KEPT)
-            .build();
-        let timeout = settings.media.total_timeout() + settings.media.decode_wall();
-        let fetcher = fetcher(&settings).context("media of posts that are looked at")?;
-        Ok(Self { shared: Arc::new(Shared { fetcher, decoders, turns: Semaphore::new(most), timeout, kept }) })
+        let fetch_timeout = settings.media.total_timeout();
+        let shared = Shared {
+            fetcher: fetcher(&settings).context("media of posts that are looked at")?,
+            decoders,
+            places,
+            turns: Shares::new(FairQueue::new(places)),
+            fetch_timeout,
+            timeout: fetch_timeout + settings.media.decode_wall(),
+            kept: KeptMedia::new(MAX_BYTES, KEPT_FOR),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The picture or the sound of a post, decoded. Dropped, it lets go of everything but what others wait for, too.
+    /// The picture or the sound of this revision of a post: 224 × 224 RGB, or mono of 22,050 Hz. Dropped, it closes the
+    /// connection and lets go of everything; others who wait for the same medium then fetch it themselves.
     ///
     /// # Errors
     /// Why there is none.
@@ -108,48 +87,78 @@ impl MediaRoom {
             Modality::Text => None,
         };
         let media = media.ok_or(MediumError::None)?;
-        let key: Key = (post.id.as_str().into(), modality);
-        if self.shared.kept.get(&key).await.is_some_and(|kept| kept.revision != post.revision) {
-            self.shared.kept.invalidate(&key).await;
-        }
-        let (shared, post) = (Arc::clone(&self.shared), Arc::clone(post));
-        // Of those that ask for one medium at a time one fetches it.
-        let load = async move {
-            let decoded = shared.load(&post, modality, media).await?;
-            Ok(Kept { revision: post.revision, decoded })
-        };
-        let kept = self.shared.kept.try_get_with(key, load).await;
-        kept.map(|kept| kept.decoded).map_err(|error: Arc<MediumError>| MediumError::clone(&error))
+        let shared = &self.shared;
+        shared.kept.check(&post.id)?;
+        let load = || Arc::clone(shared).load(Arc::clone(post), modality, media.clone());
+        let kept = shared.kept.get_or_load(post, modality, load);
+        // Those who wait for another's download, too.
+        let kept = tokio::time::timeout(shared.timeout, kept).await;
+        let kept = kept.unwrap_or(Err(MediumError::Absent(AbsentReason::Timeout)))?;
+        // Erased meanwhile, it is not answered for.
+        shared.kept.check(&post.id)?;
+        kept.decoded.map_err(MediumError::Absent)
     }
 
-    /// Drops what is kept of a post.
+    /// Drops what is kept of an erased post. From when this returns on nobody is given anything of it, whatever is still under
+    /// way.
     pub async fn forget(&self, post_id: &str) {
-        let post_id: Arc<str> = post_id.into();
-        for modality in [Modality::Image, Modality::Audio] {
-            self.shared.kept.invalidate(&(Arc::clone(&post_id), modality)).await;
-        }
+        self.shared.kept.forget(post_id).await;
+    }
+
+    /// Media that are on their way now.
+    pub fn in_flight(&self) -> usize {
+        self.shared.turns.used()
     }
 }
 
 impl Shared {
-    async fn load(&self, post: &PostV1, modality: Modality, media: MediaRef) -> Result<Decoded, MediumError> {
-        let _turn = self.turns.try_acquire().map_err(|_| MediumError::Busy)?;
-        let work = async {
-            let request = FetchRequest { modality, media, deadline: Instant::now() + self.timeout };
-            let mut fetched = MediaFetcher::fetch(&self.fetcher, request).await.map_err(MediumError::Absent)?;
-            fetched.account = Some(account_of(post));
-            match self.decoders.decode(fetched).await {
-                Ok(decoded) => decoded.map_err(MediumError::Absent),
-                Err(error) => Err(MediumError::Failed(Arc::new(error))),
-            }
-        };
-        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(MediumError::Absent(AbsentReason::Timeout)))
+    fn load(
+        self: Arc<Self>,
+        post: Arc<PostV1>,
+        modality: Modality,
+        media: MediaRef,
+    ) -> BoxFuture<'static, Result<Kept, MediumError>> {
+        async move {
+            let _turn = self.turn(&media.url).ok_or(MediumError::Busy)?;
+            let request = FetchRequest { modality, media, deadline: Instant::now() + self.fetch_timeout };
+            let decoded = match MediaFetcher::fetch(&self.fetcher, request).await {
+                Err(reason) => Err(reason),
+                Ok(mut fetched) => {
+                    fetched.account = Some(account_of(&post));
+                    match self.decoders.decode(fetched).await.map_err(of_stage)? {
+                        Ok(Decoded::Audio(pcm)) => at_one_rate(pcm).await?.map(Decoded::Audio),
+                        other => other,
+                    }
+                }
+            };
+            Ok(Kept { revision: post.revision, decoded })
+        }
+        .boxed()
+    }
+
+    /// A place on account of the medium's site; media without a server have one account together.
+    fn turn(&self, url: &str) -> Option<Share<Arc<str>>> {
+        let site = site_of_url(url).unwrap_or_else(|| "".into());
+        let most_of_one = self.places - self.places / 4;
+        self.turns.try_take(Demand { places: 1, shares: Vec::new(), limits: vec![(site, most_of_one)] })
     }
 }
 
-fn bytes_of(decoded: &Decoded) -> usize {
-    match decoded {
-        Decoded::Audio(pcm) => pcm.samples.len() * size_of::<f32>(),
-        Decoded::Image(picture) => picture.pixels.len(),
+fn of_stage(error: StageError) -> MediumError {
+    match error.code {
+        "queue_full" => MediumError::Busy,
+        _ => MediumError::Failed(Arc::new(error)),
     }
+}
+
+/// Decoders that work for a GPU leave some rates to it.
+async fn at_one_rate(pcm: Pcm) -> Result<Result<Pcm, AbsentReason>, MediumError> {
+    if pcm.sample_rate_hz == SAMPLE_RATE_HZ {
+        return Ok(Ok(pcm));
+    }
+    let resample = move || jtav_signal::resample(&pcm.samples, pcm.sample_rate_hz, SAMPLE_RATE_HZ);
+    let resampled = tokio::task::spawn_blocking(resample).await;
+    let resampled = resampled.map_err(|error| of_stage(StageError::retryable(Stage::Decode, "resampling", error)))?;
+    let samples = resampled.map_err(|_| AbsentReason::DecodeError);
+    Ok(samples.map(|samples| Pcm { samples: samples.into(), sample_rate_hz: SAMPLE_RATE_HZ }))
 }

@@ -172,6 +172,7 @@ fn missing(error: MediumError, modality: Modality) -> Problem {
         MediumError::Absent(reason) => {
             Problem::bad_gateway("medium_unavailable", error.to_string()).with("absent_reason", reason.as_str())
         }
+        MediumError::Erased => Problem::erased(),
         MediumError::Failed(error) => Problem::unavailable("decoder_failed", error.to_string(), 2),
     }
 }
