@@ -31,7 +31,9 @@ pub use erasure::ErasureV1;
 pub use label::{Label, PROBABILITY_SUM_TOLERANCE, Probabilities, UncertainBecause, is_language_code};
 pub use modality::{AbsentReason, Modality, ModalityStatus, PerModality};
 pub use post::{DatasetGroups, DatasetLabels, DatasetMedia, DatasetPostV1, MAX_TEXT_PARTS, MediaRef, PostV1, TextPart};
-pub use sentiment::{AttentionSummary, AudioSpan, Contributions, ImageCell, MoodTag, SentimentV1, WordWeight};
+pub use sentiment::{
+    AttentionSummary, AudioSpan, Contributions, ImageCell, MoodTag, SentimentV1, WordWeight, event_time_ms,
+};
 pub use stage::Stage;
 
 /// The variants of an enum as an array, which, unlike the slice, can be taken apart by value.

@@ -78,6 +78,16 @@ pub struct Contributions {
     pub interaction: f32,
 }
 
+/// When the post of a written `sentiment.v1` record was made, milliseconds since 1970: it stands in the record alone, of which nothing
+/// else is read. None of what is no such record.
+pub fn event_time_ms(sentiment_json: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Time {
+        event_time_ms: Option<i64>,
+    }
+    serde_json::from_slice::<Time>(sentiment_json).ok()?.event_time_ms
+}
+
 /// `sentiment.v1`: the label of one revision of a post by one model. The Kafka key is the post id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(

@@ -6,7 +6,7 @@ use futures::TryFutureExt as _;
 use jtav_kafka::{Fault, KafkaError, OutboundRecord};
 use jtav_pipeline::{EraseRequest, FailPoint, PublishOutcome, PublishRequest, Stage, StageError, fail_point, now_ms};
 use jtav_schemas::{
-    DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError,
+    DeadLetterReason, EmbeddingV1, ErasureV1, Modality, PerModality, RecordHeaders, Vector, VectorError, event_time_ms,
 };
 use jtav_store::{Applied, LabelWrite, Source, StoreError, StoredLabel};
 use jtav_telemetry::{Metric, Sink, Telemetry, WriteResult};
@@ -272,15 +272,6 @@ fn stored_records(stored: &StoredLabel, ours: &EmbeddingV1) -> Result<(Bytes, By
     let embedding =
         embedding().map_err(|error| store_failure(StoreError::ForeignKey(format!("stored vectors: {error}"))))?;
     Ok((stored.sentiment_json.clone(), json(&embedding)?))
-}
-
-/// When the stored label's record was written. It stands in the record alone, of which nothing else is needed.
-fn event_time_ms(sentiment_json: &[u8]) -> Option<i64> {
-    #[derive(serde::Deserialize)]
-    struct Time {
-        event_time_ms: Option<i64>,
-    }
-    serde_json::from_slice::<Time>(sentiment_json).ok()?.event_time_ms
 }
 
 fn store_failure(error: StoreError) -> StageError {

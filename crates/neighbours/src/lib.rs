@@ -9,7 +9,7 @@
 //! its kinds. Vectors are unit vectors in f16 with their length beside them, so that a search is one dot product a vector, by
 //! AVX2, FMA and F16C where the processor has them.
 //!
-//! **Who waits for whom.** A search holds the lock of one segment at a time, for reading: half a millisecond with 384 components. A
+//! **Who waits for whom.** A search holds the lock of one segment at a time, for reading: as long as 8,192 products take. A
 //! writer changes one segment at a time and holds its lock for microseconds; the locks of the standard library let a waiting writer
 //! go first. So a writer waits for the segments that searches are in, and a search for one write. Segments whose dead have
 //! become an eighth are copied without them and exchanged; searches that are in the old one end there.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jtav_schemas::event_time_ms;
 
 use crate::{
     Applied, ErasureKeeper, Found, LabelWrite, RedisStore, RedisVectorIndex, ServerReport, SharedCache, Standing,
@@ -113,13 +114,4 @@ impl ErasureKeeper for IndexedStore {
     fn mark_restored(&self, identity: &str) -> BoxFuture<'static, Result<(), StoreError>> {
         self.store.mark_restored(identity)
     }
-}
-
-/// When the post was made: it stands in the record alone.
-fn event_time_ms(sentiment_json: &[u8]) -> Option<i64> {
-    #[derive(serde::Deserialize)]
-    struct Time {
-        event_time_ms: Option<i64>,
-    }
-    serde_json::from_slice::<Time>(sentiment_json).ok()?.event_time_ms
 }

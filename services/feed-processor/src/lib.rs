@@ -25,5 +25,6 @@ pub mod worker;
 pub use networks::{Networks, model_version};
 pub use parameters::{BoxesParams, PipelineParams};
 pub use rereading::Rereading;
+pub use store_watch::StoreWatch;
 pub use topology::{Boxes, Pipeline};
 pub use worker::{Worker, WorkerExit};

@@ -14,7 +14,7 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// The last answer of the store.
 #[derive(Default)]
-pub(crate) struct StoreWatch(Mutex<Option<Answer>>);
+pub struct StoreWatch(Mutex<Option<Answer>>);
 
 struct Answer {
     at: Instant,
@@ -23,7 +23,7 @@ struct Answer {
 
 impl StoreWatch {
     /// Asks for ever. Cancellation safe: what was answered last stays.
-    pub(crate) async fn ask(&self, store: &dyn Store) {
+    pub async fn ask(&self, store: &dyn Store) {
         loop {
             let failure = match tokio::time::timeout(PATIENCE, store.ping()).await {
                 Ok(Ok(())) => None,
@@ -40,7 +40,7 @@ impl StoreWatch {
     }
 
     /// Why the store cannot be counted on at `now`, if it cannot.
-    pub(crate) fn problem(&self, now: Instant) -> Option<String> {
+    pub fn problem(&self, now: Instant) -> Option<String> {
         match &*self.lock() {
             None => Some("store: not asked yet".to_owned()),
             Some(answer) => {

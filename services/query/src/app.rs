@@ -1,8 +1,9 @@
 //! What the routes share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use jtav_feed_processor::Worker;
+use jtav_feed_processor::{StoreWatch, Worker};
 use jtav_model::retrieval::SongRetriever;
 use jtav_neighbours::{NeighbourIndex, VectorKind};
 use jtav_pipeline::now_ms;
@@ -20,15 +21,14 @@ use crate::media_room::MediaRoom;
 use crate::problem::Problem;
 use crate::rate::Rate;
 use crate::seats::Seats;
-use crate::store_health::StoreHealth;
 
 /// What the routes share. Cheap to share, never changed.
 pub struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) store_health: Arc<StoreHealth>,
+    pub(crate) store_watch: StoreWatch,
     pub(crate) content: ContentReader,
-    pub(crate) media: Option<MediaRoom>,
+    pub(crate) media: MediaRoom,
     pub(crate) drawings: Arc<Semaphore>,
     pub(crate) judge: Option<Judge>,
     pub(crate) songs: Option<Arc<SongRetriever>>,
@@ -53,7 +53,7 @@ pub struct App {
 impl App {
     /// Why the server is not ready, if it is not. Answered from memory.
     pub fn unready(&self) -> Option<String> {
-        let store = self.store_health.problem().map(|problem| format!("store: {problem}"));
+        let store = self.store_watch.problem(Instant::now());
         let labels = || self.labels_health.problem().map(|problem| format!("sentiment topic: {problem}"));
         let vectors = || {
             let problem = self.index.as_ref().and_then(|_| self.vectors_health.problem());

@@ -1,29 +1,24 @@
 //! Which labels a reader wants. Pure.
 
 use jtav_schemas::{Label, Modality, SentimentV1};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::IntoParams;
 
 /// Filters as they stand in an address; every one that is given must hold. Several values with commas between them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, IntoParams)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub struct FilterQuery {
     /// `negative`, `neutral`, `positive`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(example = "negative,positive")]
     pub label: Option<String>,
     /// Only labels that are certain, or only those that are not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub certain: Option<bool>,
     /// Most probable mood: `Q1` to `Q4`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mood: Option<String>,
     /// Parts that took part: `text`, `audio`, `image`; any of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<String>,
     /// Languages of the text, ISO 639.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(example = "en")]
     pub lang: Option<String>,
 }

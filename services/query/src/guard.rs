@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use jtav_telemetry::{Metric, QueryResult, QueryRoute, RefusalCause};
 
 use crate::keys::{Key, KeysFileWatch, Refused, Scope, quota};
+use crate::news::News;
 use crate::problem::Problem;
 use crate::route::Asked;
 
@@ -35,6 +36,7 @@ const MAX_REQUEST_ID: usize = 64;
 /// What the guard knows.
 pub struct Guard {
     keys: Option<KeysFileWatch>,
+    keys_news: News,
     /// Names under which the server may be asked, in small letters and without a port; none where any will do.
     hosts: Option<Vec<String>>,
     by_address: DefaultKeyedRateLimiter<IpAddr>,
@@ -67,7 +69,7 @@ impl Guard {
     ) -> Self {
         let by_address = RateLimiter::keyed(quota(requests_per_second));
         let hosts = hosts.map(|hosts| hosts.iter().map(|host| host.to_ascii_lowercase()).collect());
-        Self { keys, hosts, by_address, timeout, is_read_only }
+        Self { keys, keys_news: News::default(), hosts, by_address, timeout, is_read_only }
     }
 
     /// Whether readers need a key.
@@ -78,10 +80,13 @@ impl Guard {
     /// Reads the keys again if they have changed, and forgets addresses that rest.
     pub fn tend(&self) {
         if let Some(keys) = &self.keys {
-            match keys.look() {
-                Ok(true) => tracing::info!(keys = keys.keys().len(), "the keys were read again"),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the keys cannot be read again; those from before stay"),
+            let looked = keys.look();
+            if let Ok(true) = looked {
+                tracing::info!(keys = keys.keys().len(), "the keys were read again");
+            }
+            let failure = looked.err().map(|error| error.to_string());
+            if self.keys_news.is_new(failure.clone()) {
+                tracing::warn!(error = failure, "the keys cannot be read again; those from before stay");
             }
         }
         self.by_address.retain_recent();

@@ -21,6 +21,7 @@ pub mod guard;
 pub mod judge;
 pub mod keys;
 pub mod media_room;
+mod news;
 pub mod openapi;
 pub mod positions;
 pub mod problem;
@@ -30,7 +31,6 @@ pub mod routes;
 mod seats;
 mod server;
 pub mod songs;
-mod store_health;
 mod tls;
 
 pub use app::App;

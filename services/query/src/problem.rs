@@ -145,16 +145,6 @@ impl Problem {
         }
     }
 
-    /// The code.
-    pub fn reason(&self) -> &'static str {
-        self.0.reason
-    }
-
-    /// The status.
-    pub fn status(&self) -> StatusCode {
-        self.0.status
-    }
-
     /// As it is sent.
     pub fn body(&self, request_id: Option<&str>) -> String {
         let status = http::StatusCode::from_u16(self.0.status.as_u16()).unwrap_or_default();

@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
 use actix_web::{App as Actix, HttpServer, Resource, Route};
 use anyhow::Context as _;
-use jtav_feed_processor::{Networks, Worker};
+use jtav_feed_processor::{Networks, StoreWatch, Worker};
 use jtav_kafka::ClientSettings;
 use jtav_media::DecodePool;
 use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, SongRetriever};
@@ -46,7 +45,7 @@ const MAX_RECORD_BYTES: u64 = 1 << 20;
 const UNACKNOWLEDGED_MS: u32 = 30_000;
 /// From the first byte of a request's head to its last.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-/// Between two looks at keys, certificate and store.
+/// Between two looks at keys, certificate and rate.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 /// What answers that are under way have when the server ends.
 const LAST_ANSWERS_SECONDS: u64 = 2;
@@ -80,7 +79,6 @@ pub struct Server {
     /// What its routes share.
     pub app: Data<App>,
     handle: ServerHandle,
-    stop: Arc<AtomicBool>,
     stopping: watch::Sender<bool>,
     followers: Vec<JoinHandle<()>>,
 }
@@ -101,12 +99,12 @@ impl Server {
             .with_context(|| format!("serve.listen {}: choose another port, or 0 for any", serve.listen))?;
         let address = listener.local_addr()?;
         let (stopping, is_stopping) = watch::channel(false);
-        let (app, followers, stop) = start_app(&params, &guard, is_stopping)?;
+        let (app, followers) = start_app(&params, &guard, is_stopping)?;
         let app = Data::new(app);
-        tend(app.clone(), certificate.clone(), Arc::clone(&stop));
+        tend(app.clone(), certificate.clone());
         let is_tls = certificate.is_some();
         let handle = start_http(&params.settings, app.clone(), Data::from(guard), listener, certificate)?;
-        Ok(Self { address, is_tls, app, handle, stop, stopping, followers })
+        Ok(Self { address, is_tls, app, handle, stopping, followers })
     }
 
     /// `http://127.0.0.1:9700`.
@@ -117,7 +115,6 @@ impl Server {
     /// Ends it: streams are told, answers have a moment.
     pub async fn stop(self) {
         let _ = self.stopping.send(true);
-        self.stop.store(true, Ordering::Relaxed);
         self.handle.stop(true).await;
         if let Some(judge) = &self.app.judge {
             judge.stop();
@@ -141,14 +138,13 @@ fn make_guard(params: &ServeParams) -> anyhow::Result<Guard> {
     Ok(Guard::new(keys, hosts, per_second, serve.request_timeout(), params.is_read_only))
 }
 
-type Started = (App, Vec<JoinHandle<()>>, Arc<AtomicBool>);
+type Started = (App, Vec<JoinHandle<()>>);
 
 fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver<bool>) -> anyhow::Result<Started> {
     let ServeParams { settings, client, store, worker, .. } = params;
     let (recent, labels_health) =
         (Arc::new(Recent::new(settings.serve.recent_events)), Arc::new(TopicHealth::default()));
     let counts = Arc::default();
-    let stop = Arc::new(AtomicBool::new(false));
     let topic =
         |name: &str| Topic { client: client.clone(), name: name.to_owned(), max_record_bytes: MAX_RECORD_BYTES };
     let media = MediaRoom::new(settings, params.decoders.clone())?;
@@ -163,18 +159,18 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let index = (max_bytes > 0 && params.vectors.is_none())
         .then(|| Arc::new(NeighbourIndex::new(IndexSettings { window_ms, max_bytes })));
     let mut followers =
-        vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), Arc::clone(&stop)).context("a thread")?];
+        vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), stopping.clone()).context("a thread")?];
     if let Some(index) = &index {
         let (vectors, health) = (Vectors::new(Arc::clone(index), window_ms), Arc::clone(&vectors_health));
         let embeddings = topic(&settings.kafka.embeddings_topic);
-        followers.push(follow(embeddings, vectors, health, Arc::clone(&stop)).context("a thread")?);
+        followers.push(follow(embeddings, vectors, health, stopping.clone()).context("a thread")?);
     }
     let app = App {
         settings: Arc::clone(settings),
         store: Arc::clone(store),
-        store_health: Arc::default(),
+        store_watch: StoreWatch::default(),
         content: ContentReader::new(client.clone(), &settings.kafka.input_topic, settings.ingest.max_record_bytes),
-        media: Some(media),
+        media,
         drawings: Arc::new(Semaphore::new(settings.serve.max_media)),
         judge,
         songs: open_songs(params)?,
@@ -194,7 +190,7 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         worker: worker.clone(),
         stopping,
     };
-    Ok((app, followers, stop))
+    Ok((app, followers))
 }
 
 /// The catalogue that the settings name, or the bundled one where it fits the networks; none without networks.
@@ -227,18 +223,25 @@ fn forget_media(media: &MediaRoom) -> Box<dyn Fn(&str) + Send> {
     Box::new(move |post_id| here.block_on(media.forget(post_id)))
 }
 
-/// Looks after what may change while the server runs.
-fn tend(app: Data<App>, certificate: Option<Arc<Certificate>>, stop: Arc<AtomicBool>) {
+/// Looks after what may change while the server runs, until it ends.
+fn tend(app: Data<App>, certificate: Option<Arc<Certificate>>) {
     actix_rt::spawn(async move {
-        while !stop.load(Ordering::Relaxed) {
-            app.store_health.ask(&*app.store).await;
-            let labels = jtav_schemas::Label::ALL.into_iter().map(|label| app.counts.of(label)).sum();
-            app.rate.read(labels);
-            app.guard.tend();
-            if let Some(certificate) = &certificate {
-                certificate.tend();
+        let mut stopping = app.stopping.clone();
+        let look = async {
+            loop {
+                let labels = jtav_schemas::Label::ALL.into_iter().map(|label| app.counts.of(label)).sum();
+                app.rate.read(labels);
+                app.guard.tend();
+                if let Some(certificate) = &certificate {
+                    certificate.tend();
+                }
+                tokio::time::sleep(TEND_EVERY).await;
             }
-            tokio::time::sleep(TEND_EVERY).await;
+        };
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = app.store_watch.ask(&*app.store) => {}
+            () = look => {}
         }
     });
 }

@@ -12,6 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::news::News;
+
 /// Certificate and key of two files.
 #[derive(Debug)]
 pub(crate) struct Certificate {
@@ -19,6 +21,7 @@ pub(crate) struct Certificate {
     key: PathBuf,
     current: RwLock<Arc<CertifiedKey>>,
     read_at: RwLock<[Option<SystemTime>; 2]>,
+    news: News,
 }
 
 impl Certificate {
@@ -29,7 +32,8 @@ impl Certificate {
     pub(crate) fn open(chain: &Path, key: &Path) -> anyhow::Result<Arc<Self>> {
         let read_at = RwLock::new(stamps(chain, key));
         let current = RwLock::new(Arc::new(read(chain, key)?));
-        Ok(Arc::new(Self { chain: chain.to_owned(), key: key.to_owned(), current, read_at }))
+        let (chain, key) = (chain.to_owned(), key.to_owned());
+        Ok(Arc::new(Self { chain, key, current, read_at, news: News::default() }))
     }
 
     /// The settings of a server.
@@ -51,13 +55,17 @@ impl Certificate {
         if *read_at == now {
             return;
         }
-        match read(&self.chain, &self.key) {
+        let failure = match read(&self.chain, &self.key) {
             Ok(key) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
                 *read_at = now;
                 tracing::info!("the certificate was read again");
+                None
             }
-            Err(error) => tracing::warn!(%error, "the certificate cannot be read again; that from before stays"),
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if self.news.is_new(failure.clone()) {
+            tracing::warn!(error = failure, "the certificate cannot be read again; that from before stays");
         }
     }
 }

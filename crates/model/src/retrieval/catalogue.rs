@@ -16,7 +16,7 @@ use super::error::RetrievalError;
 use crate::checkpoint::replace;
 use crate::error::ModelError;
 
-/// Most songs of a catalogue: their product with a query is then some tens of milliseconds.
+/// Most songs of a catalogue: a query costs a product with each.
 pub const MAX_SONGS: usize = 200_000;
 /// Longest id or title in bytes.
 pub const MAX_NAME_BYTES: usize = 512;

@@ -143,8 +143,8 @@ impl RetrievalCheckpoint {
     }
 }
 
-/// The towers with their scales, on the CPU: they are too small for anything else. A pass is some tenths of a millisecond,
-/// for which others wait; libtorch's tensors may be read by one thread at a time.
+/// The towers with their scales, on the CPU: they are too small for anything else. While one passes
+/// the others wait; libtorch's tensors may be read by one thread at a time.
 pub(super) struct Towers {
     network: Mutex<TwoTower>,
     scales: Arc<VectorScales>,

@@ -19,8 +19,8 @@ pub struct RankedSong {
     pub rank: usize,
 }
 
-/// Ranks the songs of a catalogue for pictures. `Send` and `Sync`; a call computes on the thread that makes it, some tenths
-/// of a millisecond for the tower and about a millisecond for 20,000 songs, and blocks it for so long.
+/// Ranks the songs of a catalogue for pictures. `Send` and `Sync`; a call computes on the thread that makes it, a pass of
+/// the tower and a product with each song, and blocks it for so long.
 pub struct SongRetriever {
     checkpoint: RetrievalCheckpoint,
     towers: Towers,

@@ -1,4 +1,4 @@
-use crate::{SecretUrl, Settings, StoreKind};
+use crate::{IndexBackend, SecretUrl, Settings, StoreKind};
 
 /// The messages after one change to the defaults.
 fn broken(change: impl FnOnce(&mut Settings)) -> Vec<String> {
@@ -305,4 +305,32 @@ fn an_embedded_store_shares_nothing() {
         settings.store.kind = StoreKind::Embedded;
     });
     assert_only(&messages, &["cache.shared"]);
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_keys_and_tls_needs_both_files() {
+    let open = |settings: &mut Settings| settings.serve.listen = "0.0.0.0:9700".parse().unwrap();
+    assert_only(&broken(open), &["serve.listen", "serve.keys_file", "--new-key"]);
+    let with_keys = broken(|settings| {
+        open(settings);
+        settings.serve.keys_file = Some("keys.toml".into());
+    });
+    assert!(with_keys.is_empty(), "{with_keys:?}");
+    assert!(broken(|settings| settings.serve.listen = "[::1]:1".parse().unwrap()).is_empty());
+    let half = broken(|settings| settings.serve.tls_key_file = Some("key.pem".into()));
+    assert_only(&half, &["serve.tls_certificate_file", "serve.tls_key_file"]);
+}
+
+#[test]
+fn another_page_is_named_by_its_origin_and_vectors_lie_in_the_store_that_is_redis() {
+    let of = |origin: &str| broken(|settings| settings.serve.allow_origins = vec![origin.to_owned()]);
+    assert!(of("https://moderation.example").is_empty());
+    for wrong in ["*", "moderation.example", "https://moderation.example/", "https://*.example"] {
+        assert_only(&of(wrong), &["serve.allow_origins"]);
+    }
+    let embedded = broken(|settings| {
+        settings.index.backend = IndexBackend::Redis;
+        settings.store.kind = StoreKind::Embedded;
+    });
+    assert_only(&embedded, &["index.backend", "store.kind"]);
 }

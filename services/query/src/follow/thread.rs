@@ -1,11 +1,11 @@
 //! One thread for each topic that is followed: polls for ever, begins anew where it stood after an error, and says how it is.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jtav_kafka::{ClientSettings, Followed, KafkaError, Record, TopicFollower};
+use tokio::sync::watch;
 
 /// Longest wait for a record; as long as readers wait for a batch of news.
 const POLL: Duration = Duration::from_millis(20);
@@ -72,12 +72,16 @@ impl TopicHealth {
         state.has_caught_up |= has_caught_up;
     }
 
-    fn ails(&self, problem: String) {
-        self.lock().problem = Some(problem);
+    /// Whether this is news: a topic that stays away is said once and not with every try.
+    fn ails(&self, problem: String) -> bool {
+        let mut state = self.lock();
+        let is_news = state.problem.as_ref() != Some(&problem);
+        state.problem = Some(problem);
+        is_news
     }
 }
 
-/// Starts a thread that follows a topic until `stop`.
+/// Starts a thread that follows a topic until the server ends.
 ///
 /// # Errors
 /// No thread.
@@ -85,17 +89,18 @@ pub(crate) fn follow(
     topic: Topic,
     mut following: impl Following + 'static,
     health: Arc<TopicHealth>,
-    stop: Arc<AtomicBool>,
+    stopping: watch::Receiver<bool>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(format!("follow-{}", topic.name).chars().take(15).collect()).spawn(move || {
         let mut stood: Option<BTreeMap<i32, i64>> = None;
-        while !stop.load(Ordering::Relaxed) {
-            let failed = match run(&topic, &mut following, &health, &stop, &mut stood) {
+        while !*stopping.borrow() {
+            let failed = match run(&topic, &mut following, &health, &stopping, &mut stood) {
                 Ok(()) => return,
                 Err(error) => error,
             };
-            tracing::warn!(topic = topic.name, error = %failed, "a topic cannot be followed; trying again");
-            health.ails(failed.to_string());
+            if health.ails(failed.to_string()) {
+                tracing::warn!(topic = topic.name, error = %failed, "a topic cannot be followed; trying again");
+            }
             std::thread::sleep(PAUSE);
         }
     })
@@ -105,7 +110,7 @@ fn run(
     topic: &Topic,
     following: &mut impl Following,
     health: &TopicHealth,
-    stop: &AtomicBool,
+    stopping: &watch::Receiver<bool>,
     stood: &mut Option<BTreeMap<i32, i64>>,
 ) -> Result<(), KafkaError> {
     let starts = match stood.clone() {
@@ -115,7 +120,7 @@ fn run(
     let mut follower = TopicFollower::new(&topic.client, &topic.name, &starts, topic.max_record_bytes, ASK_TIMEOUT)?;
     let mut heard = Instant::now();
     health.is_well(follower.has_caught_up());
-    while !stop.load(Ordering::Relaxed) {
+    while !*stopping.borrow() {
         let polled = follower.poll(POLL);
         *stood = Some(follower.positions().clone());
         match polled? {
@@ -131,7 +136,10 @@ fn run(
                 if heard.elapsed() >= SILENCE {
                     match follower.is_reachable(PING_TIMEOUT) {
                         true => health.is_well(follower.has_caught_up()),
-                        false => health.ails("the broker does not answer".to_owned()),
+                        false if health.ails("the broker does not answer".to_owned()) => {
+                            tracing::warn!(topic = topic.name, "the broker of a followed topic does not answer");
+                        }
+                        false => {}
                     }
                     heard = Instant::now();
                 } else if health.problem().is_none() {

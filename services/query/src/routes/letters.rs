@@ -1,8 +1,7 @@
 //! `GET /v1/dead-letters`: what was set aside, with its reason and without its content.
 
 use actix_web::web::{Data, Query};
-use jtav_dead_letters::Letter;
-use jtav_kafka::{ClientSettings, KafkaError, PartitionRange, TopicScan, watermarks};
+use jtav_dead_letters::{DeadLetterTopic, Scanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -69,36 +68,39 @@ pub async fn get(app: Data<App>, query: Query<LettersQuery>) -> Answer {
     }
     let _turn =
         app.catch_ups.try_acquire().map_err(|_| Problem::too_many("busy", "too many topics are read at once", 2))?;
-    let (client, topic) = (app.sentiment.client.clone(), app.settings.kafka.dead_letters_topic.clone());
-    let read = tokio::task::spawn_blocking(move || last(&client, &topic, limit)).await;
+    let topic = DeadLetterTopic {
+        client: app.sentiment.client.clone(),
+        name: app.settings.kafka.dead_letters_topic.clone(),
+        patience: PATIENCE,
+    };
+    let read = tokio::task::spawn_blocking(move || last(&topic, limit)).await;
     let letters = read
         .map_err(|error| Problem::internal(error.to_string()))?
-        .map_err(|error| Problem::unavailable("dead_letters_topic_unreachable", error.to_string(), 2))?;
+        .map_err(|error| Problem::unavailable("dead_letters_topic_unreachable", format!("{error:#}"), 2))?;
     json(&Letters { letters })
 }
 
-fn last(client: &ClientSettings, topic: &str, limit: usize) -> Result<Vec<LetterView>, KafkaError> {
-    let range = |(partition, (low, high)): (i32, (i64, i64))| PartitionRange {
-        partition,
-        start: low.max(high - limit as i64),
-        end: high,
-    };
-    let ranges: Vec<PartitionRange> = watermarks(client, topic, PATIENCE)?.into_iter().map(range).collect();
-    let mut scan = TopicScan::new(client, topic, &ranges, PATIENCE)?;
-    let mut letters = Vec::new();
-    while let Some(record) = scan.next_record()? {
-        // A record that is no dead letter is somebody else's.
-        let Ok(letter) = Letter::read(&record) else { continue };
-        letters.push(LetterView {
-            partition: record.partition,
-            offset: record.offset,
-            post_id: letter.post_id(),
-            at_ms: Some(letter.time_ms()),
-            reason: letter.facts.reason.as_str().to_owned(),
-            stage: letter.facts.stage.clone(),
-            message: letter.facts.message.clone(),
-        });
+fn last(topic: &DeadLetterTopic, limit: usize) -> anyhow::Result<Vec<LetterView>> {
+    let mut ranges = topic.ranges(None)?;
+    for range in &mut ranges {
+        range.start = range.start.max(range.end - limit as i64);
     }
+    let mut letters = Vec::new();
+    topic.walk(&ranges, |scanned| {
+        // A record that is no dead letter is somebody else's.
+        if let Scanned::Letter(letter) = scanned {
+            letters.push(LetterView {
+                partition: letter.position.partition,
+                offset: letter.position.offset,
+                post_id: letter.post_id(),
+                at_ms: Some(letter.time_ms()),
+                reason: letter.facts.reason.as_str().to_owned(),
+                stage: letter.facts.stage.clone(),
+                message: letter.facts.message.clone(),
+            });
+        }
+        Ok(true)
+    })?;
     letters.sort_by_key(|letter| std::cmp::Reverse((letter.at_ms, letter.offset)));
     letters.truncate(limit);
     Ok(letters)

@@ -158,10 +158,7 @@ fn no_content(content: Content) -> Problem {
 }
 
 async fn medium(app: &App, post: &Arc<PostV1>, modality: Modality) -> Result<Decoded, Problem> {
-    let Some(room) = &app.media else {
-        return Err(Problem::unavailable("no_decoders", "this server decodes no media", 60));
-    };
-    room.medium(post, modality).await.map_err(|error| missing(error, modality))
+    app.media.medium(post, modality).await.map_err(|error| missing(error, modality))
 }
 
 fn missing(error: MediumError, modality: Modality) -> Problem {

@@ -1,5 +1,7 @@
 //! `GET /v1/posts/{id}/neighbours` and `POST /v1/neighbours`: the posts that are like one.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Data, Path, Query};
 use jiff::Timestamp;
@@ -270,44 +272,51 @@ fn vector_in(embedding: &EmbeddingV1, kind: VectorKind) -> Result<Option<Vec<f32
     unpacked.map_err(|error| Problem::internal(error.to_string()))
 }
 
-/// Searches beside the threads that answer: a million vectors take some milliseconds.
+/// A question with what it is asked of.
+struct Wanted {
+    asked: Asked,
+    model: String,
+    vector: Vec<f32>,
+    exclude: Option<String>,
+}
+
+impl Wanted {
+    fn query(&self) -> Search<'_> {
+        let Asked { kind, k, label, certain, since_ms, ref lang } = self.asked;
+        Search {
+            label,
+            certain,
+            since_ms,
+            lang: lang.as_deref(),
+            exclude_post: self.exclude.as_deref(),
+            ..Search::new(&self.model, kind, &self.vector, k)
+        }
+    }
+}
+
 async fn search(app: &App, asked: Asked, model: String, vector: Vec<f32>, exclude: Option<String>) -> Answer {
-    let Asked { kind, k, label, certain, since_ms, lang } = asked;
+    let wanted = Arc::new(Wanted { asked, model, vector, exclude });
     let found = match &app.vectors {
-        Some(vectors) => {
-            let search = Search {
-                label,
-                certain,
-                since_ms,
-                lang: lang.as_deref(),
-                exclude_post: exclude.as_deref(),
-                ..Search::new(&model, kind, &vector, k)
-            };
-            vectors.search(&search).await.map_err(|error| Problem::store(&error))?
-        }
-        None => {
-            let index = app.ready_index()?;
-            let turn = app.searches.clone().acquire_owned().await;
-            let turn = turn.map_err(|_| Problem::unavailable("ending", "the server is ending", 1))?;
-            let model = model.clone();
-            let searched = tokio::task::spawn_blocking(move || {
-                let search = Search {
-                    label,
-                    certain,
-                    since_ms,
-                    lang: lang.as_deref(),
-                    exclude_post: exclude.as_deref(),
-                    ..Search::new(&model, kind, &vector, k)
-                };
-                let found = index.search(&search);
-                drop(turn);
-                found
-            });
-            let found = searched.await.map_err(|error| Problem::internal(error.to_string()))?;
-            found.map_err(|error| Problem::unprocessable("vector", error.to_string()))?
-        }
+        Some(vectors) => vectors.search(&wanted.query()).await.map_err(|error| Problem::store(&error))?,
+        None => search_memory(app, Arc::clone(&wanted)).await?,
     };
     let Found { hits, searched, reaches_back_to_ms } = found;
+    let Asked { kind, k, .. } = wanted.asked;
     let neighbours = hits.into_iter().map(NeighbourView::from).collect();
-    json(&Neighbours { by: kind.as_str(), model_version: model, k, searched, reaches_back_to_ms, neighbours })
+    let model_version = wanted.model.clone();
+    json(&Neighbours { by: kind.as_str(), model_version, k, searched, reaches_back_to_ms, neighbours })
+}
+
+/// Beside the threads that answer: a million vectors take some milliseconds.
+async fn search_memory(app: &App, wanted: Arc<Wanted>) -> Result<Found, Problem> {
+    let index = app.ready_index()?;
+    let turn = app.searches.clone().acquire_owned().await;
+    let turn = turn.map_err(|_| Problem::unavailable("ending", "the server is ending", 1))?;
+    let searched = tokio::task::spawn_blocking(move || {
+        let found = index.search(&wanted.query());
+        drop(turn);
+        found
+    });
+    let found = searched.await.map_err(|error| Problem::internal(error.to_string()))?;
+    found.map_err(|error| Problem::unprocessable("vector", error.to_string()))
 }
