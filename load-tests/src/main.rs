@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod scenario;
 mod sender;
+mod serve;
 mod soak;
 mod topics;
 mod zipf;
@@ -57,6 +58,8 @@ enum Command {
     Hostile(commands::hostile::HostileArguments),
     /// Measure what the media cache is worth on a feed whose media come as often as Zipf's law says
     Zipf(commands::zipf::ZipfArguments),
+    /// Measure the readers' side: lookups, many readers of the stream, and how soon a killed server is whole again
+    Serve(commands::serve::ServeArguments),
     /// Name the scenarios
     List,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Isolation(arguments) => commands::isolation::run(arguments),
         Command::Hostile(arguments) => commands::hostile::run(arguments),
         Command::Zipf(arguments) => commands::zipf::run(arguments),
+        Command::Serve(arguments) => commands::serve::run(arguments),
         Command::List => commands::list::run().map(|()| true),
     };
     match result {

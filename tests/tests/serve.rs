@@ -4,6 +4,8 @@
 mod rig;
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use jtav_kafka::OutboundRecord;
@@ -339,6 +341,9 @@ async fn a_post_is_labelled_for_whoever_asks_and_nothing_of_it_is_left() -> Resu
         std::time::Duration::from_secs(10),
     )?;
     assert!(sent.is_empty());
+    // No worker runs in this process: what is asked for here is no post of the feed.
+    let metrics = rig.http.get(format!("{}/metrics", rig.url)).send().await?.text().await?;
+    assert_eq!(jtav_testkit::metric(&metrics, "jtav_posts_total", |a, b| a + b).unwrap_or_default(), 0.0);
     let (status, answer) = rig.post("/v1/label", &json!({ "id": "a", "texts": [] })).await?;
     assert_eq!((status, &answer["outcome"]), (200, &json!("skipped")), "{answer}");
     for (body, status, reason) in [
@@ -421,4 +426,49 @@ async fn dead_letters_are_shown_with_their_reason_and_without_their_content() ->
     assert_eq!(letters["letters"][0]["post_id"], "a");
     assert!(!letters.to_string().contains("secret"));
     Ok(())
+}
+
+/// A certificate of one's own for this machine, and its key, in PEM files that a server can read again.
+fn make_certificate(chain: &Path, key: &Path) -> Result<reqwest::Certificate> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-out")
+        .arg(chain)
+        .arg("-keyout")
+        .arg(key)
+        .output()
+        .context("openssl")?;
+    anyhow::ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    Ok(reqwest::Certificate::from_pem(&std::fs::read(chain)?)?)
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_renewed_is_used_without_a_restart_and_a_broken_one_is_not() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let first = make_certificate(&chain, &key)?;
+    let rig = Rig::start(|settings| {
+        settings.serve.tls_certificate_file = Some(chain.clone());
+        settings.serve.tls_key_file = Some(key.clone());
+    })?;
+    // A connection of its own each time: one that is kept has seen its certificate.
+    let is_trusted = async |certificate: &reqwest::Certificate| -> Result<bool> {
+        let builder = reqwest::Client::builder().tls_certs_only([certificate.clone()]);
+        Ok(builder.build()?.get(format!("{}/healthz", rig.url)).send().await.is_ok_and(|answer| answer.status() == 200))
+    };
+    assert!(rig.url.starts_with("https://"));
+    assert!(is_trusted(&first).await?);
+    std::fs::write(&chain, "no certificate")?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert!(is_trusted(&first).await?, "that from before stays");
+    let second = make_certificate(&chain, &key)?;
+    for _ in 0..100 {
+        if is_trusted(&second).await? {
+            assert!(!is_trusted(&first).await?);
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("the new certificate is not used")
 }

@@ -41,7 +41,7 @@ impl TaskContext {
     fn deadline(&self, run: Run) -> Duration {
         match run {
             Run::Trial => self.post_deadline.min(self.fetch_timeout + self.trial_deadline),
-            Run::Ordinary | Run::SetAside { .. } => self.post_deadline,
+            Run::Ordinary | Run::SetAside { .. } | Run::Asked => self.post_deadline,
         }
     }
 }
@@ -83,7 +83,9 @@ pub(crate) async fn run(post: Admitted, context: TaskContext) {
         }
     };
     let outcome = result.outcome.unwrap_or(Outcome::Abandoned);
-    count(outcome, &result, &record, received_at.elapsed());
+    if run != Run::Asked {
+        count(outcome, &result, &record, received_at.elapsed());
+    }
     fail_point::hit(FailPoint::RouterBeforeSettle, post_id.as_deref().unwrap_or_default());
     context.observer.settled(PostReport {
         record,
@@ -114,7 +116,7 @@ async fn decide(
         Err(rejection) => {
             let (stage, attempts) = match run {
                 Run::SetAside { stage, deadlines } => (stage, deadlines),
-                Run::Ordinary | Run::Trial => (Stage::Ingest, 1),
+                Run::Ordinary | Run::Trial | Run::Asked => (Stage::Ingest, 1),
             };
             set_aside(context, record, rejection.reason, stage, rejection.message, attempts, None).await
         }

@@ -80,6 +80,8 @@ pub enum Run {
         /// Deadlines that it ran into.
         deadlines: u32,
     },
+    /// For somebody who asks, outside of any feed: what becomes of it is told to them, and not counted among the feed's posts.
+    Asked,
 }
 
 /// A record that was let in: what it says, and the responsibility for it.

@@ -15,7 +15,7 @@ use crate::worker_config::WorkerConfig;
 /// Longest wait for an answer of the admin server.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A `jtav run` of a test's own; killed when dropped.
+/// A `jtav run` of a test's own, or a `jtav serve`; killed when dropped.
 #[derive(Debug)]
 pub struct Worker {
     process: Process,
@@ -23,10 +23,35 @@ pub struct Worker {
     _folder: tempfile::TempDir,
 }
 
+/// What is started.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Worker,
+    Server,
+}
+
+impl Role {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Worker => "run",
+            Self::Server => "serve",
+        }
+    }
+
+    /// The variable that says where it answers `/readyz` and `/metrics`.
+    fn listen_variable(self) -> &'static str {
+        match self {
+            Self::Worker => "JTAV__ADMIN__LISTEN",
+            Self::Server => "JTAV__SERVE__LISTEN",
+        }
+    }
+}
+
 /// How it is started, and started again.
 #[derive(Debug)]
 struct Start {
     name: String,
+    role: Role,
     program: PathBuf,
     config_file: PathBuf,
     log: PathBuf,
@@ -38,13 +63,13 @@ impl Start {
     fn process(&self) -> Result<Process> {
         let mut command = Command::new(&self.program);
         // The folder of the model is relative to the repository.
-        command.arg("run").arg("--config").arg(&self.config_file).current_dir(workspace_root());
+        command.arg(self.role.command()).arg("--config").arg(&self.config_file).current_dir(workspace_root());
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("JTAV__") {
                 command.env_remove(variable);
             }
         }
-        command.env("JTAV__ADMIN__LISTEN", self.admin.to_string());
+        command.env(self.role.listen_variable(), self.admin.to_string());
         command.env_remove("JTAV_FAIL_POINTS").envs(self.variables.iter().map(|(name, value)| (name, value)));
         Process::spawn(&self.name, &mut command, self.log.clone())
     }
@@ -69,9 +94,25 @@ impl Worker {
         config: &WorkerConfig,
         variables: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start(Role::Worker, program, name, config, variables)
+    }
+
+    /// `jtav serve` of `program` with this configuration; [`Self::admin`] is where it serves.
+    pub fn spawn_server(program: &Path, name: &str, config: &WorkerConfig) -> Result<Self> {
+        Self::start(Role::Server, program, name, config, &[])
+    }
+
+    fn start(
+        role: Role,
+        program: &Path,
+        name: &str,
+        config: &WorkerConfig,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("jtav-worker-").tempdir()?;
         let start = Start {
             name: name.to_owned(),
+            role,
             program: program.to_owned(),
             config_file: folder.path().join("config.toml"),
             log: folder.path().join("worker.log"),
@@ -99,7 +140,7 @@ impl Worker {
         }
     }
 
-    /// Where it serves `/metrics`, `/healthz`, `/readyz` and `/describe`.
+    /// Where it serves `/metrics`, `/healthz`, `/readyz` and, a worker, `/describe`.
     pub fn admin(&self) -> SocketAddr {
         self.start.admin
     }

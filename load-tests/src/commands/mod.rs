@@ -4,6 +4,7 @@ pub mod hostile;
 pub mod isolation;
 pub mod list;
 pub mod scenario;
+pub mod serve;
 mod shared;
 pub mod soak;
 pub mod zipf;

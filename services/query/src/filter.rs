@@ -58,6 +58,13 @@ impl Facets {
         }
     }
 
+    /// Of a label that every test's filter lets through.
+    #[cfg(test)]
+    pub(crate) fn any() -> Self {
+        let modalities = [true; Modality::ALL.len()];
+        Self { label: Label::Positive, certain: true, mood: None, modalities, lang: None }
+    }
+
     /// Whether it is certain.
     pub fn is_certain(&self) -> bool {
         self.certain

@@ -128,7 +128,7 @@ impl Judge {
         lanes.admit(Admitted {
             record: Arc::new(InboundRecord { source, ..InboundRecord::default() }),
             event: Ok(PostEvent::Upsert(post)),
-            run: Run::Ordinary,
+            run: Run::Asked,
             guard: DeliveryGuard::new(tag, Arc::new(shared.answers.clone())),
             permit,
             received_at: Instant::now(),

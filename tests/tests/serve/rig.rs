@@ -238,7 +238,11 @@ pub struct Reading {
 
 impl Reading {
     pub async fn open(rig: &Rig, query: &str, last: Option<&str>) -> Result<Self> {
-        let mut request = rig.http.get(format!("{}/v1/stream{query}", rig.url)).timeout(Duration::from_secs(60));
+        Self::at(&rig.http, &rig.url, query, last).await
+    }
+
+    pub async fn at(http: &reqwest::Client, url: &str, query: &str, last: Option<&str>) -> Result<Self> {
+        let mut request = http.get(format!("{url}/v1/stream{query}")).timeout(Duration::from_secs(60));
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
         }

@@ -20,6 +20,8 @@ pub struct Event {
     pub facets: Option<Facets>,
     /// JSON in one line.
     pub data: Bytes,
+    /// Its post was erased since, and nobody wants it any more; nothing of it is left but its place.
+    pub is_taken_back: bool,
 }
 
 /// `data` of a label.
@@ -48,13 +50,13 @@ impl Event {
         let Some(value) = &record.value else {
             let post_id = String::from_utf8(record.key.as_ref()?.to_vec()).ok()?;
             let data = serde_json::to_vec(&ErasureData { partition, offset, post_id: &post_id }).ok()?;
-            return Some(Event { partition, offset, post_id, facets: None, data: data.into() });
+            return Some(Event { partition, offset, post_id, facets: None, data: data.into(), is_taken_back: false });
         };
         let sentiment: SentimentV1 = serde_json::from_slice(value).ok()?;
         // Written anew: the record may have line breaks, which would end the event.
         let data = serde_json::to_vec(&LabelData { partition, offset, sentiment: &sentiment }).ok()?;
         let facets = Some(Facets::of(&sentiment));
-        Some(Event { partition, offset, post_id: sentiment.post_id, facets, data: data.into() })
+        Some(Event { partition, offset, post_id: sentiment.post_id, facets, data: data.into(), is_taken_back: false })
     }
 
     /// `label` or `erasure`.
@@ -67,8 +69,14 @@ impl Event {
         self.facets.as_ref().map(Facets::label)
     }
 
+    /// Its place, without anything of it.
+    pub fn taken_back(&self) -> Event {
+        let (partition, offset) = (self.partition, self.offset);
+        Event { partition, offset, post_id: String::new(), facets: None, data: Bytes::new(), is_taken_back: true }
+    }
+
     /// Whether a reader wants it: erasures always, since the post may have been shown.
     pub fn is_wanted(&self, filter: &Filter) -> bool {
-        self.facets.as_ref().is_none_or(|facets| filter.wants(facets))
+        !self.is_taken_back && self.facets.as_ref().is_none_or(|facets| filter.wants(facets))
     }
 }

@@ -1,7 +1,7 @@
 //! The last events, in memory, for every reader of the stream. Readers are woken in batches and take what they want under a
 //! lock that is held for as long as a few hundred of them are looked at; a reader that is slow costs the others nothing.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ struct Inner {
     covered: Positions,
     /// After the last record that was read.
     head: Positions,
+    /// Numbers of what is held of a post, in order; labels that were taken back are not among them.
+    of_post: HashMap<String, VecDeque<u64>>,
 }
 
 /// Where a reader stands.
@@ -81,21 +83,34 @@ impl Recent {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         inner.first += inner.events.len() as u64;
         inner.events.clear();
+        inner.of_post.clear();
         (inner.covered, inner.head) = (positions.clone(), positions);
     }
 
-    /// Adds an event. Readers are not woken: [`Self::wake`] does.
+    /// Adds an event. Readers are not woken: [`Self::wake`] does. An erasure takes back the labels of its post that are held: who
+    /// comes later is not told of them any more.
     pub fn push(&self, event: Event) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         inner.head.pass(event.partition, event.offset);
         inner.covered.0.entry(event.partition).or_insert(event.offset);
+        if event.label().is_none() {
+            inner.take_back(&event.post_id);
+        }
+        let number = inner.next();
+        inner.of_post.entry(event.post_id.clone()).or_default().push_back(number);
         inner.events.push_back(Arc::new(event));
         while inner.events.len() > self.capacity {
-            if let Some(gone) = inner.events.pop_front() {
-                inner.first += 1;
-                inner.covered.pass(gone.partition, gone.offset);
-            }
+            inner.forget_first();
         }
+    }
+
+    /// Whether the post of a label from the topic is known to have been erased after it.
+    pub fn is_erased_after(&self, label: &Event) -> bool {
+        let inner = self.read();
+        let held = inner.of_post.get(&label.post_id).into_iter().flatten();
+        held.filter_map(|number| inner.event(*number)).any(|event| {
+            event.label().is_none() && event.partition == label.partition && event.offset > label.offset
+        })
     }
 
     /// Passes a record that is no event.
@@ -183,6 +198,33 @@ impl Recent {
 impl Inner {
     fn next(&self) -> u64 {
         self.first + self.events.len() as u64
+    }
+
+    fn event(&self, number: u64) -> Option<&Arc<Event>> {
+        self.events.get(number.checked_sub(self.first)? as usize)
+    }
+
+    /// Each label is taken back once, so the cost is that of having pushed it.
+    fn take_back(&mut self, post_id: &str) {
+        for number in self.of_post.remove(post_id).into_iter().flatten() {
+            if let Some(event) = self.events.get_mut((number - self.first) as usize) {
+                *event = Arc::new(event.taken_back());
+            }
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some(gone) = self.events.pop_front() else { return };
+        self.covered.pass(gone.partition, gone.offset);
+        if let Some(held) = self.of_post.get_mut(&gone.post_id)
+            && held.front() == Some(&self.first)
+        {
+            held.pop_front();
+            if held.is_empty() {
+                self.of_post.remove(&gone.post_id);
+            }
+        }
+        self.first += 1;
     }
 }
 

@@ -1,8 +1,22 @@
 use super::*;
+use crate::filter::Facets;
 use proptest::prelude::*;
 
 fn event(partition: i32, offset: i64) -> Event {
-    Event { partition, offset, post_id: format!("{partition}-{offset}"), facets: None, data: bytes::Bytes::new() }
+    of_post(&format!("{partition}-{offset}"), partition, offset, None)
+}
+
+fn of_post(post_id: &str, partition: i32, offset: i64, facets: Option<Facets>) -> Event {
+    let (post_id, data) = (post_id.to_owned(), bytes::Bytes::from_static(b"{}"));
+    Event { partition, offset, post_id, facets, data, is_taken_back: false }
+}
+
+fn label(post_id: &str, offset: i64) -> Event {
+    of_post(post_id, 0, offset, Some(Facets::any()))
+}
+
+fn erasure(post_id: &str, offset: i64) -> Event {
+    of_post(post_id, 0, offset, None)
 }
 
 fn positions(text: &str) -> Positions {
@@ -40,6 +54,30 @@ fn a_reader_that_falls_behind_is_told_and_nobody_else_is() {
     assert!(recent.take(&mut slow, &Filter::default(), 9).is_lost);
     assert_eq!(slow.positions, positions("0:0"), "where it has to go on");
     assert!(matches!(recent.resume(&slow.positions), Resume::Log { .. }), "not from memory");
+}
+
+#[test]
+fn an_erasure_takes_back_the_labels_before_it_and_none_after_it() {
+    let recent = Recent::new(5);
+    recent.start(positions("0:0"));
+    let mut early = recent.live(&Filter::default(), 0);
+    for event in [label("a", 0), label("b", 1), label("a", 2), erasure("a", 3), label("a", 4)] {
+        recent.push(event);
+    }
+    let told = [(0, 1), (0, 3), (0, 4)];
+    assert_eq!(places(&recent.take(&mut early, &Filter::default(), 9)), told, "to one who had not looked yet");
+    let mut late = recent.live(&Filter::default(), 9);
+    assert_eq!(places(&recent.take(&mut late, &Filter::default(), 9)), told, "to one who comes later");
+    assert_eq!(late.positions, positions("0:5"));
+    assert!(recent.is_erased_after(&label("a", 2)), "of what the topic still has");
+    assert!(!recent.is_erased_after(&label("a", 4)), "labelled anew after the erasure");
+    assert!(!recent.is_erased_after(&label("b", 1)));
+    // What leaves memory leaves nothing behind.
+    for offset in 5..20 {
+        recent.push(label("c", offset));
+    }
+    assert_eq!(recent.read().of_post.keys().collect::<Vec<_>>(), ["c"]);
+    assert_eq!(recent.read().of_post["c"].len(), 5);
 }
 
 #[test]
