@@ -39,7 +39,7 @@ ENV PATH=/opt/jtav/bin:$PATH \
 WORKDIR /opt/jtav/share/jtav
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
-EXPOSE 9600
+EXPOSE 9600 9700
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["jtav"]
 CMD ["run", "--config", "config/production.toml"]

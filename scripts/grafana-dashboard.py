@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""The Grafana dashboard from one short description.
+"""The Grafana dashboards from one short description: jtav (workers) and jtav-serve (the readers' server).
 
-grafana-dashboard.py                 writes config/grafana/dashboards/jtav.json
-grafana-dashboard.py --check FILE    fails if that file is not what this description gives, and writes every query
+grafana-dashboard.py                 writes config/grafana/dashboards/*.json
+grafana-dashboard.py --check FILE    fails if these files are not what this description gives, and writes every query
                                      into FILE as recording rules, so that promtool can parse them
 """
 import json
 import pathlib
 import sys
 
-TARGET = pathlib.Path(__file__).resolve().parent.parent / "config/grafana/dashboards/jtav.json"
+TARGETS = pathlib.Path(__file__).resolve().parent.parent / "config/grafana/dashboards"
 W = '{instance=~"$instance"}'
 
 
 def p99(metric, by):
-    return f'histogram_quantile(0.99, sum by (le, {by}) (rate({metric}_bucket{W}[$__rate_interval])))'
+    return quantile(0.99, metric, by)
+
+
+def quantile(which, metric, by):
+    return f'histogram_quantile({which}, sum by (le, {by}) (rate({metric}_bucket{W}[$__rate_interval])))'
 
 
 def rate(metric, by, extra=""):
@@ -80,6 +84,48 @@ ROWS = [
     ]),
 ]
 
+SERVE_ROWS = [
+    ("Readers' requests", [
+        ("Servers", "none", 4, [(f"sum(jtav_query_ready{W})", "ready"), (f"count(jtav_query_ready{W})", "servers")], {"kind": "stat"}),
+        ("Failed (5 min)", "percentunit", 4, [("jtav:query_errors:ratio_rate5m", "")], {"kind": "stat", "steps": [(None, "green"), (0.001, "orange"), (0.01, "red")], "help": "Answers of 5xx but 503, of all but probes and scrapes."}),
+        ("Look-ups later than 1 s (5 min)", "percentunit", 4, [("jtav:query_later_than_1s:ratio_rate5m", "")], {"kind": "stat", "steps": [(None, "green"), (0.01, "orange"), (0.05, "red")]}),
+        ("Requests by route", "reqps", 12, [(rate("jtav_query_duration_seconds_count", "route"), "{{route}}")], {}),
+        ("Answers that are no answer", "reqps", 12, [(rate("jtav_query_duration_seconds_count", "route, result", ', result!~"ok|not_found"'), "{{route}} {{result}}")], {"help": "refused: 4xx; busy: 429 and 503, come again; error: ours."}),
+        ("Refused before they were looked at", "reqps", 12, [(rate("jtav_query_refused_total", "cause"), "{{cause}}")], {"help": "key_…: 401; scope, read_only: 403; rate: 429; host: 421; timeout: 503."}),
+        ("Time to the answer, p50", "s", 12, [(quantile(0.5, "jtav_query_duration_seconds", "route"), "{{route}}")], {}),
+        ("Time to the answer, p99", "s", 12, [(quantile(0.99, "jtav_query_duration_seconds", "route"), "{{route}}")], {"help": "Of the stream, to its first byte."}),
+    ]),
+    ("Stream", [
+        ("Readers", "none", 8, [(f"sum by (instance) (jtav_stream_readers{W})", "{{instance}}")], {"help": "serve.max_streams bounds each server's; the autoscaler acts on their mean."}),
+        ("Streams that ended", "ops", 8, [(rate("jtav_stream_ends_total", "cause"), "{{cause}}")], {"help": "gone: the reader went; too_slow, stuck: it was let go and told where to go on; unreadable: what it missed could not be read; shutdown: the server ended."}),
+        ("No place for a stream", "ops", 8, [(rate("jtav_query_duration_seconds_count", "instance", ', route="stream", result="busy"'), "{{instance}}")], {}),
+        ("Read from the topic of labels", "ops", 12, [(rate("jtav_stream_events_total", "instance, kind"), "{{instance}} {{kind}}")], {"help": "Every server reads all of it: lines of one kind that part are a server that is behind."}),
+        ("Behind the topics", "s", 12, [(f"max by (instance, topic) (jtav_query_follow_age_seconds{W})", "{{instance}} {{topic}}"), (f"min by (instance, topic) (jtav_query_following{W}) == 0", "{{instance}} does not follow {{topic}}")], {"help": "Age of the last record that was handed on; high while an index is being filled."}),
+    ]),
+    ("Neighbours", [
+        ("Complete", "none", 4, [(f"sum(jtav_index_complete{W})", "complete"), (f"count(jtav_index_complete{W})", "with an index")], {"kind": "stat"}),
+        ("Bytes of the index", "bytes", 10, [(f"max by (instance) (jtav_index_bytes{W})", "{{instance}}")], {"help": "index.max_bytes bounds it; then the oldest hour gives way."}),
+        ("How far back it reaches", "s", 10, [(f"min by (instance) (jtav_index_reach_seconds{W})", "{{instance}}")], {"help": "Less than index.window_hours: a young server, a young topic, or index.max_bytes is reached."}),
+        ("Vectors by kind", "short", 12, [(f"max by (kind) (jtav_index_vectors{W})", "{{kind}}")], {}),
+        ("Records that the index could not take", "ops", 12, [(rate("jtav_index_refused_vectors_total", "instance"), "{{instance}}")], {}),
+    ]),
+    ("What costs networks or foreign servers", [
+        ("Places taken", "none", 8, [(f"sum by (instance, room) (jtav_query_places_taken{W})", "{{instance}} {{room}}")], {"help": "serve.max_label_posts and serve.max_media bound them; nobody waits for a place, who finds none is told to come again."}),
+        ("Told to come again", "percentunit", 8, [("jtav:query_busy:ratio_rate15m", "{{route}}")], {}),
+        ("Boxes of the judge that broke (30 min)", "none", 8, [(f"sum by (instance) (increase(jtav_query_judge_restarts_total{W}[30m]))", "{{instance}}")], {}),
+        ("Media fetched for readers", "ops", 12, [(rate("jtav_media_fetches_total", "modality, result"), "{{modality}} {{result}}")], {}),
+        ("Decode processes that ended with a medium in hand", "ops", 12, [(rate("jtav_decode_worker_ends_total", "cause"), "{{cause}}")], {}),
+    ]),
+    ("Keys, certificate, process", [
+        ("Files that cannot be read again", "none", 6, [(f"max by (file) (jtav_query_file_stale{W})", "{{file}}")], {"kind": "stat", "steps": [(None, "green"), (1, "red")], "help": "1: what the file held before serves on; a key that was taken out still opens."}),
+        ("Certificate ends in", "s", 6, [(f"min(jtav_query_certificate_end_timestamp_seconds{W}) - time()", "")], {"kind": "stat", "steps": [(None, "red"), (172800, "orange"), (1209600, "green")]}),
+        ("Version", "none", 12, [(f"count by (version) (jtav_build_info{W})", "program {{version}}"), (f"count by (version, device) (jtav_model_info{W})", "model {{version}} on {{device}}")], {"kind": "stat", "text": "value_and_name"}),
+        ("CPU", "none", 8, [(f"sum by (instance) (rate(process_cpu_seconds_total{W}[$__rate_interval]))", "{{instance}}")], {"help": "Cores."}),
+        ("Resident memory", "bytes", 8, [(f"max by (instance) (process_resident_memory_bytes{W})", "{{instance}}")], {}),
+        ("Files and sockets", "none", 8, [(f"max by (instance) (process_open_fds{W})", "{{instance}}"), (f"min(process_max_fds{W})", "limit")], {"help": "Each reader is one."}),
+    ]),
+]
+
 DATASOURCE = {"type": "prometheus", "uid": "jtav-prometheus"}
 
 
@@ -108,9 +154,10 @@ def panel(number, title, unit, width, height, x, y, queries, options):
     }
 
 
-def dashboard():
+def dashboard(uid, rows, whose, up):
+    """`whose` instances the variable lists: those that have the metric `up`."""
     panels, number, y = [], 1, 0
-    for title, row in ROWS:
+    for title, row in rows:
         panels.append({"id": number, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}})
         number, x, y = number + 1, 0, y + 1
         for name, unit, width, queries, options in row:
@@ -120,32 +167,34 @@ def dashboard():
             number, x = number + 1, x + width
         y += 8
     return {
-        "uid": "jtav", "title": "jtav", "tags": ["jtav"], "timezone": "browser", "schemaVersion": 38, "version": 1, "editable": False,
+        "uid": uid, "title": uid, "tags": ["jtav"], "timezone": "browser", "schemaVersion": 38, "version": 1, "editable": False,
         "refresh": "15s", "time": {"from": "now-1h", "to": "now"}, "graphTooltip": 1,
         "annotations": {"list": [{"name": "Alerts", "enable": True, "hide": False, "iconColor": "red", "datasource": DATASOURCE,
                                   "expr": 'ALERTS{alertname=~"Jtav.*", alertstate="firing"}', "titleFormat": "{{alertname}}", "textFormat": "{{severity}}"}]},
-        "templating": {"list": [{"name": "instance", "label": "worker", "type": "query", "datasource": DATASOURCE, "refresh": 2, "sort": 1,
-                                 "query": {"query": "label_values(jtav_ready, instance)", "refId": "instance"},
+        "templating": {"list": [{"name": "instance", "label": whose, "type": "query", "datasource": DATASOURCE, "refresh": 2, "sort": 1,
+                                 "query": {"query": f"label_values({up}, instance)", "refId": "instance"},
                                  "includeAll": True, "multi": True, "allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]}}]},
         "panels": panels,
     }
 
 
 def main():
-    board = dashboard()
-    text = json.dumps(board, indent=2) + "\n"
+    boards = [dashboard("jtav", ROWS, "worker", "jtav_ready"), dashboard("jtav-serve", SERVE_ROWS, "server", "jtav_query_ready")]
+    texts = {TARGETS / f"{board['uid']}.json": json.dumps(board, indent=2) + "\n" for board in boards}
     if sys.argv[1:2] == ["--check"]:
-        if not TARGET.exists() or TARGET.read_text() != text:
-            sys.exit(f"{TARGET} is not what scripts/grafana-dashboard.py gives: run it and commit the result")
-        queries = [target["expr"] for p in board["panels"] for target in p.get("targets", [])]
+        for target, text in texts.items():
+            if not target.exists() or target.read_text() != text:
+                sys.exit(f"{target} is not what scripts/grafana-dashboard.py gives: run it and commit the result")
+        queries = [target["expr"] for board in boards for p in board["panels"] for target in p.get("targets", [])]
         rules = [{"record": f"dashboard:query:{i}", "expr": q.replace("$__rate_interval", "1m").replace("$instance", ".*")} for i, q in enumerate(queries)]
         # JSON is YAML.
         pathlib.Path(sys.argv[2]).write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     elif sys.argv[1:]:
         sys.exit(__doc__)
     else:
-        TARGET.parent.mkdir(parents=True, exist_ok=True)
-        TARGET.write_text(text)
+        TARGETS.mkdir(parents=True, exist_ok=True)
+        for target, text in texts.items():
+            target.write_text(text)
 
 
 if __name__ == "__main__":

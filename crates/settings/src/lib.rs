@@ -21,6 +21,7 @@ mod error;
 mod layer;
 mod load;
 mod memory;
+mod memory_of_serving;
 mod nearest;
 mod origin;
 mod rules;

@@ -1,4 +1,5 @@
-//! How much memory a worker may take: the sum of what the settings bound.
+//! How much memory a process may take: the sum of what the settings bound. What a readers' server takes besides stands in
+//! `memory_of_serving.rs`.
 
 use crate::Settings;
 
@@ -20,13 +21,13 @@ const DECODE_PROCESS_BYTES: u64 = 10_000_000;
 /// Fork servers at once: one gives way to the next when media crash or it has served long.
 const FORK_SERVERS: u64 = 2;
 /// A connection with a download on it: what HTTP/2 lets a server send ahead, TLS and buffers.
-const DOWNLOAD_BYTES: u64 = 1_200_000;
+pub(crate) const DOWNLOAD_BYTES: u64 = 1_200_000;
 /// A connection that is kept: TLS and buffers.
-const IDLE_CONNECTION_BYTES: u64 = 60_000;
+pub(crate) const IDLE_CONNECTION_BYTES: u64 = 60_000;
 /// A picture that waits for its network: 224 × 224 RGB with what resizing leaves, rounded up.
 const PICTURE_BYTES: u64 = 250_000;
 /// A text that waits for its network: 200 words of at most 40 characters, with pieces and n-grams, rounded up.
-const PREPARED_TEXT_BYTES: u64 = 600_000;
+pub(crate) const PREPARED_TEXT_BYTES: u64 = 600_000;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
 const SOUND_BYTES_PER_SECOND: u64 = 22_050 * 4;
 /// The same where a GPU resamples: of the rates that are left to it, 48,000 is the highest.
@@ -44,6 +45,11 @@ pub struct MemoryCeiling {
 }
 
 impl MemoryCeiling {
+    /// Of what is there at all.
+    pub(crate) fn of<const N: usize>(groups: [Vec<(&'static str, u64)>; N]) -> Self {
+        Self { parts: groups.into_iter().flatten().filter(|part| part.1 > 0).collect() }
+    }
+
     /// All parts together, bytes.
     pub fn total_bytes(&self) -> u64 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.1))
@@ -62,12 +68,13 @@ impl Settings {
     /// What the worker takes at most, however large the backlog, however slow store and media hosts: every post that is
     /// worked on has a permit, every parked one its bytes of the lot, every medium its bytes of the budget, every decoder its limit. Up to 16 partitions.
     pub fn memory_ceiling(&self) -> MemoryCeiling {
-        let Settings { ingest, media, model, cache, store, .. } = self;
-        let posts = ingest.max_in_flight_posts as u64;
-        let on_gpu = model.runs_on_gpu();
+        MemoryCeiling::of([self.program_parts(true), self.worker_parts()])
+    }
+
+    /// What every process has; the networks where it loads them.
+    pub(crate) fn program_parts(&self, has_networks: bool) -> Vec<(&'static str, u64)> {
+        let Settings { media, model, .. } = self;
         let networks = NETWORKS_BYTES + IMAGE_STREAM_BYTES * model.image_stream_count() as u64;
-        let sound = if on_gpu { SOUND_BYTES_PER_SECOND_FOR_GPU } else { SOUND_BYTES_PER_SECOND };
-        let decoded = PICTURE_BYTES + sound * u64::from(media.analysed_audio_seconds);
         let workers = media.decode_worker_count() as u64;
         let decoders = match media.decode_processes {
             true => {
@@ -76,18 +83,33 @@ impl Settings {
             }
             false => DECODER_BYTES * workers,
         };
+        vec![
+            ("program", PROGRAM_BYTES),
+            ("networks", if model.stub || !has_networks { 0 } else { networks }),
+            ("CUDA", if model.runs_on_gpu() && has_networks { CUDA_BYTES } else { 0 }),
+            ("decoders", decoders),
+        ]
+    }
+
+    /// The media of one post, decoded.
+    pub(crate) fn decoded_bytes_per_post(&self) -> u64 {
+        let for_gpu = self.model.runs_on_gpu();
+        let sound = if for_gpu { SOUND_BYTES_PER_SECOND_FOR_GPU } else { SOUND_BYTES_PER_SECOND };
+        PICTURE_BYTES + sound * u64::from(self.media.analysed_audio_seconds)
+    }
+
+    /// What a worker has besides.
+    pub(crate) fn worker_parts(&self) -> Vec<(&'static str, u64)> {
+        let Settings { ingest, media, cache, store, .. } = self;
+        let posts = ingest.max_in_flight_posts as u64;
         // Two media of a post can be on their way.
         let connections = posts
             .saturating_mul(2 * DOWNLOAD_BYTES)
             .saturating_add((media.max_idle_connections as u64).saturating_mul(IDLE_CONNECTION_BYTES));
         let mut parts = vec![
-            ("program", PROGRAM_BYTES),
-            ("networks", if model.stub { 0 } else { networks }),
-            ("CUDA", if on_gpu { CUDA_BYTES } else { 0 }),
             ("media.byte_budget_bytes", media.byte_budget_bytes),
             ("media connections", connections),
-            ("decoders", decoders),
-            ("decoded media of all posts", posts.saturating_mul(decoded)),
+            ("decoded media of all posts", posts.saturating_mul(self.decoded_bytes_per_post())),
             // As it came, and parsed.
             ("records of all posts", posts.saturating_mul(2 * ingest.max_record_bytes as u64)),
             ("texts of all posts", posts.saturating_mul(PREPARED_TEXT_BYTES)),
@@ -100,8 +122,7 @@ impl Settings {
             // Bounded by its number of labels; a few kilobytes each.
             parts.push(("embedded store", 500_000_000));
         }
-        parts.retain(|part| part.1 > 0);
-        MemoryCeiling { parts }
+        parts
     }
 }
 

@@ -229,7 +229,7 @@ catalogue! {
         "Dead letters that hold only a part of their record, because the dead-letter topic does not take all of it.";
     counter DeadLettersRefused dead_letters_refused() from zero => "jtav_dead_letters_refused_total",
         "Dead letters that the dead-letter topic refuses for good, even without any of the record in them.";
-    gauge Ready ready() from zero => "jtav_ready",
+    gauge Ready ready() => "jtav_ready",
         "1 while the worker is ready: models warm, store reachable, consumer running.";
     gauge IntakePaused intake_paused(cause: PauseCause) => "jtav_intake_paused",
         "1 while intake is stopped.";
@@ -253,6 +253,18 @@ catalogue! {
         "Records of the sentiment topic that were read for readers.";
     gauge FollowingTopic following_topic(topic: FollowedTopic) => "jtav_query_following",
         "1 while a topic is followed for readers and its broker answers, else 0.";
+    gauge FollowAge follow_age(topic: FollowedTopic) => "jtav_query_follow_age_seconds",
+        "Age of the last record of a followed topic that was handed on; 0 where no more is at hand. It is high while an index is being filled.";
+    gauge QueryReady query_ready() => "jtav_query_ready",
+        "1 while the readers' server is ready: store reachable, topics followed.";
+    gauge QueryPlaces query_places(room: QueryRoom) => "jtav_query_places_taken",
+        "Posts that are labelled for readers, and media that are fetched and decoded for them, now; `serve.max_label_posts` and `serve.max_media` bound them.";
+    counter JudgeRestarts judge_restarts() from zero => "jtav_query_judge_restarts_total",
+        "Times that the boxes which label for readers broke and were started anew.";
+    gauge FileStale file_stale(file: ServedFile) => "jtav_query_file_stale",
+        "1 while a file that has changed cannot be used, so that what it held before serves on.";
+    gauge CertificateEnd certificate_end() => "jtav_query_certificate_end_timestamp_seconds",
+        "End of the certificate that is served, or of the one of its chain that ends first; seconds since 1970.";
     gauge IndexBytes index_bytes() => "jtav_index_bytes",
         "Bytes of vectors, ids and filters that neighbours are found in.";
     gauge IndexVectors index_vectors(kind: VectorName) => "jtav_index_vectors",

@@ -131,6 +131,10 @@ labels! {
     }
     /// Topics that are followed for readers.
     FollowedTopic { Sentiment, Embeddings }
+    /// Where few readers at once have a place.
+    QueryRoom { Label, Media }
+    /// Files of the readers' server that are read again when they change.
+    ServedFile { Keys, Certificate }
     /// Vectors of a post.
     VectorName { Semantic, U, Text, Audio, Image }
 }

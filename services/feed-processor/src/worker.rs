@@ -340,6 +340,8 @@ async fn watch_recovery(conservation: Arc<Conservation>, before: u64, failed_at:
 /// Writes 0 to the series that alerts watch for a rise: a counter that first appears at 1 has not risen.
 fn seed_metrics() {
     global().start_from_zero();
+    // Not among those: a readers' server without a worker would be a worker that is never ready.
+    Metric::ready().set(0.0);
     Metric::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
     // Not every stage sets a post aside for every reason.
     Metric::dead_letters(Stage::Ingest, DeadLetterReason::CrashedWorker).add(0.0);

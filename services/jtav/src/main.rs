@@ -49,6 +49,7 @@
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator;
+mod ceilings;
 mod cli;
 mod commands;
 mod failure;

@@ -9,7 +9,7 @@ use jtav_neighbours::{NeighbourIndex, VectorKind};
 use jtav_pipeline::now_ms;
 use jtav_settings::Settings;
 use jtav_store::{Store, VectorIndex};
-use jtav_telemetry::{FollowedTopic, Metric, VectorName};
+use jtav_telemetry::{FollowedTopic, Metric, QueryRoom, VectorName};
 use tokio::sync::{Semaphore, watch};
 
 use crate::catch_up::SentimentTopic;
@@ -86,6 +86,11 @@ impl App {
     /// Gauges that are read when they are asked for.
     pub(crate) fn refresh_metrics(&self) {
         let following = |health: &TopicHealth| if health.problem().is_none() { 1.0 } else { 0.0 };
+        Metric::query_ready().set(if self.unready().is_none() { 1.0 } else { 0.0 });
+        Metric::query_places(QueryRoom::Media).set(self.media.in_flight() as f64);
+        if let Some(judge) = &self.judge {
+            Metric::query_places(QueryRoom::Label).set(judge.in_flight() as f64);
+        }
         Metric::following_topic(FollowedTopic::Sentiment).set(following(&self.labels_health));
         let Some(index) = &self.index else { return };
         Metric::following_topic(FollowedTopic::Embeddings).set(following(&self.vectors_health));

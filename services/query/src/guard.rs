@@ -19,7 +19,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, web};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use jiff::Timestamp;
-use jtav_telemetry::{Metric, QueryResult, QueryRoute, RefusalCause};
+use jtav_telemetry::{Metric, QueryResult, QueryRoute, RefusalCause, ServedFile};
 
 use crate::keys::{Key, KeysFileWatch, Refused, Scope, quota};
 use crate::news::News;
@@ -85,6 +85,7 @@ impl Guard {
                 tracing::info!(keys = keys.keys().len(), "the keys were read again");
             }
             let failure = looked.err().map(|error| error.to_string());
+            Metric::file_stale(ServedFile::Keys).set(f64::from(u8::from(failure.is_some())));
             if self.keys_news.is_new(failure.clone()) {
                 tracing::warn!(error = failure, "the keys cannot be read again; those from before stay");
             }

@@ -21,6 +21,7 @@ use jtav_model::retrieval::{BUNDLED_RETRIEVAL, BUNDLED_SONGS, SongRetriever};
 use jtav_neighbours::{IndexSettings, NeighbourIndex};
 use jtav_settings::{Settings, existing_or_bundled};
 use jtav_store::{Store, VectorIndex};
+use jtav_telemetry::{FollowedTopic, Metric, global};
 use tokio::sync::{Semaphore, watch};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -89,6 +90,9 @@ impl Server {
     /// # Errors
     /// Keys or certificate that cannot be used; an address that is taken.
     pub fn start(params: ServeParams) -> anyhow::Result<Self> {
+        // A counter that first appears at 1 has not risen.
+        global().start_from_zero();
+        Metric::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
         let serve = &params.settings.serve;
         let certificate = match (&serve.tls_certificate_file, &serve.tls_key_file) {
             (Some(chain), Some(key)) => Some(Certificate::open(chain, key)?),
@@ -145,8 +149,12 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let (recent, labels_health) =
         (Arc::new(Recent::new(settings.serve.recent_events)), Arc::new(TopicHealth::default()));
     let counts = Arc::default();
-    let topic =
-        |name: &str| Topic { client: client.clone(), name: name.to_owned(), max_record_bytes: MAX_RECORD_BYTES };
+    let topic = |name: &str, kind| Topic {
+        client: client.clone(),
+        name: name.to_owned(),
+        kind,
+        max_record_bytes: MAX_RECORD_BYTES,
+    };
     let media = MediaRoom::new(settings, params.decoders.clone())?;
     let judge = params.networks.clone().map(|networks| Judge::start(settings, networks, params.decoders.clone()));
     let judge = judge.transpose()?;
@@ -158,11 +166,12 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
     let max_bytes = usize::try_from(settings.index.max_bytes).unwrap_or(usize::MAX);
     let index = (max_bytes > 0 && params.vectors.is_none())
         .then(|| Arc::new(NeighbourIndex::new(IndexSettings { window_ms, max_bytes })));
+    let of_labels = topic(sentiment, FollowedTopic::Sentiment);
     let mut followers =
-        vec![follow(topic(sentiment), labels, Arc::clone(&labels_health), stopping.clone()).context("a thread")?];
+        vec![follow(of_labels, labels, Arc::clone(&labels_health), stopping.clone()).context("a thread")?];
     if let Some(index) = &index {
         let (vectors, health) = (Vectors::new(Arc::clone(index), window_ms), Arc::clone(&vectors_health));
-        let embeddings = topic(&settings.kafka.embeddings_topic);
+        let embeddings = topic(&settings.kafka.embeddings_topic, FollowedTopic::Embeddings);
         followers.push(follow(embeddings, vectors, health, stopping.clone()).context("a thread")?);
     }
     let app = App {

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use jtav_telemetry::{Metric, ServedFile};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,6 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::news::News;
+use crate::not_after::not_after;
 
 /// Certificate and key of two files.
 #[derive(Debug)]
@@ -31,7 +33,10 @@ impl Certificate {
     /// No PEM, or a key that is not the certificate's.
     pub(crate) fn open(chain: &Path, key: &Path) -> anyhow::Result<Arc<Self>> {
         let read_at = RwLock::new(stamps(chain, key));
-        let current = RwLock::new(Arc::new(read(chain, key)?));
+        let certificate = read(chain, key)?;
+        tell_end(&certificate);
+        Metric::file_stale(ServedFile::Certificate).set(0.0);
+        let current = RwLock::new(Arc::new(certificate));
         let (chain, key) = (chain.to_owned(), key.to_owned());
         Ok(Arc::new(Self { chain, key, current, read_at, news: News::default() }))
     }
@@ -53,10 +58,12 @@ impl Certificate {
         let now = stamps(&self.chain, &self.key);
         let mut read_at = self.read_at.write().unwrap_or_else(PoisonError::into_inner);
         if *read_at == now {
+            Metric::file_stale(ServedFile::Certificate).set(0.0);
             return;
         }
         let failure = match read(&self.chain, &self.key) {
             Ok(key) => {
+                tell_end(&key);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
                 *read_at = now;
                 tracing::info!("the certificate was read again");
@@ -64,6 +71,7 @@ impl Certificate {
             }
             Err(error) => Some(format!("{error:#}")),
         };
+        Metric::file_stale(ServedFile::Certificate).set(f64::from(u8::from(failure.is_some())));
         if self.news.is_new(failure.clone()) {
             tracing::warn!(error = failure, "the certificate cannot be read again; that from before stays");
         }
@@ -73,6 +81,13 @@ impl Certificate {
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// A chain is good for as long as all of it is.
+fn tell_end(served: &CertifiedKey) {
+    if let Some(end) = served.cert.iter().filter_map(|certificate| not_after(certificate)).min() {
+        Metric::certificate_end().set(end.as_second() as f64);
     }
 }
 
@@ -86,4 +101,46 @@ fn read(chain: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
         CertificateDer::pem_file_iter(chain).and_then(Iterator::collect::<Result<Vec<_>, _>>).with_context(of_chain)?;
     let private = PrivateKeyDer::from_pem_file(key).with_context(|| format!("serve.tls_key_file {}", key.display()))?;
     CertifiedKey::from_der(certificates, private, &aws_lc_rs::default_provider()).with_context(of_chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jtav_telemetry::global;
+
+    use super::*;
+
+    const CHAIN: &str = include_str!("../../../actors/media/tests/fixtures/tls/server.pem");
+    const KEY: &str = include_str!("../../../actors/media/tests/fixtures/tls/server.key");
+
+    #[test]
+    fn a_certificate_that_breaks_is_told_until_it_is_whole_and_serves_on_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+        let mut hours = 0;
+        let mut write = |path: &Path, text: &str| {
+            std::fs::write(path, text).unwrap();
+            // Whatever the clock of the file system: each change is seen.
+            hours += 1;
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(3_600 * hours)).unwrap();
+        };
+        let stale = || global().value(&Metric::file_stale(ServedFile::Certificate));
+        write(&chain, CHAIN);
+        write(&key, KEY);
+        let certificate = Certificate::open(&chain, &key).unwrap();
+        let served = || Arc::clone(&certificate.current.read().unwrap());
+        // What `openssl x509 -enddate` says of it: Nov  2 02:17:13 2126 GMT.
+        assert_eq!((stale(), global().value(&Metric::certificate_end())), (0.0, 4_949_259_433.0));
+        let first = served();
+        write(&chain, "-----BEGIN CERTIFICATE-----");
+        certificate.tend();
+        assert_eq!(stale(), 1.0);
+        assert!(Arc::ptr_eq(&first, &served()));
+        write(&chain, CHAIN);
+        certificate.tend();
+        assert_eq!(stale(), 0.0);
+        assert!(!Arc::ptr_eq(&first, &served()));
+    }
 }

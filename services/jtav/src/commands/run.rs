@@ -9,8 +9,8 @@ use jtav_feed_processor::networks::fit_to_model;
 use jtav_feed_processor::parameters::client_settings;
 use jtav_feed_processor::{Networks, Worker, WorkerExit, exit};
 use jtav_pipeline::{NoObserver, fail_point};
-use jtav_settings::Settings;
 
+use crate::ceilings;
 use crate::failure::coded;
 use crate::setup::{self, LogFormatArg, SettingsArgs};
 
@@ -42,8 +42,8 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
     if armed > 0 {
         tracing::error!(armed, variable = fail_point::VARIABLE, "fail points are armed: this worker breaks on purpose");
     }
-    say_memory(&settings);
-    say_descriptors(&settings);
+    ceilings::say_memory(&settings.memory_ceiling());
+    ceilings::say_descriptors(settings.descriptor_ceiling());
     setup::in_system(async move {
         let decoders = setup::decoders(&settings);
         let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
@@ -67,32 +67,4 @@ pub fn run(arguments: &RunArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
             }
         })
     })
-}
-
-/// Says how much memory the worker may take, and warns where its container grants less.
-fn say_memory(settings: &Settings) {
-    let ceiling = settings.memory_ceiling();
-    // cgroup v2; `max` is no limit. Elsewhere there is none to be read.
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    match limit.and_then(|limit| limit.trim().parse::<u64>().ok()) {
-        Some(limit) if limit < ceiling.total_bytes() => tracing::warn!(
-            limit_bytes = limit, %ceiling,
-            "the container grants less memory than the settings allow the worker: raise its limit or lower \
-             media.byte_budget_bytes, media.decode_workers, ingest.max_in_flight_posts or cache.max_bytes"
-        ),
-        _ => tracing::info!(memory = %ceiling, "memory"),
-    }
-}
-
-/// Warns where the worker may have fewer files and sockets open than the settings allow it.
-fn say_descriptors(settings: &Settings) {
-    let (needed, limit) = (settings.descriptor_ceiling(), setup::descriptor_limit());
-    if needed > limit {
-        tracing::warn!(
-            needed,
-            limit,
-            "fewer files and sockets may be open than the settings can need: raise the limit (ulimit -n, LimitNOFILE) or \
-             lower ingest.max_in_flight_posts or media.max_idle_connections"
-        );
-    }
 }

@@ -17,6 +17,7 @@ use jtav_settings::Settings;
 use jtav_store::Store;
 use tokio::sync::oneshot;
 
+use crate::ceilings;
 use crate::failure::coded;
 use crate::output::{Stdout, errln};
 use crate::setup::{self, LogFormatArg, SettingsArgs};
@@ -73,6 +74,8 @@ pub fn run(arguments: &ServeArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     fit_to_model(&mut settings);
     let settings = Arc::new(settings);
     setup::check_passthrough(&settings)?;
+    ceilings::say_memory(&settings.serving_memory_ceiling(arguments.worker));
+    ceilings::say_descriptors(settings.serving_descriptor_ceiling(arguments.worker));
     setup::in_system(serve(settings, arguments.worker))
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jtav_kafka::{ClientSettings, Followed, KafkaError, Record, TopicFollower};
+use jtav_pipeline::now_ms;
+use jtav_telemetry::{FollowedTopic, Metric};
 use tokio::sync::watch;
 
 /// Longest wait for a record; as long as readers wait for a batch of news.
@@ -32,6 +34,8 @@ pub(crate) trait Following: Send {
 pub(crate) struct Topic {
     pub(crate) client: ClientSettings,
     pub(crate) name: String,
+    /// Which of them it is, for metrics.
+    pub(crate) kind: FollowedTopic,
     /// Larger records are cut.
     pub(crate) max_record_bytes: u64,
 }
@@ -120,12 +124,15 @@ fn run(
     let mut follower = TopicFollower::new(&topic.client, &topic.name, &starts, topic.max_record_bytes, ASK_TIMEOUT)?;
     let mut heard = Instant::now();
     health.is_well(follower.has_caught_up());
+    let age = Metric::follow_age(topic.kind);
     while !*stopping.borrow() {
         let polled = follower.poll(POLL);
         *stood = Some(follower.positions().clone());
         match polled? {
             Followed::Record(record) => {
+                let age_ms = record.timestamp_ms.map_or(0, |at| now_ms().saturating_sub(at).max(0));
                 following.record(record);
+                age.set(age_ms as f64 / 1_000.0);
                 heard = Instant::now();
                 if follower.has_caught_up() != health.has_caught_up() {
                     health.is_well(follower.has_caught_up());
@@ -133,6 +140,7 @@ fn run(
             }
             Followed::Nothing => {
                 following.pause();
+                age.set(0.0);
                 if heard.elapsed() >= SILENCE {
                     match follower.is_reachable(PING_TIMEOUT) {
                         true => health.is_well(follower.has_caught_up()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jtav_feed_processor::{Boxes, BoxesParams};
 use jtav_pipeline::{Ends, Publisher};
 use jtav_router::RouterLanes;
+use jtav_telemetry::Metric;
 
 /// Between a failure of the boxes and new ones; doubles while none can be had.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -95,6 +96,7 @@ async fn keep(state: Weak<RwLock<State>>, params: BoxesParams, publisher: Arc<dy
                 if !state.upgrade().is_some_and(|state| is_running(&state)) {
                     return;
                 }
+                Metric::judge_restarts().inc();
                 tracing::error!(?failure, "the boxes of the API broke; they are started anew");
                 State::Broken
             }

@@ -2,9 +2,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::web::Data;
+use actix_web::web::{Data, Query};
 use jtav_telemetry::global;
+use serde::Deserialize;
 use serde_json::json;
+use utoipa::IntoParams;
 
 use super::Answer;
 use crate::App;
@@ -17,14 +19,28 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "alive": true }))
 }
 
+/// What is asked for beside the store and the topics.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub struct ReadyQuery {
+    /// Not ready either before the index holds what was there when the server started: for a start probe, so that a server that
+    /// takes another's place answers for neighbours.
+    pub complete: bool,
+}
+
 /// 200 while the store answers and the topics are followed.
-#[utoipa::path(get, path = "/readyz", tag = "operators", operation_id = "readyz",
+#[utoipa::path(get, path = "/readyz", tag = "operators", operation_id = "readyz", params(ReadyQuery),
     responses(
         (status = 200, description = "Ready", content_type = "application/json", body = Object),
         (status = 503, description = "`unready`, with why", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     ))]
-pub async fn readyz(app: Data<App>) -> Answer {
-    match app.unready() {
+pub async fn readyz(app: Data<App>, query: Query<ReadyQuery>) -> Answer {
+    let index = || {
+        let awaits = query.complete && !app.index_is_complete();
+        awaits.then(|| "the index is being filled from the embeddings topic".to_owned())
+    };
+    match app.unready().or_else(index) {
         None => Ok(HttpResponse::Ok().json(json!({ "ready": true, "index_complete": app.index_is_complete() }))),
         Some(why) => Err(Problem::unavailable("unready", why, 1)),
     }

@@ -35,9 +35,13 @@ pub fn run(arguments: &CheckArgs) -> anyhow::Result<u8> {
     outln!("ok: settings")?;
     fit_to_model(&mut settings);
     outln!("ok: memory: {} on device {}", settings.memory_ceiling(), settings.model.device)?;
-    let (needed, limit) = (settings.descriptor_ceiling(), setup::descriptor_limit());
-    let verdict = if needed <= limit { "ok" } else { "WARNING" };
-    outln!("{verdict}: open files and sockets: at most {needed}, {limit} are allowed")?;
+    let limit = setup::descriptor_limit();
+    let verdict = |needed| if needed <= limit { "ok" } else { "WARNING" };
+    let needed = settings.descriptor_ceiling();
+    outln!("{}: open files and sockets: at most {needed}, {limit} are allowed", verdict(needed))?;
+    outln!("ok: memory of `jtav serve`: {}", settings.serving_memory_ceiling(false))?;
+    let needed = settings.serving_descriptor_ceiling(false);
+    outln!("{}: open files and sockets of `jtav serve`: at most {needed}, {limit} are allowed", verdict(needed))?;
     if arguments.connect { reach_out(settings) } else { Ok(exit::OK) }
 }
 
