@@ -58,9 +58,10 @@ def follow(base, position):
     while failures < MAX_FAILURES:
         wait_s = 2.0
         try:
-            # Without a position: from now on. `?label=negative` and the like filter; erasures pass every filter.
+            # The first time: what the server has in memory, at most, and from then on. `&label=negative` and the like filter;
+            # erasures pass every filter.
             headers = {"Last-Event-ID": position} if position else {}
-            with ask(f"{base}/v1/stream", **headers) as lines:
+            with ask(f"{base}/v1/stream?recent=1000", **headers) as lines:
                 for position, name, data in events(lines):
                     failures = 0
                     yield position, name, data

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jtav_feed_simulator::{FeedRecord, MediaServer, Pack, SAMPLE_FEED, demo_feed};
-use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings};
+use jtav_kafka::{OutboundRecord, Producer, ProducerSettings};
 use jtav_testkit::{RealKafka, RealRedis, Topics, WorkerConfig, is_through, jtav_binary, produce, workspace_root};
 
 /// A post of the sample feed that was labelled and then erased.
@@ -27,6 +27,8 @@ pub struct Readers {
     /// Of a key with every scope; none where the server asks for none.
     pub key: Option<String>,
     server: Server,
+    topics: Topics,
+    producer: Producer,
     kafka: RealKafka,
     redis: RealRedis,
     _media: MediaServer,
@@ -68,29 +70,30 @@ impl Readers {
         let mut server = Server::spawn(folder.path(), &config)?;
         let url = server.url()?;
         let key = key.map(|(key, _)| key);
-        let readers = Self { url, key, server, kafka, redis, _media: media, _folder: folder };
-        readers.feed(demo_feed(&pack, &readers._media.base_url()), &topics).await?;
+        let producer = Producer::new(&kafka.client(), &ProducerSettings::default())?;
+        let records = demo_feed(&pack, &media.base_url());
+        let readers = Self { url, key, server, topics, producer, kafka, redis, _media: media, _folder: folder };
+        readers.feed(records).await?;
         Ok(readers)
     }
 
-    async fn feed(&self, records: Vec<FeedRecord>, topics: &Topics) -> Result<()> {
-        let client = self.kafka.client();
-        let producer = Producer::new(&client, &ProducerSettings::default())?;
+    async fn feed(&self, records: Vec<FeedRecord>) -> Result<()> {
         let of = |record: FeedRecord| OutboundRecord {
             headers: record.headers,
-            ..OutboundRecord::keyed(&topics.input, record.key, record.value)
+            ..OutboundRecord::keyed(&self.topics.input, record.key, record.value)
         };
-        let mut records: Vec<OutboundRecord> = records.into_iter().map(of).collect();
-        records.push(OutboundRecord::tombstone(&topics.input, ERASED_ID));
-        produce(&producer, records, 0).await?;
-        self.until("the feed is labelled", || self.is_through(&client, topics))?;
+        produce(&self.producer, records.into_iter().map(of).collect(), 0).await?;
+        self.erase(ERASED_ID).await?;
         self.until("its vectors can be searched", || {
             Ok(self.get("/v1/posts/pp-000431/neighbours?by=semantic")?.contains("similarity"))
         })
     }
 
-    fn is_through(&self, client: &ClientSettings, topics: &Topics) -> Result<bool> {
-        is_through(client, &topics.group, &topics.input, PATIENCE)
+    /// Has the author of a post delete it, and blocks until the worker has carried that out.
+    pub async fn erase(&self, post_id: &str) -> Result<()> {
+        self.producer.send(OutboundRecord::tombstone(&self.topics.input, post_id.to_owned())).await?;
+        let client = self.kafka.client();
+        self.until("the feed is labelled", || is_through(&client, &self.topics.group, &self.topics.input, PATIENCE))
     }
 
     fn until(&self, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
