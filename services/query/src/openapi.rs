@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use jtav_schemas::PostV1;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use jtav_explain::Explanation;
@@ -86,6 +86,7 @@ fn build(needs_key: bool) -> Value {
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     document["components"]["schemas"] = schemas();
     document["components"]["securitySchemes"] = json!({ "key": { "type": "http", "scheme": "bearer" } });
+    document["servers"] = json!([{ "url": "/", "description": "Whoever serves this document" }]);
     // Operations say more (`finish`); this stands for one that would be forgotten there.
     document["security"] = if needs_key { json!([{ "key": [] }]) } else { json!([]) };
     bound_integers(&mut document);
@@ -107,7 +108,7 @@ fn finish(operation: &mut Value, method: &str, path: &str, needs_key: bool) {
         Some(scope) if needs_key => json!([{ "key": [scope.as_str()] }]),
         _ => json!([]),
     };
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         if parameter["in"] == "path" && parameter["name"] == "id" {
             parameter["schema"] = json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^}]" });
             parameter["example"] = json!("pp-000431");
@@ -119,20 +120,17 @@ fn finish(operation: &mut Value, method: &str, path: &str, needs_key: bool) {
         }
     }
     common_answers(operation);
-    for answer in operation["responses"].as_object_mut().into_iter().flatten() {
-        bytes_are_no_list(&mut answer.1["content"]);
+    if let Some(body) = operation.get_mut("requestBody") {
+        bytes_are_no_list(body);
     }
-    bytes_are_no_list(&mut operation["requestBody"]["content"]);
-    if operation["requestBody"]["content"].is_null()
-        && let Some(operation) = operation.as_object_mut()
-    {
-        operation.remove("requestBody");
+    for (_, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
+        bytes_are_no_list(answer);
     }
 }
 
 /// Pictures and sounds are bytes, not lists of numbers.
-fn bytes_are_no_list(content: &mut Value) {
-    for (media_type, content) in content.as_object_mut().into_iter().flatten() {
+fn bytes_are_no_list(body: &mut Value) {
+    for (media_type, content) in body.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
         if media_type.starts_with("image/") || media_type.starts_with("audio/") {
             content["schema"] = json!({ "type": "string", "format": "binary" });
         }
@@ -213,5 +211,30 @@ fn schemas() -> Value {
     add::<models::Models>(&mut generator);
     add::<letters::Letters>(&mut generator);
     add::<PostV1>(&mut generator);
-    Value::Object(generator.take_definitions(true))
+    let mut definitions = generator.take_definitions(true);
+    as_it_is_read(&mut definitions);
+    Value::Object(definitions)
+}
+
+/// What a worker forgives a post is forgiven one that is sent here, too (`schemas/reading-posts.md`), and the document says so: a
+/// field that may be missing may be null, and of a text both may be missing.
+fn as_it_is_read(definitions: &mut Map<String, Value>) {
+    const GIVEN_TEXT: &str = "GivenText";
+    let mut text = definitions["TextPart"].clone();
+    if let Some(members) = text.as_object_mut() {
+        members.remove("required");
+    }
+    definitions.insert(GIVEN_TEXT.to_owned(), text);
+    definitions["PostV1"]["properties"]["texts"]["items"] =
+        json!({ "$ref": format!("#/components/schemas/{GIVEN_TEXT}") });
+    for name in ["PostV1", "MediaRef", GIVEN_TEXT] {
+        let required = definitions[name]["required"].as_array().cloned().unwrap_or_default();
+        for (field, schema) in definitions[name]["properties"].as_object_mut().into_iter().flatten() {
+            if let Some(kind) = schema["type"].as_str()
+                && !required.iter().any(|required| required == field.as_str())
+            {
+                schema["type"] = json!([kind, "null"]);
+            }
+        }
+    }
 }

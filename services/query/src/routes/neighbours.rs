@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Data, Path, Query};
 use jiff::Timestamp;
 use jtav_neighbours::{Found, Hit, Query as Search, VectorKind};
+use jtav_schemas::reading::Object;
 use jtav_schemas::{EmbeddingV1, Label, Modality, PostV1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -240,8 +241,8 @@ pub struct NeighboursRequest {
 pub async fn post(app: Data<App>, request: HttpRequest, body: Bytes) -> Answer {
     require_json(&request)?;
     let wrong = |detail: String| Problem::bad_request("invalid_body", detail);
-    let asked: NeighboursRequest = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
-    let NeighboursRequest { vector, post, by, k, label, certain, since, lang, model } = asked;
+    let asked: Object<NeighboursRequest> = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+    let Object(NeighboursRequest { vector, post, by, k, label, certain, since, lang, model }) = asked;
     let query = NeighboursQuery { by, k, label, certain, since, lang, model };
     let asked = Asked::read(&query)?;
     match (vector, post) {
