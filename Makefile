@@ -80,6 +80,11 @@ check-prometheus: ## promtool on configuration, rules, the rules' tests and the 
 	@command -v promtool > /dev/null || scripts/setup.sh test
 	@scripts/check-prometheus.sh
 
+.PHONY: check-api
+check-api: setup-test ## schemathesis, OpenAPI linters, a generated client and examples/ on a real broker and store
+	@cargo build --release --workspace --bin jtav --bin jtav-readers >&2
+	@CARGO_TARGET_DIR="$(TARGET)" scripts/check-api.sh $(ARGS)
+
 .PHONY: bench
 bench: setup-demo ## micro-benchmarks
 	@cargo bench --profile release --workspace $(ARGS)

@@ -16,13 +16,24 @@ use jtav_store::{Source, Store as _};
 use rig::{MODEL, Reading, Rig, SlowReader, post, sentiment, with_picture, write};
 use serde_json::{Value, json};
 
-/// Every operation of the document with a path that can be asked.
-fn operations() -> Vec<(reqwest::Method, String)> {
+/// One operation of the document, with a path that can be asked.
+struct Operation {
+    method: reqwest::Method,
+    path: String,
+    /// What the document says that a key must allow; none where it says that no key is needed.
+    scope: Option<&'static str>,
+}
+
+/// Every operation of the document of a server whose readers need a key.
+fn operations() -> Vec<Operation> {
     let mut operations = Vec::new();
-    for (path, item) in openapi::document()["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
-            let method = method.to_uppercase().parse().unwrap();
-            operations.push((method, path.replace("{id}", "a")));
+    for (path, item) in openapi::document(true)["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            operations.push(Operation {
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.replace("{id}", "a"),
+                scope: operation["security"][0]["key"][0].as_str(),
+            });
         }
     }
     operations
@@ -55,12 +66,13 @@ async fn whatever_tells_of_a_post_is_refused_without_a_key_that_allows_it() -> R
     let rig = Rig::start(|settings| settings.serve.keys_file = Some(file))?.ready().await?;
     let open = BTreeSet::from(["/healthz", "/readyz"]);
     let mut refused = 0;
-    for (method, path) in operations() {
+    for Operation { method, path, scope } in operations() {
         let reason = async |key: Option<&str>| -> Result<(u16, String)> {
             let (status, body) = ask(&rig, &method, &path, key).await?;
             Ok((status, body["reason"].as_str().unwrap_or_default().to_owned()))
         };
-        if open.contains(path.as_str()) {
+        assert_eq!(scope.is_none(), open.contains(path.as_str()), "{method} {path}");
+        if scope.is_none() {
             assert_eq!(reason(None).await?.0, 200, "{path}");
             continue;
         }
@@ -73,7 +85,11 @@ async fn whatever_tells_of_a_post_is_refused_without_a_key_that_allows_it() -> R
                 allowed.push(name);
             }
         }
-        assert_eq!(allowed.len(), 1, "{method} {path} is open to {allowed:?}");
+        assert_eq!(
+            allowed,
+            Vec::from_iter(scope),
+            "{method} {path}: the keys it is open to, and what the document says"
+        );
         refused += 1;
     }
     assert!(refused >= 12, "{refused} routes were asked");
@@ -85,13 +101,15 @@ async fn whatever_tells_of_a_post_is_refused_without_a_key_that_allows_it() -> R
 #[tokio::test]
 async fn every_route_of_the_document_is_served_and_no_other() -> Result<()> {
     let rig = Rig::start(|_| {})?.ready().await?;
-    for (method, path) in operations() {
+    for Operation { method, path, .. } in operations() {
         let (status, body) = ask(&rig, &method, &path, None).await?;
         assert_ne!(body["reason"], "no_such_route", "{method} {path}");
         assert_ne!(status, 405, "{method} {path}");
         let other = if method == reqwest::Method::GET { reqwest::Method::DELETE } else { reqwest::Method::PUT };
         let (status, body) = ask(&rig, &other, &path, None).await?;
         assert_eq!((status, &body["reason"]), (405, &json!("method_not_allowed")), "{other} {path}");
+        let refused = rig.http.request(other, format!("{}{path}", rig.url)).send().await?;
+        assert_eq!(refused.headers()["allow"], method.as_str(), "{path} says what it takes");
     }
     assert_eq!(rig.get("/v1/nothing").await?.1["reason"], "no_such_route");
     Ok(())

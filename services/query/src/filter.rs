@@ -10,16 +10,21 @@ use utoipa::IntoParams;
 #[serde(default)]
 pub struct FilterQuery {
     /// `negative`, `neutral`, `positive`.
-    #[param(example = "negative,positive")]
+    #[param(
+        example = "negative,positive",
+        pattern = "^((negative|neutral|positive)(,(negative|neutral|positive)){0,31})?$"
+    )]
     pub label: Option<String>,
     /// Only labels that are certain, or only those that are not.
     pub certain: Option<bool>,
     /// Most probable mood: `Q1` to `Q4`.
+    #[param(pattern = "^(Q[1-4](,Q[1-4]){0,31})?$")]
     pub mood: Option<String>,
     /// Parts that took part: `text`, `audio`, `image`; any of them.
+    #[param(pattern = "^((text|audio|image)(,(text|audio|image)){0,31})?$")]
     pub modality: Option<String>,
     /// Languages of the text, ISO 639.
-    #[param(example = "en")]
+    #[param(example = "en", pattern = "^([a-z]{2,3}(,[a-z]{2,3}){0,31})?$")]
     pub lang: Option<String>,
 }
 

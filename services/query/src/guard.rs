@@ -11,8 +11,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, web};
@@ -268,7 +268,12 @@ fn problem_of(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<B
     }
     let own = response.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
     let problem = own.unwrap_or_else(|| Problem::of_status(status));
-    response.into_response(problem.response(Some(id)))
+    let mut answer = problem.response(Some(id));
+    // Of a method that is not taken: which one is.
+    if let Some(allowed) = response.headers().get(ALLOW) {
+        answer.headers_mut().insert(ALLOW, allowed.clone());
+    }
+    response.into_response(answer)
 }
 
 fn result_of(status: StatusCode) -> QueryResult {

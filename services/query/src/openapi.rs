@@ -3,14 +3,16 @@
 
 use std::sync::LazyLock;
 
+use actix_web::http::Method;
 use jtav_schemas::PostV1;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use jtav_explain::Explanation;
 
+use crate::route::Asked;
 use crate::routes::{
     explanation, feed, health, label, letters, media, models, neighbours, posts, songs, status, stream,
 };
@@ -53,31 +55,112 @@ struct Problem {
     request_id: Option<String>,
 }
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
-static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+/// A document with its text.
+struct Written(Value, String);
 
-/// The document as it is served.
-pub fn text() -> &'static str {
-    &TEXT
+static WITH_KEYS: LazyLock<Written> = LazyLock::new(|| write(true));
+static WITHOUT_KEYS: LazyLock<Written> = LazyLock::new(|| write(false));
+
+fn write(needs_key: bool) -> Written {
+    let document = build(needs_key);
+    let text = document.to_string();
+    Written(document, text)
+}
+
+fn written(needs_key: bool) -> &'static Written {
+    if needs_key { &WITH_KEYS } else { &WITHOUT_KEYS }
+}
+
+/// The document as it is served by a server whose readers need a key, or by one whose readers do not.
+pub fn text(needs_key: bool) -> &'static str {
+    &written(needs_key).1
 }
 
 /// The document.
-pub fn document() -> &'static Value {
-    &DOCUMENT
+pub fn document(needs_key: bool) -> &'static Value {
+    &written(needs_key).0
 }
 
-fn build() -> Value {
+fn build(needs_key: bool) -> Value {
     let mut document = serde_json::to_value(Paths::openapi()).unwrap_or_default();
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     document["components"]["schemas"] = schemas();
     document["components"]["securitySchemes"] = json!({ "key": { "type": "http", "scheme": "bearer" } });
-    document["security"] = json!([{ "key": [] }, {}]);
-    common_answers(&mut document);
+    document["servers"] = json!([{ "url": "/", "description": "Whoever serves this document" }]);
+    // Operations say more (`finish`); this stands for one that would be forgotten there.
+    document["security"] = if needs_key { json!([{ "key": [] }]) } else { json!([]) };
+    bound_integers(&mut document);
+    if let Some(paths) = document["paths"].as_object_mut() {
+        for (path, item) in paths {
+            for (method, operation) in item.as_object_mut().into_iter().flatten() {
+                finish(operation, method, path, needs_key);
+            }
+        }
+    }
     document
 }
 
+/// What is true of every operation, and is said once.
+fn finish(operation: &mut Value, method: &str, path: &str, needs_key: bool) {
+    let method = method.to_uppercase().parse().unwrap_or(Method::GET);
+    // Of a bearer key the list names the roles that it must have (OpenAPI 3.1, "Security Requirement Object").
+    operation["security"] = match Asked::of(&method, path).scope {
+        Some(scope) if needs_key => json!([{ "key": [scope.as_str()] }]),
+        _ => json!([]),
+    };
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        if parameter["in"] == "path" && parameter["name"] == "id" {
+            parameter["schema"] = json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^}]" });
+            parameter["example"] = json!("pp-000431");
+        }
+        // An address cannot say null: what is not there is left out.
+        if let Some(kinds) = parameter["schema"]["type"].as_array() {
+            let kind = kinds.iter().find(|kind| *kind != "null").cloned();
+            parameter["schema"]["type"] = kind.unwrap_or_default();
+        }
+    }
+    common_answers(operation);
+    if let Some(body) = operation.get_mut("requestBody") {
+        bytes_are_no_list(body);
+    }
+    for (_, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
+        bytes_are_no_list(answer);
+    }
+}
+
+/// Pictures and sounds are bytes, not lists of numbers.
+fn bytes_are_no_list(body: &mut Value) {
+    for (media_type, content) in body.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
+        if media_type.starts_with("image/") || media_type.starts_with("audio/") {
+            content["schema"] = json!({ "type": "string", "format": "binary" });
+        }
+    }
+}
+
+/// `uint64` is a format of ours alone: what it means is said in numbers, too.
+fn bound_integers(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(bound_integers),
+        Value::Object(members) => {
+            let bounds = match members.get("format").and_then(Value::as_str) {
+                Some("uint64" | "uint") => Some((json!(0), json!(u64::MAX))),
+                Some("uint32") => Some((json!(0), json!(u32::MAX))),
+                Some("int64") => Some((json!(i64::MIN), json!(i64::MAX))),
+                Some("int32") => Some((json!(i32::MIN), json!(i32::MAX))),
+                _ => None,
+            };
+            if let Some((least, most)) = bounds {
+                members.entry("minimum").or_insert(least);
+                members.entry("maximum").or_insert(most);
+            }
+            members.values_mut().for_each(bound_integers);
+        }
+        _ => {}
+    }
+}
+
 /// Answers that every route may give.
-fn common_answers(document: &mut Value) {
+fn common_answers(operation: &mut Value) {
     let problem = |description: &str| {
         json!({
             "description": description,
@@ -88,15 +171,20 @@ fn common_answers(document: &mut Value) {
         ("400", "What was asked cannot be read; `detail` says what is wrong with it"),
         ("401", "`key_missing`, `key_unknown`, `key_expired`"),
         ("403", "`scope`, `read_only`"),
+        ("421", "`unknown_host`: asked under a name that is not the server's"),
         ("429", "`rate_limited` or busy; `Retry-After` says when to come again"),
+        ("500", "`internal`, `foreign_key`: a fault of ours, which the server's log has under the same `request_id`"),
         ("503", "Store or broker do not answer; `Retry-After` says when to come again"),
     ];
-    let Some(paths) = document["paths"].as_object_mut() else { return };
-    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(|item| item.values_mut()) {
-        let Some(responses) = operation["responses"].as_object_mut() else { continue };
-        for (status, description) in common {
-            responses.entry(status).or_insert_with(|| problem(description));
-        }
+    let of_bodies = [
+        ("413", "`too_large`: above `serve.max_body_bytes`, or `media.max_image_bytes` of a picture"),
+        ("415", "`media_type`: the header `Content-Type` names another one"),
+    ];
+    let of_bodies = of_bodies.into_iter().filter(|_| operation["requestBody"].is_object());
+    let all: Vec<_> = common.into_iter().chain(of_bodies).collect();
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for (status, description) in all {
+        responses.entry(status).or_insert_with(|| problem(description));
     }
 }
 
@@ -123,5 +211,30 @@ fn schemas() -> Value {
     add::<models::Models>(&mut generator);
     add::<letters::Letters>(&mut generator);
     add::<PostV1>(&mut generator);
-    Value::Object(generator.take_definitions(true))
+    let mut definitions = generator.take_definitions(true);
+    as_it_is_read(&mut definitions);
+    Value::Object(definitions)
+}
+
+/// What a worker forgives a post is forgiven one that is sent here, too (`schemas/reading-posts.md`), and the document says so: a
+/// field that may be missing may be null, and of a text both may be missing.
+fn as_it_is_read(definitions: &mut Map<String, Value>) {
+    const GIVEN_TEXT: &str = "GivenText";
+    let mut text = definitions["TextPart"].clone();
+    if let Some(members) = text.as_object_mut() {
+        members.remove("required");
+    }
+    definitions.insert(GIVEN_TEXT.to_owned(), text);
+    definitions["PostV1"]["properties"]["texts"]["items"] =
+        json!({ "$ref": format!("#/components/schemas/{GIVEN_TEXT}") });
+    for name in ["PostV1", "MediaRef", GIVEN_TEXT] {
+        let required = definitions[name]["required"].as_array().cloned().unwrap_or_default();
+        for (field, schema) in definitions[name]["properties"].as_object_mut().into_iter().flatten() {
+            if let Some(kind) = schema["type"].as_str()
+                && !required.iter().any(|required| required == field.as_str())
+            {
+                schema["type"] = json!([kind, "null"]);
+            }
+        }
+    }
 }

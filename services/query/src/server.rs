@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::dev::{Extensions, ServerHandle};
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
-use actix_web::{App as Actix, HttpServer, Resource, Route};
+use actix_web::{App as Actix, FromRequest, Handler, HttpServer, Resource, Responder};
 use anyhow::Context as _;
 use jtav_feed_processor::{Networks, StoreWatch, Worker};
 use jtav_kafka::ClientSettings;
@@ -335,37 +335,49 @@ fn readers(config: &mut ServiceConfig, max_body_bytes: usize, max_image_bytes: u
 fn routes(config: &mut ServiceConfig) {
     let docs = SwaggerUi::new("/docs/{_:.*}").config(Config::new(["/openapi.json"]));
     config
-        .service(at("/v1/posts:batch", web::post().to(posts::batch)))
-        .service(at("/v1/posts/{id}", web::get().to(posts::get)))
-        .service(at("/v1/posts/{id}/explanation", web::get().to(explanation::get)))
-        .service(at("/v1/posts/{id}/picture.png", web::get().to(media::picture)))
-        .service(at("/v1/posts/{id}/sound.wav", web::get().to(media::sound)))
-        .service(at("/v1/posts/{id}/spectrogram.png", web::get().to(media::spectrogram)))
-        .service(at("/v1/posts/{id}/neighbours", web::get().to(neighbours::get)))
-        .service(at("/v1/neighbours", web::post().to(neighbours::post)))
-        .service(at("/v1/retrieve/image2song", web::post().to(songs::image2song)))
-        .service(at("/v1/label", web::post().to(label::post)))
-        .service(at("/v1/stream", web::get().to(stream::get)))
-        .service(at("/v1/feed", web::get().to(feed::get)))
-        .service(at("/v1/status", web::get().to(status::get)))
-        .service(at("/v1/models", web::get().to(models::get)))
-        .service(at("/v1/dead-letters", web::get().to(letters::get)))
-        .service(at("/healthz", web::get().to(health::healthz)))
-        .service(at("/readyz", web::get().to(health::readyz)))
-        .service(at("/metrics", web::get().to(health::metrics)))
-        .service(at("/openapi.json", web::get().to(docs::document)))
+        .service(at("/v1/posts:batch", Method::POST, posts::batch))
+        .service(at("/v1/posts/{id}", Method::GET, posts::get))
+        .service(at("/v1/posts/{id}/explanation", Method::GET, explanation::get))
+        .service(at("/v1/posts/{id}/picture.png", Method::GET, media::picture))
+        .service(at("/v1/posts/{id}/sound.wav", Method::GET, media::sound))
+        .service(at("/v1/posts/{id}/spectrogram.png", Method::GET, media::spectrogram))
+        .service(at("/v1/posts/{id}/neighbours", Method::GET, neighbours::get))
+        .service(at("/v1/neighbours", Method::POST, neighbours::post))
+        .service(at("/v1/retrieve/image2song", Method::POST, songs::image2song))
+        .service(at("/v1/label", Method::POST, label::post))
+        .service(at("/v1/stream", Method::GET, stream::get))
+        .service(at("/v1/feed", Method::GET, feed::get))
+        .service(at("/v1/status", Method::GET, status::get))
+        .service(at("/v1/models", Method::GET, models::get))
+        .service(at("/v1/dead-letters", Method::GET, letters::get))
+        .service(at("/healthz", Method::GET, health::healthz))
+        .service(at("/readyz", Method::GET, health::readyz))
+        .service(at("/metrics", Method::GET, health::metrics))
+        .service(at("/openapi.json", Method::GET, docs::document))
         .service(web::redirect("/docs", "/docs/"))
         .service(docs)
-        .service(at("/", web::get().to(page::index)))
-        .service(at("/songs", web::get().to(page::index)))
-        .service(at("/dead-letters", web::get().to(page::index)))
-        .service(at("/p/{id}", web::get().to(page::index)))
-        .service(at("/assets/{path:.*}", web::get().to(page::asset)))
+        .service(at("/", Method::GET, page::index))
+        .service(at("/songs", Method::GET, page::index))
+        .service(at("/dead-letters", Method::GET, page::index))
+        .service(at("/p/{id}", Method::GET, page::index))
+        .service(at("/assets/{path:.*}", Method::GET, page::asset))
         .default_service(web::to(async || Problem::of_status(StatusCode::NOT_FOUND).response(None)));
 }
 
-/// A route; another method than its own is told so, and not that there is nothing.
-fn at(path: &str, route: Route) -> Resource {
-    let refuse = async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).response(None);
-    web::resource(path).route(route).default_service(web::to(refuse))
+/// A route; another method than its own is told which that is (RFC 9110, 15.5.6), and not that there is nothing.
+fn at<F, Args>(path: &str, method: Method, answer: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let allowed = method.clone();
+    let refuse = move || {
+        let mut refused = Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).response(None);
+        if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
+            refused.headers_mut().insert(ALLOW, allowed);
+        }
+        std::future::ready(refused)
+    };
+    web::resource(path).route(web::method(method).to(answer)).default_service(web::to(refuse))
 }

@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Data, Path, Query};
 use jiff::Timestamp;
 use jtav_neighbours::{Found, Hit, Query as Search, VectorKind};
+use jtav_schemas::reading::Object;
 use jtav_schemas::{EmbeddingV1, Label, Modality, PostV1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,19 +27,24 @@ const MAX_K: usize = 100;
 #[serde(default, deny_unknown_fields)]
 pub struct NeighboursQuery {
     /// By what they are compared: `semantic` (what the texts are about), `u` (all parts fused), `text`, `audio`, `image`.
-    #[param(example = "semantic")]
+    #[param(example = "semantic", pattern = "^(semantic|u|text|audio|image)$")]
     pub by: Option<String>,
     /// How many, 1 to 100; 10 without it.
     #[param(minimum = 1, maximum = 100)]
     pub k: Option<usize>,
     /// Only posts with this label.
+    #[param(pattern = "^(negative|neutral|positive)$")]
     pub label: Option<String>,
     /// Only certain labels, or only uncertain ones.
     pub certain: Option<bool>,
     /// Only posts since then: RFC 3339, or milliseconds since 1970.
-    #[param(example = "2026-01-31T12:00:00Z")]
+    #[param(
+        example = "2026-01-31T12:00:00Z",
+        pattern = "^([0-9]{1,15}|[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+    )]
     pub since: Option<String>,
     /// Only posts in this language, ISO 639.
+    #[param(pattern = "^[a-z]{2,3}$")]
     pub lang: Option<String>,
     /// The model; vectors of two are never compared.
     pub model: Option<String>,
@@ -180,6 +186,10 @@ async fn stored_vector(app: &App, id: &str, model: &str, kind: VectorKind) -> Re
 /// What neighbours are asked of: a vector, or a post that is labelled on the way.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["vector"], "properties": { "vector": { "type": "array" }, "post": { "type": "null" } } },
+    { "required": ["post"], "properties": { "post": { "type": "object" }, "vector": { "type": "null" } } },
+]))]
 pub struct NeighboursRequest {
     /// A vector of the kind that `by` names.
     #[serde(default)]
@@ -189,21 +199,28 @@ pub struct NeighboursRequest {
     pub post: Option<PostV1>,
     /// As in the query of the other route.
     #[serde(default)]
+    #[schemars(regex(pattern = "^(semantic|u|text|audio|image)$"))]
     pub by: Option<String>,
     /// As there.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
     pub k: Option<usize>,
     /// As there.
     #[serde(default)]
+    #[schemars(regex(pattern = "^(negative|neutral|positive)$"))]
     pub label: Option<String>,
     /// As there.
     #[serde(default)]
     pub certain: Option<bool>,
     /// As there.
     #[serde(default)]
+    #[schemars(regex(
+        pattern = "^([0-9]{1,15}|[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+    ))]
     pub since: Option<String>,
     /// As there.
     #[serde(default)]
+    #[schemars(regex(pattern = "^[a-z]{2,3}$"))]
     pub lang: Option<String>,
     /// As there; without it that of the newest label.
     #[serde(default)]
@@ -224,8 +241,8 @@ pub struct NeighboursRequest {
 pub async fn post(app: Data<App>, request: HttpRequest, body: Bytes) -> Answer {
     require_json(&request)?;
     let wrong = |detail: String| Problem::bad_request("invalid_body", detail);
-    let asked: NeighboursRequest = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
-    let NeighboursRequest { vector, post, by, k, label, certain, since, lang, model } = asked;
+    let asked: Object<NeighboursRequest> = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+    let Object(NeighboursRequest { vector, post, by, k, label, certain, since, lang, model }) = asked;
     let query = NeighboursQuery { by, k, label, certain, since, lang, model };
     let asked = Asked::read(&query)?;
     match (vector, post) {

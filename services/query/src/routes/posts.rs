@@ -3,6 +3,7 @@
 use actix_web::web::{Data, Json, Path, Query};
 use futures::future::join_all;
 use jtav_schemas::SentimentV1;
+use jtav_schemas::reading::Object;
 use jtav_store::{Found, FoundLabel, Source, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,10 @@ pub(crate) async fn content(app: &App, view: &PostView) -> Content {
 /// Which posts are asked for.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "if" = { "properties": { "content": { "const": true } }, "required": ["content"] },
+    "then" = { "properties": { "ids": { "maxItems": 50 } } },
+))]
 pub struct BatchRequest {
     /// Up to 500, or up to 50 with their content.
     #[schemars(length(max = 500))]
@@ -190,8 +195,8 @@ pub struct BatchAnswer {
         (status = 200, description = "One item for each id, in order", content_type = "application/json", body = ref("#/components/schemas/BatchAnswer")),
     )
 )]
-pub async fn batch(app: Data<App>, request: Json<BatchRequest>) -> Answer {
-    let BatchRequest { ids, model, content: with_content } = request.into_inner();
+pub async fn batch(app: Data<App>, request: Json<Object<BatchRequest>>) -> Answer {
+    let Object(BatchRequest { ids, model, content: with_content }) = request.into_inner();
     let most = if with_content { MAX_BATCH_WITH_CONTENT } else { MAX_BATCH };
     if ids.len() > most {
         return Err(Problem::bad_request("too_many_ids", format!("{} ids; at most {most} in one batch", ids.len())));

@@ -43,14 +43,14 @@ pub struct StreamQuery {
     #[param(minimum = 0, maximum = 1000)]
     pub recent: usize,
     /// The id of the last event that was seen, for clients that cannot set the header `Last-Event-ID`.
-    #[param(example = "0:13,1:40")]
+    #[param(example = "0:13,1:40", pattern = "^([0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*)?$")]
     pub last_event_id: Option<String>,
 }
 
 /// Labels and erasures as they are published.
 #[utoipa::path(
     get, path = "/v1/stream", tag = "stream", operation_id = "stream",
-    params(StreamQuery, FilterQuery, ("Last-Event-ID" = Option<String>, Header, description = "Where to go on: the id of the last event that was seen")),
+    params(StreamQuery, FilterQuery, ("Last-Event-ID" = Option<String>, Header, pattern = "^([0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*)?$", description = "Where to go on: the id of the last event that was seen")),
     responses(
         (status = 200, description = "Events `label`, `erasure`, `gap`, `dropped`", content_type = "text/event-stream", body = String),
         (status = 429, description = "`too_many_streams`", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
