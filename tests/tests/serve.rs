@@ -116,6 +116,53 @@ async fn every_route_of_the_document_is_served_and_no_other() -> Result<()> {
 }
 
 #[tokio::test]
+async fn operators_see_a_server_from_its_start_and_take_it_for_no_worker() -> Result<()> {
+    let rig = Rig::start(|_| {})?.ready().await?;
+    let metrics = rig.http.get(format!("{}/metrics", rig.url)).send().await?.text().await?;
+    // Servers of other tests write the same ones, so only that they are there can be said.
+    for series in [
+        "jtav_query_ready",
+        "jtav_query_following{topic=\"embeddings\"}",
+        "jtav_query_follow_age_seconds{topic=\"sentiment\"}",
+        "jtav_query_places_taken{room=\"label\"}",
+        "jtav_query_places_taken{room=\"media\"}",
+        // Alerts watch for their rise.
+        "jtav_stream_ends_total{cause=\"unreadable\"}",
+        "jtav_query_refused_total{cause=\"key_expired\"}",
+        "jtav_query_judge_restarts_total",
+    ] {
+        let is_it = |line: &str| line.rsplit_once(' ').is_some_and(|(found, _)| found == series);
+        assert!(metrics.lines().any(is_it), "{series} is missing in\n{metrics}");
+    }
+    let worker = metrics.lines().find(|line| line.starts_with("jtav_ready"));
+    assert_eq!(worker, None, "the alert on workers that are not ready would wake somebody");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_probe_can_wait_for_the_index() -> Result<()> {
+    let rig = Rig::start(|_| {})?.ready().await?;
+    let mut tries = 0;
+    loop {
+        let answer = rig.http.get(format!("{}/readyz?complete=true", rig.url)).send().await?;
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await?;
+        match status {
+            200 => {
+                assert_eq!(body["index_complete"], true);
+                break;
+            }
+            _ => assert_eq!((status, &body["reason"]), (503, &json!("unready"))),
+        }
+        tries += 1;
+        anyhow::ensure!(tries < 200, "{body}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask(&rig, &reqwest::Method::GET, "/readyz?complete=perhaps", None).await?.0, 400);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_page_of_somebody_else_whose_name_leads_here_is_refused() -> Result<()> {
     let rig = Rig::start(|settings| settings.serve.hosts = vec!["feed.example".to_owned()])?.ready().await?;
     let ask = async |host: &str| -> Result<u16> {

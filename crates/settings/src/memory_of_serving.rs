@@ -30,8 +30,7 @@ impl Settings {
         let labelled = if serve.networks { serve.max_label_posts as u64 } else { 0 };
         let fetchers = if serve.networks { 2 } else { 1 };
         let decoded = self.decoded_bytes_per_post();
-        let post =
-            decoded.saturating_add(2 * ingest.max_record_bytes as u64).saturating_add(PREPARED_TEXT_BYTES);
+        let post = decoded.saturating_add(2 * ingest.max_record_bytes as u64).saturating_add(PREPARED_TEXT_BYTES);
         let connections = labelled
             .saturating_mul(2)
             .saturating_add(looked_at)

@@ -21,9 +21,9 @@ pub use docs::reference;
 pub use global::global;
 pub use labels::{
     Certainty, CommitResult, DecodeEnd, DrainCause, EvictionCause, FetchResult, FollowedTopic, ForkServerStart,
-    LookupResult, OutcomeReason, PauseCause, QueryResult, QueryRoute, RebalanceKind, RefusalCause, RepairResult,
-    RestartReason, RestoreResult, ShareKind, SharedOperation, SharedResult, Sink, StreamEnd, StreamEventKind,
-    TrialFinding, TrialKind, UrlResult, VectorName, WriteResult,
+    LookupResult, OutcomeReason, PauseCause, QueryResult, QueryRoom, QueryRoute, RebalanceKind, RefusalCause,
+    RepairResult, RestartReason, RestoreResult, ServedFile, ShareKind, SharedOperation, SharedResult, Sink, StreamEnd,
+    StreamEventKind, TrialFinding, TrialKind, UrlResult, VectorName, WriteResult,
 };
 pub use registry::{Telemetry, TelemetryError};
 pub use series::{Counter, Gauge, Histogram, Series};

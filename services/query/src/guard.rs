@@ -322,7 +322,30 @@ pub fn reader_of(request: &HttpRequest) -> Reader {
 
 #[cfg(test)]
 mod tests {
+    use jtav_telemetry::global;
+
     use super::*;
+    use crate::keys::new_key;
+
+    #[test]
+    fn keys_that_cannot_be_read_again_are_told_until_they_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        let (_, entry) = new_key("reader", &[Scope::Read]);
+        std::fs::write(&path, &entry).unwrap();
+        let keys = KeysFileWatch::open(&path, NonZeroU32::MIN).unwrap();
+        let guard = Guard::new(Some(keys), None, NonZeroU32::MIN, Duration::from_secs(1), false);
+        let stale = || {
+            guard.tend();
+            global().value(&Metric::file_stale(ServedFile::Keys))
+        };
+        assert_eq!(stale(), 0.0);
+        std::fs::write(&path, "[[key]] nonsense").unwrap();
+        assert_eq!((stale(), stale()), (1.0, 1.0), "for as long as it lasts");
+        let (_, more) = new_key("other", &[Scope::Read]);
+        std::fs::write(&path, format!("{entry}{more}")).unwrap();
+        assert_eq!(stale(), 0.0);
+    }
 
     #[test]
     fn a_host_is_compared_without_its_port() {

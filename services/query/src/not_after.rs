@@ -40,7 +40,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         // So many bytes of length follow; four are 4 GB.
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
+            (length.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte)), rest)
         }
         _ => return None,
     };

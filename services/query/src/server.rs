@@ -90,9 +90,11 @@ impl Server {
     /// # Errors
     /// Keys or certificate that cannot be used; an address that is taken.
     pub fn start(params: ServeParams) -> anyhow::Result<Self> {
-        // A counter that first appears at 1 has not risen.
-        global().start_from_zero();
-        Metric::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
+        // A counter that first appears at 1 has not risen. A worker in the same process has seen to it, and set gauges since.
+        if params.worker.is_none() {
+            global().start_from_zero();
+            Metric::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
+        }
         let serve = &params.settings.serve;
         let certificate = match (&serve.tls_certificate_file, &serve.tls_key_file) {
             (Some(chain), Some(key)) => Some(Certificate::open(chain, key)?),

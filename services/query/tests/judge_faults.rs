@@ -7,6 +7,7 @@ use common::{PATIENCE, settings};
 use jtav_feed_processor::{Networks, parameters};
 use jtav_pipeline::fail_point;
 use jtav_query::judge::{Judge, JudgeError, Judged};
+use jtav_telemetry::{Metric, global};
 use serde_json::json;
 
 mod common;
@@ -42,4 +43,5 @@ async fn a_panic_costs_its_post_and_boxes_that_break_are_replaced() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(judge.in_flight(), 0);
+    assert_eq!(global().value(&Metric::judge_restarts()), 1.0);
 }

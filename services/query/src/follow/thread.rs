@@ -123,8 +123,9 @@ fn run(
     };
     let mut follower = TopicFollower::new(&topic.client, &topic.name, &starts, topic.max_record_bytes, ASK_TIMEOUT)?;
     let mut heard = Instant::now();
-    health.is_well(follower.has_caught_up());
     let age = Metric::follow_age(topic.kind);
+    age.set(0.0);
+    health.is_well(follower.has_caught_up());
     while !*stopping.borrow() {
         let polled = follower.poll(POLL);
         *stood = Some(follower.positions().clone());
