@@ -22,7 +22,6 @@ pub mod judge;
 pub mod keys;
 pub mod media_room;
 mod news;
-mod not_after;
 pub mod openapi;
 pub mod positions;
 pub mod problem;

@@ -12,9 +12,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::news::News;
-use crate::not_after::not_after;
 
 /// Certificate and key of two files.
 #[derive(Debug)]
@@ -86,9 +86,15 @@ impl ResolvesServerCert for Certificate {
 
 /// A chain is good for as long as all of it is.
 fn tell_end(served: &CertifiedKey) {
-    if let Some(end) = served.cert.iter().filter_map(|certificate| not_after(certificate)).min() {
-        Metric::certificate_end().set(end.as_second() as f64);
+    if let Some(end_seconds) = served.cert.iter().filter_map(|certificate| end_seconds(certificate)).min() {
+        Metric::certificate_end().set(end_seconds as f64);
     }
+}
+
+/// Seconds since 1970.
+fn end_seconds(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn stamps(chain: &Path, key: &Path) -> [Option<SystemTime>; 2] {
@@ -113,6 +119,14 @@ mod tests {
 
     const CHAIN: &str = include_str!("../../../actors/media/tests/fixtures/tls/server.pem");
     const KEY: &str = include_str!("../../../actors/media/tests/fixtures/tls/server.key");
+
+    #[test]
+    fn the_end_of_a_certificate_is_what_openssl_says_it_is() {
+        let der = CertificateDer::from_pem_slice(CHAIN.as_bytes()).unwrap();
+        let end: jiff::Timestamp = "2126-11-02T02:17:13Z".parse().unwrap();
+        assert_eq!(end_seconds(&der), Some(end.as_second()));
+        assert_eq!(end_seconds(&CertificateDer::from(&der[1..])), None);
+    }
 
     #[test]
     fn a_certificate_that_breaks_is_told_until_it_is_whole_and_serves_on_meanwhile() {
