@@ -46,20 +46,38 @@ def the_document_is_openapi(check):
     return "openapi-spec-validator: no errors"
 
 
+# Rules of vacuum that this document breaks on purpose.
+NOT_OURS = {
+    "no-$ref-siblings": "OpenAPI 3.0 has it; in 3.1 a description may stand beside a `$ref`",
+    "oas3-missing-example": "docs/api.md has an example of every operation, which a test runs",
+    "oas3-api-servers": "the document is true of whatever server has it: `/`",
+    "paths-kebab-case": "`posts:batch` is a method of its own on a collection, as in AIP-136",
+}
+
+
+def without_conditions(node):
+    """The vacuum that PyPI has panics at the `if` of JSON Schema 2020-12: it gets a copy that has none."""
+    if isinstance(node, dict):
+        return {name: without_conditions(value) for name, value in node.items() if name not in ("if", "then", "else")}
+    return [without_conditions(item) for item in node] if isinstance(node, list) else node
+
+
 def the_document_is_in_good_style(check):
     try:
         import vacuum
     except ImportError:
-        return "vacuum: there is none for this machine"
+        return "vacuum: PyPI has none for this machine"
     # The wheel has it without the right to be run.
-    program = check.folder / "vacuum"
+    program, copy = check.folder / "vacuum", check.folder / "unconditional.json"
     shutil.copy(pathlib.Path(vacuum.__file__).parent / "lib/vacuum", program)
     program.chmod(0o755)
-    report = json.loads(check.expect(0, program, "spectral-report", "-o", check.document))
+    copy.write_text(json.dumps(without_conditions(json.loads(check.document.read_text())), indent=1))
+    report = json.loads(check.expect(0, program, "spectral-report", "-o", copy))
+    assert report, "it always has remarks"
     # 0: error, 1: warning.
-    bad = [f"{one['code']} at {'.'.join(map(str, one['path']))}: {one['message']}" for one in report if one["severity"] < 2]
-    assert not bad, "\n".join(bad)
-    return f"vacuum: no errors and no warnings, {len(report)} remarks"
+    bad = [one for one in report if one["severity"] < 2 and one["code"] not in NOT_OURS]
+    assert not bad, "\n".join(f"{one['code']} at {'.'.join(map(str, one['path']))}: {one['message']}" for one in bad)
+    return f"vacuum: no errors and no warnings but of {len(NOT_OURS)} rules, {len(report)} remarks"
 
 
 def schemathesis_finds_nothing(check):

@@ -34,7 +34,7 @@ pub enum LabelAnswer {
 /// Labels a post through the worker's own boxes and limits. Nothing is published or stored.
 #[utoipa::path(
     post, path = "/v1/label", tag = "posts", operation_id = "labelPost",
-    request_body(content = ref("#/components/schemas/PostV1"), content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/PostV1"), content_type = "application/json", description = "A post, as it would stand on the input topic"),
     responses(
         (status = 200, description = "What a worker would say", content_type = "application/json", body = ref("#/components/schemas/LabelAnswer")),
         (status = 422, description = "`not_labelled`, with `dead_letter_reason`: a worker would set it aside; `deletion`", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),

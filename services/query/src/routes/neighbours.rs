@@ -186,10 +186,11 @@ async fn stored_vector(app: &App, id: &str, model: &str, kind: VectorKind) -> Re
 /// What neighbours are asked of: a vector, or a post that is labelled on the way.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [
-    { "required": ["vector"], "properties": { "vector": { "type": "array" }, "post": { "type": "null" } } },
-    { "required": ["post"], "properties": { "post": { "type": "object" }, "vector": { "type": "null" } } },
-]))]
+#[schemars(extend(
+    "if" = { "required": ["vector"], "properties": { "vector": { "type": "array" } } },
+    "then" = { "properties": { "post": { "type": "null" } } },
+    "else" = { "required": ["post"], "properties": { "post": { "type": "object" } } },
+))]
 pub struct NeighboursRequest {
     /// A vector of the kind that `by` names.
     #[serde(default)]
@@ -230,7 +231,7 @@ pub struct NeighboursRequest {
 /// The posts that are most like a vector, or like a post that nobody has published.
 #[utoipa::path(
     post, path = "/v1/neighbours", tag = "vectors", operation_id = "findNeighbours",
-    request_body(content = ref("#/components/schemas/NeighboursRequest"), content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/NeighboursRequest"), content_type = "application/json", description = "Like what, and which"),
     responses(
         (status = 200, description = "Nearest first", content_type = "application/json", body = ref("#/components/schemas/Neighbours")),
         (status = 404, description = "`no_index`", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),

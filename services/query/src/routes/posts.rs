@@ -190,7 +190,7 @@ pub struct BatchAnswer {
 /// The labels of many posts, in one request to the store.
 #[utoipa::path(
     post, path = "/v1/posts:batch", tag = "posts", operation_id = "getPosts",
-    request_body(content = ref("#/components/schemas/BatchRequest"), content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/BatchRequest"), content_type = "application/json", description = "Which posts"),
     responses(
         (status = 200, description = "One item for each id, in order", content_type = "application/json", body = ref("#/components/schemas/BatchAnswer")),
     )
