@@ -57,7 +57,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rdkafka", &["jtav-kafka"]),
     ("redis", &["jtav-store"]),
     ("symphonia", &["jtav-media-codecs"]),
-    ("reqwest", &["jtav-media"]),
+    ("reqwest", &["jtav-console", "jtav-media"]),
     ("image", &["jtav-media-codecs", "jtav-picture"]),
     ("turbojpeg-sys", &["jtav-media-codecs"]),
     ("libwebp-sys", &["jtav-media-codecs"]),

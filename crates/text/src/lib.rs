@@ -6,4 +6,5 @@
 pub mod language;
 pub mod reading;
 pub mod roles;
+pub mod terminal;
 pub mod vader;

@@ -7,6 +7,7 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::dead_letters::DeadLettersCommand;
 use crate::commands::demo::DemoArgs;
+use crate::commands::explain::ExplainArgs;
 use crate::commands::feed::FeedArgs;
 use crate::commands::index::IndexCommand;
 use crate::commands::label::LabelArgs;
@@ -15,9 +16,11 @@ use crate::commands::model::ModelCommand;
 use crate::commands::research::ResearchCommand;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
+use crate::commands::tap::TapArgs;
+use crate::commands::top::TopArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, feed, index, label, media, model, research, run,
-    serve,
+    backfill, completions, config, dead_letters, decode_worker, demo, explain, feed, index, label, media, model,
+    research, run, serve, tap, top,
 };
 use crate::setup::{self, LogFormatArg};
 
@@ -28,12 +31,15 @@ use crate::setup::{self, LogFormatArg};
     version,
     after_help = "First steps:\n  jtav demo                                   see a real feed being labelled, nothing needed\n  \
                   jtav label posts.jsonl                      label a file of posts\n  \
+                  jtav explain pp-000431                      why a post was labelled so: beside `jtav demo --serve`, or of a file\n  \
                   jtav evaluate --data DIR                    what the model is worth on a data pack\n  \
                   jtav inspect audio song.mp3                 what an encoder sees of a file\n  \
                   jtav model show                             what the checkpoint is made of, and where\n  \
                   jtav run --config config/production.toml    the worker, on your Kafka and Redis\n  \
-                  jtav serve --config config/production.toml  labels over HTTP, and the page to look at them\n\n\
-                  Exit codes: 0 fine, 1 failure, 2 usage, 65 unreadable input, 69 broker or store out of reach,\n\
+                  jtav serve --config config/production.toml  labels over HTTP, and the page to look at them\n  \
+                  jtav tap                                    the labels as they are published\n  \
+                  jtav top                                    how the workers are\n\n\
+                  Exit codes: 0 fine, 1 failure, 2 usage, 65 unreadable input, 69 broker, store or server out of reach,\n\
                   70 device fault, 75 drain deadline passed, 78 settings.\n\
                   Logs go to stderr (RUST_LOG filters them), results to stdout."
 )]
@@ -57,6 +63,12 @@ pub enum Command {
     Serve(ServeArgs),
     /// Label a JSONL of posts to a JSONL of labels: no broker, no store.
     Label(LabelArgs),
+    /// Tell why a post was labelled as it was: of a running server, or of a file.
+    Explain(ExplainArgs),
+    /// Follow the labels as they are published, a line each.
+    Tap(TapArgs),
+    /// Show how workers are: rates, lag, queues, times.
+    Top(TopArgs),
     /// Make a catalogue of songs for image2song.
     #[command(subcommand)]
     Index(IndexCommand),
@@ -96,6 +108,9 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, log_format),
             Command::Serve(arguments) => serve::run(&arguments, log_format),
             Command::Label(arguments) => label::run(&arguments, log_format),
+            Command::Explain(arguments) => explain::run(&arguments, log_format),
+            Command::Tap(arguments) => tap::run(&arguments, log_format),
+            Command::Top(arguments) => top::run(&arguments, log_format),
             Command::Index(command) => index::run(&command, log_format),
             Command::Feed(arguments) => feed::run(&arguments, log_format),
             Command::Research(command) => research::run(&command, log_format),

@@ -35,6 +35,7 @@
 //!
 //! - [feed processor](../jtav_feed_processor/index.html): `jtav run`; puts the boxes together, watches and drains them.
 //! - [query](../jtav_query/index.html): `jtav serve`; labels, reasons, neighbours and the stream over HTTP, and the page.
+//! - [console](../jtav_console/index.html): `jtav explain`, `jtav tap` and `jtav top`, at a terminal.
 //! - [backfill](../jtav_backfill/index.html), [dead letters](../jtav_dead_letters/index.html) and
 //!   [feed simulator](../jtav_feed_simulator/index.html): the commands of the same names.
 //! - [trainer](../jtav_trainer/index.html): training and evaluation.
@@ -52,6 +53,7 @@ mod allocator;
 mod ceilings;
 mod cli;
 mod commands;
+mod console;
 mod failure;
 mod files;
 mod output;

@@ -161,15 +161,16 @@ pub fn with_model(settings: &mut Settings, model: Option<&Path>) {
 /// Resolves at the first SIGTERM or Ctrl-C; a second one ends the process at once, which is safe: a crash and a
 /// shutdown share one recovery path.
 pub async fn shutdown_signal() {
-    signal_once().await;
+    end_signal().await;
     errln!("draining; a second signal exits at once");
     tokio::spawn(async {
-        signal_once().await;
+        end_signal().await;
         output::leave(130);
     });
 }
 
-async fn signal_once() {
+/// Resolves at the next SIGTERM or Ctrl-C.
+pub async fn end_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {

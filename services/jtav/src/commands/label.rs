@@ -1,6 +1,7 @@
 //! `jtav label`: a JSONL of posts to a JSONL of labels, through the very router and boxes of the worker.
 
-mod io;
+pub mod bench;
+pub mod io;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IsTerminal as _, Read, Write};
@@ -8,26 +9,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
-use jtav_delivery::{AssignmentEpoch, DeliveryGuard, DeliveryTag, Outcome, PostPermits};
+use jtav_delivery::Outcome;
+use jtav_feed_processor::exit;
 use jtav_feed_processor::networks::fit_to_model;
-use jtav_feed_processor::parameters::fetcher;
-use jtav_feed_processor::{Boxes, BoxesParams, Networks, exit};
-use jtav_pipeline::{
-    Admitted, Ends, InboundRecord, Observer, PostEvent, PostReport, Publisher, Rejection, RouterIntake as _, Run,
-    StageFlow, now_ms,
-};
-use jtav_router::EncodingCache;
-use jtav_schemas::DeliveredFrom;
+use jtav_pipeline::PostReport;
 use jtav_settings::Settings;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
-use self::io::{FilesOrNetwork, KeepEmbeddings, lines, read_line};
+use self::bench::Bench;
+use self::io::{KeepEmbeddings, lines, read_line};
 use crate::failure::coded;
 use crate::output::{Stdout, errln, own};
 use crate::setup::{self, LogFormatArg, SettingsArgs};
@@ -88,15 +82,21 @@ pub fn run(arguments: &LabelArgs, log_format: Option<LogFormatArg>) -> anyhow::R
     Ok(exit::DATA)
 }
 
-struct Input {
+/// A JSONL of posts.
+pub struct Input {
     /// For messages.
-    name: String,
-    bytes: Box<dyn Read + Send>,
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Box<dyn Read + Send>,
     /// What paths of media are relative to.
-    folder: PathBuf,
+    pub folder: PathBuf,
 }
 
-fn open(path: &Path) -> anyhow::Result<Input> {
+/// Opens a file, or standard input for `-`.
+///
+/// # Errors
+/// There is no such file.
+pub fn open(path: &Path) -> anyhow::Result<Input> {
     if path == Path::new("-") {
         if std::io::stdin().is_terminal() {
             errln!("reading posts from the terminal, one JSON object a line; Ctrl-D ends");
@@ -137,16 +137,6 @@ fn sink(path: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
     })
 }
 
-/// Hands each outcome to the writer.
-struct Reports(mpsc::UnboundedSender<PostReport>);
-
-impl Observer for Reports {
-    fn settled(&self, report: PostReport) {
-        // Bounded by the permits: a report is taken before the next line is let in far ahead of it.
-        let _ = self.0.send(report);
-    }
-}
-
 /// Labels every line; gives the number of posts that got no label.
 async fn label_lines(
     settings: Arc<Settings>,
@@ -154,31 +144,8 @@ async fn label_lines(
     output: &mut dyn Write,
     with_embeddings: bool,
 ) -> anyhow::Result<u64> {
-    let decoders = setup::decoders(&settings);
-    let networks = Networks::load(&settings, setup::exit_on_device_fault()).map_err(coded(exit::CONFIG))?;
-    let decoders = decoders()?;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let cache = EncodingCache::new(settings.cache.max_bytes, &networks.model_version);
     let embeddings = KeepEmbeddings::default();
-    let observer = Arc::new(Reports(sender));
-    let params = BoxesParams {
-        settings: Arc::clone(&settings),
-        networks,
-        decoders,
-        cache,
-        observer,
-        flow: StageFlow::default(),
-    };
-    let publisher: Arc<dyn Publisher> = Arc::new(embeddings.clone());
-    let files = FilesOrNetwork {
-        network: fetcher(&settings)?,
-        max_image_bytes: settings.media.max_image_bytes,
-        max_audio_bytes: settings.media.max_audio_bytes,
-    };
-    let boxes = Boxes::start(&params, publisher, Some(Arc::new(files)), Ends::default())?;
-    drop(params);
-
-    let permits = PostPermits::new(settings.ingest.max_in_flight_posts);
+    let mut bench = Bench::start(&settings, Arc::new(embeddings.clone()))?;
     let mut writer = InOrder::new(output, embeddings, with_embeddings);
     let bar = progress();
     let mut lines = lines(bytes);
@@ -186,7 +153,7 @@ async fn label_lines(
     while is_open || !writer.waiting.is_empty() {
         tokio::select! {
             biased;
-            Some(report) = reports.recv(), if !writer.waiting.is_empty() => {
+            Some(report) = bench.reports.recv(), if !writer.waiting.is_empty() => {
                 writer.take(report)?;
                 bar.inc(1);
             }
@@ -196,13 +163,13 @@ async fn label_lines(
                     let line = line.with_context(|| format!("reading {name}")).map_err(coded(exit::DATA))?;
                     let event = read_line(&line, &folder, settings.ingest.max_record_bytes);
                     writer.waiting.push_back(line.number);
-                    boxes.lanes.admit(admit(line.number, event, permits.acquire().await));
+                    bench.admit(line.number, event).await;
                 }
             },
         }
     }
     bar.finish_and_clear();
-    boxes.stop();
+    bench.stop();
     Ok(writer.failed)
 }
 
@@ -211,23 +178,6 @@ fn progress() -> ProgressBar {
         ProgressBar::new_spinner().with_message("posts labelled")
     } else {
         ProgressBar::hidden()
-    }
-}
-
-/// A line as a record: its number is the offset. There is no broker to hold an offset, so settlements go nowhere.
-fn admit(number: i64, event: Result<PostEvent, Rejection>, permit: jtav_delivery::PostPermit) -> Admitted {
-    let source = DeliveredFrom { topic: "jsonl".to_owned(), partition: 0, offset: number, timestamp_ms: None };
-    let record = InboundRecord { source, key: None, value: None, headers: Vec::new(), cut: None };
-    let (nowhere, _) = std::sync::mpsc::channel();
-    let tag = DeliveryTag { partition: 0, offset: number, epoch: AssignmentEpoch(0) };
-    Admitted {
-        record: Arc::new(record),
-        event,
-        run: Run::Ordinary,
-        guard: DeliveryGuard::new(tag, Arc::new(nowhere)),
-        permit,
-        received_at: Instant::now(),
-        received_at_ms: now_ms(),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod decode_worker;
 pub mod demo;
 #[cfg(feature = "research")]
 pub mod evaluate;
+pub mod explain;
 pub mod feed;
 pub mod index;
 #[cfg(feature = "research")]
@@ -21,5 +22,7 @@ pub mod run;
 pub mod serve;
 #[cfg(feature = "research")]
 pub mod table;
+pub mod tap;
+pub mod top;
 #[cfg(feature = "research")]
 pub mod train;
