@@ -176,7 +176,8 @@ async fn a_server_that_was_killed_finds_the_same_neighbours_again() -> Result<()
     let mut real = Real::start().await?;
     real.label(&ids("post", 40)).await?;
     let path = "/v1/posts/post-3/neighbours?by=u&k=10";
-    let full = |status: u16, body: &Value| status == 200 && body["neighbours"].as_array().is_some_and(|n| n.len() == 10);
+    let full =
+        |status: u16, body: &Value| status == 200 && body["neighbours"].as_array().is_some_and(|n| n.len() == 10);
     real.until("/v1/status", |_, body| body["index"]["posts"] == 40).await?;
     let before = real.until(path, full).await?;
     let (erased, position) = ("post-5", told(&mut real.reading("?recent=40", None).await?, 40).await?.1);

@@ -16,8 +16,7 @@ const READING_AHEAD: u64 = 10;
 
 impl Settings {
     /// What a readers' server takes at most; with a worker in its process, the worker's besides. Of requests it counts those that
-    /// have a place (`serve.max_label_posts`, `serve.max_media`); bodies that are still being sent are bounded by
-    /// `serve.max_connections` alone.
+    /// have a place (`serve.max_label_posts`, `serve.max_media`), and the bodies of all.
     pub fn serving_memory_ceiling(&self, with_worker: bool) -> MemoryCeiling {
         let program = self.program_parts(with_worker || self.serve.networks);
         let worker = if with_worker { self.worker_parts() } else { Vec::new() };
@@ -39,6 +38,7 @@ impl Settings {
         vec![
             ("index.max_bytes", if index.backend == IndexBackend::Memory { index.max_bytes } else { 0 }),
             ("recent events", (serve.recent_events as u64).saturating_mul(EVENT_BYTES)),
+            ("serve.max_bodies_bytes", serve.max_bodies_bytes as u64),
             ("streams", (serve.max_streams as u64).saturating_mul(STREAM_BYTES)),
             ("media for readers", media.byte_budget_bytes.saturating_mul(fetchers)),
             ("connections for readers", connections),
@@ -67,6 +67,7 @@ mod tests {
         assert_eq!(default - ceiling(&["index.backend=redis"], false), 512 << 20);
         assert_eq!(ceiling(&["serve.max_streams=1124"], false) - default, 100 * STREAM_BYTES);
         assert_eq!(ceiling(&["serve.recent_events=20000"], false) - default, 10_000 * EVENT_BYTES);
+        assert_eq!(ceiling(&["serve.max_bodies_bytes=234217728"], false) - default, 100_000_000);
         assert!(ceiling(&["serve.max_media=5"], false) > default + DOWNLOAD_BYTES);
         assert!(ceiling(&["serve.max_label_posts=5"], false) > default + 2 * DOWNLOAD_BYTES);
         assert!(default - ceiling(&["serve.networks=false"], false) > 500_000_000, "the networks are the most of it");

@@ -336,6 +336,18 @@ impl Settings {
         rules.require(certificate == key, &["serve.tls_certificate_file", "serve.tls_key_file"], || {
             "serve.tls_certificate_file and serve.tls_key_file belong together: give both or none".to_owned()
         });
+        let largest = (serve.max_body_bytes as u64).max(self.media.max_image_bytes);
+        rules.require(
+            serve.max_bodies_bytes as u64 >= largest,
+            &["serve.max_bodies_bytes", "serve.max_body_bytes", "media.max_image_bytes"],
+            || {
+                format!(
+                    "serve.max_bodies_bytes ({}) is less than one body may have ({largest}: the larger of \
+                     serve.max_body_bytes and media.max_image_bytes): none of that size could be sent",
+                    serve.max_bodies_bytes
+                )
+            },
+        );
         for origin in &serve.allow_origins {
             let has_scheme = origin.starts_with("https://") || origin.starts_with("http://");
             let is_origin = has_scheme && !origin.ends_with('/') && !origin.contains('*');

@@ -54,8 +54,7 @@ impl ServeReport {
         );
         text += "| looking up | answers/s | CPU-ms each | answers a core and second |\n|---|---|---|---|\n";
         for (name, of) in [("`GET /v1/posts/{id}`", &lookups.posts), ("`/healthz`, the ceiling", &lookups.ceiling)] {
-            text +=
-                &format!("| {name} | {:.0} | {:.3} | {:.0} |\n", of.per_second, of.cpu_ms, of.per_core_second);
+            text += &format!("| {name} | {:.0} | {:.3} | {:.0} |\n", of.per_second, of.cpu_ms, of.per_core_second);
         }
         text += &format!(
             "\nAt {:.0} lookups a second that do not wait ({:.0} answered): p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, at most {:.1} ms.\n\n",

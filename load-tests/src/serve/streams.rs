@@ -12,10 +12,10 @@ use jtav_testkit::resident_bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::ServePlan;
 use super::fill::{self, LANGUAGES};
 use super::http::Connection;
 use super::rig::ServeRig;
-use super::ServePlan;
 use crate::pacing::Schedule;
 use crate::process::cpu_seconds;
 use crate::sender::send_all;
@@ -217,8 +217,9 @@ mod tests {
 
     #[test]
     fn every_event_is_found_however_it_comes_in_pieces() {
-        let whole: String =
-            (0..5).map(|n| format!("id: 0:{n}\nevent: label\ndata: {{\"a\":1,\"post_id\":\"post-{n}07\",\"x\":\"y\"}}\n\n")).collect();
+        let whole: String = (0..5)
+            .map(|n| format!("id: 0:{n}\nevent: label\ndata: {{\"a\":1,\"post_id\":\"post-{n}07\",\"x\":\"y\"}}\n\n"))
+            .collect();
         for size in 1..whole.len() {
             let (mut text, mut found) = (Vec::new(), Vec::new());
             for piece in whole.as_bytes().chunks(size) {

@@ -12,6 +12,7 @@ use jtav_store::{Store, VectorIndex};
 use jtav_telemetry::{FollowedTopic, Metric, QueryRoom, VectorName};
 use tokio::sync::{Semaphore, watch};
 
+use crate::bodies::Bodies;
 use crate::catch_up::SentimentTopic;
 use crate::content::ContentReader;
 use crate::follow::{Counts, Recent, TopicHealth};
@@ -27,6 +28,7 @@ pub struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_watch: StoreWatch,
+    pub(crate) bodies: Bodies,
     pub(crate) content: ContentReader,
     pub(crate) media: MediaRoom,
     pub(crate) drawings: Arc<Semaphore>,

@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod app;
+mod bodies;
 mod catch_up;
 pub mod content;
 pub mod filter;

@@ -34,6 +34,12 @@ struct Extensions<'a> {
 }
 
 impl Problem {
+    /// The code for programs.
+    #[cfg(test)]
+    pub(crate) fn reason(&self) -> &'static str {
+        self.0.reason
+    }
+
     fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         Self(Box::new(Facts { status, reason, detail: detail.into(), retry_after_seconds: None, more: Map::new() }))
     }

@@ -11,7 +11,7 @@ use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Condition, from_fn};
-use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{self, Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{App as Actix, FromRequest, Handler, HttpServer, Resource, Responder};
 use anyhow::Context as _;
 use jtav_feed_processor::{Networks, StoreWatch, Worker};
@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::App;
+use crate::bodies::Bodies;
 use crate::catch_up::{SentimentTopic, turns};
 use crate::content::ContentReader;
 use crate::follow::{Labels, Recent, Topic, TopicHealth, Vectors, follow};
@@ -180,6 +181,7 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         settings: Arc::clone(settings),
         store: Arc::clone(store),
         store_watch: StoreWatch::default(),
+        bodies: bodies(settings),
         content: ContentReader::new(client.clone(), &settings.kafka.input_topic, settings.ingest.max_record_bytes),
         media,
         drawings: Arc::new(Semaphore::new(settings.serve.max_media)),
@@ -202,6 +204,11 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
         stopping,
     };
     Ok((app, followers))
+}
+
+fn bodies(settings: &Settings) -> Bodies {
+    let max_picture_bytes = usize::try_from(settings.media.max_image_bytes).unwrap_or(usize::MAX);
+    Bodies::new(settings.serve.max_bodies_bytes, settings.serve.max_body_bytes, max_picture_bytes)
 }
 
 /// The catalogue that the settings name, or the bundled one where it fits the networks; none without networks.
@@ -266,13 +273,11 @@ fn start_http(
 ) -> anyhow::Result<ServerHandle> {
     let serve = settings.serve.clone();
     let threads = serve.thread_count();
-    let max_image_bytes = settings.media.max_image_bytes as usize;
     let make = move || {
-        let max_body_bytes = serve.max_body_bytes;
         Actix::new()
             .app_data(app.clone())
             .app_data(guard_data.clone())
-            .configure(move |config| readers(config, max_body_bytes, max_image_bytes))
+            .configure(readers)
             .configure(routes)
             .wrap(from_fn(guard))
             .wrap(Condition::new(!serve.allow_origins.is_empty(), cors(&serve.allow_origins)))
@@ -315,22 +320,13 @@ fn cors(origins: &[String]) -> Cors {
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
-/// How bodies, paths and queries are read, and what is said of those that cannot be.
-fn readers(config: &mut ServiceConfig, max_body_bytes: usize, max_image_bytes: usize) {
-    let json = JsonConfig::default().limit(max_body_bytes).error_handler(|error, _| {
-        use actix_web::error::JsonPayloadError as E;
-        match error {
-            E::OverflowKnownLength { .. } | E::Overflow { .. } => Problem::too_large(error.to_string()),
-            E::ContentType => Problem::media_type("send `Content-Type: application/json`"),
-            error => Problem::bad_request("invalid_body", error.to_string()),
-        }
-        .into()
-    });
+/// What is said of paths and queries that cannot be read.
+fn readers(config: &mut ServiceConfig) {
     let query = QueryConfig::default()
         .error_handler(|error, _| Problem::bad_request("invalid_query", error.to_string()).into());
     let path =
         PathConfig::default().error_handler(|error, _| Problem::bad_request("invalid_path", error.to_string()).into());
-    config.app_data(json).app_data(query).app_data(path).app_data(PayloadConfig::new(max_image_bytes));
+    config.app_data(query).app_data(path);
 }
 
 /// Every route; `openapi` lists those of the API, and a test holds the two together.

@@ -334,3 +334,11 @@ fn another_page_is_named_by_its_origin_and_vectors_lie_in_the_store_that_is_redi
     });
     assert_only(&embedded, &["index.backend", "store.kind"]);
 }
+
+#[test]
+fn a_server_has_room_for_the_largest_body_that_it_takes() {
+    let small = broken(|settings| settings.serve.max_bodies_bytes = settings.media.max_image_bytes as usize - 1);
+    assert_only(&small, &["serve.max_bodies_bytes", "serve.max_body_bytes", "media.max_image_bytes"]);
+    let json = broken(|settings| settings.serve.max_body_bytes = settings.serve.max_bodies_bytes + 1);
+    assert_only(&json, &["serve.max_bodies_bytes", "serve.max_body_bytes", "media.max_image_bytes"]);
+}

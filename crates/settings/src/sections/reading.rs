@@ -40,6 +40,9 @@ pub struct Serve {
     pub max_connections: usize,
     /// Bytes of the largest body of JSON. Default: `1048576`.
     pub max_body_bytes: usize,
+    /// Bytes of bodies that are being sent and worked on at once, in all; whoever sends beyond is told to come again.
+    /// Default: `134217728`.
+    pub max_bodies_bytes: usize,
     /// Milliseconds from a request's first byte to the begin of its answer; streams go on. Default: `15000`.
     pub request_timeout_ms: u64,
     /// Requests a second of one key, or of one address where there are no keys; twice as many at a time. Default: `1000`.

@@ -108,9 +108,8 @@ impl Recent {
     pub fn is_erased_after(&self, label: &Event) -> bool {
         let inner = self.read();
         let held = inner.of_post.get(&label.post_id).into_iter().flatten();
-        held.filter_map(|number| inner.event(*number)).any(|event| {
-            event.label().is_none() && event.partition == label.partition && event.offset > label.offset
-        })
+        held.filter_map(|number| inner.event(*number))
+            .any(|event| event.label().is_none() && event.partition == label.partition && event.offset > label.offset)
     }
 
     /// Passes a record that is no event.

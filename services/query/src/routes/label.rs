@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Bytes, Data, Payload};
 use jtav_explain::Explanation;
 use jtav_schemas::{EmbeddingV1, PostV1, SentimentV1};
 use schemars::JsonSchema;
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Answer, json};
 use crate::App;
+use crate::bodies::BodyKind;
 use crate::judge::{JudgeError, Judged};
 use crate::problem::Problem;
 
@@ -40,12 +41,13 @@ pub enum LabelAnswer {
         (status = 422, description = "`not_labelled`, with `dead_letter_reason`: a worker would set it aside; `deletion`", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     )
 )]
-pub async fn post(app: Data<App>, request: HttpRequest, body: Bytes) -> Answer {
+pub async fn post(app: Data<App>, request: HttpRequest, payload: Payload) -> Answer {
     require_json(&request)?;
-    match judge(&app, body.clone()).await? {
+    let body = app.bodies.read(&request, payload, BodyKind::Json).await?;
+    match judge(&app, body.bytes.clone()).await? {
         Judged::Labelled { sentiment, .. } => {
             // It was read before: it is a post.
-            let texts = serde_json::from_slice::<PostV1>(&body).map(|post| post.texts).ok();
+            let texts = serde_json::from_slice::<PostV1>(&body.bytes).map(|post| post.texts).ok();
             let explanation = Box::new(Explanation::of(&sentiment, texts.as_deref()));
             json(&LabelAnswer::Labelled { sentiment: Box::new(SentimentV1::clone(&sentiment)), explanation })
         }

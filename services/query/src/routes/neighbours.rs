@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::web::{Bytes, Data, Path, Query};
+use actix_web::web::{Data, Path, Payload, Query};
 use jiff::Timestamp;
 use jtav_neighbours::{Found, Hit, Query as Search, VectorKind};
 use jtav_schemas::reading::Object;
@@ -16,6 +16,7 @@ use super::label::{embedding, require_json};
 use super::posts::find;
 use super::{Answer, json};
 use crate::App;
+use crate::bodies::BodyKind;
 use crate::problem::Problem;
 
 /// Neighbours of one answer.
@@ -239,10 +240,12 @@ pub struct NeighboursRequest {
         (status = 422, description = "`not_labelled`, `vector`", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     )
 )]
-pub async fn post(app: Data<App>, request: HttpRequest, body: Bytes) -> Answer {
+pub async fn post(app: Data<App>, request: HttpRequest, payload: Payload) -> Answer {
     require_json(&request)?;
+    let body = app.bodies.read(&request, payload, BodyKind::Json).await?;
     let wrong = |detail: String| Problem::bad_request("invalid_body", detail);
-    let asked: Object<NeighboursRequest> = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+    let asked: Object<NeighboursRequest> =
+        serde_json::from_slice(&body.bytes).map_err(|error| wrong(error.to_string()))?;
     let Object(NeighboursRequest { vector, post, by, k, label, certain, since, lang, model }) = asked;
     let query = NeighboursQuery { by, k, label, certain, since, lang, model };
     let asked = Asked::read(&query)?;

@@ -1,6 +1,7 @@
 //! `GET /v1/posts/{id}` and `POST /v1/posts:batch`.
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path, Payload, Query};
 use futures::future::join_all;
 use jtav_schemas::SentimentV1;
 use jtav_schemas::reading::Object;
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::IntoParams;
 
+use super::label::require_json;
 use super::{Answer, json};
 use crate::App;
+use crate::bodies::BodyKind;
 use crate::content::Content;
 use crate::problem::Problem;
 
@@ -195,8 +198,12 @@ pub struct BatchAnswer {
         (status = 200, description = "One item for each id, in order", content_type = "application/json", body = ref("#/components/schemas/BatchAnswer")),
     )
 )]
-pub async fn batch(app: Data<App>, request: Json<Object<BatchRequest>>) -> Answer {
-    let Object(BatchRequest { ids, model, content: with_content }) = request.into_inner();
+pub async fn batch(app: Data<App>, request: HttpRequest, payload: Payload) -> Answer {
+    require_json(&request)?;
+    let body = app.bodies.read(&request, payload, BodyKind::Json).await?;
+    let asked: Object<BatchRequest> =
+        serde_json::from_slice(&body.bytes).map_err(|error| Problem::bad_request("invalid_body", error.to_string()))?;
+    let Object(BatchRequest { ids, model, content: with_content }) = asked;
     let most = if with_content { MAX_BATCH_WITH_CONTENT } else { MAX_BATCH };
     if ids.len() > most {
         return Err(Problem::bad_request("too_many_ids", format!("{} ids; at most {most} in one batch", ids.len())));

@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::web::{Bytes, Data, Query};
+use actix_web::web::{Data, Payload, Query};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 use super::label::problem;
 use super::{Answer, json};
 use crate::App;
+use crate::bodies::BodyKind;
 use crate::problem::Problem;
 
 /// Songs of one answer.
@@ -66,7 +67,7 @@ pub struct SongsAnswer {
         (status = 422, description = "`picture`, with `absent_reason`", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     )
 )]
-pub async fn image2song(app: Data<App>, request: HttpRequest, query: Query<SongsQuery>, body: Bytes) -> Answer {
+pub async fn image2song(app: Data<App>, request: HttpRequest, query: Query<SongsQuery>, payload: Payload) -> Answer {
     let k = query.k.unwrap_or(10);
     if !(1..=MAX_K).contains(&k) {
         return Err(Problem::bad_request("k", format!("k is {k}; give 1 to {MAX_K}")));
@@ -86,7 +87,8 @@ pub async fn image2song(app: Data<App>, request: HttpRequest, query: Query<Songs
     let Some(judge) = &app.judge else {
         return Err(Problem::unavailable("no_networks", "this server has no networks; set serve.networks = true", 60));
     };
-    let image = judge.encode_image(body).await.map_err(|error| problem(&error))?;
+    let body = app.bodies.read(&request, payload, BodyKind::Picture).await?;
+    let image = judge.encode_image(body.bytes.clone()).await.map_err(|error| problem(&error))?;
     let caption = match query.caption.clone().filter(|caption| !caption.trim().is_empty()) {
         Some(caption) => judge.encode_caption(caption).await.map_err(|error| problem(&error))?,
         None => None,

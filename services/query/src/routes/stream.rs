@@ -167,8 +167,9 @@ impl StreamReader {
                 match next {
                     Missed::Record { partition, offset, event } => {
                         at.pass(partition, offset);
-                        let is_wanted =
-                            |event: &Arc<Event>| event.is_wanted(&self.filter) && !self.app.recent.is_erased_after(event);
+                        let is_wanted = |event: &Arc<Event>| {
+                            event.is_wanted(&self.filter) && !self.app.recent.is_erased_after(event)
+                        };
                         if let Some(event) = event.filter(is_wanted) {
                             let mut piece = String::new();
                             write_event(&mut piece, &event, &at);

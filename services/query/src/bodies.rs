@@ -1,0 +1,117 @@
+//! Bodies that are being sent. All together have a bound: otherwise every connection could hold as much memory as a picture may
+//! have, for as long as its sender takes.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::{Bytes, Payload};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::problem::Problem;
+
+/// What is counted in: so that the largest bound fits a count of permits.
+const UNIT_BYTES: usize = 1_024;
+
+/// The bound.
+pub struct Bodies {
+    units: Arc<Semaphore>,
+    max_json_bytes: usize,
+    max_picture_bytes: usize,
+}
+
+/// A body, and its share of the bound for as long as it is held.
+pub struct Body {
+    /// Cheap to clone, but a clone does not keep the share.
+    pub bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+/// What a route takes.
+#[derive(Debug, Clone, Copy)]
+pub enum BodyKind {
+    /// `application/json`.
+    Json,
+    /// The bytes of a picture.
+    Picture,
+}
+
+impl Bodies {
+    /// So many bytes of all; of one as `serve.max_body_bytes` and `media.max_image_bytes` say.
+    pub fn new(max_bytes: usize, max_json_bytes: usize, max_picture_bytes: usize) -> Self {
+        let units = (max_bytes / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units)), max_json_bytes, max_picture_bytes }
+    }
+
+    /// Reads a body. Its share is taken before the first byte: what its length says, or the most where it says none.
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// A body that is too large, one for which there is no room now, a connection that broke.
+    pub async fn read(&self, request: &HttpRequest, payload: Payload, kind: BodyKind) -> Result<Body, Problem> {
+        let (max_bytes, key) = match kind {
+            BodyKind::Json => (self.max_json_bytes, "serve.max_body_bytes"),
+            BodyKind::Picture => (self.max_picture_bytes, "media.max_image_bytes"),
+        };
+        let too_large = || Problem::too_large(format!("the body has more than {key}, {max_bytes} bytes"));
+        let said = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let reserved = said.unwrap_or(max_bytes);
+        if reserved > max_bytes {
+            return Err(too_large());
+        }
+        let units = u32::try_from(reserved.div_ceil(UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.units)
+            .try_acquire_many_owned(units)
+            .map_err(|_| Problem::too_many("busy", "as much is being sent as serve.max_bodies_bytes allows", 1))?;
+        match payload.to_bytes_limited(max_bytes).await {
+            Ok(Ok(bytes)) => Ok(Body { bytes, _share: share }),
+            Ok(Err(error)) => Err(Problem::bad_request("invalid_body", error.to_string())),
+            Err(_) => Err(too_large()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest as _;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    async fn read(bodies: &Bodies, bytes: usize, said: Option<usize>, kind: BodyKind) -> Result<Body, Problem> {
+        let mut request = TestRequest::post().set_payload(vec![b'x'; bytes]);
+        if let Some(said) = said {
+            request = request.insert_header((CONTENT_LENGTH, said));
+        }
+        let (request, mut payload) = request.to_http_parts();
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        bodies.read(&request, payload, kind).await
+    }
+
+    #[actix_rt::test]
+    async fn all_bodies_together_have_a_bound_and_each_gives_back_its_share() {
+        let bodies = Bodies::new(10 * UNIT_BYTES, 4 * UNIT_BYTES, 8 * UNIT_BYTES);
+        let first = read(&bodies, 8_000, Some(8_000), BodyKind::Picture).await.ok().unwrap();
+        assert_eq!(first.bytes.len(), 8_000);
+        assert!(read(&bodies, 100, Some(100), BodyKind::Json).await.is_ok(), "a small one has room beside it");
+        let problem = read(&bodies, 3_000, Some(3_000), BodyKind::Json).await.err().unwrap();
+        assert_eq!(problem.reason(), "busy");
+        // One that does not say its length may be as large as any.
+        let problem = read(&bodies, 10, None, BodyKind::Json).await.err().unwrap();
+        assert_eq!(problem.reason(), "busy");
+        drop(first);
+        assert!(read(&bodies, 10, None, BodyKind::Json).await.is_ok());
+    }
+
+    #[actix_rt::test]
+    async fn each_kind_of_body_has_its_own_largest_size_whatever_it_says_of_itself() {
+        let bodies = Bodies::new(1 << 20, 1_000, 2_000);
+        for (kind, most) in [(BodyKind::Json, 1_000), (BodyKind::Picture, 2_000)] {
+            assert!(read(&bodies, most, Some(most), kind).await.is_ok(), "{kind:?}");
+            for (bytes, said) in [(most + 1, Some(most + 1)), (most + 1, Some(1)), (most + 1, None)] {
+                let problem = read(&bodies, bytes, said, kind).await.err().unwrap();
+                assert_eq!(problem.reason(), "too_large", "{kind:?}: {bytes} bytes that say {said:?}");
+            }
+        }
+    }
+}
