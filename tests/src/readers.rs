@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LABELLED_WITHIN: Duration = Duration::from_secs(180);
 
 /// It ends with its value.
-#[derive(Debug)]
 pub struct Readers {
     /// Where the API answers.
     pub url: String,

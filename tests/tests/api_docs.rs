@@ -60,8 +60,8 @@ fn type_in(row: &Row, url: &str, folder: &Path) -> Result<Got> {
     ensure!(done.status.success() || is_cut_off, "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
     let head = std::fs::read_to_string(folder.join("head"))?;
     let status = head.lines().rfind(|line| line.starts_with("HTTP/")).and_then(|line| line.split(' ').nth(1));
-    let named = head.lines().filter_map(|line| line.split_once(": "));
-    let named = named.filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).last();
+    let mut named = head.lines().filter_map(|line| line.split_once(": "));
+    let named = named.rfind(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let written = row.command.split_once("-o ").and_then(|(_, rest)| rest.split(' ').next());
     Ok(Got {
         status: status.context("a status")?.parse()?,
@@ -230,7 +230,7 @@ fn follow_stream_goes_on_where_a_busy_and_ending_server_says() -> Result<()> {
     // The last event has no end: it did not come.
     let erasures = ": alive\nid: 0:8,1:3\n\nid: 0:9,1:3\nevent: erasure\ndata: {\"partition\":0,\"offset\":8,\n\
                     data: \"post_id\":\"a\"}\n\nid: 0:10,1:3\nevent: erasure\ndata: {}";
-    let answers = [
+    let answers: [&'static str; 3] = [
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         Box::leak(format!("{STREAM}{dropped}").into_boxed_str()),
         Box::leak(format!("{STREAM}{erasures}").into_boxed_str()),
