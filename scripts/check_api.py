@@ -122,6 +122,12 @@ def the_store_is_read_without_us(check):
     return "by_redis.py: a label, an unknown post, an erased one"
 
 
+def the_examples_pass_their_own_tests(check):
+    _, _, said = check.run(sys.executable, "-m", "unittest", "discover", "examples", cwd=ROOT)
+    assert said.strip().endswith("OK"), said
+    return "examples: their own tests"
+
+
 def erase(check, post_id):
     """As its author would: a null value on the input topic. Blocks until the embeddings topic has one, too."""
     from confluent_kafka import Consumer, Producer
@@ -206,6 +212,7 @@ CHECKS = (
     the_document_is_in_good_style,
     a_generated_client_reads_a_post_and_a_problem,
     the_store_is_read_without_us,
+    the_examples_pass_their_own_tests,
     schemathesis_finds_nothing,
     neither_revisions_nor_models_mix,
     copied_vectors_stay_true,
