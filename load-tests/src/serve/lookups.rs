@@ -10,9 +10,10 @@ use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::fill;
 use super::http::Connection;
+use super::plan::ServePlan;
 use super::rig::ServeRig;
-use super::{ServePlan, fill};
 use crate::pacing::Schedule;
 use crate::process::cpu_seconds;
 

@@ -9,8 +9,8 @@ use jtav_testkit::{RealKafka, RealRedis, Topics, Worker, WorkerConfig};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ServePlan;
 use super::http::Connection;
+use super::plan::ServePlan;
 use crate::{local, topics};
 
 /// Names the topics.

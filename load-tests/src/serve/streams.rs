@@ -12,9 +12,9 @@ use jtav_testkit::resident_bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::ServePlan;
 use super::fill::{self, LANGUAGES};
 use super::http::Connection;
+use super::plan::ServePlan;
 use super::rig::ServeRig;
 use crate::pacing::Schedule;
 use crate::process::cpu_seconds;

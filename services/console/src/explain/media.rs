@@ -4,7 +4,7 @@ use jtav_explain::{CELLS_PER_ROW, CellWeight, Second};
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-use super::DIM;
+use super::style::DIM;
 use crate::bars::{shade, strength};
 use crate::said::{clock, percent};
 use crate::wrap::wrap;

@@ -2,16 +2,18 @@
 
 mod media;
 mod said_text;
+mod style;
 mod view;
 
 use jtav_explain::Explanation;
 use jtav_schemas::{Label, Modality};
-use jtav_text::terminal::{one_line, visible};
-use ratatui::style::{Modifier, Style};
+use jtav_text::terminal::one_line;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 pub use view::{Near, Nearby, Shown, Texts};
 
+use self::style::{BOLD, DIM, note};
 use crate::bars::{bar, pull};
 use crate::ink::Ink;
 use crate::said::{absent, colour, doubt, mood, name, percent, sign, utc};
@@ -28,9 +30,6 @@ const ID_CHARS: usize = 200;
 const SENTENCE_CHARS: usize = 500;
 /// Columns of a neighbour's id.
 const NEAR_ID_COLUMNS: usize = 18;
-
-pub(crate) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
-pub(crate) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 
 /// Everything that there is to tell of a post, in lines of at most `width` columns. In `ink` words are shaded, underlined or put
 /// into brackets. Time grows with the texts' length.
@@ -72,10 +71,6 @@ pub fn lines(shown: &Shown, width: usize, ink: Ink) -> Vec<Line<'static>> {
 fn title(lines: &mut Vec<Line<'static>>, title: &str) {
     lines.push(Line::default());
     lines.push(Line::styled(title.to_owned(), BOLD));
-}
-
-fn note(text: &str, width: usize) -> Vec<Line<'static>> {
-    wrap("  ", &[(visible(text), DIM)], width)
 }
 
 fn head(explanation: &Explanation, width: usize) -> Vec<Line<'static>> {

@@ -6,8 +6,8 @@ use jtav_text::terminal::{one_line, visible};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 
+use super::style::{DIM, note};
 use super::view::Texts;
-use super::{DIM, note};
 use crate::bars::strength;
 use crate::ink::Ink;
 use crate::said::percent;

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, StatusCode};
 use url::Url;
 
-use super::MAX_WORKERS;
 use super::course::Worker;
 use super::scrape::{MAX_BYTES, Scrape};
 use crate::error::{ConsoleError, told};
 use crate::server::{cause, client, http_url, read_body};
 
+/// Workers that are looked at together.
+const MAX_WORKERS: usize = 64;
 /// For an answer.
 const DEADLINE: Duration = Duration::from_secs(2);
 const EXAMPLE: &str = "http://127.0.0.1:9600/metrics";

@@ -16,8 +16,6 @@ use crate::ink::{Ink, painted};
 use self::feed::Feed;
 pub use self::screen::top;
 
-/// Workers that are looked at together.
-const MAX_WORKERS: usize = 64;
 /// Fewest milliseconds between two questions to a worker.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
 /// Columns of a frame that nobody looks at.

@@ -18,7 +18,7 @@ use jtav_signal::constants::SAMPLE_RATE_HZ;
 use jtav_text::terminal::one_line;
 use serde_json::Value;
 
-use super::ExplainArgs;
+use super::arguments::ExplainArgs;
 use super::pictures::Drawn;
 use crate::commands::label::bench::Bench;
 use crate::commands::label::io::{KeepEmbeddings, Line, lines, read_line};
