@@ -5,6 +5,9 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 /// Exit code after the reader of the output went away: 128 + SIGPIPE, as a shell reports it.
 pub const READER_GONE: u8 = 141;
 
@@ -49,6 +52,17 @@ pub fn of(error: &anyhow::Error) -> Option<&OutputError> {
         Some(error) => error.get_ref()?.downcast_ref::<OutputError>(),
         None => cause.downcast_ref::<OutputError>(),
     })
+}
+
+/// Resolves when nobody reads standard output any more, though nothing is written to it; never where it is a file. Cancel safe.
+pub async fn reader_gone() {
+    // Files cannot be waited for.
+    if let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR)
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Ends the process with what was printed flushed, and without the destructors of libraries: threads may be inside

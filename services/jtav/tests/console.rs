@@ -195,12 +195,19 @@ fn a_tap_that_is_stopped_says_how_to_go_on_and_goes_on_there() {
 }
 
 #[test]
-fn a_tap_that_nobody_reads_ends_quietly() {
+fn a_tap_that_nobody_reads_ends_quietly_though_nothing_comes() {
     let demo = Demo::shared();
-    let mut child = jtav(&["tap", "--recent", "1000", "--server", &demo.page]).spawn().unwrap();
-    drop(child.stdout.take());
-    let (code, said) = failed(&child.wait_with_output().unwrap());
-    assert_eq!((code, said.as_str()), (Some(READER_GONE), ""));
+    for begin in [&["--recent", "1000"][..], &["--lang", "xx"]] {
+        let mut child = jtav(&["tap", "--server", &demo.page]).args(begin).spawn().unwrap();
+        drop(child.stdout.take());
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(20), "{begin:?}: it goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (code, said) = failed(&child.wait_with_output().unwrap());
+        assert_eq!((code, said.as_str()), (Some(READER_GONE), ""), "{begin:?}");
+    }
 }
 
 #[test]

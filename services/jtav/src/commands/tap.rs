@@ -6,7 +6,7 @@ use jtav_console::{TapEnd, TapOptions, Tapped, is_position, tap};
 use jtav_feed_processor::exit;
 
 use crate::console::{ServerArgs, failed, ink, terminal_columns};
-use crate::output::{Stdout, errln};
+use crate::output::{self, Stdout, errln};
 use crate::setup::{self, LogFormatArg};
 
 /// Labels before now that may be asked for.
@@ -85,10 +85,18 @@ pub fn run(arguments: &TapArgs, log_format: Option<LogFormatArg>) -> anyhow::Res
         width: terminal_columns(),
     };
     let mut note = |text: &str| errln!("jtav tap: {text}");
-    let tapping = async { Ok(tap(&server, &options, &mut Stdout, &mut note, setup::end_signal()).await) };
+    let mut code = exit::OK;
+    let stop = async {
+        tokio::select! {
+            () = setup::end_signal() => {}
+            // Else it would be noticed with the next label, which may be long in coming.
+            () = output::reader_gone() => code = output::READER_GONE,
+        }
+    };
+    let tapping = async { Ok(tap(&server, &options, &mut Stdout, &mut note, stop).await) };
     let Tapped { end, position } = setup::in_system(tapping)?.map_err(failed)?;
-    if let (TapEnd::Stopped, Some(position)) = (end, position) {
+    if let (TapEnd::Stopped, exit::OK, Some(position)) = (end, code, position) {
         errln!("jtav tap: to go on where this ends: --from {position}");
     }
-    Ok(exit::OK)
+    Ok(code)
 }

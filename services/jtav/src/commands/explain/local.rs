@@ -31,6 +31,9 @@ use crate::setup::{self, LogFormatArg};
 const BLUR_PX: f32 = 28.0;
 /// Beyond the router's own deadlines.
 const SPARE: Duration = Duration::from_secs(10);
+/// Lines and bytes of a record that is written for people.
+const MAX_LINES: usize = 1_000;
+const MAX_BYTES: u64 = 1 << 20;
 /// Characters of somebody else's message.
 const MESSAGE_CHARS: usize = 300;
 
@@ -83,7 +86,7 @@ pub fn explain(arguments: &ExplainArgs, log_format: Option<LogFormatArg>) -> any
 /// JSON value: a record may be written for people.
 fn choose(next: &mut dyn FnMut() -> Option<std::io::Result<Line>>, wanted: Option<i64>) -> anyhow::Result<Line> {
     let mut whole: Option<Line> = None;
-    let mut last = 0;
+    let (mut last, mut taken) = (0, 0);
     while let Some(line) = next() {
         let line = line.context("reading")?;
         last = line.number;
@@ -98,7 +101,8 @@ fn choose(next: &mut dyn FnMut() -> Option<std::io::Result<Line>>, wanted: Optio
                 whole.bytes += line.bytes + 1;
             }
         }
-        if whole.as_ref().is_some_and(|whole| !is_begun(whole)) {
+        taken += 1;
+        if whole.as_ref().is_some_and(|whole| !is_begun(whole, taken)) {
             break;
         }
     }
@@ -109,11 +113,12 @@ fn choose(next: &mut dyn FnMut() -> Option<std::io::Result<Line>>, wanted: Optio
     }
 }
 
-/// Whether it is the beginning of a JSON value of a size that is read.
-fn is_begun(line: &Line) -> bool {
-    const MAX_BYTES: u64 = 1 << 20;
-    line.bytes <= MAX_BYTES
-        && serde_json::from_slice::<serde::de::IgnoredAny>(&line.value).is_err_and(|error| error.is_eof())
+/// Whether it is the beginning of a JSON value, of a size that is read: it is read anew with each of its lines.
+fn is_begun(line: &Line, lines: usize) -> bool {
+    if lines >= MAX_LINES || line.bytes > MAX_BYTES {
+        return false;
+    }
+    serde_json::from_slice::<serde::de::IgnoredAny>(&line.value).is_err_and(|error| error.is_eof())
 }
 
 /// The label on a line: as `jtav label` writes it, or inside what `jtav serve` says of a post or in its stream. None where it is none.
@@ -136,7 +141,7 @@ async fn label(
     lens: Option<Lens>,
 ) -> anyhow::Result<(Shown, Option<Drawn>)> {
     let mut bench = Bench::start(&settings, Arc::new(KeepEmbeddings::default()))?;
-    let deadline = settings.router.post_deadline() + Duration::from_millis(settings.router.parked_deadline_ms) + SPARE;
+    let deadline = settings.router.post_deadline() + settings.router.parked_deadline() + SPARE;
     bench.admit(number, Ok(PostEvent::Upsert(Arc::clone(&post)))).await;
     let report = tokio::time::timeout(deadline, bench.reports.recv()).await;
     let report =
@@ -223,8 +228,8 @@ mod tests {
         let text = "{\n  \"id\": 1,\n\n  \"b\": [\n  ]\n}\n{\"id\":2}\n";
         assert_eq!(chosen(text, None), Ok((1, "{\n  \"id\": 1,\n  \"b\": [\n  ]\n}".to_owned())));
         assert_eq!(chosen("no json\n{}", None), Ok((1, "no json".to_owned())));
-        let begun = format!("[\n{}", "1,\n".repeat(1 << 20));
-        assert!(chosen(&begun, None).unwrap().1.len() < 2 << 20, "it is not read to its end");
+        let begun = format!("[\n{}", "1,\n".repeat(5 * MAX_LINES));
+        assert_eq!(chosen(&begun, None).unwrap().1.lines().count(), MAX_LINES, "it is not read to its end");
     }
 
     #[test]
