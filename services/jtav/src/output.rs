@@ -57,7 +57,9 @@ pub fn of(error: &anyhow::Error) -> Option<&OutputError> {
 /// Resolves when nobody reads standard output any more, though nothing is written to it; never where it is a file. Cancel safe.
 pub async fn reader_gone() {
     // Files cannot be waited for.
-    if let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR)
+    // SAFETY: `io::Stdout` names the same descriptor always, which nothing here closes before the process ends.
+    let registered = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) };
+    if let Ok(stdout) = registered
         && stdout.ready(Interest::ERROR).await.is_ok()
     {
         return;
