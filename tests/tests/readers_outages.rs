@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jtav_kafka::{OutboundRecord, Producer, ProducerSettings};
+use jtav_schemas::{EmbeddingV1, Label, PerModality, Vector};
+use jtav_store::{LabelWrite, Source, Store as _};
 use jtav_testkit::{RealKafka, RealRedis, Topics, Worker, WorkerConfig, jtav_binary, require_real};
-use rig::{Reading, post};
+use rig::{Reading, post, sentiment, write};
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 3;
@@ -64,7 +66,46 @@ impl Real {
         for id in ids {
             self.until(&format!("/v1/posts/{id}"), |status, _| status == 200).await?;
         }
+        // The topic is read a moment later than the store.
+        let is_told = |id: &String, feed: &Value| feed.to_string().contains(&format!("\"post_id\":\"{id}\""));
+        self.until("/v1/feed?limit=1000", |_, feed| ids.iter().all(|id| is_told(id, feed))).await.map(drop)
+    }
+
+    /// A label with a vector like no other, as a worker would leave it.
+    async fn publish(&self, number: usize) -> Result<()> {
+        let post = post(&format!("post-{number}"), "");
+        let components: Vec<f32> = (1..9).map(|k| ((number + 1) as f32 * k as f32).sin()).collect();
+        let (sentiment, fused) = (sentiment(&post, Label::Positive), Vector::pack(&components)?);
+        let u = fused.f16_le()?.into();
+        let source = Source { partition: 0, offset: number as i64 };
+        self.redis.store(0)?.apply(&LabelWrite { u, ..write(&sentiment, source) }).await?;
+        let embedding = EmbeddingV1 {
+            event_id: sentiment.event_id.clone(),
+            post_id: post.id.clone(),
+            revision: post.revision,
+            fused,
+            modalities: PerModality::default(),
+            semantic: None,
+            label: sentiment.label,
+            certain: sentiment.certain,
+            lang: None,
+            model_version: sentiment.model_version.clone(),
+            event_time_ms: None,
+            labelled_at_ms: jtav_pipeline::now_ms(),
+        };
+        let topics = &self.topics;
+        for (topic, value) in [
+            (&topics.sentiment, serde_json::to_vec(&sentiment)?),
+            (&topics.embeddings, serde_json::to_vec(&embedding)?),
+        ] {
+            self.producer.send(OutboundRecord::keyed(topic, post.id.clone(), value)).await?;
+        }
         Ok(())
+    }
+
+    /// Whether a stream would be opened; one that is, is left.
+    async fn stream_status(&self) -> Result<reqwest::Response> {
+        Ok(self.http.get(format!("{}/v1/stream", self.url())).send().await?)
     }
 
     async fn get(&self, path: &str) -> Result<(u16, Value)> {
@@ -151,8 +192,17 @@ async fn without_the_broker_lookups_go_on_and_a_stream_is_whole_when_it_is_back(
     real.kafka.stop()?;
     let unready = real.until("/readyz", |status, _| status == 503).await?;
     assert!(unready["detail"].as_str().is_some_and(|detail| detail.contains("topic")), "{unready}");
-    let (status, refused) = real.get("/v1/stream").await?;
-    assert_eq!((status, &refused["reason"]), (503, &json!("sentiment_topic_unreachable")), "{refused}");
+    // The two topics are found out of reach one after the other.
+    let begin = Instant::now();
+    let refused = loop {
+        let answer = real.stream_status().await?;
+        if answer.status() == 503 {
+            break answer.json::<Value>().await?;
+        }
+        ensure!(begin.elapsed() < SOON, "streams are still opened");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(refused["reason"], "sentiment_topic_unreachable", "{refused}");
     let (status, found) = real.get("/v1/posts/before-1?content=true").await?;
     assert_eq!((status, &found["content"]["reason"]), (200, &json!("input_topic_unreachable")), "{found}");
     real.kafka.restart()?;
@@ -174,7 +224,9 @@ async fn a_server_that_was_killed_finds_the_same_neighbours_again() -> Result<()
         return Ok(());
     }
     let mut real = Real::start().await?;
-    real.label(&ids("post", 40)).await?;
+    for number in 0..40 {
+        real.publish(number).await?;
+    }
     let path = "/v1/posts/post-3/neighbours?by=u&k=10";
     let full =
         |status: u16, body: &Value| status == 200 && body["neighbours"].as_array().is_some_and(|n| n.len() == 10);

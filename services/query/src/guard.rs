@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, web};
 use governor::clock::{Clock as _, DefaultClock};
@@ -96,7 +96,7 @@ impl Guard {
 
     /// Whether a request may go on, and whose it is.
     fn admit(&self, asked: Asked, request: &ServiceRequest) -> Result<Reader, (RefusalCause, Problem)> {
-        self.check_host(request.headers())?;
+        self.check_host(request.uri(), request.headers())?;
         let address = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
         let Some(scope) = asked.scope else {
             return self.share_of_address(address).map(|()| Reader::Address(address));
@@ -127,9 +127,13 @@ impl Guard {
     }
 
     /// A page of somebody else whose name leads to this address would otherwise be let in by the browser.
-    fn check_host(&self, headers: &HeaderMap) -> Result<(), (RefusalCause, Problem)> {
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), (RefusalCause, Problem)> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        // HTTP/2 says it as `:authority` (RFC 9113, 8.3.1), HTTP/1.1 in the header, or in a target that is absolute, which then
+        // counts (RFC 9112, 3.2.2).
+        let of_uri = uri.authority().map(|authority| authority.as_str());
+        let of_header = || headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = of_uri.or_else(of_header).unwrap_or_default();
         let name = without_port(host).to_ascii_lowercase();
         if hosts.contains(&name) {
             return Ok(());
