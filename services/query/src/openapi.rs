@@ -121,18 +121,33 @@ fn finish(operation: &mut Value, method: &str, path: &str, needs_key: bool) {
     }
     common_answers(operation);
     if let Some(body) = operation.get_mut("requestBody") {
-        bytes_are_no_list(body);
+        body["required"] = json!(true);
+        say_what_bodies_are(body);
     }
     for (_, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
-        bytes_are_no_list(answer);
+        say_what_bodies_are(answer);
     }
 }
 
-/// Pictures and sounds are bytes, not lists of numbers.
-fn bytes_are_no_list(body: &mut Value) {
+/// Pictures and sounds are bytes, not lists of numbers, and a stream is events.
+fn say_what_bodies_are(body: &mut Value) {
     for (media_type, content) in body.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
         if media_type.starts_with("image/") || media_type.starts_with("audio/") {
             content["schema"] = json!({ "type": "string", "format": "binary" });
+        }
+        // Of each event: OpenAPI 3.1 has no word for a sequence of them.
+        if media_type == "text/event-stream" {
+            content["schema"] = json!({
+                "type": "object",
+                "description": "One event. `data` is JSON in one line: of a label `{partition, offset, sentiment}`, of an erasure \
+                                `{partition, offset, post_id}`, of a gap `{reason, partition, from, to}`, when the reader is let go \
+                                `{reason, resume_from}`",
+                "properties": {
+                    "id": { "type": "string", "description": "The next offset of every partition: where to go on" },
+                    "event": { "type": "string", "enum": ["label", "erasure", "gap", "dropped"] },
+                    "data": { "type": "string" },
+                },
+            });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Path, Query};
-use jtav_explain::{ExplainError, Lens, SpectrogramDrawer, picture_png, wav};
+use jtav_explain::{ExplainError, Lens, MAX_BLUR_PX, SpectrogramDrawer, picture_png, wav};
 use jtav_schemas::{Decoded, Modality, Pcm, PostV1, RgbImage};
 use jtav_signal::constants::SAMPLE_RATE_HZ;
 use jtav_store::Source;
@@ -58,6 +58,17 @@ pub struct MediaQuery {
     pub grey: bool,
 }
 
+impl MediaQuery {
+    /// Looked at for sounds, too: what is wrong is said, whether it would have been used or not.
+    fn blur_px(&self) -> Result<f32, Problem> {
+        let blur_px = self.blur.unwrap_or(0.0);
+        if !(0.0..=MAX_BLUR_PX).contains(&blur_px) {
+            return Err(Problem::bad_request("blur", format!("blur is {blur_px}; give 0 to {MAX_BLUR_PX}")));
+        }
+        Ok(blur_px)
+    }
+}
+
 /// The picture of a post as the network saw it: its centre square, 448 pixels wide.
 #[utoipa::path(
     get, path = "/v1/posts/{id}/picture.png", tag = "posts", operation_id = "getPicture",
@@ -70,10 +81,7 @@ pub struct MediaQuery {
     )
 )]
 pub async fn picture(app: Data<App>, id: Path<String>, query: Query<MediaQuery>) -> Answer {
-    let blur_px = query.blur.unwrap_or(0.0);
-    if !(0.0..=40.0).contains(&blur_px) {
-        return Err(Problem::bad_request("blur", format!("blur is {blur_px}; give 0 to 40")));
-    }
+    let blur_px = query.blur_px()?;
     let (view, post) = post_of(&app, &id, query.model.as_deref()).await?;
     let cells = match query.overlay {
         Some(Overlay::Attention) => explain(&view, None)?.cells,
@@ -98,6 +106,7 @@ pub async fn picture(app: Data<App>, id: Path<String>, query: Query<MediaQuery>)
     )
 )]
 pub async fn sound(app: Data<App>, id: Path<String>, query: Query<MediaQuery>) -> Answer {
+    query.blur_px()?;
     let (_, post) = post_of(&app, &id, query.model.as_deref()).await?;
     let pcm = heard(&app, &post).await?;
     draw(&app, "audio/wav", move || wav(&pcm.samples, pcm.sample_rate_hz)).await
@@ -115,6 +124,7 @@ pub async fn sound(app: Data<App>, id: Path<String>, query: Query<MediaQuery>) -
     )
 )]
 pub async fn spectrogram(app: Data<App>, id: Path<String>, query: Query<MediaQuery>) -> Answer {
+    query.blur_px()?;
     let (view, post) = post_of(&app, &id, query.model.as_deref()).await?;
     let seconds = match query.overlay {
         Some(Overlay::Attention) => explain(&view, None)?.seconds,

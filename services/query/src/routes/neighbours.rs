@@ -21,6 +21,8 @@ use crate::problem::Problem;
 
 /// Neighbours of one answer.
 const MAX_K: usize = 100;
+/// Largest number of half precision (IEEE 754 binary16).
+const MAX_COMPONENT: f32 = 65_504.0;
 
 /// Which neighbours.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -40,7 +42,7 @@ pub struct NeighboursQuery {
     pub certain: Option<bool>,
     /// Only posts since then: RFC 3339, or milliseconds since 1970.
     #[param(
-        example = "2026-01-31T12:00:00Z",
+        example = "2026-01-28T12:00:00Z",
         pattern = "^([0-9]{1,15}|[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
     )]
     pub since: Option<String>,
@@ -193,8 +195,9 @@ async fn stored_vector(app: &App, id: &str, model: &str, kind: VectorKind) -> Re
     "else" = { "required": ["post"], "properties": { "post": { "type": "object" } } },
 ))]
 pub struct NeighboursRequest {
-    /// A vector of the kind that `by` names.
+    /// A vector of the kind that `by` names, of numbers that fit half precision, as all vectors are kept.
     #[serde(default)]
+    #[schemars(inner(range(min = -65504.0, max = 65504.0)))]
     pub vector: Option<Vec<f32>>,
     /// A post; give either this or `vector`.
     #[serde(default)]
@@ -251,6 +254,10 @@ pub async fn post(app: Data<App>, request: HttpRequest, payload: Payload) -> Ans
     let asked = Asked::read(&query)?;
     match (vector, post) {
         (Some(vector), None) => {
+            if let Some(at) = vector.iter().position(|component| component.abs() > MAX_COMPONENT) {
+                let problem = format!("component {at} is {}; half precision ends at {MAX_COMPONENT}", vector[at]);
+                return Err(Problem::unprocessable("vector", problem));
+            }
             let model = match query.model {
                 Some(model) => model,
                 None => newest_model(&app)?,

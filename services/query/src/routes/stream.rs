@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::stream::unfold;
@@ -66,8 +66,12 @@ pub async fn get(
     if query.recent > MAX_RECENT {
         return Err(Problem::bad_request("recent", format!("recent is {}; at most {MAX_RECENT}", query.recent)));
     }
-    let header = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
-    let last = header.or(query.last_event_id.as_deref()).filter(|id| !id.trim().is_empty());
+    // A browser that has seen no event sends the header empty.
+    let said = |id: &&str| !id.trim().is_empty();
+    let header = request.headers().get("last-event-id").map(HeaderValue::to_str).transpose();
+    let unreadable = |_| Problem::bad_request("last_event_id", "the header Last-Event-ID is no text");
+    let header = header.map_err(unreadable)?.filter(said);
+    let last = header.or(query.last_event_id.as_deref().filter(said));
     let last = last.map(str::parse::<Positions>).transpose();
     let last = last.map_err(|error| Problem::bad_request("last_event_id", error.to_string()))?;
     if let Some(problem) = app.labels_health.problem() {
