@@ -18,7 +18,7 @@ use super::plan::ServePlan;
 use super::rig::ServeRig;
 use crate::pacing::Schedule;
 use crate::process::cpu_seconds;
-use crate::sender::send_all;
+use crate::sender::{SendReport, send_all};
 
 /// Wait for the last events.
 const LAST: Duration = Duration::from_secs(20);
@@ -71,18 +71,21 @@ struct Told {
     lost: u64,
 }
 
+impl Told {
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.repeated += other.repeated;
+        self.lost += other.lost;
+    }
+}
+
 /// Readers come, labels arrive, readers have all of theirs.
 pub async fn measure(rig: &mut ServeRig, plan: &ServePlan) -> Result<Streams> {
     let schedule = Schedule::new(plan.label_rate)?;
     // A multiple of the filters: each reader has as much to read.
     let labels = schedule.records_in(plan.stream_seconds).next_multiple_of(LANGUAGES);
     let before_mib = resident_mib(rig)?;
-    let mut connections = Vec::with_capacity(plan.readers);
-    for reader in 0..plan.readers {
-        let mut connection = Connection::open(rig.address()).await?;
-        connection.open_stream(&format!("/v1/stream?lang={}", fill::language(reader))).await?;
-        connections.push(connection);
-    }
+    let connections = connect(rig, plan.readers).await?;
     let begin = Instant::now() + Duration::from_millis(500);
     let latencies = Mutex::new(Histogram::new(3)?);
     let shared = Arc::new(Shared { begin, schedule, labels, latencies });
@@ -93,22 +96,9 @@ pub async fn measure(rig: &mut ServeRig, plan: &ServePlan) -> Result<Streams> {
     });
     let readers: Vec<_> = readers.collect();
     let cpu = cpu_seconds(rig.server.pid())?;
-    let quarter = tokio::spawn({
-        let (pid, after) = (rig.server.pid(), schedule.due(labels / 4));
-        async move {
-            tokio::time::sleep_until((begin + after).into()).await;
-            resident_bytes(pid)
-        }
-    });
-    let (topic, producer) = (rig.topics.sentiment.clone(), rig.producer.clone());
-    let sent = send_all(vec![(); labels], schedule, begin, |index, ()| {
-        let (number, producer) = (FIRST + index, producer.clone());
-        let value = serde_json::to_vec(&fill::sentiment(number));
-        let topic = topic.clone();
-        async move { Ok(producer.send(fill::record(&topic, number, value?)).await.map(drop)?) }.boxed()
-    })
-    .await;
-    ensure!(sent.refused.is_empty(), "the broker refused labels: {:?}", sent.first_error);
+    let quarter = resident_after(rig.server.pid(), begin + schedule.due(labels / 4));
+    let (sent, quarter) = tokio::join!(play(rig, &shared), quarter);
+    let sent = sent?;
     let (seconds, cpu) = (begin.elapsed().as_secs_f64(), cpu_seconds(rig.server.pid())? - cpu);
     let end_mib = resident_mib(rig)?;
     let last = tokio::spawn(async move {
@@ -117,12 +107,7 @@ pub async fn measure(rig: &mut ServeRig, plan: &ServePlan) -> Result<Streams> {
     });
     let mut told = Told::default();
     for own in try_join_all(readers).await? {
-        let own = own?;
-        told = Told {
-            events: told.events + own.events,
-            repeated: told.repeated + own.repeated,
-            lost: told.lost + own.lost,
-        };
+        told.add(&own?);
     }
     last.abort();
     rig.server.check()?;
@@ -141,10 +126,39 @@ pub async fn measure(rig: &mut ServeRig, plan: &ServePlan) -> Result<Streams> {
         max_ms: latencies.max() as f64 / 1e3,
         cpu_cores: cpu / seconds,
         before_mib,
-        quarter_mib: quarter.await?.context("the server has ended")? as f64 / f64::from(1 << 20),
+        quarter_mib: quarter.context("the server has ended")?,
         end_mib,
         late_by_at_most_ms: sent.max_lateness_ms,
     })
+}
+
+/// Streams that are open, each with its filter.
+async fn connect(rig: &ServeRig, readers: usize) -> Result<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(readers);
+    for reader in 0..readers {
+        let mut connection = Connection::open(rig.address()).await?;
+        connection.open_stream(&format!("/v1/stream?lang={}", fill::language(reader))).await?;
+        connections.push(connection);
+    }
+    Ok(connections)
+}
+
+async fn resident_after(pid: u32, when: Instant) -> Option<f64> {
+    tokio::time::sleep_until(when.into()).await;
+    resident_bytes(pid).map(|bytes| bytes as f64 / f64::from(1 << 20))
+}
+
+/// Puts every label on the topic when it is due.
+async fn play(rig: &ServeRig, shared: &Shared) -> Result<SendReport> {
+    let (topic, producer) = (&rig.topics.sentiment, &rig.producer);
+    let sent = send_all(vec![(); shared.labels], shared.schedule, shared.begin, |index, ()| {
+        let (number, producer, topic) = (FIRST + index, producer.clone(), topic.clone());
+        let value = serde_json::to_vec(&fill::sentiment(number));
+        async move { Ok(producer.send(fill::record(&topic, number, value?)).await.map(drop)?) }.boxed()
+    })
+    .await;
+    ensure!(sent.refused.is_empty(), "the broker refused labels: {:?}", sent.first_error);
+    Ok(sent)
 }
 
 fn resident_mib(rig: &ServeRig) -> Result<f64> {
