@@ -9,7 +9,7 @@ Prints one line of JSON. Exit status 1 where there is no label; what the server 
 import json
 import os
 import sys
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -32,8 +32,11 @@ def main(base, post_id):
         # `reason` is for programs: `unknown_or_lapsed`, `erased` (410), `rate_limited` (429, with Retry-After), …
         print(json.dumps({name: problem.get(name) for name in ("status", "reason", "detail")}), file=sys.stderr)
         return 1
+    except URLError as error:
+        print(f"{base} does not answer: {error.reason}; is `jtav serve` running there?", file=sys.stderr)
+        return 1
     label = {name: found["sentiment"][name] for name in ("label", "certain", "probabilities")}
-    print(json.dumps({"post_id": post_id, **label, "like_it": [near["post_id"] for near in like_it]}))
+    print(json.dumps({"post_id": post_id, **label, "by": "u", "like_it": [near["post_id"] for near in like_it]}))
     return 0
 
 

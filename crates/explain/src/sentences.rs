@@ -137,7 +137,8 @@ fn seen(explanation: &Explanation) -> Option<String> {
         ("", column) => format!("the {column}"),
         (row, column) => format!("the {row} {column}"),
     };
-    Some(format!("In the picture {place} argued most for the label."))
+    // For what, the record does not say: the picture as a whole may speak against the label.
+    Some(format!("In the picture {place} was looked at most."))
 }
 
 fn missing(part: &Part) -> Option<String> {

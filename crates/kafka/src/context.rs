@@ -1,8 +1,9 @@
 //! What librdkafka tells besides records: log lines, errors, rebalances, commit results.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jtav_telemetry::Metric;
 use rdkafka::config::RDKafkaLogLevel as Level;
@@ -28,7 +29,36 @@ impl ClientContext for LogContext {
     }
 }
 
+/// While a broker is away every client says so, many times a second: of one kind a line in so long is enough.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Kinds that are remembered; beyond, all are forgotten and said again.
+const MAX_KINDS: usize = 256;
+
+/// Whether a trouble of this kind has not just been said, by whichever client.
+fn is_news(kind: &str, at: Option<&str>, now: Instant) -> bool {
+    static SAID: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+    let kind = format!("{kind} {}", at.unwrap_or_default());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.get(&kind).is_some_and(|last| now.saturating_duration_since(*last) < SAY_AGAIN_AFTER) {
+        return false;
+    }
+    if said.len() >= MAX_KINDS {
+        said.clear();
+    }
+    said.insert(kind, now);
+    true
+}
+
+/// `[thrd:HOST:PORT/ID]`, with which librdkafka begins what it says of one broker.
+fn thread_of(message: &str) -> Option<&str> {
+    message.strip_prefix("[thrd:")?.split_once(']').map(|(thread, _)| thread)
+}
+
 fn log_line(level: Level, facility: &str, message: &str) {
+    let is_trouble = !matches!(level, Level::Notice | Level::Info | Level::Debug);
+    if is_trouble && !is_news(facility, thread_of(message), Instant::now()) {
+        return;
+    }
     match level {
         Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
             tracing::error!(target: "librdkafka", facility, "{message}");
@@ -45,7 +75,9 @@ fn count_error(error: &Native, reason: &str) {
         return;
     }
     Metric::kafka_errors(format!("{code:?}")).inc();
-    tracing::warn!(target: "librdkafka", code = ?code, "{reason}");
+    if is_news(&format!("{code:?}"), None, Instant::now()) {
+        tracing::warn!(target: "librdkafka", code = ?code, "{reason}");
+    }
 }
 
 /// A rebalance that waits for the owner's answer.

@@ -91,6 +91,11 @@ pub(crate) fn clock(seconds: f32) -> String {
     format!("{}:{:02}", whole / 60, whole % 60)
 }
 
+/// Where a stretch of a clip ends: never before what belongs to it.
+pub(crate) fn clock_end(seconds: f32) -> String {
+    clock(seconds.ceil())
+}
+
 /// A time as `2026-11-29 12:03:44 UTC`; none of what is no time.
 pub(crate) fn utc(ms: i64) -> Option<String> {
     Timestamp::from_millisecond(ms).ok().map(|time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())

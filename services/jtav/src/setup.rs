@@ -21,7 +21,7 @@ use crate::output::{self, errln};
 /// Libraries that warn about hostile input through the log; the reason codes say it already.
 const QUIET: &str = "symphonia_core=error,symphonia_format_isomp4=error,symphonia_format_ogg=error,\
                      symphonia_bundle_mp3=error,symphonia_format_riff=error,symphonia_bundle_flac=error,\
-                     actix_server=warn,actix_http=warn";
+                     actix_server=warn,actix_http=off";
 
 /// Log formats.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -2,11 +2,13 @@
 //! have, for as long as its sender takes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, Payload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::problem::Problem;
 
@@ -18,6 +20,7 @@ pub struct Bodies {
     units: Arc<Semaphore>,
     max_json_bytes: usize,
     max_picture_bytes: usize,
+    patience: Duration,
 }
 
 /// A body, and its share of the bound for as long as it is held.
@@ -37,17 +40,18 @@ pub enum BodyKind {
 }
 
 impl Bodies {
-    /// So many bytes of all; of one as `serve.max_body_bytes` and `media.max_image_bytes` say.
-    pub fn new(max_bytes: usize, max_json_bytes: usize, max_picture_bytes: usize) -> Self {
+    /// So many bytes of all; of one as `serve.max_body_bytes` and `media.max_image_bytes` say. A body that takes longer than
+    /// `patience` to come is given up.
+    pub fn new(max_bytes: usize, max_json_bytes: usize, max_picture_bytes: usize, patience: Duration) -> Self {
         let units = (max_bytes / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(units)), max_json_bytes, max_picture_bytes }
+        Self { units: Arc::new(Semaphore::new(units)), max_json_bytes, max_picture_bytes, patience }
     }
 
     /// Reads a body. Its share is taken before the first byte: what its length says, or the most where it says none.
     /// Cancellation safe.
     ///
     /// # Errors
-    /// A body that is too large, one for which there is no room now, a connection that broke.
+    /// A body that is too large, one for which there is no room now, one that does not come, a connection that broke.
     pub async fn read(&self, request: &HttpRequest, payload: Payload, kind: BodyKind) -> Result<Body, Problem> {
         let (max_bytes, key) = match kind {
             BodyKind::Json => (self.max_json_bytes, "serve.max_body_bytes"),
@@ -63,7 +67,11 @@ impl Bodies {
         let share = Arc::clone(&self.units)
             .try_acquire_many_owned(units)
             .map_err(|_| Problem::too_many("busy", "as much is being sent as serve.max_bodies_bytes allows", 1))?;
-        match payload.to_bytes_limited(max_bytes).await {
+        let late = |_| {
+            let seconds = self.patience.as_secs_f32();
+            Problem::request_timeout("timeout", format!("the body did not come within {seconds:.0} s"))
+        };
+        match timeout(self.patience, payload.to_bytes_limited(max_bytes)).await.map_err(late)? {
             Ok(Ok(bytes)) => Ok(Body { bytes, _share: share }),
             Ok(Err(error)) => Err(Problem::bad_request("invalid_body", error.to_string())),
             Err(_) => Err(too_large()),
@@ -92,7 +100,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn all_bodies_together_have_a_bound_and_each_gives_back_its_share() {
-        let bodies = Bodies::new(10 * UNIT_BYTES, 4 * UNIT_BYTES, 8 * UNIT_BYTES);
+        let bodies = Bodies::new(10 * UNIT_BYTES, 4 * UNIT_BYTES, 8 * UNIT_BYTES, Duration::from_secs(5));
         let first = read(&bodies, 8_000, Some(8_000), BodyKind::Picture).await.ok().unwrap();
         assert_eq!(first.bytes.len(), 8_000);
         assert!(read(&bodies, 100, Some(100), BodyKind::Json).await.is_ok(), "a small one has room beside it");
@@ -107,7 +115,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn each_kind_of_body_has_its_own_largest_size_whatever_it_says_of_itself() {
-        let bodies = Bodies::new(1 << 20, 1_000, 2_000);
+        let bodies = Bodies::new(1 << 20, 1_000, 2_000, Duration::from_secs(5));
         for (kind, most) in [(BodyKind::Json, 1_000), (BodyKind::Picture, 2_000)] {
             assert!(read(&bodies, most, Some(most), kind).await.is_ok(), "{kind:?}");
             for (bytes, said) in [(most + 1, Some(most + 1)), (most + 1, Some(1)), (most + 1, None)] {

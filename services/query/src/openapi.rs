@@ -192,6 +192,7 @@ fn common_answers(operation: &mut Value) {
         ("503", "Store or broker do not answer; `Retry-After` says when to come again"),
     ];
     let of_bodies = [
+        ("408", "`timeout`: the body did not come in time"),
         ("413", "`too_large`: above `serve.max_body_bytes`, or `media.max_image_bytes` of a picture"),
         ("415", "`media_type`: the header `Content-Type` names another one"),
     ];

@@ -74,6 +74,11 @@ impl Problem {
         Self::new(StatusCode::GONE, "erased", "the post was erased; nothing of it is kept")
     }
 
+    /// 408: the rest of the request did not come.
+    pub fn request_timeout(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, reason, detail)
+    }
+
     /// 413.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)

@@ -208,7 +208,10 @@ fn start_app(params: &ServeParams, guard: &Arc<Guard>, stopping: watch::Receiver
 
 fn bodies(settings: &Settings) -> Bodies {
     let max_picture_bytes = usize::try_from(settings.media.max_image_bytes).unwrap_or(usize::MAX);
-    Bodies::new(settings.serve.max_bodies_bytes, settings.serve.max_body_bytes, max_picture_bytes)
+    let serve = &settings.serve;
+    // The rest of a request's time is for its answer.
+    let patience = serve.request_timeout() / 3 * 2;
+    Bodies::new(serve.max_bodies_bytes, serve.max_body_bytes, max_picture_bytes, patience)
 }
 
 /// The catalogue that the settings name, or the bundled one where it fits the networks; none without networks.
@@ -362,20 +365,30 @@ fn routes(config: &mut ServiceConfig) {
         .default_service(web::to(async || Problem::of_status(StatusCode::NOT_FOUND).response(None)));
 }
 
-/// A route; another method than its own is told which that is (RFC 9110, 15.5.6), and not that there is nothing.
+/// A route; another method than its own is told which that is (RFC 9110, 15.5.6), and not that there is nothing. What can be got
+/// has a head, too (9.3.2).
 fn at<F, Args>(path: &str, method: Method, answer: F) -> Resource
 where
-    F: Handler<Args>,
+    F: Handler<Args> + Clone,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let allowed = method.clone();
+    // A stream has no end, and so no head alone.
+    let has_head = method == Method::GET && path != "/v1/stream";
+    let allowed = match &method {
+        _ if has_head => HeaderValue::from_static("GET, HEAD"),
+        &Method::GET => HeaderValue::from_static("GET"),
+        _ => HeaderValue::from_static("POST"),
+    };
     let refuse = move || {
         let mut refused = Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).response(None);
-        if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
-            refused.headers_mut().insert(ALLOW, allowed);
-        }
+        refused.headers_mut().insert(ALLOW, allowed.clone());
         std::future::ready(refused)
     };
-    web::resource(path).route(web::method(method).to(answer)).default_service(web::to(refuse))
+    let resource = web::resource(path);
+    let resource = match has_head {
+        true => resource.route(web::head().to(answer.clone())),
+        false => resource,
+    };
+    resource.route(web::method(method).to(answer)).default_service(web::to(refuse))
 }

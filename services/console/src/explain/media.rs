@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::style::DIM;
 use crate::bars::{shade, strength};
-use crate::said::{clock, percent};
+use crate::said::{clock, clock_end, percent};
 use crate::wrap::wrap;
 
 /// Columns of the strip at most.
@@ -38,7 +38,7 @@ pub(crate) fn sound(seconds: &[Second], width: usize) -> Vec<Line<'static>> {
     strip.push(Span::raw(format!(" {}…", clock(end))));
     let named: Vec<String> = seconds
         .iter()
-        .map(|span| format!("{}–{} {}", clock(span.start_seconds), clock(span.end_seconds), percent(span.weight)))
+        .map(|span| format!("{}–{} {}", clock(span.start_seconds), clock_end(span.end_seconds), percent(span.weight)))
         .collect();
     let mut lines = vec![Line::from(strip)];
     lines.extend(wrap("  weighed most: ", &[(named.join(", "), DIM)], width));

@@ -50,7 +50,10 @@ pub struct Feed {
 #[utoipa::path(
     get, path = "/v1/feed", tag = "stream", operation_id = "getFeed",
     params(FeedQuery, FilterQuery),
-    responses((status = 200, description = "Newest last", content_type = "application/json", body = ref("#/components/schemas/Feed")))
+    responses(
+        (status = 200, description = "Newest last", content_type = "application/json", body = ref("#/components/schemas/Feed")),
+        (status = 503, description = "`sentiment_topic_unreachable`: nothing has been read yet", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
+    )
 )]
 pub async fn get(app: Data<App>, query: Query<FeedQuery>, filter: Query<FilterQuery>) -> Answer {
     if !(1..=MAX_EVENTS).contains(&query.limit) {
@@ -58,6 +61,10 @@ pub async fn get(app: Data<App>, query: Query<FeedQuery>, filter: Query<FilterQu
     }
     let filter = Filter::read(&filter).map_err(|what| Problem::bad_request("filter", what))?;
     let mut cursor = app.recent.live(&filter, query.limit);
+    if let (true, Some(problem)) = (cursor.positions.0.is_empty(), app.labels_health.problem()) {
+        // What was read before the topic went is told all the same; here there is nothing.
+        return Err(Problem::unavailable("sentiment_topic_unreachable", problem, 2));
+    }
     let mut events = Vec::new();
     while events.len() < query.limit {
         let taken = app.recent.take(&mut cursor, &filter, query.limit - events.len());
