@@ -120,7 +120,11 @@ fn check(row: &Row, got: &Got) -> Result<bool> {
 fn example(name: &str, arguments: &[&str]) -> Command {
     // One that waits for what does not come is ended, and fails.
     let mut command = Command::new("timeout");
-    command.args(["60", "python3"]).arg(workspace_root().join("examples").join(name)).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+        .args(["60", "python3"])
+        .arg(workspace_root().join("examples").join(name))
+        .args(arguments)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 

@@ -24,7 +24,7 @@ pub enum SseItem {
         /// The id that stands.
         id: Option<String>,
     },
-    /// An event had more than [`MAX_BYTES`] and was left out.
+    /// An event had more than `MAX_BYTES` and was left out.
     TooLong,
 }
 
