@@ -29,7 +29,7 @@ class Check:
         os.environ["JTAV_KEY"] = place["key"]
 
     def run(self, *command, **options):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=150, **options)
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, **options)
         return done.returncode, done.stdout, done.stderr
 
     def expect(self, wanted, *command, **options):
