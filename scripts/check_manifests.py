@@ -76,18 +76,41 @@ def check_environment(where, variables, settings):
             check(where, free or key in settings.get(section, {}) or key.removesuffix("_file") in settings.get(section, {}), f"{name} is no setting")
 
 
-def cross_check(where, resources):
+def opened(where, resources):
+    """By kind; the one deployment, its pod, the pod's labels, its container, that one's variables, and the settings that it mounts."""
     by_kind = {}
     for resource in resources:
         by_kind.setdefault(resource["kind"], []).append(resource)
     deployment = by_kind["Deployment"][0]
     template = deployment["spec"]["template"]
     pod, labels = template["spec"], template["metadata"]["labels"]
-    worker = pod["containers"][0]
+    container = pod["containers"][0]
     maps = {m["metadata"]["name"]: m for m in by_kind["ConfigMap"]}
     mounted = next(v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v)
-    variables = {k for source in worker["envFrom"] for k in maps[source["configMapRef"]["name"]]["data"]} | {v["name"] for v in worker["env"]}
-    settings = settings_of(where, maps[mounted])
+    variables = {k: v for source in container["envFrom"] for k, v in maps[source["configMapRef"]["name"]]["data"].items()}
+    # One that the pod's own fields fill has no value here.
+    variables |= {v["name"]: v.get("value") for v in container["env"]}
+    return by_kind, deployment, pod, labels, container, variables, settings_of(where, maps[mounted])
+
+
+def check_pods(where, role, by_kind, deployment, pod, labels, container):
+    """What holds of workers and servers alike."""
+    check(where, "cpu" in container["resources"]["limits"], f"without a CPU limit the {role} takes the node's cores for its own")
+    check(where, not container["image"].endswith(":latest") and ":" in container["image"], f"image {container['image']} names no version")
+    check(where, pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"], "root, or a writable root file system")
+
+    check(where, matches(deployment["spec"]["selector"], labels), "the deployment does not select its pods")
+    for kind in ("PodDisruptionBudget", "NetworkPolicy"):
+        selector = by_kind[kind][0]["spec"]
+        check(where, matches(selector.get("selector") or selector.get("podSelector"), labels), f"{kind} does not select the {role}'s pods")
+    for scaled in by_kind.get("ScaledObject", []):
+        target = scaled["spec"]["scaleTargetRef"]
+        check(where, (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"]), "the scaled object's target is not the deployment")
+        check(where, "replicas" not in deployment["spec"], "replicas is set, but the autoscaler owns the number")
+
+
+def cross_check(where, resources):
+    by_kind, deployment, pod, labels, worker, variables, settings = opened(where, resources)
     check_environment(where, variables, settings)
 
     drain_ms, grace_s = settings["shutdown"]["shutdown_timeout_ms"], pod["terminationGracePeriodSeconds"]
@@ -98,14 +121,7 @@ def cross_check(where, resources):
     check(where, settings["admin"]["listen"].startswith(("0.0.0.0:", "[::]:")), "probes cannot reach admin.listen")
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         check(where, worker[probe]["httpGet"]["path"] in ADMIN_PATHS, f"{probe} asks for a path that the worker does not serve")
-    check(where, "cpu" in worker["resources"]["limits"], "without a CPU limit the worker takes the node's cores for its own")
-    check(where, not worker["image"].endswith(":latest") and ":" in worker["image"], f"image {worker['image']} names no version")
-    check(where, pod["securityContext"]["runAsNonRoot"] and worker["securityContext"]["readOnlyRootFilesystem"], "root, or a writable root file system")
-
-    check(where, matches(deployment["spec"]["selector"], labels), "the deployment does not select its pods")
-    for kind in ("PodDisruptionBudget", "NetworkPolicy"):
-        selector = by_kind[kind][0]["spec"]
-        check(where, matches(selector.get("selector") or selector.get("podSelector"), labels), f"{kind} does not select the worker's pods")
+    check_pods(where, "worker", by_kind, deployment, pod, labels, worker)
     service = by_kind["Service"][0]
     check(where, all(labels.get(k) == v for k, v in service["spec"]["selector"].items()), "the service does not select the worker's pods")
     check(where, by_kind["NetworkPolicy"][0]["spec"]["ingress"][0]["ports"][0]["port"] == port, f"the network policy does not let the scrape in on {port}")
@@ -114,27 +130,14 @@ def cross_check(where, resources):
         for endpoint in monitor["spec"]["endpoints"]:
             check(where, endpoint["port"] in {p["name"] for p in service["spec"]["ports"]}, f"the service has no port named {endpoint['port']}")
     for scaled in by_kind.get("ScaledObject", []):
-        spec, target = scaled["spec"], scaled["spec"]["scaleTargetRef"]
-        check(where, (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"]), "the scaled object's target is not the deployment")
-        check(where, "replicas" not in deployment["spec"], "replicas is set, but the autoscaler owns the number")
+        spec = scaled["spec"]
         partitions = int(scaled["metadata"]["annotations"]["jtav.dev/input-partitions"])
         check(where, spec["minReplicaCount"] <= spec["maxReplicaCount"] <= partitions, f"{spec['maxReplicaCount']} workers for {partitions} partitions")
 
 
 def cross_check_server(where, resources):
     """The readers' server: what it listens on, who may ask it, and that a public address has keys."""
-    by_kind = {}
-    for resource in resources:
-        by_kind.setdefault(resource["kind"], []).append(resource)
-    deployment = by_kind["Deployment"][0]
-    template = deployment["spec"]["template"]
-    pod, labels = template["spec"], template["metadata"]["labels"]
-    server = pod["containers"][0]
-    maps = {m["metadata"]["name"]: m for m in by_kind["ConfigMap"]}
-    mounted = next(v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v)
-    variables = {k: v for source in server["envFrom"] for k, v in maps[source["configMapRef"]["name"]]["data"].items()}
-    variables |= {v["name"]: v["value"] for v in server["env"]}
-    settings = settings_of(where, maps[mounted])
+    by_kind, deployment, pod, labels, server, variables, settings = opened(where, resources)
     check_environment(where, variables, settings)
     serve = settings["serve"] | {k.removeprefix("JTAV__SERVE__").lower(): v for k, v in variables.items() if k.startswith("JTAV__SERVE__")}
 
@@ -157,14 +160,7 @@ def cross_check_server(where, resources):
     check(where, deployment["spec"]["progressDeadlineSeconds"] > start["periodSeconds"] * start["failureThreshold"], "the roll-out fails before the start probe does")
     grace_s, pre_stop_s = pod["terminationGracePeriodSeconds"], server["lifecycle"]["preStop"]["sleep"]["seconds"]
     check(where, grace_s > pre_stop_s + SERVER_END_S, f"terminationGracePeriodSeconds {grace_s} is less than the pause and the end take")
-    check(where, "cpu" in server["resources"]["limits"], "without a CPU limit the server takes the node's cores for its own")
-    check(where, not server["image"].endswith(":latest") and ":" in server["image"], f"image {server['image']} names no version")
-    check(where, pod["securityContext"]["runAsNonRoot"] and server["securityContext"]["readOnlyRootFilesystem"], "root, or a writable root file system")
-
-    check(where, matches(deployment["spec"]["selector"], labels), "the deployment does not select its pods")
-    for kind in ("PodDisruptionBudget", "NetworkPolicy"):
-        selector = by_kind[kind][0]["spec"]
-        check(where, matches(selector.get("selector") or selector.get("podSelector"), labels), f"{kind} does not select the server's pods")
+    check_pods(where, "server", by_kind, deployment, pod, labels, server)
     policy = by_kind["NetworkPolicy"][0]["spec"]
     check(where, {p["port"] for rule in policy["ingress"] for p in rule["ports"]} == {port}, f"the network policy lets in on another port than {port}")
     worker = next(r["spec"] for r in build(ROOT / "k8s/base") if r["kind"] == "NetworkPolicy")
@@ -189,9 +185,7 @@ def cross_check_server(where, resources):
                 backend = path["backend"]["service"]
                 check(where, backend["name"] in services, f"there is no service {backend['name']}")
     for scaled in by_kind.get("ScaledObject", []):
-        spec, target = scaled["spec"], scaled["spec"]["scaleTargetRef"]
-        check(where, (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"]), "the scaled object's target is not the deployment")
-        check(where, "replicas" not in deployment["spec"], "replicas is set, but the autoscaler owns the number")
+        spec = scaled["spec"]
         check(where, 2 <= spec["minReplicaCount"] <= spec["maxReplicaCount"], "one server alone cannot be replaced without a gap")
         streams = next(int(t["metadata"]["threshold"]) for t in spec["triggers"] if t["type"] == "prometheus")
         check(where, streams * 2 <= int(serve["max_streams"]), f"servers are full ({serve['max_streams']} streams) before they are scaled at {streams}")

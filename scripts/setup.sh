@@ -75,6 +75,8 @@ find_missing_test_packages() {
   # Not a fixed version: Debian 12's default is 17, Debian 13's is 21.
   java_is_new_enough || need default-jre-headless "runs Apache Kafka"
   have mvn || need maven "fetches Apache Kafka"
+  have openssl || need openssl "makes the certificates of a test"
+  python3 -c 'import ensurepip, venv' 2> /dev/null || need python3-venv "holds the tools of others that 'make check-api' runs"
   have chromium || need chromium "the browser that looks at the page"
   have chromedriver || need chromium-driver "drives that browser"
 }

@@ -1,5 +1,6 @@
 //! What the kernel says of a process and of the machine (proc(5)).
 
+use std::fmt;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -63,6 +64,14 @@ pub struct Machine {
     pub memory_gib: f64,
     /// Load averages before the run: above 0, somebody else was busy too.
     pub load_average_before: String,
+}
+
+/// As a report names it.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu, cores, memory_gib, load_average_before } = self;
+        write!(f, "{cpu}, {cores} cores, {memory_gib:.0} GiB; load average before: {load_average_before}")
+    }
 }
 
 /// Looks at the machine now.

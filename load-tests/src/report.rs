@@ -92,15 +92,8 @@ impl Report {
         };
         let (left, right) = (width(|row| &row.0), width(|row| &row.1));
         let mut text = format!(
-            "# Load test `{}`, {}\n\n{}.\nCommit {}; {}, {} cores, {:.0} GiB; load average before: {}.\n\n",
-            self.name,
-            self.date,
-            self.scenario.description,
-            self.commit,
-            self.machine.cpu,
-            self.machine.cores,
-            self.machine.memory_gib,
-            self.machine.load_average_before
+            "# Load test `{}`, {}\n\n{}.\nCommit {}; {}.\n\n",
+            self.name, self.date, self.scenario.description, self.commit, self.machine,
         );
         text += &format!("| {:left$} | {:right$} |\n", "what", "value");
         text += &format!("|{}|{}|\n", "-".repeat(left + 2), "-".repeat(right + 2));

@@ -305,7 +305,7 @@ impl ZipfReport {
         let ratios: Vec<String> = self.ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         format!(
             "# The media cache on a Zipf feed, {}\n\n`make load-test ARGS=\"zipf --block-seconds {} --warm-up-seconds {}\"`. \
-             Commit {}; {}, {} cores; load average before: {}. Networks: {}.\n\n\
+             Commit {}; {}. Networks: {}.\n\n\
              Each post has a text, one of {} images and one of {} clips; the k-th most frequent comes with a probability like\n\
              1 / k^{}, drawn with a fixed seed, so that both workers see the same posts in the same order. The files are those of\n\
              the sample feed, each many times with a mark in its metadata: other bytes, the same picture or sound. They are served\n\
@@ -318,9 +318,7 @@ impl ZipfReport {
             self.block_seconds,
             self.warm_up_seconds,
             self.commit,
-            self.machine.cpu,
-            self.machine.cores,
-            self.machine.load_average_before,
+            self.machine,
             self.model,
             self.images,
             self.clips,

@@ -2,15 +2,17 @@
 //! labelled, and one of its posts erased. What outsiders' tools and the examples of the documentation are held against.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use jtav_feed_simulator::{FeedRecord, MediaServer, Pack, SAMPLE_FEED, demo_feed};
 use jtav_kafka::{OutboundRecord, Producer, ProducerSettings};
-use jtav_testkit::{RealKafka, RealRedis, Topics, WorkerConfig, is_through, jtav_binary, produce, workspace_root};
+use jtav_testkit::{
+    RealKafka, RealRedis, Topics, Worker, WorkerConfig, is_through, jtav_binary, produce, workspace_root,
+};
 
 /// A post of the sample feed that was labelled and then erased.
 pub const ERASED_ID: &str = "pp-000044";
@@ -25,20 +27,13 @@ pub struct Readers {
     pub url: String,
     /// Of a key with every scope; none where the server asks for none.
     pub key: Option<String>,
-    server: Server,
+    server: Worker,
     topics: Topics,
     producer: Producer,
     kafka: RealKafka,
     redis: RealRedis,
     _media: MediaServer,
     _folder: tempfile::TempDir,
-}
-
-/// The program, killed when dropped: before the broker and the store that it asks.
-#[derive(Debug)]
-struct Server {
-    child: Child,
-    log: PathBuf,
 }
 
 impl Readers {
@@ -59,15 +54,14 @@ impl Readers {
             .cpu()
             .media_hosts(&[media.address()])
             .set("ingest.commit_interval_ms", 200)
-            .set("admin.listen", "127.0.0.1:0")
-            .set("serve.listen", "127.0.0.1:0")
-            .set("log.format", "json");
+            .set("admin.listen", "127.0.0.1:0");
         let key = if with_key { Some(new_key(folder.path())?) } else { None };
         if let Some((_, file)) = &key {
             config = config.set("serve.keys_file", file.display().to_string());
         }
-        let mut server = Server::spawn(folder.path(), &config)?;
-        let url = server.url()?;
+        let mut server = Worker::spawn_server_with_worker(&jtav_binary()?, "the server", &config)?;
+        server.wait_ready(LABELLED_WITHIN)?;
+        let url = format!("http://{}", server.admin());
         let key = key.map(|(key, _)| key);
         let producer = Producer::new(&kafka.client(), &ProducerSettings::default())?;
         let records = demo_feed(&pack, &media.base_url());
@@ -106,7 +100,7 @@ impl Readers {
 
     /// The whole answer of a `GET`, head included.
     fn get(&self, path: &str) -> Result<String> {
-        let address: SocketAddr = self.url.trim_start_matches("http://").parse()?;
+        let address = self.server.admin();
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let key = self.key.as_ref().map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
@@ -124,63 +118,6 @@ impl Readers {
     /// The store's socket.
     pub fn redis_socket(&self) -> PathBuf {
         self.redis.socket()
-    }
-}
-
-impl Server {
-    fn spawn(folder: &Path, config: &WorkerConfig) -> Result<Self> {
-        let (file, log) = (folder.join("config.toml"), folder.join("serve.log"));
-        std::fs::write(&file, config.to_toml())?;
-        let output = std::fs::File::create(&log)?;
-        let mut command = Command::new(jtav_binary()?);
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("JTAV__") {
-                command.env_remove(variable);
-            }
-        }
-        let child = command
-            .args(["serve", "--worker", "--config"])
-            .arg(&file)
-            .current_dir(workspace_root())
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .context("jtav serve does not start")?;
-        Ok(Self { child, log })
-    }
-
-    /// Where it listens, once it does.
-    fn url(&mut self) -> Result<String> {
-        let started = Instant::now();
-        loop {
-            let text = std::fs::read_to_string(&self.log)?;
-            let line = text.lines().find(|line| line.contains(r#""serving""#));
-            if let Some((_, rest)) = line.and_then(|line| line.split_once(r#""url":""#))
-                && let Some((url, _)) = rest.split_once('"')
-            {
-                return Ok(url.to_owned());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("jtav serve ended with {status}:\n{text}");
-            }
-            ensure!(started.elapsed() < LABELLED_WITHIN, "jtav serve does not say where it listens:\n{text}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

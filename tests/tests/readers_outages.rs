@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jtav_kafka::{OutboundRecord, Producer, ProducerSettings};
-use jtav_schemas::{EmbeddingV1, Label, PerModality, Vector};
-use jtav_store::{LabelWrite, Source, Store as _};
-use jtav_testkit::{RealKafka, RealRedis, Topics, Worker, WorkerConfig, jtav_binary, require_real};
-use rig::{Reading, post, sentiment, write};
+use jtav_schemas::{EmbeddingV1, Label, SentimentV1, Vector};
+use jtav_store::{Source, Store as _};
+use jtav_testkit::{
+    RealKafka, RealRedis, Topics, Worker, WorkerConfig, embedding_of, jtav_binary, require_real, write_of,
+};
+use rig::{Reading, post, sentiment};
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 3;
@@ -75,24 +77,10 @@ impl Real {
     async fn publish(&self, number: usize) -> Result<()> {
         let post = post(&format!("post-{number}"), "");
         let components: Vec<f32> = (1..9).map(|k| ((number + 1) as f32 * k as f32).sin()).collect();
-        let (sentiment, fused) = (sentiment(&post, Label::Positive), Vector::pack(&components)?);
-        let u = fused.f16_le()?.into();
+        let sentiment = SentimentV1 { labelled_at_ms: jtav_pipeline::now_ms(), ..sentiment(&post, Label::Positive) };
+        let embedding = EmbeddingV1 { event_time_ms: None, ..embedding_of(&sentiment, Vector::pack(&components)?) };
         let source = Source { partition: 0, offset: number as i64 };
-        self.redis.store(0)?.apply(&LabelWrite { u, ..write(&sentiment, source) }).await?;
-        let embedding = EmbeddingV1 {
-            event_id: sentiment.event_id.clone(),
-            post_id: post.id.clone(),
-            revision: post.revision,
-            fused,
-            modalities: PerModality::default(),
-            semantic: None,
-            label: sentiment.label,
-            certain: sentiment.certain,
-            lang: None,
-            model_version: sentiment.model_version.clone(),
-            event_time_ms: None,
-            labelled_at_ms: jtav_pipeline::now_ms(),
-        };
+        self.redis.store(0)?.apply(&write_of(&sentiment, &embedding, source)?).await?;
         let topics = &self.topics;
         for (topic, value) in [
             (&topics.sentiment, serde_json::to_vec(&sentiment)?),

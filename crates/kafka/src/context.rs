@@ -1,8 +1,8 @@
 //! What librdkafka tells besides records: log lines, errors, rebalances, commit results.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jtav_telemetry::Metric;
@@ -38,7 +38,7 @@ const MAX_KINDS: usize = 256;
 fn is_news(kind: &str, at: Option<&str>, now: Instant) -> bool {
     static SAID: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
     let kind = format!("{kind} {}", at.unwrap_or_default());
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said = lock(&SAID);
     if said.get(&kind).is_some_and(|last| now.saturating_duration_since(*last) < SAY_AGAIN_AFTER) {
         return false;
     }
@@ -121,7 +121,7 @@ impl RebalanceContext {
     }
 }
 
-/// A poisoned lock only says that the polling thread panicked; the queue itself is whole.
+/// A poisoned lock only says that a thread panicked; what it guards is whole after every step.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -192,5 +192,31 @@ pub(crate) fn answer(
         (true, false) => consumer.assign(list),
         (false, true) => consumer.incremental_unassign(list),
         (false, false) => consumer.unassign(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_said_once_for_all_clients_and_again_when_it_lasts() {
+        let start = Instant::now();
+        let said = |at, seconds| is_news("TEST", at, start + Duration::from_secs(seconds));
+        assert_eq!(
+            [said(Some("a:9092/1"), 0), said(Some("a:9092/1"), 9), said(Some("a:9092/1"), 10)],
+            [true, false, true]
+        );
+        assert!(said(Some("b:9092/2"), 0), "another broker's is another");
+        assert!(said(None, 0));
+    }
+
+    #[test]
+    fn what_librdkafka_says_of_a_broker_names_it_first() {
+        assert_eq!(
+            thread_of("[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: Connection refused"),
+            Some("127.0.0.1:9092/1")
+        );
+        assert_eq!(thread_of("no broker here"), None);
     }
 }

@@ -20,6 +20,7 @@ mod schema;
 mod topics;
 mod worker;
 mod worker_config;
+mod written;
 
 pub use binary::jtav_binary;
 pub use book::sums::{Counts, Latency, Tally};
@@ -39,3 +40,4 @@ pub use schema::Schema;
 pub use topics::Topics;
 pub use worker::{Worker, resident_bytes};
 pub use worker_config::WorkerConfig;
+pub use written::{embedding_of, sentiment_of, write_of};

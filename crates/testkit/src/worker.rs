@@ -28,13 +28,15 @@ pub struct Worker {
 enum Role {
     Worker,
     Server,
+    ServerWithWorker,
 }
 
 impl Role {
-    fn command(self) -> &'static str {
+    fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Worker => "run",
-            Self::Server => "serve",
+            Self::Worker => &["run"],
+            Self::Server => &["serve"],
+            Self::ServerWithWorker => &["serve", "--worker"],
         }
     }
 
@@ -42,7 +44,7 @@ impl Role {
     fn listen_variable(self) -> &'static str {
         match self {
             Self::Worker => "JTAV__ADMIN__LISTEN",
-            Self::Server => "JTAV__SERVE__LISTEN",
+            Self::Server | Self::ServerWithWorker => "JTAV__SERVE__LISTEN",
         }
     }
 }
@@ -63,7 +65,7 @@ impl Start {
     fn process(&self) -> Result<Process> {
         let mut command = Command::new(&self.program);
         // The folder of the model is relative to the repository.
-        command.arg(self.role.command()).arg("--config").arg(&self.config_file).current_dir(workspace_root());
+        command.args(self.role.arguments()).arg("--config").arg(&self.config_file).current_dir(workspace_root());
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("JTAV__") {
                 command.env_remove(variable);
@@ -100,6 +102,11 @@ impl Worker {
     /// `jtav serve` of `program` with this configuration; [`Self::admin`] is where it serves.
     pub fn spawn_server(program: &Path, name: &str, config: &WorkerConfig) -> Result<Self> {
         Self::start(Role::Server, program, name, config, &[])
+    }
+
+    /// As [`Self::spawn_server`], with a worker in the same process.
+    pub fn spawn_server_with_worker(program: &Path, name: &str, config: &WorkerConfig) -> Result<Self> {
+        Self::start(Role::ServerWithWorker, program, name, config, &[])
     }
 
     fn start(

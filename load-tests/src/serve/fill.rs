@@ -1,15 +1,13 @@
 //! Posts as a worker leaves them: in the store, on the sentiment topic, on the embeddings topic.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jtav_kafka::OutboundRecord;
-use jtav_schemas::{
-    AbsentReason, AttentionSummary, EmbeddingV1, Label, ModalityStatus, PerModality, Probabilities, SentimentV1,
-    UncertainBecause, Vector, WordWeight, event_id,
-};
-use jtav_store::{LabelWrite, Source, Store};
+use jtav_schemas::{AttentionSummary, EmbeddingV1, Label, PerModality, SentimentV1, Vector, WordWeight};
+use jtav_store::{Source, Store as _};
+use jtav_testkit::{embedding_of, sentiment_of, write_of};
 
 use super::rig::ServeRig;
 use crate::topics::PARTITIONS;
@@ -44,7 +42,8 @@ pub async fn fill(rig: &ServeRig, posts: usize) -> Result<()> {
     let writes = futures::stream::iter(0..posts).map(|number| async move {
         let sentiment = sentiment(number);
         let embedding = embedding(number, &sentiment)?;
-        store.apply(&write(number, &sentiment, &embedding)?).await?;
+        let source = Source { partition: 0, offset: number as i64 };
+        store.apply(&write_of(&sentiment, &embedding, source)?).await?;
         rig.producer.send(record(&rig.topics.embeddings, number, serde_json::to_vec(&embedding)?)).await?;
         anyhow::Ok(())
     });
@@ -59,54 +58,19 @@ pub fn record(topic: &str, number: usize, value: Vec<u8>) -> OutboundRecord {
 
 /// A label with the reasons of a text of medium length.
 pub fn sentiment(number: usize) -> SentimentV1 {
-    let absent = ModalityStatus::Absent(AbsentReason::Absent);
-    let label = Label::ALL[number % Label::ALL.len()];
-    let of = |wanted: Label| if wanted == label { 0.8 } else { 0.1 };
     let word = |position: u32| WordWeight { word: format!("word{position}"), position, weight: 0.1 };
-    let now = now_ms();
     SentimentV1 {
-        event_id: event_id(&id(number), 1, MODEL),
-        post_id: id(number),
-        revision: 1,
-        label,
-        probabilities: Probabilities {
-            negative: of(Label::Negative),
-            neutral: of(Label::Neutral),
-            positive: of(Label::Positive),
-        },
-        valence: 0.5,
-        probability: 0.8,
-        confidence: 0.8,
-        threshold: 0.9,
-        certain: false,
-        uncertain_because: Some(UncertainBecause::LowProbability),
         lang: Some(language(number)),
-        moods: Vec::new(),
-        modalities: PerModality { text: ModalityStatus::Present, audio: absent, image: absent },
-        truncated: Vec::new(),
         attention: AttentionSummary { words: (0..5).map(word).collect(), ..AttentionSummary::default() },
-        contributions: None,
-        model_version: MODEL.to_owned(),
-        event_time_ms: Some(now),
-        received_at_ms: now,
-        labelled_at_ms: now,
+        ..sentiment_of(&id(number), 1, Label::ALL[number % Label::ALL.len()], MODEL, now_ms())
     }
 }
 
 fn embedding(number: usize, sentiment: &SentimentV1) -> Result<EmbeddingV1> {
     Ok(EmbeddingV1 {
-        event_id: sentiment.event_id.clone(),
-        post_id: sentiment.post_id.clone(),
-        revision: sentiment.revision,
-        fused: vector(number, 1)?,
         modalities: PerModality { text: Some(vector(number, 2)?), audio: None, image: None },
         semantic: Some(vector(number, 3)?),
-        label: sentiment.label,
-        certain: sentiment.certain,
-        lang: sentiment.lang.clone(),
-        model_version: sentiment.model_version.clone(),
-        event_time_ms: sentiment.event_time_ms,
-        labelled_at_ms: sentiment.labelled_at_ms,
+        ..embedding_of(sentiment, vector(number, 1)?)
     })
 }
 
@@ -121,29 +85,6 @@ fn vector(number: usize, kind: u64) -> Result<Vector> {
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32 - 0.5
     };
     Ok(Vector::pack(&(0..DIMENSIONS).map(|_| next()).collect::<Vec<_>>())?)
-}
-
-fn write(number: usize, sentiment: &SentimentV1, embedding: &EmbeddingV1) -> Result<LabelWrite> {
-    let text = embedding.modalities.text.as_ref().map(Vector::f16_le).transpose()?;
-    Ok(LabelWrite {
-        post_id: sentiment.post_id.clone(),
-        revision: sentiment.revision,
-        source: Source { partition: 0, offset: number as i64 },
-        model_version: sentiment.model_version.clone(),
-        event_id: sentiment.event_id.clone(),
-        label: sentiment.label,
-        certain: sentiment.certain,
-        probabilities: sentiment.probabilities,
-        valence: sentiment.valence,
-        probability: sentiment.probability,
-        lang: sentiment.lang.clone(),
-        sentiment_json: serde_json::to_vec(sentiment)?.into(),
-        u: embedding.fused.f16_le()?.into(),
-        modalities: PerModality { text: text.map(Into::into), ..PerModality::default() },
-        semantic: embedding.semantic.as_ref().map(Vector::f16_le).transpose()?.map(Into::into),
-        labelled_at_ms: sentiment.labelled_at_ms,
-        ttl: Duration::from_secs(3_600),
-    })
 }
 
 #[cfg(test)]

@@ -41,16 +41,10 @@ impl ServeReport {
     pub fn markdown(&self) -> String {
         let Self { lookups, streams, rebuild, .. } = self;
         let mut text = format!(
-            "# The readers' side under load, {}\n\nCommit {}; {}, {} cores, {:.0} GiB; load average before: {}. One server with one \
+            "# The readers' side under load, {}\n\nCommit {}; {}. One server with one \
              thread; broker, store and generator on the same machine; {} posts in the store and in the index. Made by \
              `make load-test ARGS=serve`.\n\n",
-            self.date,
-            self.commit,
-            self.machine.cpu,
-            self.machine.cores,
-            self.machine.memory_gib,
-            self.machine.load_average_before,
-            self.posts,
+            self.date, self.commit, self.machine, self.posts,
         );
         text += "| looking up | answers/s | CPU-ms each | answers a core and second |\n|---|---|---|---|\n";
         for (name, of) in [("`GET /v1/posts/{id}`", &lookups.posts), ("`/healthz`, the ceiling", &lookups.ceiling)] {

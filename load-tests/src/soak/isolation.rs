@@ -86,16 +86,14 @@ impl IsolationReport {
             values.join(", ")
         };
         format!(
-            "# One dead media host, {}\n\nCommit {}; {}, {} cores; load average before: {}. Networks: {}. Circuit breaker: {}.\n\n\
+            "# One dead media host, {}\n\nCommit {}; {}. Networks: {}. Circuit breaker: {}.\n\n\
              A tenth of the posts have an image on a host that takes connections and never answers (with), or one that is not\n\
              there (without); 128 posts are under way at every moment; blocks of {} s in turn.\n\n\
              | what | value |\n|---|---|\n| posts a second without | {} |\n| posts a second with | {} |\n\
              | with / mean of the neighbours without | {} |\n| lost | {} |\n",
             self.date,
             self.commit,
-            self.machine.cpu,
-            self.machine.cores,
-            self.machine.load_average_before,
+            self.machine,
             self.model,
             if self.circuit_breaker { "on" } else { "off" },
             self.block_seconds,

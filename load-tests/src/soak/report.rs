@@ -167,15 +167,8 @@ impl SoakReport {
     /// Heading and table.
     pub fn markdown(&self) -> String {
         let mut text = format!(
-            "# Soak of {:.0} minutes, {}\n\nCommit {}; {}, {} cores, {:.0} GiB; load average before: {}. Networks: {}.\n\n",
-            self.minutes,
-            self.date,
-            self.commit,
-            self.machine.cpu,
-            self.machine.cores,
-            self.machine.memory_gib,
-            self.machine.load_average_before,
-            self.model,
+            "# Soak of {:.0} minutes, {}\n\nCommit {}; {}. Networks: {}.\n\n",
+            self.minutes, self.date, self.commit, self.machine, self.model,
         );
         text += "| what | value |\n|---|---|\n";
         for (name, value) in self.rows() {

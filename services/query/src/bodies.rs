@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, Payload};
+use actix_web::{HttpMessage as _, HttpRequest};
+use jtav_schemas::reading::Object;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -30,13 +32,15 @@ pub struct Body {
     _share: OwnedSemaphorePermit,
 }
 
-/// What a route takes.
-#[derive(Debug, Clone, Copy)]
-pub enum BodyKind {
-    /// `application/json`.
-    Json,
-    /// The bytes of a picture.
-    Picture,
+impl Body {
+    /// As JSON: an object.
+    ///
+    /// # Errors
+    /// It is none, or not the one that is asked for.
+    pub fn object<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let wrong = |error: serde_json::Error| Problem::bad_request("invalid_body", error.to_string());
+        serde_json::from_slice(&self.bytes).map(|Object(object)| object).map_err(wrong)
+    }
 }
 
 impl Bodies {
@@ -47,16 +51,35 @@ impl Bodies {
         Self { units: Arc::new(Semaphore::new(units)), max_json_bytes, max_picture_bytes, patience }
     }
 
-    /// Reads a body. Its share is taken before the first byte: what its length says, or the most where it says none.
-    /// Cancellation safe.
+    /// Reads a body of JSON. Cancellation safe.
+    ///
+    /// # Errors
+    /// Another media type, and those of [`Self::picture`].
+    pub async fn json(&self, request: &HttpRequest, payload: Payload) -> Result<Body, Problem> {
+        let named = request.content_type();
+        // A form of another page can send a body without asking first, but not with this type.
+        if !named.trim().eq_ignore_ascii_case("application/json") {
+            return Err(Problem::media_type("send `Content-Type: application/json`"));
+        }
+        self.read(request, payload, self.max_json_bytes, "serve.max_body_bytes").await
+    }
+
+    /// Reads the bytes of a picture. Cancellation safe.
     ///
     /// # Errors
     /// A body that is too large, one for which there is no room now, one that does not come, a connection that broke.
-    pub async fn read(&self, request: &HttpRequest, payload: Payload, kind: BodyKind) -> Result<Body, Problem> {
-        let (max_bytes, key) = match kind {
-            BodyKind::Json => (self.max_json_bytes, "serve.max_body_bytes"),
-            BodyKind::Picture => (self.max_picture_bytes, "media.max_image_bytes"),
-        };
+    pub async fn picture(&self, request: &HttpRequest, payload: Payload) -> Result<Body, Problem> {
+        self.read(request, payload, self.max_picture_bytes, "media.max_image_bytes").await
+    }
+
+    /// The share is taken before the first byte: what the body's length says, or the most where it says none.
+    async fn read(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        max_bytes: usize,
+        key: &str,
+    ) -> Result<Body, Problem> {
         let too_large = || Problem::too_large(format!("the body has more than {key}, {max_bytes} bytes"));
         let said = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let reserved = said.unwrap_or(max_bytes);
@@ -82,12 +105,19 @@ impl Bodies {
 #[cfg(test)]
 mod tests {
     use actix_web::FromRequest as _;
+    use actix_web::http::header::CONTENT_TYPE;
     use actix_web::test::TestRequest;
 
     use super::*;
 
+    #[derive(Debug, Clone, Copy)]
+    enum BodyKind {
+        Json,
+        Picture,
+    }
+
     async fn read(bodies: &Bodies, bytes: usize, said: Option<usize>, kind: BodyKind) -> Result<Body, Problem> {
-        let request = TestRequest::post();
+        let request = TestRequest::post().insert_header((CONTENT_TYPE, "application/json"));
         let request = match said {
             Some(said) => request.insert_header((CONTENT_LENGTH, said)),
             None => request,
@@ -95,7 +125,10 @@ mod tests {
         let mut sent = actix_web::dev::Payload::from(Bytes::from(vec![b'x'; bytes]));
         let request = request.to_http_request();
         let payload = Payload::from_request(&request, &mut sent).await.unwrap();
-        bodies.read(&request, payload, kind).await
+        match kind {
+            BodyKind::Json => bodies.json(&request, payload).await,
+            BodyKind::Picture => bodies.picture(&request, payload).await,
+        }
     }
 
     #[actix_rt::test]

@@ -336,59 +336,57 @@ fn readers(config: &mut ServiceConfig) {
 fn routes(config: &mut ServiceConfig) {
     let docs = SwaggerUi::new("/docs/{_:.*}").config(Config::new(["/openapi.json"]));
     config
-        .service(at("/v1/posts:batch", Method::POST, posts::batch))
-        .service(at("/v1/posts/{id}", Method::GET, posts::get))
-        .service(at("/v1/posts/{id}/explanation", Method::GET, explanation::get))
-        .service(at("/v1/posts/{id}/picture.png", Method::GET, media::picture))
-        .service(at("/v1/posts/{id}/sound.wav", Method::GET, media::sound))
-        .service(at("/v1/posts/{id}/spectrogram.png", Method::GET, media::spectrogram))
-        .service(at("/v1/posts/{id}/neighbours", Method::GET, neighbours::get))
-        .service(at("/v1/neighbours", Method::POST, neighbours::post))
-        .service(at("/v1/retrieve/image2song", Method::POST, songs::image2song))
-        .service(at("/v1/label", Method::POST, label::post))
-        .service(at("/v1/stream", Method::GET, stream::get))
-        .service(at("/v1/feed", Method::GET, feed::get))
-        .service(at("/v1/status", Method::GET, status::get))
-        .service(at("/v1/models", Method::GET, models::get))
-        .service(at("/v1/dead-letters", Method::GET, letters::get))
-        .service(at("/healthz", Method::GET, health::healthz))
-        .service(at("/readyz", Method::GET, health::readyz))
-        .service(at("/metrics", Method::GET, health::metrics))
-        .service(at("/openapi.json", Method::GET, docs::document))
+        .service(at("/v1/posts:batch", POST, posts::batch))
+        .service(at("/v1/posts/{id}", GET, posts::get))
+        .service(at("/v1/posts/{id}/explanation", GET, explanation::get))
+        .service(at("/v1/posts/{id}/picture.png", GET, media::picture))
+        .service(at("/v1/posts/{id}/sound.wav", GET, media::sound))
+        .service(at("/v1/posts/{id}/spectrogram.png", GET, media::spectrogram))
+        .service(at("/v1/posts/{id}/neighbours", GET, neighbours::get))
+        .service(at("/v1/neighbours", POST, neighbours::post))
+        .service(at("/v1/retrieve/image2song", POST, songs::image2song))
+        .service(at("/v1/label", POST, label::post))
+        .service(at("/v1/stream", STREAM, stream::get))
+        .service(at("/v1/feed", GET, feed::get))
+        .service(at("/v1/status", GET, status::get))
+        .service(at("/v1/models", GET, models::get))
+        .service(at("/v1/dead-letters", GET, letters::get))
+        .service(at("/healthz", GET, health::healthz))
+        .service(at("/readyz", GET, health::readyz))
+        .service(at("/metrics", GET, health::metrics))
+        .service(at("/openapi.json", GET, docs::document))
         .service(web::redirect("/docs", "/docs/"))
         .service(docs)
-        .service(at("/", Method::GET, page::index))
-        .service(at("/songs", Method::GET, page::index))
-        .service(at("/dead-letters", Method::GET, page::index))
-        .service(at("/p/{id}", Method::GET, page::index))
-        .service(at("/assets/{path:.*}", Method::GET, page::asset))
+        .service(at("/", GET, page::index))
+        .service(at("/songs", GET, page::index))
+        .service(at("/dead-letters", GET, page::index))
+        .service(at("/p/{id}", GET, page::index))
+        .service(at("/assets/{path:.*}", GET, page::asset))
         .default_service(web::to(async || Problem::of_status(StatusCode::NOT_FOUND).response(None)));
 }
 
-/// A route; another method than its own is told which that is (RFC 9110, 15.5.6), and not that there is nothing. What can be got
-/// has a head, too (9.3.2).
-fn at<F, Args>(path: &str, method: Method, answer: F) -> Resource
+/// Of what can be got: it has a head, too (RFC 9110, 9.3.2).
+const GET: &[Method] = &[Method::GET, Method::HEAD];
+/// Of a stream, which has no end, and so no head alone.
+const STREAM: &[Method] = &[Method::GET];
+/// Of a question with a body.
+const POST: &[Method] = &[Method::POST];
+
+/// A route; another method than its own is told which those are (RFC 9110, 15.5.6), and not that there is nothing.
+fn at<F, Args>(path: &str, methods: &'static [Method], answer: F) -> Resource
 where
     F: Handler<Args> + Clone,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    // A stream has no end, and so no head alone.
-    let has_head = method == Method::GET && path != "/v1/stream";
-    let allowed = match &method {
-        _ if has_head => HeaderValue::from_static("GET, HEAD"),
-        &Method::GET => HeaderValue::from_static("GET"),
-        _ => HeaderValue::from_static("POST"),
-    };
     let refuse = move || {
         let mut refused = Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).response(None);
-        refused.headers_mut().insert(ALLOW, allowed.clone());
+        let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+            refused.headers_mut().insert(ALLOW, allowed);
+        }
         std::future::ready(refused)
     };
-    let resource = web::resource(path);
-    let resource = match has_head {
-        true => resource.route(web::head().to(answer.clone())),
-        false => resource,
-    };
-    resource.route(web::method(method).to(answer)).default_service(web::to(refuse))
+    let route = |resource: Resource, method: &Method| resource.route(web::method(method.clone()).to(answer.clone()));
+    methods.iter().fold(web::resource(path), route).default_service(web::to(refuse))
 }

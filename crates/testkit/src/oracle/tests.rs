@@ -1,9 +1,9 @@
 use super::*;
+use crate::{embedding_of, write_of};
 use bytes::Bytes;
 use jtav_schemas::{DeadLetterHeaders, DeadLetterReason, RecordHeaders, event_id};
-use jtav_schemas::{ModalityStatus, PerModality, Probabilities, TextPart};
+use jtav_schemas::{ModalityStatus, PerModality, Probabilities, TextPart, Vector};
 use jtav_store::{EmbeddedStore, LabelWrite, Source};
-use std::time::Duration;
 
 const MODEL: &str = "m@1";
 
@@ -159,25 +159,8 @@ async fn a_store_that_contradicts_the_topic_is_found() {
 }
 
 fn write(label: &SentimentV1) -> LabelWrite {
-    LabelWrite {
-        post_id: label.post_id.clone(),
-        revision: label.revision,
-        source: Source { partition: 0, offset: label.revision as i64 },
-        model_version: MODEL.into(),
-        event_id: label.event_id.clone(),
-        label: label.label,
-        certain: label.certain,
-        probabilities: label.probabilities,
-        valence: label.valence,
-        probability: label.probability,
-        lang: label.lang.clone(),
-        sentiment_json: serde_json::to_vec(label).unwrap().into(),
-        u: Bytes::from_static(&[0, 0]),
-        modalities: PerModality::default(),
-        semantic: None,
-        labelled_at_ms: 0,
-        ttl: Duration::from_secs(60),
-    }
+    let embedding = embedding_of(label, Vector::pack(&[1.0]).unwrap());
+    write_of(label, &embedding, Source { partition: 0, offset: label.revision as i64 }).unwrap()
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl HostileReport {
         };
         let verdict = &self.verdict;
         let mut text = format!(
-            "# Hostile posts among honest ones, {}\n\nCommit {}; {}, {} cores; load average before: {}. Networks: {}. \
+            "# Hostile posts among honest ones, {}\n\nCommit {}; {}. Networks: {}. \
              Capacity: {capacity}.\n\n`make load-test ARGS=hostile`: the sample feed at {:.1} posts a second, media over HTTP, \
              alone and with {:.0} % hostile\nposts of {} kinds among it, in blocks of {:.0} s. Broker, store, media servers and generator \
              share the machine.\n\n\
@@ -156,9 +156,7 @@ impl HostileReport {
              Given back and read again: {}. Posts with nothing to label: {} sent, {} counted.\n\n",
             self.date,
             self.commit,
-            self.machine.cpu,
-            self.machine.cores,
-            self.machine.load_average_before,
+            self.machine,
             self.model,
             self.rate_per_second,
             self.share * 100.0,

@@ -1,7 +1,6 @@
 //! `POST /v1/label`: what a worker would say of a post. Nothing is published.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Bytes, Data, Payload};
 use jtav_explain::Explanation;
 use jtav_schemas::{EmbeddingV1, PostV1, SentimentV1};
@@ -10,7 +9,6 @@ use serde::Serialize;
 
 use super::{Answer, json};
 use crate::App;
-use crate::bodies::BodyKind;
 use crate::judge::{JudgeError, Judged};
 use crate::problem::Problem;
 
@@ -42,8 +40,7 @@ pub enum LabelAnswer {
     )
 )]
 pub async fn post(app: Data<App>, request: HttpRequest, payload: Payload) -> Answer {
-    require_json(&request)?;
-    let body = app.bodies.read(&request, payload, BodyKind::Json).await?;
+    let body = app.bodies.json(&request, payload).await?;
     match judge(&app, body.bytes.clone()).await? {
         Judged::Labelled { sentiment, .. } => {
             // It was read before: it is a post.
@@ -58,13 +55,6 @@ pub async fn post(app: Data<App>, request: HttpRequest, payload: Payload) -> Ans
             Err(problem.with("modalities", modalities.unwrap_or_default()))
         }
     }
-}
-
-/// A form of another page can send a body without asking first, but not with this type.
-pub(crate) fn require_json(request: &HttpRequest) -> Result<(), Problem> {
-    let named = request.headers().get(CONTENT_TYPE).and_then(|named| named.to_str().ok()).unwrap_or_default();
-    let is_json = named.split(';').next().is_some_and(|named| named.trim().eq_ignore_ascii_case("application/json"));
-    if is_json { Ok(()) } else { Err(Problem::media_type("send `Content-Type: application/json`")) }
 }
 
 /// Has a post judged.

@@ -6,17 +6,15 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Path, Payload, Query};
 use jiff::Timestamp;
 use jtav_neighbours::{Found, Hit, Query as Search, VectorKind};
-use jtav_schemas::reading::Object;
 use jtav_schemas::{EmbeddingV1, Label, Modality, PostV1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
-use super::label::{embedding, require_json};
+use super::label::embedding;
 use super::posts::find;
 use super::{Answer, json};
 use crate::App;
-use crate::bodies::BodyKind;
 use crate::problem::Problem;
 
 /// Neighbours of one answer.
@@ -244,12 +242,9 @@ pub struct NeighboursRequest {
     )
 )]
 pub async fn post(app: Data<App>, request: HttpRequest, payload: Payload) -> Answer {
-    require_json(&request)?;
-    let body = app.bodies.read(&request, payload, BodyKind::Json).await?;
+    let body = app.bodies.json(&request, payload).await?;
     let wrong = |detail: String| Problem::bad_request("invalid_body", detail);
-    let asked: Object<NeighboursRequest> =
-        serde_json::from_slice(&body.bytes).map_err(|error| wrong(error.to_string()))?;
-    let Object(NeighboursRequest { vector, post, by, k, label, certain, since, lang, model }) = asked;
+    let NeighboursRequest { vector, post, by, k, label, certain, since, lang, model } = body.object()?;
     let query = NeighboursQuery { by, k, label, certain, since, lang, model };
     let asked = Asked::read(&query)?;
     match (vector, post) {

@@ -4,17 +4,14 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Path, Payload, Query};
 use futures::future::join_all;
 use jtav_schemas::SentimentV1;
-use jtav_schemas::reading::Object;
 use jtav_store::{Found, FoundLabel, Source, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::IntoParams;
 
-use super::label::require_json;
 use super::{Answer, json};
 use crate::App;
-use crate::bodies::BodyKind;
 use crate::content::Content;
 use crate::problem::Problem;
 
@@ -199,11 +196,8 @@ pub struct BatchAnswer {
     )
 )]
 pub async fn batch(app: Data<App>, request: HttpRequest, payload: Payload) -> Answer {
-    require_json(&request)?;
-    let body = app.bodies.read(&request, payload, BodyKind::Json).await?;
-    let asked: Object<BatchRequest> =
-        serde_json::from_slice(&body.bytes).map_err(|error| Problem::bad_request("invalid_body", error.to_string()))?;
-    let Object(BatchRequest { ids, model, content: with_content }) = asked;
+    let body = app.bodies.json(&request, payload).await?;
+    let BatchRequest { ids, model, content: with_content } = body.object()?;
     let most = if with_content { MAX_BATCH_WITH_CONTENT } else { MAX_BATCH };
     if ids.len() > most {
         return Err(Problem::bad_request("too_many_ids", format!("{} ids; at most {most} in one batch", ids.len())));

@@ -10,7 +10,6 @@ use utoipa::IntoParams;
 use super::label::problem;
 use super::{Answer, json};
 use crate::App;
-use crate::bodies::BodyKind;
 use crate::problem::Problem;
 
 /// Songs of one answer.
@@ -87,7 +86,7 @@ pub async fn image2song(app: Data<App>, request: HttpRequest, query: Query<Songs
     let Some(judge) = &app.judge else {
         return Err(Problem::unavailable("no_networks", "this server has no networks; set serve.networks = true", 60));
     };
-    let body = app.bodies.read(&request, payload, BodyKind::Picture).await?;
+    let body = app.bodies.picture(&request, payload).await?;
     let image = judge.encode_image(body.bytes.clone()).await.map_err(|error| problem(&error))?;
     let caption = match query.caption.clone().filter(|caption| !caption.trim().is_empty()) {
         Some(caption) => judge.encode_caption(caption).await.map_err(|error| problem(&error))?,
