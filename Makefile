@@ -44,11 +44,14 @@ demo: setup-demo ## the sample feed, labelled in front of you
 	@cargo build --release --workspace --bin jtav >&2
 	@"$(JTAV)" demo $(ARGS)
 
+# A command that is run beside the tests, at the lowest priority.
+BESIDE ?=
+TESTS = $(if $(ARGS),cargo test --release --workspace $(ARGS),scripts/run_tests.py $(if $(BESIDE),--beside '$(BESIDE)'))
 .PHONY: test
-test: setup-test ## all tests
+test: setup-test ## all tests, two programs at a time; ARGS="-p jtav-store": as cargo test does it
 	@log="$${JTAV_SKIP_LOG:-}"; \
 	if [ -z "$$log" ]; then log="$$(mktemp)"; trap 'rm -f "$$log"' EXIT; fi; \
-	status=0; JTAV_SKIP_LOG="$$log" cargo test --release --workspace $(ARGS) || status=$$?; \
+	status=0; JTAV_SKIP_LOG="$$log" $(TESTS) || status=$$?; \
 	if [ -s "$$log" ]; then echo "real parts that were missing, and the tests that were skipped for it:"; sort -u "$$log"; \
 	elif [ $$status -eq 0 ]; then echo "no test was skipped for want of a real broker or store"; fi; \
 	exit $$status
@@ -93,6 +96,13 @@ bench: setup-demo ## micro-benchmarks
 compare-media: setup-demo ## decoding and signal processing beside Pillow, ffmpeg and librosa; ARGS="--out docs/results/media-speed"
 	@cargo build --release --workspace --example media_speed >&2
 	@CARGO_TARGET_DIR="$(TARGET)" scripts/compare-media.sh $(ARGS)
+
+SCENARIO ?= stub
+.PHONY: profile
+profile: setup-test ## SCENARIO=stub|text|mixed: a flame graph (SVG) of the worker under load; ARGS="--rate 3000"
+	@command -v perf > /dev/null || { echo "perf is missing; run: apt-get install linux-perf" >&2; exit 1; }
+	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
+	@"$(TARGET)/release/jtav-load-tests" run --scenario "$(SCENARIO)" --profile "$(TARGET)/profile-$(SCENARIO).svg" $(ARGS)
 
 .PHONY: load-test
 load-test: setup-test ## open-loop load on a real broker and store; the result is dated and kept

@@ -7,6 +7,7 @@ mod files;
 mod local;
 mod pacing;
 mod process;
+mod profile;
 mod reader;
 mod report;
 mod run;
@@ -41,6 +42,7 @@ Examples, from the repository (the worker first: cargo build --release --workspa
   cargo run --release -p jtav-load-tests -- run --scenario stub
   cargo run --release -p jtav-load-tests -- run --scenario text --rate 800 --seconds 60
   cargo run --release -p jtav-load-tests -- run --scenario mixed --brokers 127.0.0.1:9092
+  cargo run --release -p jtav-load-tests -- run --scenario stub --rate 3000 --profile stub.svg
   cargo run --release -p jtav-load-tests -- soak --minutes 30
 
 How to find the capacity: raise --rate until the report says `saturated`, then quote latencies at 70 % of it.

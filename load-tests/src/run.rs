@@ -15,6 +15,7 @@ use crate::collector::{Collector, Phase};
 use crate::local;
 use crate::pacing::Schedule;
 use crate::process::{self, cpu_seconds_of_tree, peak_rss_mib};
+use crate::profile::Profiler;
 use crate::report::{Report, Usage};
 use crate::scenario::{CeilingKind, Posts, Scenario, looped, records_of};
 use crate::sender::{SendReport, send_all};
@@ -44,6 +45,8 @@ pub struct Options {
     pub worker: Option<PathBuf>,
     /// Whether to measure the ceiling.
     pub with_ceiling: bool,
+    /// Where a flame graph of the measured phase goes.
+    pub profile: Option<PathBuf>,
 }
 
 /// Everything a run needs, started. Fields are dropped in this order: the worker before what it depends on.
@@ -278,11 +281,16 @@ pub async fn run(options: &Options) -> Result<Report> {
     bench.warm_up(scenario).await?;
     eprintln!("measuring: {} s at {} posts a second ...", scenario.seconds, scenario.rate_per_second);
     let records = looped(&bench.round, schedule.records_in(scenario.seconds), "");
+    let profiler = options.profile.as_ref().map(|_| Profiler::start(bench.worker.pid())).transpose()?;
     let before = bench.cpu_now()?;
     let (send, backlog_at_last_send, phase) = bench.phase(schedule, &records).await?;
     let counts = phase.book.counts();
     let settled = counts.labelled + counts.dead_lettered;
     let [worker, kafka, redis] = bench.usage_since(before, settled)?;
+    if let (Some(profiler), Some(svg)) = (profiler, &options.profile) {
+        eprintln!("unwinding the stacks ...");
+        println!("{}flame graph: {}", profiler.finish(svg)?, svg.display());
+    }
     // One interval more, as in the arrival rate: n posts are n intervals.
     let span = phase.book.last_settled_at().as_secs_f64() + 1.0 / schedule.rate_per_second();
     let achieved = settled as f64 / span;

@@ -1,4 +1,5 @@
 use half::f16;
+use half::vec::HalfFloatVecExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,14 +113,13 @@ pub struct EmbeddingV1 {
 
 /// Packs `[n]` f32 as `2 n` bytes of little-endian f16; refuses what is not finite in f16.
 pub fn f16_le_bytes(values: &[f32]) -> Result<Vec<u8>, VectorError> {
-    let mut bytes = Vec::with_capacity(values.len() * 2);
-    for (index, value) in values.iter().enumerate() {
-        let half = f16::from_f32(*value);
-        if !half.is_finite() {
-            return Err(VectorError::NotFinite { index });
-        }
-        bytes.extend_from_slice(&half.to_le_bytes());
+    // All at once: the processor converts eight in one step.
+    let halves = Vec::<f16>::from_f32_slice(values);
+    if let Some(index) = halves.iter().position(|half| !half.is_finite()) {
+        return Err(VectorError::NotFinite { index });
     }
+    let mut bytes = Vec::with_capacity(values.len() * 2);
+    bytes.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
     if bytes.is_empty() { Err(VectorError::ZeroNorm) } else { Ok(bytes) }
 }
 

@@ -274,13 +274,13 @@ const HANGS: [Hang; 10] = [
     Hang {
         name: "hung-actor",
         points: "text_encoder:handle=hang(600000)@5",
-        said_of: "actors",
+        said_of: "router",
         is_cured_by_restart: false,
     },
     Hang {
         name: "hung-publisher",
         points: "publisher:before_store=hang(600000)@5",
-        said_of: "actors",
+        said_of: "router",
         is_cured_by_restart: false,
     },
     Hang {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use jtav_delivery::{Outcome, PostPermit, PostPermits};
-use jtav_telemetry::PauseCause;
+use jtav_delivery::{Outcome, PostLimit, PostPermit, PostPermits};
+use jtav_telemetry::{Metric, PauseCause};
 
 use crate::breaker::{Breaker, Change};
 use crate::case::{Place, Scene};
@@ -32,6 +32,7 @@ pub(crate) struct Lifted {
 pub(crate) struct Gate {
     settings: IngestSettings,
     permits: PostPermits,
+    limit: PostLimit,
     paused_by: BTreeSet<PauseCause>,
     breaker: Breaker,
     pace: Pace,
@@ -44,9 +45,14 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(settings: &IngestSettings, permits: PostPermits) -> Self {
+        let most = permits.bounds().posts;
+        let limit = PostLimit::new(settings.least_in_flight_posts.min(most), most);
+        permits.set_limit(limit.limit());
+        Metric::post_limit().set(limit.limit() as f64);
         Self {
             settings: settings.clone(),
             permits,
+            limit,
             paused_by: BTreeSet::new(),
             breaker: Breaker::new(settings),
             pace: Pace::new(settings.min_admission_gap),
@@ -100,6 +106,10 @@ impl Gate {
 
     /// Time passes.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Change> {
+        if let Some(posts) = self.limit.turn(self.is_starved, now) {
+            self.permits.set_limit(posts);
+            Metric::post_limit().set(posts as f64);
+        }
         self.breaker.turn(now)
     }
 
@@ -118,9 +128,9 @@ impl Gate {
         self.pace.admitted(now);
     }
 
-    /// Leave for one post to be inside; who gets none waits.
-    pub(crate) fn take_permit(&mut self) -> Option<PostPermit> {
-        let permit = self.permits.try_acquire();
+    /// Leave for one post, with a record of so many bytes, to be inside; who gets none waits.
+    pub(crate) fn take_permit(&mut self, record_bytes: usize) -> Option<PostPermit> {
+        let permit = self.permits.try_acquire(record_bytes);
         self.is_starved |= permit.is_none();
         permit
     }
@@ -141,6 +151,9 @@ impl Gate {
 
     /// A post is not inside any more. One that was given up with boxes that are made anew says nothing.
     pub(crate) fn settled(&mut self, place: Place, outcome: Outcome, now: Instant) -> Option<Change> {
+        if outcome != Outcome::Abandoned {
+            self.limit.settled();
+        }
         let is_given_up = outcome == Outcome::Abandoned && self.paused_by.contains(&PauseCause::Restart);
         if is_given_up { None } else { self.breaker.settled(place, outcome, now) }
     }

@@ -164,6 +164,13 @@ impl Owned {
         self.staying(number).filter(|owned| !owned.is_full(&self.settings))?.in_hand()
     }
 
+    /// Bytes of a record that is held, or in hand; 0 of none.
+    pub(crate) fn record_bytes(&self, (number, offset): Place, is_held: bool) -> usize {
+        self.partitions
+            .get(&number)
+            .map_or(0, |owned| if is_held { owned.held_record_bytes(offset) } else { owned.bytes_in_hand() })
+    }
+
     /// The partition's next record does not come to the door for now.
     pub(crate) fn withdraw(&mut self, number: i32) {
         self.searches.withdraw(number);

@@ -50,6 +50,9 @@ impl Default for StageWatch {
 pub struct IngestSettings {
     /// Larger values are rejected unread; the record still goes to the dead-letter topic whole.
     pub max_record_bytes: usize,
+    /// Posts that are let in at once whatever comes of it; between this and the bound of the permits as many as make the rate
+    /// higher.
+    pub least_in_flight_posts: usize,
     /// Unsettled records of one partition; at the bound the partition is held back.
     pub max_in_flight_per_partition: usize,
     /// Records of one partition since its oldest unsettled one, settled or not; at the bound it is held back. It
@@ -118,6 +121,7 @@ impl IngestSettings {
     /// Of tests.
     pub fn for_tests() -> Self {
         Self {
+            least_in_flight_posts: usize::MAX,
             max_record_bytes: 1 << 20,
             max_in_flight_per_partition: 1_024,
             max_window_per_partition: 10_000,

@@ -143,6 +143,16 @@ impl Partition {
         self.in_hand.as_ref().map(|record| record.offset)
     }
 
+    /// Bytes of the record in hand; 0 where there is none.
+    pub(crate) fn bytes_in_hand(&self) -> usize {
+        self.in_hand.as_ref().map_or(0, Record::bytes)
+    }
+
+    /// Bytes of a held record; 0 where there is none.
+    pub(crate) fn held_record_bytes(&self, offset: i64) -> usize {
+        self.held.get(&offset).map_or(0, Held::bytes)
+    }
+
     /// Receives the record in hand.
     pub(crate) fn receive(&mut self, now: Instant) -> Option<Received> {
         let record = self.in_hand.take()?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jtav_pipeline::{PublishRequest, Stage, StageError};
-use jtav_schemas::embedding::f32_from_f16_le;
 use jtav_schemas::{DeadLetterReason, EmbeddingV1, SentimentV1, Vector, is_language_code};
 use jtav_store::{LabelWrite, Source};
 
@@ -83,12 +82,13 @@ pub(crate) fn json<T: serde::Serialize>(record: &T) -> Result<Bytes, StageError>
 /// The bytes of a vector: finite, not all zero, as many as declared.
 fn packed(name: &str, vector: &Vector) -> Result<Bytes, String> {
     let bytes = vector.f16_le().map_err(|error| format!("vector `{name}`: {error}"))?;
-    let values = f32_from_f16_le(&bytes).map_err(|error| format!("vector `{name}`: {error}"))?;
-    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+    let bits = || bytes.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]]));
+    // IEEE 754 binary16: an exponent of ones is an infinity or no number.
+    if let Some(index) = bits().position(|half| half & 0x7c00 == 0x7c00) {
         return Err(format!("vector `{name}`: component {index} is not finite"));
     }
     // Small numbers vanish in half precision, so the declared length alone proves nothing.
-    if values.iter().all(|value| *value == 0.0) || !vector.l2_norm.is_finite() || vector.l2_norm <= 0.0 {
+    if bits().all(|half| half & 0x7fff == 0) || !vector.l2_norm.is_finite() || vector.l2_norm <= 0.0 {
         return Err(format!("vector `{name}` has no length"));
     }
     Ok(bytes.into())

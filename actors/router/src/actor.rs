@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use jtav_delivery::Shares;
 use jtav_pipeline::{
     Admitted, CoveredLanguages, Description, FailPoint, Lifeline, Observer, RoutePost, StageFlow, Stages, fail_point,
 };
@@ -38,7 +39,12 @@ pub struct RouterParams {
     pub attempts: u32,
     /// Characters that are read of all texts of a post together.
     pub max_text_chars: usize,
+    /// Room for media that are decoded and not encoded yet; shared by the lanes.
+    pub decoded: DecodedRoom,
 }
+
+/// Places for media from before they are decoded until they are encoded, shared out fairly among accounts.
+pub type DecodedRoom = Shares<Arc<str>>;
 
 /// One lane: owns the keys whose hash falls to it. Its mailbox holds at most the admitted posts (permits) and one
 /// `Finished` each; the capacity of the mailbox itself bounds nothing.
@@ -58,6 +64,7 @@ impl RouterActor {
             model_version: params.model_version,
             languages: params.languages,
             max_text_chars: params.max_text_chars,
+            decoded: params.decoded,
             observer: params.observer,
             flow: params.flow,
             post_deadline: params.post_deadline,

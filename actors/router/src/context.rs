@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use jtav_pipeline::{CoveredLanguages, InboundRecord, StageTracker, Stages};
 
+use crate::actor::DecodedRoom;
 use crate::cache::EncodingCache;
 
 /// What the pipeline of one post works with, besides the post.
@@ -18,6 +19,8 @@ pub struct PostContext {
     pub languages: Option<Arc<CoveredLanguages>>,
     /// Characters that are read of all texts of the post together.
     pub max_text_chars: usize,
+    /// Room for media that are decoded and not encoded yet.
+    pub decoded: DecodedRoom,
     /// Media must be here by then.
     pub fetch_deadline: Instant,
     /// On whose account media are decoded.

@@ -20,7 +20,7 @@ mod texts;
 mod turn;
 mod urls;
 
-pub use actor::{DescribeLane, RouterActor, RouterParams, StopLane};
+pub use actor::{DecodedRoom, DescribeLane, RouterActor, RouterParams, StopLane};
 pub use cache::{CacheStats, EncodingCache};
 pub use context::{PostContext, Provenance};
 pub use lanes::RouterLanes;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jtav_delivery::MediaPlace;
+use jtav_delivery::{Demand, MediaPlace};
 use jtav_pipeline::{
     ContentHash, Decoded, Encoded, FailPoint, FetchRequest, FetchedMedia, FuseRequest, PublishOutcome, PublishRequest,
     Receipt, Revalidated, Stage, StageError, StageTracker, Stages, fail_point, log_name,
@@ -15,6 +15,7 @@ use jtav_schemas::{
 };
 use jtav_telemetry::{Metric, UrlResult};
 
+use crate::actor::DecodedRoom;
 use crate::cache::Asked;
 use crate::context::PostContext;
 use crate::known::Known;
@@ -145,7 +146,8 @@ async fn encode_medium(
         Fetched::Known(_, known) => Ok(known),
         Fetched::New(medium) => {
             // The leader leads until it is encoded: its followers then find the encoding.
-            let encoding = decode_and_encode(medium, context.stages.clone(), context.tracker.clone());
+            let room = context.decoded.clone();
+            let encoding = decode_and_encode(medium, context.stages.clone(), context.tracker.clone(), room);
             let part = context.cache.get_or_compute(modality, hash, encoding).await?;
             if let Err(reason) = &part {
                 let modality = modality.as_str();
@@ -211,9 +213,12 @@ fn decode_and_encode(
     fetched: FetchedMedia,
     stages: Stages,
     tracker: StageTracker,
+    room: DecodedRoom,
 ) -> BoxFuture<'static, Result<Known, StageError>> {
     async move {
         let modality = fetched.modality;
+        // Who has a place waits for nobody who waits for one: for a decoder, then for a device.
+        let _place = room.take(Demand::place_of(fetched.account.iter().cloned().collect())).await;
         let decoded = match timed(&tracker, Stage::Decode, stages.decode.decode(fetched)).await? {
             Ok(decoded) => decoded,
             Err(reason) => return Ok(Err(reason)),

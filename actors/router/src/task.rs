@@ -14,6 +14,7 @@ use jtav_pipeline::{
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
 use jtav_telemetry::{Certainty, Metric, OutcomeReason};
 
+use crate::actor::DecodedRoom;
 use crate::cache::EncodingCache;
 use crate::context::{PostContext, Provenance};
 use crate::pipeline::{Labelled, label_post};
@@ -27,6 +28,7 @@ pub(crate) struct TaskContext {
     pub model_version: Arc<str>,
     pub languages: Option<Arc<CoveredLanguages>>,
     pub max_text_chars: usize,
+    pub decoded: DecodedRoom,
     pub observer: Arc<dyn Observer>,
     pub flow: StageFlow,
     pub post_deadline: Duration,
@@ -153,6 +155,7 @@ async fn label(
         model_version: Arc::clone(&context.model_version),
         languages: context.languages.clone(),
         max_text_chars: context.max_text_chars,
+        decoded: context.decoded.clone(),
         fetch_deadline: Instant::now() + fetch_timeout,
         account: account_of(post),
         provenance,

@@ -216,6 +216,7 @@ fn lane_of_a_model_of(languages: Option<CoveredLanguages>) -> Lane {
         parked_patience: Duration::from_secs(10),
         attempts: 3,
         max_text_chars: 1_000,
+        decoded: jtav_router::DecodedRoom::new(jtav_delivery::FairQueue::new(64)),
     };
     let lanes = RouterLanes::new(vec![RouterActor::new(params).start()]).unwrap();
     let (sender, settlements) = mpsc::channel();

@@ -125,7 +125,8 @@ struct Lane {
     settlements: mpsc::Receiver<Settlement>,
 }
 
-const BOUNDS: PostBounds = PostBounds { posts: 16, media_posts: 12, parked_posts: 400, parked_bytes: 1 << 20 };
+const BOUNDS: PostBounds =
+    PostBounds { posts: 16, record_bytes: usize::MAX, media_posts: 12, parked_posts: 400, parked_bytes: 1 << 20 };
 
 fn lane(fetch_timeout: Duration, parked_patience: Duration, bounds: PostBounds) -> Lane {
     let world = Arc::new(World::default());
@@ -151,6 +152,7 @@ fn lane(fetch_timeout: Duration, parked_patience: Duration, bounds: PostBounds) 
         parked_patience,
         attempts: 1,
         max_text_chars: 1_000,
+        decoded: jtav_router::DecodedRoom::new(jtav_delivery::FairQueue::new(64)),
     };
     let lanes = RouterLanes::new(vec![RouterActor::new(params).start()]).unwrap();
     let (sender, settlements) = mpsc::channel();
@@ -166,7 +168,7 @@ impl Lane {
         let image = image.map(|url| MediaRef { url, media_type: None, sha256: None, bytes: None });
         let started = Instant::now();
         let permit = loop {
-            if let Some(permit) = self.permits.try_acquire() {
+            if let Some(permit) = self.permits.try_acquire(1) {
                 break permit;
             }
             assert!(started.elapsed() < PATIENCE, "{id} is not let in");

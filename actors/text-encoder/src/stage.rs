@@ -27,6 +27,7 @@ impl TextEncoder for TextStage {
         fail_point::hit(FailPoint::TextEncoderHandle, "");
         let (preparer, handle) = (self.preparer.clone(), self.handle.clone());
         Box::pin(async move {
+            let _room = preparer.room(&texts).await;
             let Some(prepared) = preparer.prepare(texts).await? else { return Ok(None) };
             let is_truncated = prepared.is_truncated;
             let lang = prepared.language.clone().map(|language| {

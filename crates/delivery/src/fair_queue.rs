@@ -187,6 +187,12 @@ impl<G: Clone + Eq + Hash> FairQueue<G> {
         }
     }
 
+    /// Has so many places from now on. Where more are taken, nobody is served until enough came back. Says who is served by that.
+    pub fn resize(&mut self, capacity: usize, now: Instant) -> Vec<Ticket> {
+        self.capacity = capacity;
+        self.serve(now)
+    }
+
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }

@@ -11,6 +11,7 @@
 mod fair_queue;
 mod guard;
 mod ledger;
+mod limit;
 mod outcome;
 mod permits;
 mod shares;
@@ -19,6 +20,7 @@ mod tag;
 pub use fair_queue::{Demand, FairQueue, Ticket};
 pub use guard::{DeliveryGuard, Settlement, SettlementSink};
 pub use ledger::{PartitionLedger, SettleEffect};
+pub use limit::PostLimit;
 pub use outcome::{AbandonCause, Hang, Outcome, SkipReason};
 pub use permits::{MediaAccounts, MediaPlace, PostBounds, PostPermit, PostPermits};
 pub use shares::{Share, Shares};

@@ -6,8 +6,10 @@ use crate::{Demand, FairQueue, Share, Shares};
 /// How many posts may be inside, and in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PostBounds {
-    /// Posts that are worked on at once; at least 1.
+    /// Posts that are worked on at once at most; at least 1. [`PostPermits::set_limit`] makes them fewer for a time.
     pub posts: usize,
+    /// Bytes of the records of all posts inside, parked ones included; one that has more is let in where nobody else is.
+    pub record_bytes: usize,
     /// Of these, posts whose media are being fetched: the rest is for posts that wait for nobody outside.
     pub media_posts: usize,
     /// Posts besides that are inside and only wait: for a place among those, or behind another record of theirs.
@@ -27,6 +29,8 @@ struct Inner {
     shares: Shares<Group>,
     /// Posts with a permit, parked ones included.
     inside: AtomicUsize,
+    /// Bytes of their records.
+    record_bytes: AtomicUsize,
     lot: Mutex<Lot>,
 }
 
@@ -64,6 +68,8 @@ pub struct PostPermit {
     inner: Arc<Inner>,
     /// One of the posts that are worked on.
     turn: Option<Share<Group>>,
+    /// Bytes of its record.
+    record_bytes: usize,
     /// Bytes in the lot.
     parked_bytes: Option<usize>,
 }
@@ -78,7 +84,8 @@ impl PostPermits {
     /// `capacity` posts may be inside at once, at least 1, all of them with media if need be; none is parked.
     pub fn new(capacity: usize) -> Self {
         let posts = capacity.max(1);
-        Self::with_bounds(PostBounds { posts, media_posts: posts, parked_posts: 0, parked_bytes: 0 })
+        let record_bytes = usize::MAX;
+        Self::with_bounds(PostBounds { posts, record_bytes, media_posts: posts, parked_posts: 0, parked_bytes: 0 })
     }
 
     /// Within `bounds`.
@@ -89,25 +96,37 @@ impl PostPermits {
             // A download lasts for seconds: the last quarter is left for who comes next.
             queue = queue.keeping_room(bounds.media_posts - bounds.media_posts / 4);
         }
-        let (shares, inside, lot) = (Shares::new(queue), AtomicUsize::new(0), Mutex::default());
-        Self(Arc::new(Inner { bounds, shares, inside, lot }))
+        let (shares, lot) = (Shares::new(queue), Mutex::default());
+        let (inside, record_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Inner { bounds, shares, inside, record_bytes, lot }))
     }
 
-    /// A permit if one is free, without waiting: the poll thread may not block. Parked posts come first.
-    pub fn try_acquire(&self) -> Option<PostPermit> {
+    /// At most so many posts are worked on from now on, within the bound and at least as many as have media.
+    pub fn set_limit(&self, posts: usize) {
+        self.0.shares.resize(posts.clamp(self.0.bounds.media_posts.min(self.0.bounds.posts), self.0.bounds.posts));
+    }
+
+    /// A permit for a post with a record of so many bytes if one is free, without waiting: the poll thread, the only one that
+    /// asks for any, may not block. Parked posts come first.
+    pub fn try_acquire(&self, record_bytes: usize) -> Option<PostPermit> {
+        let held = self.0.record_bytes.load(Ordering::SeqCst);
+        if held > 0 && held.saturating_add(record_bytes) > self.0.bounds.record_bytes {
+            return None;
+        }
         let turn = self.0.shares.try_take(Demand::place_of(Vec::new()))?;
-        Some(self.permit(turn))
+        Some(self.permit(turn, record_bytes))
     }
 
-    /// A permit, waiting for one. Cancellation safe.
+    /// A permit, waiting for one; the bytes of its record are not counted. Cancellation safe.
     pub async fn acquire(&self) -> PostPermit {
         let turn = self.0.shares.take(Demand::place_of(Vec::new())).await;
-        self.permit(turn)
+        self.permit(turn, 0)
     }
 
-    fn permit(&self, turn: Share<Group>) -> PostPermit {
+    fn permit(&self, turn: Share<Group>, record_bytes: usize) -> PostPermit {
         self.0.inside.fetch_add(1, Ordering::SeqCst);
-        PostPermit { inner: Arc::clone(&self.0), turn: Some(turn), parked_bytes: None }
+        self.0.record_bytes.fetch_add(record_bytes, Ordering::SeqCst);
+        PostPermit { inner: Arc::clone(&self.0), turn: Some(turn), record_bytes, parked_bytes: None }
     }
 
     /// Posts inside now, parked ones included.
@@ -218,6 +237,7 @@ impl Drop for PostPermit {
     fn drop(&mut self) {
         self.leave_lot();
         self.inner.inside.fetch_sub(1, Ordering::SeqCst);
+        self.inner.record_bytes.fetch_sub(self.record_bytes, Ordering::SeqCst);
     }
 }
 

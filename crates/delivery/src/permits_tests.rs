@@ -13,7 +13,13 @@ fn poll<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
 }
 
 fn permits(posts: usize, media_posts: usize, parked_posts: usize) -> PostPermits {
-    PostPermits::with_bounds(PostBounds { posts, media_posts, parked_posts, parked_bytes: 1_000 })
+    PostPermits::with_bounds(PostBounds {
+        posts,
+        record_bytes: usize::MAX,
+        media_posts,
+        parked_posts,
+        parked_bytes: 1_000,
+    })
 }
 
 fn groups(name: &str) -> MediaAccounts {
@@ -26,7 +32,7 @@ fn strangers_never_have_the_last_places_and_a_known_account_that_is_alone_has_th
         let permits = permits(8, 4, 8);
         let mut held = Vec::new();
         for number in 0..8 {
-            let mut permit = permits.try_acquire().unwrap();
+            let mut permit = permits.try_acquire(1).unwrap();
             let names = vec![if is_stranger { format!("site {number}").into() } else { "known".into() }];
             let place = poll(pin!(permit.begin_media(MediaAccounts { names, is_stranger }, 1)));
             held.push((permit, place));
@@ -41,7 +47,7 @@ fn posts_of_text_are_let_in_while_posts_with_slow_media_wait_for_their_places() 
     let mut slow: Vec<PostPermit> = Vec::new();
     let mut places = Vec::new();
     for _ in 0..10 {
-        let mut permit = permits.try_acquire().unwrap();
+        let mut permit = permits.try_acquire(1).unwrap();
         {
             let mut beginning = pin!(permit.begin_media(groups("slow"), 10));
             places.extend(poll(beginning.as_mut()));
@@ -49,7 +55,7 @@ fn posts_of_text_are_let_in_while_posts_with_slow_media_wait_for_their_places() 
         slow.push(permit);
     }
     assert_eq!((places.len(), permits.parked(), permits.in_flight()), (2, 8, 10));
-    let text: Vec<_> = std::iter::from_fn(|| permits.try_acquire()).collect();
+    let text: Vec<_> = std::iter::from_fn(|| permits.try_acquire(1)).collect();
     assert_eq!(text.len(), 2, "what is not held by posts that wait for media");
     drop((text, places));
     for permit in slow {
@@ -61,16 +67,16 @@ fn posts_of_text_are_let_in_while_posts_with_slow_media_wait_for_their_places() 
 #[test]
 fn a_parked_post_gets_turn_and_place_together_before_others_are_let_in() {
     let permits = permits(2, 1, 10);
-    let mut first = permits.try_acquire().unwrap();
+    let mut first = permits.try_acquire(1).unwrap();
     let place = poll(pin!(first.begin_media(groups("a"), 10))).unwrap();
-    let mut second = permits.try_acquire().unwrap();
+    let mut second = permits.try_acquire(1).unwrap();
     let mut beginning = Box::pin(second.begin_media(groups("b"), 10));
     assert!(poll(beginning.as_mut()).is_none());
-    let text = permits.try_acquire().unwrap();
+    let text = permits.try_acquire(1).unwrap();
     drop(place);
     assert!(poll(beginning.as_mut()).is_none(), "a place is free, a turn is not");
     drop(text);
-    assert!(permits.try_acquire().is_none(), "the parked one was before");
+    assert!(permits.try_acquire(1).is_none(), "the parked one was before");
     assert!(poll(beginning.as_mut()).is_some());
     drop(beginning);
     assert!(!second.is_parked());
@@ -80,16 +86,16 @@ fn a_parked_post_gets_turn_and_place_together_before_others_are_let_in() {
 #[test]
 fn a_full_lot_lets_a_post_keep_its_turn_and_wait_for_a_place_alone() {
     let permits = permits(3, 1, 1);
-    let mut first = permits.try_acquire().unwrap();
+    let mut first = permits.try_acquire(1).unwrap();
     let place = poll(pin!(first.begin_media(groups("a"), 10))).unwrap();
-    let (mut second, mut third) = (permits.try_acquire().unwrap(), permits.try_acquire().unwrap());
+    let (mut second, mut third) = (permits.try_acquire(1).unwrap(), permits.try_acquire(1).unwrap());
     let mut parked = Box::pin(second.begin_media(groups("a"), 10));
     assert!(poll(parked.as_mut()).is_none());
     let mut keeps = Box::pin(third.begin_media(groups("a"), 10));
     assert!(poll(keeps.as_mut()).is_none());
     assert_eq!(permits.parked(), 1);
     // The turn of the parked one is taken by a post that waits for nobody.
-    let text = permits.try_acquire().unwrap();
+    let text = permits.try_acquire(1).unwrap();
     drop(place);
     assert!(poll(parked.as_mut()).is_none());
     let place = poll(keeps.as_mut());
@@ -102,7 +108,7 @@ fn a_full_lot_lets_a_post_keep_its_turn_and_wait_for_a_place_alone() {
 #[test]
 fn a_lot_is_full_by_bytes_too() {
     let permits = permits(3, 1, 10);
-    let (mut first, mut second) = (permits.try_acquire().unwrap(), permits.try_acquire().unwrap());
+    let (mut first, mut second) = (permits.try_acquire(1).unwrap(), permits.try_acquire(1).unwrap());
     assert!(first.park(900) && first.park(900), "once is enough");
     assert!(!second.park(101));
     drop(first);
@@ -112,9 +118,9 @@ fn a_lot_is_full_by_bytes_too() {
 #[test]
 fn a_post_that_gives_up_waiting_for_its_place_gets_a_turn_without_one() {
     let permits = permits(1, 1, 1);
-    let mut post = permits.try_acquire().unwrap();
+    let mut post = permits.try_acquire(1).unwrap();
     assert!(post.park(10));
-    let text = permits.try_acquire().unwrap();
+    let text = permits.try_acquire(1).unwrap();
     {
         let mut waiting = pin!(post.begin_media(groups("a"), 10));
         assert!(poll(waiting.as_mut()).is_none());
@@ -148,8 +154,8 @@ proptest! {
         let mut posts: Vec<Post> = Vec::new();
         for (what, which) in steps {
             match what {
-                0 => posts.extend(permits.try_acquire().map(|permit| Post::Runs(permit, None))),
-                1 => posts.extend(permits.try_acquire().map(|mut permit| {
+                0 => posts.extend(permits.try_acquire(1).map(|permit| Post::Runs(permit, None))),
+                1 => posts.extend(permits.try_acquire(1).map(|mut permit| {
                     let group = groups(["a", "b", "c"][which % 3]);
                     Post::Waits(Box::pin(async move {
                         let place = permit.begin_media(group, 10).await;

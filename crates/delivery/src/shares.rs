@@ -62,6 +62,13 @@ impl<G: Clone + Eq + Hash> Shares<G> {
         share
     }
 
+    /// Has so many places from now on; what is taken stays taken.
+    pub fn resize(&self, capacity: usize) {
+        let mut state = self.lock();
+        let served = state.queue.resize(capacity, Instant::now());
+        state.wake(served);
+    }
+
     pub fn waiting(&self) -> usize {
         self.lock().queue.waiting()
     }
@@ -89,9 +96,16 @@ impl<G: Clone + Eq + Hash> Drop for Share<G> {
     fn drop(&mut self) {
         let mut state = self.shares.lock();
         state.waking.remove(&self.ticket);
-        for served in state.queue.leave(self.ticket, Instant::now()) {
+        let served = state.queue.leave(self.ticket, Instant::now());
+        state.wake(served);
+    }
+}
+
+impl<G> State<G> {
+    fn wake(&mut self, served: Vec<Ticket>) {
+        for ticket in served {
             // Whoever has left meanwhile gives it back by that: his share is dropped after this.
-            if let Some(wake) = state.waking.remove(&served) {
+            if let Some(wake) = self.waking.remove(&ticket) {
                 let _ = wake.send(());
             }
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+use jtav_courier::{Courier, Parcel};
 use jtav_pipeline::{FailPoint, Progress, Stage, StageError, fail_point};
 use jtav_schemas::DeadLetterReason;
 use jtav_telemetry::Metric;
@@ -32,7 +33,41 @@ pub struct InferenceParams {
 struct Entry<B: Backend> {
     item: B::Item,
     queued_at: Instant,
-    reply: oneshot::Sender<Result<B::Output, StageError>>,
+    reply: Reply<B>,
+}
+
+/// Where an answer goes, and how it gets there.
+struct Reply<B: Backend> {
+    sender: oneshot::Sender<Answer<B>>,
+    courier: Courier,
+}
+
+type Answer<B> = Result<<B as Backend>::Output, StageError>;
+
+/// Answers of one batch that are waited for on one thread.
+struct Answers<B: Backend>(Vec<(oneshot::Sender<Answer<B>>, Answer<B>)>);
+
+impl<B: Backend> Parcel for Answers<B> {
+    fn open(self: Box<Self>) {
+        for (sender, answer) in self.0 {
+            // The post may have given up meanwhile.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+/// Sends answers to where each is waited for, those of one thread together.
+fn answer_all<B: Backend>(answers: impl IntoIterator<Item = (Reply<B>, Answer<B>)>) {
+    let mut parcels: Vec<(Courier, Answers<B>)> = Vec::new();
+    for (Reply { sender, courier }, answer) in answers {
+        match parcels.iter_mut().find(|(other, _)| other.is_same(&courier)) {
+            Some((_, parcel)) => parcel.0.push((sender, answer)),
+            None => parcels.push((courier, Answers(vec![(sender, answer)]))),
+        }
+    }
+    for (courier, parcel) in parcels {
+        courier.carry(Box::new(parcel));
+    }
 }
 
 struct Shared {
@@ -58,9 +93,11 @@ impl<B: Backend> Clone for InferenceHandle<B> {
 }
 
 impl<B: Backend> InferenceHandle<B> {
-    /// Queues one item and waits for its answer. Dropping the future is safe: an item nobody waits for is skipped.
+    /// Queues one item and waits for its answer, in the runtime in which it is called. Dropping the future is safe: an item
+    /// nobody waits for is skipped.
     pub fn submit(&self, item: B::Item) -> impl Future<Output = Result<B::Output, StageError>> + Send + 'static {
-        let (reply, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
+        let reply = Reply { sender, courier: Courier::here() };
         let queued = self.enqueue(Entry { item, queued_at: Instant::now(), reply });
         let stage = self.stage;
         async move {
@@ -221,7 +258,7 @@ impl<B: Backend> Worker<B> {
         let left = self.shared.waiting.fetch_sub(taken, Ordering::Relaxed) - taken;
         Metric::encoder_queue(self.params.model).set(left as f64);
         // A post that gave up (deadline) has dropped its receiver: its work would be wasted.
-        batch.into_iter().filter(|entry| !entry.reply.is_closed()).collect()
+        batch.into_iter().filter(|entry| !entry.reply.sender.is_closed()).collect()
     }
 
     fn forward_batch(&self, backend: &mut B, batch: Vec<Entry<B>>) {
@@ -244,14 +281,11 @@ impl<B: Backend> Worker<B> {
     /// that failed alone and never before (`is_first`) gets a second try: what fails once may pass.
     fn forward_slice(&self, backend: &mut B, items: &[B::Item], replies: &mut VecDeque<Reply<B>>, is_first: bool) {
         if self.shared.failed.load(Ordering::Relaxed) {
-            return self.answer_all(items.len(), replies, "device failed earlier");
+            return self.give_up(items.len(), replies, "device failed earlier");
         }
         match self.forward(backend, items) {
             Ok(outputs) if outputs.len() == items.len() => {
-                for (output, reply) in outputs.into_iter().zip(replies.drain(..items.len())) {
-                    // The post may have given up meanwhile.
-                    let _ = reply.send(Ok(output));
-                }
+                answer_all(replies.drain(..items.len()).zip(outputs.into_iter().map(Ok)));
             }
             Ok(outputs) => {
                 let message = format!("{} answers for {} items", outputs.len(), items.len());
@@ -259,7 +293,7 @@ impl<B: Backend> Worker<B> {
             }
             Err(BackendError::Batch(message)) => self.bisect(backend, items, replies, is_first, &message),
             Err(BackendError::Device(message)) => {
-                self.answer_all(items.len(), replies, &message);
+                self.give_up(items.len(), replies, &message);
                 self.device_failed(&message);
             }
         }
@@ -294,7 +328,7 @@ impl<B: Backend> Worker<B> {
             }
             if let Some(reply) = replies.pop_front() {
                 let error = StageError::permanent(self.params.stage, DeadLetterReason::PoisonPill, message);
-                let _ = reply.send(Err(error));
+                answer_all([(reply, Err(error))]);
             }
             return;
         }
@@ -305,14 +339,11 @@ impl<B: Backend> Worker<B> {
         self.forward_slice(backend, second, replies, false);
     }
 
-    fn answer_all(&self, count: usize, replies: &mut VecDeque<Reply<B>>, message: &str) {
-        for reply in replies.drain(..count) {
-            let _ = reply.send(Err(StageError::fatal(self.params.stage, "device_fault", message)));
-        }
+    fn give_up(&self, count: usize, replies: &mut VecDeque<Reply<B>>, message: &str) {
+        let failure = || StageError::fatal(self.params.stage, "device_fault", message);
+        answer_all(replies.drain(..count).map(|reply| (reply, Err(failure()))));
     }
 }
-
-type Reply<B> = oneshot::Sender<Result<<B as Backend>::Output, StageError>>;
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

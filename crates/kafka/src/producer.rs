@@ -2,10 +2,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jtav_courier::{Courier, Parcel};
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Message as _};
+use tokio::sync::oneshot;
 
 use crate::context::LogContext;
 use crate::limits::{PRODUCER_MAX_BYTES, TopicLimits};
@@ -48,12 +52,60 @@ pub struct Delivered {
     pub offset: i64,
 }
 
+type Native = ThreadedProducer<DeliveryContext>;
+
+/// Takes what became of records to where that is waited for.
+struct DeliveryContext;
+
+impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        LogContext.log(level, facility, message);
+    }
+
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        LogContext.error(error, reason);
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = Box<Delivery>;
+
+    /// Called for each record of an acknowledged batch, one after the other: the courier makes one wake-up of them.
+    fn delivery(&self, result: &DeliveryResult<'_>, mut delivery: Box<Delivery>) {
+        delivery.result = Some(match result {
+            Ok(message) => Ok(Delivered { partition: message.partition(), offset: message.offset() }),
+            Err((error, _)) => Err(error.clone()),
+        });
+        delivery.courier.clone().carry(delivery);
+    }
+}
+
+/// A record on its way, and what became of it.
+struct Delivery {
+    result: Option<Result<Delivered, rdkafka::error::KafkaError>>,
+    sender: oneshot::Sender<Result<Delivered, rdkafka::error::KafkaError>>,
+    courier: Courier,
+}
+
+impl Parcel for Delivery {
+    fn open(self: Box<Self>) {
+        let Self { result, sender, .. } = *self;
+        if let Some(result) = result {
+            // Nobody may wait any more.
+            let _ = sender.send(result);
+        }
+    }
+}
+
+/// How long to wait for room in the client's queue before the next try.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(100);
+
 /// Idempotent producer: within its life no retry duplicates or reorders records of a partition. Cheap to clone.
 #[derive(Clone)]
 pub struct Producer {
-    native: FutureProducer<LogContext>,
+    native: Native,
     /// For records that may not share a batch; made when the first one comes.
-    alone: Arc<OnceLock<Result<FutureProducer<LogContext>, KafkaError>>>,
+    alone: Arc<OnceLock<Result<Native, KafkaError>>>,
     config: ClientConfig,
     delivery_timeout: Duration,
     limits: Arc<TopicLimits>,
@@ -77,6 +129,9 @@ impl Producer {
             .set("delivery.timeout.ms", settings.delivery_timeout_ms.to_string());
         for (key, value) in [
             ("compression.type", "zstd".to_owned()),
+            // A batch is a few kilobytes: clearing the tables of zstd's usual level 3, made for megabytes, took more time than
+            // compressing (ADR 54); those of level 1 have an eighth of the size.
+            ("compression.level", "1".to_owned()),
             ("linger.ms", settings.linger_ms.to_string()),
             ("queue.buffering.max.messages", settings.queue_max_messages.to_string()),
             ("queue.buffering.max.kbytes", settings.queue_max_kbytes.to_string()),
@@ -120,35 +175,44 @@ impl Producer {
         }
     }
 
-    async fn send_with(
-        &self,
-        native: &FutureProducer<LogContext>,
-        record: OutboundRecord,
-    ) -> Result<Delivered, KafkaError> {
+    async fn send_with(&self, native: &Native, record: OutboundRecord) -> Result<Delivered, KafkaError> {
         let reserved = match &self.meter {
             Some(meter) => Some(meter.reserve(&record.topic, record.size())?),
             None => None,
         };
-        let mut outgoing: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic);
-        outgoing.partition = record.partition;
-        outgoing.key = record.key.as_deref();
-        outgoing.payload = record.value.as_deref();
-        outgoing.timestamp = record.timestamp_ms;
-        if !record.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            for (name, value) in &record.headers {
-                headers = headers.insert(Header { key: name, value: value.as_ref().map(Bytes::as_ref) });
-            }
-            outgoing.headers = Some(headers);
-        }
-        let delivery = native
-            .send(outgoing, self.delivery_timeout)
-            .await
-            .map_err(|(error, _)| KafkaError::broker("produce", error).about_topic(&record.topic))?;
+        let failure = |error| KafkaError::broker("produce", error).about_topic(&record.topic);
+        let delivery = self.enqueue(native, &record).await.map_err(failure)?;
+        // The client keeps the other end until it has told what became of the record; the runtime may end before.
+        let canceled = || rdkafka::error::KafkaError::Canceled;
+        let delivered = delivery.await.unwrap_or_else(|_| Err(canceled())).map_err(failure)?;
         if let Some(reserved) = reserved {
-            reserved.delivered(delivery.partition);
+            reserved.delivered(delivered.partition);
         }
-        Ok(Delivered { partition: delivery.partition, offset: delivery.offset })
+        Ok(delivered)
+    }
+
+    /// Gives a record to the client, waiting for room in its queue; what comes out tells what became of it.
+    async fn enqueue(
+        &self,
+        native: &Native,
+        record: &OutboundRecord,
+    ) -> Result<oneshot::Receiver<Result<Delivered, rdkafka::error::KafkaError>>, rdkafka::error::KafkaError> {
+        let (sender, delivery) = oneshot::channel();
+        let opaque = Box::new(Delivery { result: None, sender, courier: Courier::here() });
+        let mut outgoing = native_record(record, opaque);
+        let started = Instant::now();
+        loop {
+            let (error, unsent) = match native.send(outgoing) {
+                Ok(()) => return Ok(delivery),
+                Err(refused) => refused,
+            };
+            let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !is_full || started.elapsed() >= self.delivery_timeout {
+                return Err(error);
+            }
+            outgoing = unsent;
+            tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+        }
     }
 
     /// Bytes of the largest record, as [`OutboundRecord::size`] counts them, that the topic takes as far as is known, or
@@ -198,7 +262,23 @@ impl Producer {
     }
 }
 
-fn create(config: &ClientConfig) -> Result<FutureProducer<LogContext>, KafkaError> {
-    FutureProducer::from_config_and_context(config, LogContext)
+fn native_record(record: &OutboundRecord, delivery: Box<Delivery>) -> BaseRecord<'_, [u8], [u8], Box<Delivery>> {
+    let mut native = BaseRecord::with_opaque_to(&record.topic, delivery);
+    native.partition = record.partition;
+    native.key = record.key.as_deref();
+    native.payload = record.value.as_deref();
+    native.timestamp = record.timestamp_ms;
+    if !record.headers.is_empty() {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (name, value) in &record.headers {
+            headers = headers.insert(Header { key: name, value: value.as_ref().map(Bytes::as_ref) });
+        }
+        native.headers = Some(headers);
+    }
+    native
+}
+
+fn create(config: &ClientConfig) -> Result<Native, KafkaError> {
+    ThreadedProducer::from_config_and_context(config, DeliveryContext)
         .map_err(|error| KafkaError::broker("create producer", error))
 }

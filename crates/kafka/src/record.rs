@@ -40,6 +40,13 @@ impl Keep {
 }
 
 impl Record {
+    /// Bytes of key, value and headers that are kept.
+    pub fn bytes(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + of(value)).sum();
+        of(&self.key) + of(&self.value) + headers
+    }
+
     pub(crate) fn from_native(message: &BorrowedMessage<'_>, keep: Keep) -> Self {
         let headers = NativeHeaders::of(message);
         let (key, value) = (message.key(), message.payload());

@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_the_design_names() {
         let settings = Settings::default();
-        assert_eq!(settings.ingest.max_in_flight_posts, 64);
+        assert_eq!(settings.ingest.max_in_flight_posts, 512);
         assert_eq!(settings.router.post_deadline().as_secs(), 30);
         assert_eq!(settings.shutdown.shutdown_timeout().as_secs(), 20);
         assert_eq!(settings.admin.listen.port(), 9600);

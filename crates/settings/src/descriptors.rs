@@ -11,6 +11,8 @@ const MEDIA_PER_POST: u64 = 2;
 const SOCKETS_PER_DOWNLOAD: u64 = 2;
 /// Names that are looked up at once, with a socket for each family.
 const LOOKUPS: u64 = 64 * 2;
+/// A lane: two for its event loop, one for its wake-up, one to the store.
+const PER_LANE: u64 = 4;
 /// A decode process: its socket, its last words, its handle, and the other ends while it is being forked.
 const PER_DECODE_PROCESS: u64 = 6;
 
@@ -40,10 +42,12 @@ impl Settings {
 
     /// Descriptors that the worker has open at most.
     pub fn descriptor_ceiling(&self) -> u64 {
-        let Settings { ingest, media, .. } = self;
-        let downloads = (ingest.max_in_flight_posts as u64).saturating_mul(MEDIA_PER_POST * SOCKETS_PER_DOWNLOAD);
+        let Settings { ingest, media, router, .. } = self;
+        // A connection to the store, event loop and wake-up for each.
+        let lanes = (router.lane_count() as u64).saturating_mul(PER_LANE);
+        let downloads = (ingest.media_post_count() as u64).saturating_mul(MEDIA_PER_POST * SOCKETS_PER_DOWNLOAD);
         let decoders = (media.decode_worker_count() as u64).saturating_mul(PER_DECODE_PROCESS);
-        [PROGRAM, downloads, media.max_idle_connections as u64, LOOKUPS, decoders]
+        [PROGRAM, lanes, downloads, media.max_idle_connections as u64, LOOKUPS, decoders]
             .into_iter()
             .fold(0, u64::saturating_add)
     }
@@ -63,7 +67,7 @@ mod tests {
     fn every_bound_moves_the_ceiling_by_what_it_bounds() {
         let default = ceiling(&[]);
         assert_eq!(ceiling(&["media.max_idle_connections=164"]) - default, 100);
-        assert_eq!(ceiling(&["ingest.max_in_flight_posts=164"]) - default, 400);
+        assert_eq!(ceiling(&["ingest.max_media_posts=148"]) - default, 400);
         assert_eq!(ceiling(&["media.decode_workers=12"]) - default, 60);
     }
 

@@ -28,6 +28,10 @@ pub(crate) const IDLE_CONNECTION_BYTES: u64 = 60_000;
 const PICTURE_BYTES: u64 = 250_000;
 /// A text that waits for its network: 200 words of at most 40 characters, with pieces and n-grams, rounded up.
 pub(crate) const PREPARED_TEXT_BYTES: u64 = 600_000;
+/// The same of a text of 2,048 bytes, above which a text is long; measured at most 32 times its bytes.
+const PREPARED_SHORT_TEXT_BYTES: u64 = 65_536;
+/// Long texts that are made ready, or wait for their network, at once.
+const LONG_TEXTS: u64 = 64;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
 const SOUND_BYTES_PER_SECOND: u64 = 22_050 * 4;
 /// The same where a GPU resamples: of the rates that are left to it, 48,000 is the highest.
@@ -103,16 +107,16 @@ impl Settings {
         let Settings { ingest, media, cache, store, .. } = self;
         let posts = ingest.max_in_flight_posts as u64;
         // Two media of a post can be on their way.
-        let connections = posts
+        let connections = (ingest.media_post_count() as u64)
             .saturating_mul(2 * DOWNLOAD_BYTES)
             .saturating_add((media.max_idle_connections as u64).saturating_mul(IDLE_CONNECTION_BYTES));
         let mut parts = vec![
             ("media.byte_budget_bytes", media.byte_budget_bytes),
             ("media connections", connections),
-            ("decoded media of all posts", posts.saturating_mul(self.decoded_bytes_per_post())),
-            // As it came, and parsed.
-            ("records of all posts", posts.saturating_mul(2 * ingest.max_record_bytes as u64)),
-            ("texts of all posts", posts.saturating_mul(PREPARED_TEXT_BYTES)),
+            ("decoded media", (media.max_decoded as u64).saturating_mul(self.decoded_bytes_per_post())),
+            // As they came, and parsed.
+            ("records of all posts", (ingest.max_in_flight_bytes as u64).saturating_mul(2)),
+            ("texts of all posts", LONG_TEXTS * PREPARED_TEXT_BYTES + posts.saturating_mul(PREPARED_SHORT_TEXT_BYTES)),
             ("records of parked posts", (ingest.max_parked_bytes as u64).saturating_mul(2)),
             ("records to be tried again", HELD_RECORDS_BYTES),
             ("prefetch of 16 partitions", (ingest.prefetch_max_bytes as u64).saturating_mul(2 * PARTITIONS)),
@@ -148,10 +152,12 @@ mod tests {
         let threads = |workers| ceiling(&["media.decode_processes=false", workers]);
         assert_eq!(threads("media.decode_workers=3") - threads("media.decode_workers=2"), DECODER_BYTES);
         assert_eq!(default - ceiling(&["model.stub=true"]), NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES);
-        assert!(ceiling(&["ingest.max_in_flight_posts=128"]) > default + 64 * PICTURE_BYTES);
-        let for_gpu = |posts| ceiling(&["model.device=cuda:0", "media.analysed_audio_seconds=60", posts]);
-        assert!(for_gpu("ingest.max_in_flight_posts=64") > default + CUDA_BYTES);
-        let post = for_gpu("ingest.max_in_flight_posts=65") - for_gpu("ingest.max_in_flight_posts=64");
+        assert_eq!(ceiling(&["ingest.max_in_flight_bytes=43554432"]) - default, 20_000_000);
+        assert_eq!(ceiling(&["ingest.max_in_flight_posts=612"]) - default, 100 * PREPARED_SHORT_TEXT_BYTES);
+        assert!(ceiling(&["media.max_decoded=128"]) > default + 64 * PICTURE_BYTES);
+        let for_gpu = |media| ceiling(&["model.device=cuda:0", "media.analysed_audio_seconds=60", media]);
+        assert!(for_gpu("media.max_decoded=64") > default + CUDA_BYTES);
+        let post = for_gpu("media.max_decoded=65") - for_gpu("media.max_decoded=64");
         assert!(post > 60 * SOUND_BYTES_PER_SECOND_FOR_GPU, "{post}");
     }
 

@@ -45,8 +45,10 @@ impl Settings {
     /// have to unwrap a number.
     fn positive(&self, rules: &mut Rules) {
         let Settings { ingest, router, media, model, cache, store, publish, admin, serve, index, shutdown, .. } = self;
-        let at_least_one: [(&str, u64); 51] = [
+        let at_least_one: [(&str, u64); 53] = [
             ("ingest.max_in_flight_posts", ingest.max_in_flight_posts as u64),
+            ("ingest.max_in_flight_bytes", ingest.max_in_flight_bytes as u64),
+            ("media.max_decoded", media.max_decoded as u64),
             ("ingest.max_in_flight_per_partition", ingest.max_in_flight_per_partition as u64),
             ("ingest.commit_interval_ms", ingest.commit_interval_ms),
             ("ingest.drain_timeout_ms", ingest.drain_timeout_ms),

@@ -267,7 +267,7 @@ fn the_effective_configuration_shows_every_key_with_its_origin() {
         "\"sasl.username\" = \"jtav\"  # flag --set",
         "listen = \"127.0.0.1:1\"  # environment JTAV__ADMIN__LISTEN",
         "allow = []  # default",
-        "max_in_flight_posts = 64  # default",
+        "max_in_flight_posts = 512  # default",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "no line `{line}` in:\n{shown}");
     }
@@ -278,7 +278,7 @@ fn the_effective_configuration_shows_every_key_with_its_origin() {
 
     let json: serde_json::Value = serde_json::from_str(&loaded.show_effective_json()).unwrap();
     assert_eq!(json["admin.listen"]["origin"], "environment JTAV__ADMIN__LISTEN");
-    assert_eq!(json["ingest.max_in_flight_posts"]["value"], 64);
+    assert_eq!(json["ingest.max_in_flight_posts"]["value"], 512);
     assert_eq!(json["kafka.librdkafka.sasl.username"]["value"], "jtav");
     assert!(!loaded.show_effective_json().contains('\n'));
 }

@@ -1,7 +1,10 @@
 //! How the server is reached: options, and a connection that is opened again.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -60,13 +63,18 @@ const REPLACE_INTERVAL: Duration = Duration::from_millis(250);
 /// them, this only keeps them from waiting for each other.
 const PIPELINE_BUFFER: usize = 4_096;
 
-/// One multiplexed connection that is opened again when it breaks or can no longer serve.
+/// One multiplexed connection for each thread that calls, opened again when it breaks or can no longer serve. A connection
+/// belongs to the runtime that opened it: answers to calls of another thread would wake that one by a system call each.
 pub(crate) struct Link {
     client: Client,
     config: ConnectionManagerConfig,
     command_timeout: Duration,
-    current: Mutex<Current>,
+    /// By calling thread. A program has a handful of them; those of one that has ended is kept, and closed.
+    connections: Mutex<HashMap<ThreadId, Current>>,
 }
+
+/// Threads that have a connection of their own; beyond, the oldest connections are given up.
+const MAX_CONNECTIONS: usize = 64;
 
 #[derive(Clone)]
 struct Current {
@@ -86,9 +94,10 @@ impl Link {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50))
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
-        let current = Mutex::new(Current { manager, made_at: Instant::now(), generation: 0 });
-        Ok(Self { client, config, command_timeout: options.command_timeout, current })
+        let link = Self { client, config, command_timeout: options.command_timeout, connections: Mutex::default() };
+        // What is wrong with the options is said here.
+        link.current()?;
+        Ok(link)
     }
 
     /// One call within the time limit.
@@ -96,7 +105,7 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let Current { manager, generation, .. } = self.current();
+        let Current { manager, generation, .. } = self.current()?;
         match tokio::time::timeout(self.command_timeout, job(manager)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
@@ -109,35 +118,41 @@ impl Link {
         }
     }
 
-    /// Opens a new connection with the next call, whatever the present one leads to.
+    /// Opens new connections with the next calls, whatever the present ones lead to.
     pub(crate) fn renew(&self) {
-        self.open_instead(&mut self.lock());
+        self.lock().clear();
     }
 
-    fn current(&self) -> Current {
-        self.lock().clone()
+    /// The connection of this thread.
+    fn current(&self) -> Result<Current, StoreError> {
+        let mut connections = self.lock();
+        if let Some(current) = connections.get(&std::thread::current().id()) {
+            return Ok(current.clone());
+        }
+        if connections.len() >= MAX_CONNECTIONS {
+            // Threads come and go only in tests and where requests have some of their own.
+            connections.clear();
+        }
+        let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())?;
+        let current = Current { manager, made_at: Instant::now(), generation: next_generation() };
+        connections.insert(std::thread::current().id(), current.clone());
+        Ok(current)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<ThreadId, Current>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a new connection in place of the one of `generation`, unless another call already did.
+    /// Gives up the connection of `generation`, unless another call already did: the next call opens a new one.
     fn replace(&self, generation: u64) {
-        let mut current = self.lock();
-        if current.generation == generation && current.made_at.elapsed() >= REPLACE_INTERVAL {
-            self.open_instead(&mut current);
-        }
+        self.lock()
+            .retain(|_, current| current.generation != generation || current.made_at.elapsed() < REPLACE_INTERVAL);
     }
+}
 
-    fn open_instead(&self, current: &mut Current) {
-        match ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone()) {
-            Ok(manager) => {
-                *current = Current { manager, made_at: Instant::now(), generation: current.generation + 1 };
-            }
-            Err(error) => tracing::warn!(%error, "no new connection to the store"),
-        }
-    }
+fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The client that the options describe.

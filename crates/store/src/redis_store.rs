@@ -20,7 +20,7 @@ use crate::{
 /// Erasures that wait for replicas at once, each on a connection of its own.
 const ERASURES_AT_ONCE: usize = 8;
 
-/// Redis over one multiplexed connection: concurrent calls share it and travel in batches. It reconnects by itself;
+/// Redis over one multiplexed connection for each calling thread: concurrent calls share it and travel in batches. It reconnects by itself;
 /// calls that were under way then fail with a retryable error. Erasures that wait for replicas, and the questions of
 /// [`ErasureKeeper::server`], have connections of their own.
 #[derive(Clone)]

@@ -1,15 +1,49 @@
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::Collector as _;
 use prometheus::{CounterVec, GaugeVec, HistogramVec, Opts, Registry, TextEncoder};
 
-use crate::series::{Counter, Gauge, Histogram, Series};
+use crate::series::{Counter, Gauge, Histogram, Series, SeriesKey};
 use crate::{Kind, Metric};
 
 /// The metrics of one process.
 pub struct Telemetry {
     registry: Registry,
     families: Vec<Family>,
+    /// Of this set among those of the process.
+    number: u64,
+    removals: AtomicU64,
+}
+
+/// A series that was found.
+enum One {
+    Counter(prometheus::Counter),
+    Gauge(prometheus::Gauge),
+    Histogram(prometheus::Histogram),
+}
+
+impl One {
+    fn of(family: &Family, values: &[&str]) -> Self {
+        match family {
+            Family::Counter(family) => One::Counter(family.with_label_values(values)),
+            Family::Gauge(family) => One::Gauge(family.with_label_values(values)),
+            Family::Histogram(family) => One::Histogram(family.with_label_values(values)),
+        }
+    }
+}
+
+/// What a thread has written to.
+#[derive(Default)]
+struct Found {
+    /// Number of the set, and how often one of its series was removed.
+    of: (u64, u64),
+    series: HashMap<SeriesKey, One>,
+}
+
+thread_local! {
+    static FOUND: RefCell<Found> = RefCell::default();
 }
 
 enum Family {
@@ -42,7 +76,8 @@ impl Telemetry {
         }
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, families })
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Ok(Self { registry, families, number: NEXT.fetch_add(1, Ordering::Relaxed), removals: AtomicU64::new(0) })
     }
 
     fn family(&self, place: usize) -> &Family {
@@ -85,13 +120,16 @@ impl Telemetry {
 
     /// Adds an observation.
     pub fn observe(&self, series: &Series<Histogram>, value: f64) {
-        if let Family::Histogram(family) = self.family(series.place) {
-            series.with_values(|values| family.with_label_values(values).observe(value));
-        }
+        self.with_one(series, |one| {
+            if let One::Histogram(histogram) = one {
+                histogram.observe(value);
+            }
+        });
     }
 
     /// Removes one series, for example of a partition that is no longer owned.
     pub fn remove<K>(&self, series: &Series<K>) {
+        self.removals.fetch_add(1, Ordering::Release);
         // A series that was never written cannot be removed; that is no fault.
         let _ = series.with_values(|values| match self.family(series.place) {
             Family::Gauge(family) => family.remove_label_values(values),
@@ -127,14 +165,39 @@ impl Telemetry {
 
     // Kind and number of labels hold by the types: both come from the one line of the catalogue.
     fn counter(&self, series: &Series<Counter>, then: impl FnOnce(&prometheus::Counter)) {
-        if let Family::Counter(family) = self.family(series.place) {
-            series.with_values(|values| then(&family.with_label_values(values)));
-        }
+        self.with_one(series, |one| {
+            if let One::Counter(counter) = one {
+                then(counter);
+            }
+        });
     }
 
     fn gauge(&self, series: &Series<Gauge>, then: impl FnOnce(&prometheus::Gauge)) {
-        if let Family::Gauge(family) = self.family(series.place) {
-            series.with_values(|values| then(&family.with_label_values(values)));
+        self.with_one(series, |one| {
+            if let One::Gauge(gauge) = one {
+                then(gauge);
+            }
+        });
+    }
+
+    /// Finds the one series. A post writes to some thirty: each thread remembers those it has written to, which saves the lock
+    /// of the family and hashing the labels.
+    fn with_one<K>(&self, series: &Series<K>, then: impl FnOnce(&One)) {
+        let find = || series.with_values(|values| One::of(self.family(series.place), values));
+        let Some(key) = series.key() else { return then(&find()) };
+        let removals = self.removals.load(Ordering::Acquire);
+        let mut then = Some(then);
+        // A thread that ends may have lost its memory before what it held is dropped and counted.
+        let _ = FOUND.try_with(|found| {
+            let (Ok(mut found), Some(then)) = (found.try_borrow_mut(), then.take()) else { return };
+            // Of another set of metrics, or from before one was removed.
+            if found.of != (self.number, removals) {
+                *found = Found { of: (self.number, removals), series: HashMap::default() };
+            }
+            then(found.series.entry(key).or_insert_with(find));
+        });
+        if let Some(then) = then {
+            then(&find());
         }
     }
 
@@ -196,6 +259,18 @@ mod tests {
     use super::*;
     use crate::labels::{CommitResult, Sink};
     use jtav_schemas::{Modality, Stage};
+
+    #[test]
+    fn a_series_that_was_removed_begins_anew_also_for_threads_that_wrote_to_it() {
+        let (one, other) = (Telemetry::new().unwrap(), Telemetry::new().unwrap());
+        one.add(&Metric::commits(CommitResult::Ok), 2.0);
+        other.add(&Metric::commits(CommitResult::Ok), 5.0);
+        one.remove(&Metric::commits(CommitResult::Ok));
+        one.inc(&Metric::commits(CommitResult::Ok));
+        let values = [&one, &other].map(|telemetry| telemetry.value(&Metric::commits(CommitResult::Ok)));
+        assert_eq!(values, [1.0, 5.0]);
+        assert!(one.render().unwrap().contains("jtav_ingest_commits_total{result=\"ok\"} 1"));
+    }
 
     #[test]
     fn the_whole_catalogue_registers_and_what_is_written_is_rendered() {

@@ -1,6 +1,7 @@
 //! What labels can be, in text.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// What a label can be.
 pub trait ValuesOf: Sized {
@@ -28,9 +29,18 @@ macro_rules! unlisted {
 }
 
 unlisted! {
-    i32: number => Cow::Owned(number.to_string());
+    i32: number => small_number(number);
     &'static str: text => Cow::Borrowed(text);
     String: text => Cow::Owned(text);
+}
+
+/// Partitions have small numbers, and one is named with every record.
+fn small_number(number: i32) -> Cow<'static, str> {
+    static SMALL: LazyLock<Vec<String>> = LazyLock::new(|| (0..1_024).map(|number: i32| number.to_string()).collect());
+    match usize::try_from(number).ok().and_then(|number| SMALL.get(number)) {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(number.to_string()),
+    }
 }
 
 impl ValuesOf for bool {

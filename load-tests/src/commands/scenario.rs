@@ -32,6 +32,10 @@ pub struct RunArguments {
     /// Do not measure the ceiling
     #[arg(long)]
     no_ceiling: bool,
+    /// Sample the worker's stacks while it is measured and draw them into this SVG; needs Linux's perf. The figures of
+    /// such a run are not to be quoted
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Where the result goes [default: load-tests/results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -52,10 +56,15 @@ pub fn run(arguments: RunArguments) -> Result<bool> {
         brokers: arguments.brokers,
         redis_url: arguments.redis_url,
         worker: arguments.worker,
-        with_ceiling: !arguments.no_ceiling,
+        with_ceiling: !arguments.no_ceiling && arguments.profile.is_none(),
+        profile: arguments.profile,
     };
+    let is_profiled = options.profile.is_some();
     let report = block_on(run::run(&options))?;
     println!("{}", report.markdown());
+    if is_profiled {
+        return Ok(report.is_clean());
+    }
     let paths = report.write(&arguments.out.unwrap_or_else(|| workspace_root().join("load-tests/results")))?;
     for path in paths {
         println!("kept: {}", shown(&path));

@@ -7,6 +7,7 @@ use actix::Actor as _;
 use actix_rt::Arbiter;
 use anyhow::Context as _;
 use jtav_audio_encoder::AudioStage;
+use jtav_delivery::FairQueue;
 use jtav_fusion::FusionStage;
 use jtav_image_encoder::ImageStage;
 use jtav_ingest::{IngestHandle, IngestParams, StageWatch};
@@ -16,7 +17,7 @@ use jtav_pipeline::{
     TextEncoder,
 };
 use jtav_publisher::PublisherStage;
-use jtav_router::{RouterActor, RouterLanes};
+use jtav_router::{DecodedRoom, RouterActor, RouterLanes};
 use jtav_text_encoder::TextStage;
 
 use crate::intake::Intake;
@@ -59,8 +60,10 @@ impl Pipeline {
 pub struct Boxes {
     /// Box 2, the way in.
     pub lanes: RouterLanes,
-    /// Of the threads that run them; lanes and downloads have some of their own, the other actors share that of the system.
+    /// Of the threads that run them: one for each lane, with the actors that its posts visit, one for downloads, and that of
+    /// the system, where decoding is handed out (ADR 54).
     pub beats: Beats,
+    /// Of the first lane, for what is asked beside the posts.
     pub(crate) stages: Stages,
     arbiters: Vec<Arbiter>,
     ends: Ends,
@@ -79,13 +82,21 @@ impl Boxes {
         ends: Ends,
     ) -> anyhow::Result<Self> {
         let media_arbiter = Arbiter::new();
-        let fusion = start_fusion(&params.networks, &ends);
-        let (text_encoder, audio_encoder, image_encoder) = start_encoders(&params.networks, &ends);
+        let mut arbiters: Vec<Arbiter> = (0..params.settings.router.lane_count()).map(|_| Arbiter::new()).collect();
+        let publisher = publisher_of_each(&arbiters, &publisher, &ends);
+        let fusion = start_fusion(&arbiters, &params.networks, &ends);
+        let encoders = start_encoders(&arbiters, &params.networks, &ends);
         let (fetch, decode) = start_media(params, fetch, &media_arbiter, &ends)?;
-        let stages = Stages { fetch, decode, text_encoder, audio_encoder, image_encoder, fusion, publisher };
-        let (lanes, mut arbiters) = start_router(params, stages.clone(), &ends)?;
+        let parts = encoders.into_iter().zip(fusion).zip(publisher);
+        let stages = parts.map(|(((text_encoder, audio_encoder, image_encoder), fusion), publisher)| {
+            let (fetch, decode) = (Arc::clone(&fetch), Arc::clone(&decode));
+            Stages { fetch, decode, text_encoder, audio_encoder, image_encoder, fusion, publisher }
+        });
+        let stages: Vec<Stages> = stages.collect();
+        let lanes = start_router(&arbiters, params, &stages, &ends)?;
         let beats = Beats::start(&arbiters, &media_arbiter);
         arbiters.push(media_arbiter);
+        let stages = stages.into_iter().next().context("router.lanes must be at least 1")?;
         Ok(Self { lanes, beats, stages, arbiters, ends })
     }
 
@@ -118,23 +129,40 @@ fn start_publisher(params: &PipelineParams, ends: &Ends) -> anyhow::Result<(Arc<
     let producer = Producer::new(&params.client, &producer_settings(settings)?).context("Kafka producer")?;
     ask_limits(&producer, settings);
     let publisher = PublisherStage::new(publisher_params(params, &producer));
-    Ok((Arc::new(StageActor::<dyn Publisher>::start(Arc::new(publisher), ends)), producer))
+    Ok((Arc::new(publisher), producer))
 }
 
-fn start_fusion(networks: &Networks, ends: &Ends) -> Arc<dyn Fusion> {
-    Arc::new(StageActor::<dyn Fusion>::start(Arc::new(FusionStage::new(networks.fusion.clone())), ends))
+/// One actor of a stage on the thread of each lane: what a post asks there costs neither a system call to ask nor one to
+/// answer.
+fn publisher_of_each(lanes: &[Arbiter], publisher: &Arc<dyn Publisher>, ends: &Ends) -> Vec<Arc<dyn Publisher>> {
+    let one = |lane: &Arbiter| -> Arc<dyn Publisher> {
+        Arc::new(StageActor::<dyn Publisher>::start_in(&lane.handle(), Arc::clone(publisher), ends))
+    };
+    lanes.iter().map(one).collect()
+}
+
+fn start_fusion(lanes: &[Arbiter], networks: &Networks, ends: &Ends) -> Vec<Arc<dyn Fusion>> {
+    let one = |lane: &Arbiter| -> Arc<dyn Fusion> {
+        let fusion = FusionStage::new(networks.fusion.clone());
+        Arc::new(StageActor::<dyn Fusion>::start_in(&lane.handle(), Arc::new(fusion), ends))
+    };
+    lanes.iter().map(one).collect()
 }
 
 type Encoders = (Arc<dyn TextEncoder>, Arc<dyn AudioEncoder>, Arc<dyn ImageEncoder>);
 
-fn start_encoders(networks: &Networks, ends: &Ends) -> Encoders {
-    let text = TextStage::new(networks.preparer.clone(), networks.text.clone());
-    let (audio, image) = (AudioStage::new(networks.audio.clone()), ImageStage::new(networks.image.clone()));
-    (
-        Arc::new(StageActor::<dyn TextEncoder>::start(Arc::new(text), ends)),
-        Arc::new(StageActor::<dyn AudioEncoder>::start(Arc::new(audio), ends)),
-        Arc::new(StageActor::<dyn ImageEncoder>::start(Arc::new(image), ends)),
-    )
+fn start_encoders(lanes: &[Arbiter], networks: &Networks, ends: &Ends) -> Vec<Encoders> {
+    let one = |lane: &Arbiter| -> Encoders {
+        let text = TextStage::new(networks.preparer.clone(), networks.text.clone());
+        let (audio, image) = (AudioStage::new(networks.audio.clone()), ImageStage::new(networks.image.clone()));
+        let lane = lane.handle();
+        (
+            Arc::new(StageActor::<dyn TextEncoder>::start_in(&lane, Arc::new(text), ends)),
+            Arc::new(StageActor::<dyn AudioEncoder>::start_in(&lane, Arc::new(audio), ends)),
+            Arc::new(StageActor::<dyn ImageEncoder>::start_in(&lane, Arc::new(image), ends)),
+        )
+    };
+    lanes.iter().map(one).collect()
 }
 
 type Media = (Arc<dyn MediaFetcher>, Arc<dyn MediaDecoder>);
@@ -156,18 +184,19 @@ fn start_media(
     Ok((fetch, Arc::new(decode)))
 }
 
-fn start_router(params: &BoxesParams, stages: Stages, ends: &Ends) -> anyhow::Result<(RouterLanes, Vec<Arbiter>)> {
-    let router = router_params(params, stages);
-    let mut arbiters = Vec::new();
-    let mut lanes = Vec::new();
-    for _ in 0..params.settings.router.lane_count() {
-        let arbiter = Arbiter::new();
-        let lane = RouterActor::new(router.clone()).watched(ends.lifeline(Stage::Router.as_str()));
-        lanes.push(RouterActor::start_in_arbiter(&arbiter.handle(), move |_| lane));
-        arbiters.push(arbiter);
-    }
-    let lanes = RouterLanes::new(lanes).context("router.lanes must be at least 1")?;
-    Ok((lanes, arbiters))
+fn start_router(
+    arbiters: &[Arbiter],
+    params: &BoxesParams,
+    stages: &[Stages],
+    ends: &Ends,
+) -> anyhow::Result<RouterLanes> {
+    let decoded = DecodedRoom::new(FairQueue::new(params.settings.media.max_decoded));
+    let one = |(arbiter, stages): (&Arbiter, &Stages)| {
+        let lane = RouterActor::new(router_params(params, stages.clone(), decoded.clone()));
+        let lane = lane.watched(ends.lifeline(Stage::Router.as_str()));
+        RouterActor::start_in_arbiter(&arbiter.handle(), move |_| lane)
+    };
+    RouterLanes::new(arbiters.iter().zip(stages).map(one).collect()).context("router.lanes must be at least 1")
 }
 
 fn start_ingest(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use jtav_pipeline::{Ends, Heartbeat};
 
-/// What stands for the actors that share the system's thread: text, audio and image encoder, fusion, decode, publisher.
+/// What stands for what shares the system's thread: the actor of decoding, and the supervisor.
 pub const SHARED_THREAD: &str = "actors";
 
 /// How the boxes of a generation fail.
@@ -30,7 +30,8 @@ pub(crate) async fn failed(ends: &Ends, beats: &Beats, hung_after: Duration) -> 
 /// Signs of life of the threads that run actors.
 #[derive(Clone, Default)]
 pub struct Beats {
-    /// Of the lanes' threads. Posts live there: one that hangs keeps theirs, with permits and guards, for good.
+    /// Of the lanes' threads, where the actors of encoders, fusion and publisher run too. Posts live there: one that hangs
+    /// keeps theirs, with permits and guards, for good.
     lanes: Vec<Heartbeat>,
     /// Of the thread of downloads, which new boxes do without.
     fetch: Heartbeat,

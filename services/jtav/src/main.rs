@@ -18,6 +18,7 @@
 //!
 //! - [pipeline](../jtav_pipeline/index.html): what passes between the boxes, one trait for each stage. Begin here.
 //! - [delivery](../jtav_delivery/index.html): permits, guards, the ledger of offsets, fair shares; pure.
+//! - [courier](../jtav_courier/index.html): answers of other threads, taken to where they are waited for.
 //! - [inference](../jtav_inference/index.html): batches and device threads; knows no network.
 //! - [model](../jtav_model/index.html): the networks, on libtorch.
 //! - [text](../jtav_text/index.html): posts as people write them to words, their language, their valence; pure.

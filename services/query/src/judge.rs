@@ -117,7 +117,7 @@ impl Judge {
         let event = read_post(&value, &ReadRules::feed(shared.max_record_bytes)).map_err(JudgeError::Invalid)?;
         drop(value);
         let PostEvent::Upsert(post) = event else { return Err(JudgeError::Deletion) };
-        let permit = shared.permits.try_acquire().ok_or(JudgeError::Busy)?;
+        let permit = shared.permits.try_acquire(0).ok_or(JudgeError::Busy)?;
         let lanes = shared.boxes.lanes();
         let lanes = lanes.ok_or_else(|| JudgeError::Failed("the boxes are being started anew".to_owned()))?;
         let offset = shared.next_offset.fetch_add(1, Ordering::Relaxed);

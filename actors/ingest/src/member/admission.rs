@@ -107,7 +107,7 @@ impl<C: Consumer> Member<C> {
             report::gone_over(place);
         }
         match asked.answer {
-            Answer::Enter(entry) => Some((entry, self.gate.take_permit()?)),
+            Answer::Enter(entry) => Some((entry, self.gate.take_permit(self.owned.record_bytes(place, is_held))?)),
             Answer::NoteFirst => {
                 self.commits.await_note();
                 None

@@ -56,11 +56,13 @@ impl Kafka {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
-    /// Posts that are worked on at once: more hides slower media hosts. With those that are parked they are what a crash
-    /// processes twice. Default: `64`.
+    /// Posts that are worked on at once, at most: the worker begins with 64 and lets more in as long as that makes it label
+    /// faster (ADR 55). With those that are parked they are what a crash processes twice. Default: `512`.
     pub max_in_flight_posts: usize,
-    /// Of these, posts whose media are being fetched: the rest is for posts that wait for no server. 0: three quarters.
-    /// Default: `0`.
+    /// Bytes of their records, as they came. Default: `33554432`.
+    pub max_in_flight_bytes: usize,
+    /// Of these posts, those whose media are being fetched: the rest is for posts that wait for no server. 0: three quarters
+    /// of the first 64. Default: `0`.
     pub max_media_posts: usize,
     /// Posts besides that are inside and only wait, for a place among those or behind an earlier record of theirs. 0: none.
     /// Default: `256`.
@@ -105,9 +107,17 @@ impl Ingest {
     /// `max_media_posts`, with 0 resolved.
     pub fn media_post_count(&self) -> usize {
         match self.max_media_posts {
-            0 => (self.max_in_flight_posts - self.max_in_flight_posts / 4).max(1),
+            0 => {
+                let posts = self.least_in_flight_posts();
+                (posts - posts / 4).max(1)
+            }
             posts => posts,
         }
+    }
+
+    /// Posts that are let in before it is known whether more are worth it.
+    pub fn least_in_flight_posts(&self) -> usize {
+        self.max_in_flight_posts.min(64)
     }
 }
 

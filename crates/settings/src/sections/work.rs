@@ -71,6 +71,8 @@ pub struct Media {
     pub circuit_max_open_ms: u64,
     /// Media that are decoded at once. 0: one for each CPU core. Default: `0`.
     pub decode_workers: usize,
+    /// Media that are being decoded, or are decoded and wait for their network, at once; a bound for memory. Default: `64`.
+    pub max_decoded: usize,
     /// Whether media are decoded in processes of their own, with limits on memory, CPU time and system calls, so that a
     /// decoder that breaks costs one medium. `false`: in threads, where it ends the worker. Default: `true`.
     pub decode_processes: bool,

@@ -72,6 +72,7 @@ pub(crate) fn ingest_settings(settings: &Settings, rereading: Option<&Rereading>
     let (ingest, router) = (&settings.ingest, &settings.router);
     let mut bounds = IngestSettings {
         max_record_bytes: ingest.max_record_bytes,
+        least_in_flight_posts: ingest.least_in_flight_posts(),
         max_in_flight_per_partition: ingest.max_in_flight_per_partition,
         max_window_per_partition: MAX_WINDOW_PER_PARTITION.max(ingest.max_in_flight_per_partition),
         commit_interval_ms: ingest.commit_interval_ms,

@@ -69,6 +69,8 @@ pub fn permits(settings: &Settings) -> PostPermits {
     let ingest = &settings.ingest;
     PostPermits::with_bounds(PostBounds {
         posts: ingest.max_in_flight_posts,
+        // Those of parked posts have a bound of their own besides.
+        record_bytes: ingest.max_in_flight_bytes.saturating_add(ingest.max_parked_bytes),
         media_posts: ingest.media_post_count(),
         parked_posts: ingest.max_parked_posts,
         parked_bytes: ingest.max_parked_bytes,

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use jtav_pipeline::Stages;
-use jtav_router::RouterParams;
+use jtav_router::{DecodedRoom, RouterParams};
 
 use super::BoxesParams;
 
 /// How to make a lane before these stages.
-pub(crate) fn router_params(params: &BoxesParams, stages: Stages) -> RouterParams {
+pub(crate) fn router_params(params: &BoxesParams, stages: Stages, decoded: DecodedRoom) -> RouterParams {
     let settings = &params.settings;
     RouterParams {
         stages,
@@ -21,5 +21,6 @@ pub(crate) fn router_params(params: &BoxesParams, stages: Stages) -> RouterParam
         parked_patience: settings.router.parked_deadline(),
         attempts: settings.router.attempts,
         max_text_chars: settings.router.max_text_chars,
+        decoded,
     }
 }
