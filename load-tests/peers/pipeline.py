@@ -216,7 +216,7 @@ class Pipeline:
     async def publish(self, posts: list[Post]) -> None:
         """Store first, then both topics; settled when everything is acknowledged."""
         encoders, args = self.encoders, self.args
-        made = [records.make(post, encoders.model_version, encoders.covered) for post in posts]
+        made = records.make_all(posts, encoders.model_version, encoders.covered)
         answers = await self.retried(lambda: self.store.apply([write for _, _, _, write in made]))
         outgoing = []
         for post, (sentiment, embedding, identity, _), answer in zip(posts, made, answers, strict=True):

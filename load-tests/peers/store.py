@@ -93,7 +93,7 @@ def label_write(
     partition: int,
     offset: int,
     model_version: str,
-    fields: tuple[Any, ...],
+    fields: list[Any],
 ) -> tuple[Any, ...]:
     """Keys and arguments of the script; `fields` are names and values in turn."""
     tag = f"jtav:{{{post_id}}}:"
