@@ -17,6 +17,8 @@ class Encoders(Protocol):
 
     model_version: str
     covered: tuple[set[str], float] | None
+    # Posts of text that go through the stages together.
+    batch_posts: int
 
     async def encode_texts(self, posts: list[Post]) -> None:
         """Gives each post with a word its text part."""
@@ -45,6 +47,7 @@ class StubEncoders:
 
     model_version = "stub"
     covered = None
+    batch_posts = 256
 
     def __init__(self) -> None:
         self._part = Part(np.ones(100, np.float32))

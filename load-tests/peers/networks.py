@@ -295,7 +295,9 @@ class Fusion(nn.Module):
         self.norm = nn.BatchNorm1d(600)
         self.norm.load_state_dict(part, strict=False)
         self.head = linear(weights, "head")
-        for name, tensor in (("scale", weights["scale"]), ("absent", weights["absent"]), ("additive_weight", weights["additive.weight"]),
+        for name, tensor in (("scale", weights["scale"]), ("absent", weights["absent"]),
+                             # One product; OpenVINO 2026.4 sums rows of a product of tensors wrongly from a batch of two on.
+                             ("additive_weight", torch.block_diag(*weights["additive.weight"]).T.contiguous()),
                              ("additive_bias", weights["additive.bias"]), ("trust", weights["trust"]), ("offset", weights["offset"]),
                              ("middle_weight", weights["middle.weight"]), ("middle_bias", weights["middle.bias"]), ("bound", bound)):  # fmt: skip
             self.register_buffer(name, tensor)
@@ -309,7 +311,7 @@ class Fusion(nn.Module):
             m, n = filled[:, first], filled[:, second]
             attended += [pair[0](m, n), pair[1](n, m)]
         u = torch.cat(attended, 1)
-        alone = ((vectors * self.additive_weight).sum(2) + self.additive_bias) * present
+        alone = (vectors.flatten(1) @ self.additive_weight + self.additive_bias) * present
         parts = torch.cat([alone, self.head(self.norm(u))], 1)
         ratios = torch.minimum(torch.maximum(parts * self.trust + self.offset, -self.bound), self.bound)
         contributions = ratios * torch.cat([present, torch.ones_like(present[:, :1])], 1)

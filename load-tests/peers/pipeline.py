@@ -96,7 +96,7 @@ class Pipeline:
         self.ledger = Ledger()
         self.inside = 0
         # Two batches or more under way, so that encoding, store and broker overlap.
-        self.batch_posts = max(1, min(256, args.permits // 2))
+        self.batch_posts = max(1, min(encoders.batch_posts, args.permits // 2))
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.fuse_one: Batcher[Post] = Batcher(encoders.fuse, 64)
@@ -270,7 +270,7 @@ async def serve(args: argparse.Namespace) -> None:
 
 def parent(args: argparse.Namespace) -> int:
     """Starts the processes, which share the partitions out as members of one group, and ends with them."""
-    command = [sys.executable, *sys.argv, "--processes", "1"]
+    command = [sys.executable, *sys.argv, "--processes", "1", "--of-processes", str(args.processes)]
     children = [subprocess.Popen(command) for _ in range(args.processes)]
 
     def forward(number: int, _frame: Any) -> None:
@@ -294,6 +294,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--session-timeout-ms", type=int, default=45_000)
     parser.add_argument("--permits", type=int, default=512, help="posts inside at once, in each process")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--of-processes", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--model", help="folder of a checkpoint")
     parser.add_argument("--weights", help="folder of the base weights")
     parser.add_argument("--engine", choices=("openvino", "torch"), default="openvino")
