@@ -29,6 +29,9 @@ class Encoders(Protocol):
     async def fuse(self, posts: list[Post]) -> None:
         """Gives each post its label."""
 
+    async def label_texts(self, posts: list[Post]) -> None:
+        """`encode_texts` and `fuse` of posts without media, in one go."""
+
     async def __aenter__(self) -> Any: ...
 
     async def __aexit__(self, *_: object) -> None: ...
@@ -65,6 +68,10 @@ class StubEncoders:
     async def fuse(self, posts: list[Post]) -> None:
         for post in posts:
             post.fused = self._fused
+
+    async def label_texts(self, posts: list[Post]) -> None:
+        await self.encode_texts(posts)
+        await self.fuse([post for post in posts if post.parts])
 
     async def __aenter__(self) -> StubEncoders:
         return self

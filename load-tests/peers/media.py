@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aiohttp
@@ -21,8 +20,10 @@ import soxr
 from PIL import Image
 
 import sound
+import workers
 from batching import Batcher
 from records import Part
+from workers import Workers
 
 MAX_BYTES = {"image": 20_971_520, "audio": 31_457_280}
 TIMEOUT_S = 10.0
@@ -108,9 +109,9 @@ class Media:
     """One for each process."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, engines: dict[str, Engine], manifest: dict[str, Any], own: dict[str, np.ndarray], threads: int
+        self, pool: Workers, engines: dict[str, Engine], manifest: dict[str, Any], own: dict[str, np.ndarray], threads: int
     ) -> None:
-        self._pool, self._engines = pool, engines
+        self._workers, self._engines = pool, engines
         self._verdict = sound.Verdict(own)
         # Kernels and filter banks are made before the first clip comes.
         sound.constant_q()
@@ -133,9 +134,8 @@ class Media:
         """The part, or why it is absent."""
         try:
             data = await self._fetch(modality, medium)
-            loop = asyncio.get_running_loop()
             try:
-                decoded = await loop.run_in_executor(self._pool, DECODE[modality], data)
+                decoded = await self._workers.run(workers.DECODE, DECODE[modality], data)
             except (OSError, ValueError, av.error.FFmpegError, IndexError) as error:
                 raise Absent("decode_error") from error
             slot: dict[str, Any] = {"in": decoded}
@@ -167,7 +167,7 @@ class Media:
         return data
 
     async def _encode_images(self, slots: list[dict[str, Any]]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._images, slots)
+        await self._workers.run(workers.ENCODE, self._images, slots)
 
     def _images(self, slots: list[dict[str, Any]]) -> None:
         vectors, cells = self._engines["image"](np.stack([slot["in"] for slot in slots]))
@@ -177,7 +177,7 @@ class Media:
             slot["out"] = Part(vector, attention)
 
     async def _encode_clips(self, slots: list[dict[str, Any]]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._clips, slots)
+        await self._workers.run(workers.ENCODE, self._clips, slots)
 
     def _clips(self, slots: list[dict[str, Any]]) -> None:
         levels = np.concatenate([slot["in"][0] for slot in slots])

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import functools
 import math
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
+import workers
 from compiled import OpenVinoEngine, TorchEngine, has_trunk, make, modules
 from encoders import texts_of
 from reader import MARK
 from records import MODALITIES, Fused, Part, Post
 from text import NgramBag, ReadText, TextFrontEnd
+from workers import Workers
 
-TOP_WORDS, TOP_SPANS, TOP_CELLS = 5, 3, 5
+TOP_WORDS = 5
 SQUEEZE = 4.0
 MAX_PASS_TEXTS = 128
 MAX_PADDED_PIECES, FULL_PIECES = 4_096, 256
-MAX_PADDED_WORDS = 3_200
+MAX_PADDED_WORDS, FULL_WORDS = 3_200, 256
 
 Engine = Callable[..., tuple[np.ndarray, ...]]
 
@@ -50,8 +49,9 @@ def has_room_for_pieces(texts: int, longest: int, length: int) -> bool:
     return texts < MAX_PASS_TEXTS and (texts + 1) * longest <= MAX_PADDED_PIECES and not is_full
 
 
-def has_room_for_words(texts: int, longest: int, _length: int) -> bool:
-    return texts < MAX_PASS_TEXTS and (texts + 1) * longest <= MAX_PADDED_WORDS
+def has_room_for_words(texts: int, longest: int, length: int) -> bool:
+    is_full = texts * longest >= FULL_WORDS and length + longest // 6 < longest
+    return texts < MAX_PASS_TEXTS and (texts + 1) * longest <= MAX_PADDED_WORDS and not is_full
 
 
 def mean_per_word(pieces: np.ndarray, places: np.ndarray, words: int) -> np.ndarray:
@@ -227,7 +227,7 @@ class ModelEncoders:
         manifest = orjson.loads((model / "manifest.json").read_bytes())
         cores = len(os.sched_getaffinity(0))
         threads = max(1, cores // args.of_processes)
-        self._pool = ThreadPoolExecutor(threads, "network")
+        self._workers = Workers(threads)
         engines: dict[str, Engine]
         if args.engine == "torch":
             engines = {name: TorchEngine(module) for name, module in modules(model, weights).items()}
@@ -245,7 +245,7 @@ class ModelEncoders:
         self.model_version = f"peer-{manifest['profile']}@{args.engine}"
         from media import Media
 
-        self._media = Media(self._pool, engines, manifest, own, threads)
+        self._media = Media(self._workers, engines, manifest, own, threads)
 
     async def __aenter__(self) -> ModelEncoders:
         await self._media.start()
@@ -253,13 +253,19 @@ class ModelEncoders:
 
     async def __aexit__(self, *_: object) -> None:
         await self._media.stop()
-        self._pool.shutdown(cancel_futures=True)
-
-    async def _threaded(self, work: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, functools.partial(work, *given))
+        self._workers.stop()
 
     async def encode_texts(self, posts: list[Post]) -> None:
-        await self._threaded(self._encode_texts, posts)
+        await self._workers.run(workers.TEXT, self._encode_texts, posts)
+
+    async def label_texts(self, posts: list[Post]) -> None:
+        await self._workers.run(workers.TEXT, self._label_texts, posts)
+
+    def _label_texts(self, posts: list[Post]) -> None:
+        self._encode_texts(posts)
+        usable = [post for post in posts if post.parts]
+        if usable:
+            self._fuse(usable)
 
     def _encode_texts(self, posts: list[Post]) -> None:
         read = self._front_end.read([texts_of(post.body) for post in posts])
@@ -282,7 +288,7 @@ class ModelEncoders:
             post.parts[modality] = part
 
     async def fuse(self, posts: list[Post]) -> None:
-        await self._threaded(self._fuse, posts)
+        await self._workers.run(workers.FUSE, self._fuse, posts)
 
     def _fuse(self, posts: list[Post]) -> None:
         vectors = np.zeros((len(posts), 3, 100), np.float32)

@@ -184,10 +184,9 @@ class Pipeline:
 
     async def label_texts(self, posts: list[Post]) -> None:
         """Posts of text go through every stage together."""
-        await self.encoders.encode_texts(posts)
+        await self.encoders.label_texts(posts)
         usable = self.with_parts(posts)
         if usable:
-            await self.encoders.fuse(usable)
             await self.publish(usable)
 
     async def label_with_media(self, post: Post) -> None:

@@ -51,11 +51,11 @@ class Race:
     def saturated(self, feed: Feed, entry: Entry, rounds: Rounds, number: int) -> float:
         args = self.args
         topics = self.topics()
-        backlog = int(BACKLOG_A_SECOND[feed.name] * (args.seconds + args.warm_up))
+        backlog = int(BACKLOG_A_SECOND[feed.name] * (args.seconds + args.warm_up)) + 4 * entry.permits
         runs.preload(self.services, topics.posts, rounds, backlog)
         side = self.starter.start(entry, feed, topics)
         try:
-            found = runs.saturated(self.services, side, topics, backlog, args.seconds, args.warm_up)
+            found = runs.saturated(self.services, side, topics, backlog, entry.permits * entry.processes, args.seconds, args.warm_up)
         finally:
             side.stop()
         self.services.drop(topics)

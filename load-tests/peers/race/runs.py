@@ -20,6 +20,7 @@ from race.services import PARTITIONS, Services, Topics
 START_PATIENCE_S = 180.0
 # Nothing for so long: whatever has no label by now gets none.
 QUIET_S = 20.0
+MOST_WARM_UP_S = 60.0
 
 
 def preload(services: Services, topic: str, rounds: Rounds, posts: int) -> None:
@@ -90,15 +91,16 @@ def _first(side: Side, reader: Reader) -> int:
 
 
 def saturated(
-    services: Services, side: Side, topics: Topics, posts: int, seconds: float, warm_up_s: float = 3.0
+    services: Services, side: Side, topics: Topics, posts: int, permits: int, seconds: float, warm_up_s: float
 ) -> Saturated:
-    """Counts labels and CPU time in a window that begins `warm_up_s` after the first label."""
+    """Counts labels and CPU time in a window that begins `warm_up_s` after the first label, and not before as many labels were read as
+    posts may be inside: until then more posts come in than leave, and their work would count without their labels."""
     reader = Reader(services, topics.output("sentiment"))
     try:
         total = _first(side, reader)
         first_s = time.monotonic() - side.started_s
-        warm_until = time.monotonic() + warm_up_s
-        while time.monotonic() < warm_until:
+        warm_until, patience_until = time.monotonic() + warm_up_s, time.monotonic() + MOST_WARM_UP_S
+        while time.monotonic() < warm_until or (total < permits and time.monotonic() < patience_until):
             total += len(reader.take())
         begin_s, begin_cpu_s, labels = time.monotonic(), side.cpu_s(), 0
         last_s, last_cpu_s = begin_s, begin_cpu_s
