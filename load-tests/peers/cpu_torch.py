@@ -66,7 +66,7 @@ def main() -> None:
 
 def symbols_of_cuda(folder: Path) -> set[str]:
     """What the libraries that go would have given; those of cuDNN and cuFile, which were never fetched, by their names."""
-    given = symbols(folder / "libtorch_cuda.so", "--defined-only")
+    given: set[str] = set().union(*(symbols(folder / name, "--defined-only") for name in GONE))
     lacked = symbols(folder / "libtorch_python.so", "--undefined-only")
     return given | {name for name in lacked if name.startswith(("cudnn", "cuFile"))}
 

@@ -190,7 +190,7 @@ class Dcrnn(nn.Module):
         self.convolve = nn.Sequential(
             conv(weights, "conv0", stride=2, padding=3), norm(weights, "norm0"), nn.ReLU(), nn.ZeroPad2d(1), nn.MaxPool2d(4, 2),
             DenseBlock(below(weights, "denseblock1")), norm(weights, "transition1.norm"), nn.ReLU(), conv(weights, "transition1.conv"),
-            nn.AvgPool2d(2, 2), DenseBlock(below(weights, "denseblock2")), norm(weights, "reduce.norm"), nn.ReLU(), conv(weights, "reduce.conv"),
+            nn.AvgPool2d(2, 2), DenseBlock(below(weights, "denseblock2")), norm(weights, "reduce.norm"), conv(weights, "reduce.conv"),
         )  # fmt: skip
         self.gru = BiGru(below(weights, "gru"))
         self.attention = Attention(below(weights, "attention"))

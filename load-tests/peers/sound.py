@@ -66,15 +66,16 @@ class ConstantQ:
     def _octave(first: int) -> tuple[int, np.ndarray]:
         """Kernels of an octave as a matrix `[samples, 24]`, and how many samples lie before the frame's middle."""
         own = lengths()[first : first + PER_OCTAVE]
-        before = int(np.ceil(own[0] / 2.0))
-        matrix = np.zeros((2 * before + 1, 2 * PER_OCTAVE), np.float32)
+        before = int(np.floor(own[0] / 2.0)) - 1
+        matrix = np.zeros((2 * before + 2, 2 * PER_OCTAVE), np.float32)
         for at, length in enumerate(own):
-            taps = int(2 * np.floor(length / 2.0) + 1)
-            start = -int(np.ceil(length / 2.0))
-            window = 0.5 - 0.5 * np.cos(TAU * np.arange(taps) / taps)
-            phase = TAU * centres_hz()[first + at] / RATE_HZ * (start + np.arange(taps))
-            scale = np.sqrt(length) / (taps / 2.0) * window
-            rows = slice(before + start, before + start + taps)
+            half = int(np.floor(length / 2.0))
+            # The window's middle lies half a sample behind the frame's, as in the closed form.
+            place = np.arange(1 - half, half + 1)
+            taps = 2.0 * half + 1.0
+            scale = np.sqrt(length) / (taps / 2.0) * (0.5 + 0.5 * np.cos(TAU * (place - 0.5) / taps))
+            phase = TAU * centres_hz()[first + at] / RATE_HZ * place
+            rows = slice(before + 1 - half, before + 1 + half)
             matrix[rows, at], matrix[rows, PER_OCTAVE + at] = scale * np.cos(phase), scale * np.sin(phase)
         return before, matrix
 
