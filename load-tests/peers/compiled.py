@@ -1,4 +1,4 @@
-"""The networks as OpenVINO runs them, made once from PyTorch and kept in a folder; and PyTorch itself, to compare.
+"""The networks as ONNX Runtime and OpenVINO run them, made once from PyTorch and kept in a folder; and PyTorch itself, to compare.
 
     python compiled.py FOLDER --model models/jtav-modern --weights third_party/weights
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import orjson
 
 MODALITIES = ("text", "audio", "image", "interaction")
+# bf16, where a processor has it, differs by about a hundredth.
+MOST_DIFFERENCE = 5e-2
 # Names of the inputs of each network, in order.
 INPUTS = {
     "trunk": ("ids", "there"),
@@ -108,14 +111,45 @@ class OpenVinoEngine:
         return tuple(results.to_tuple())
 
 
-def convert(module: Any, name: str, manifest: dict[str, Any], path: Path) -> None:
-    """Writes the network as OpenVINO's IR, with free batch and length."""
+class OnnxEngine:
+    """ONNX Runtime; the calling thread computes, so that threads side by side share nothing but the weights."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Memory of a large batch goes back instead of being kept for each thread.
+        options.enable_cpu_mem_arena = False
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._names = [given.name for given in self._session.get_inputs()]
+
+    def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(self._session.run(None, dict(zip(self._names, inputs, strict=True))))
+
+
+def convert(module: Any, name: str, manifest: dict[str, Any], folder: Path) -> None:
+    """Writes the network as `name.xml` for OpenVINO and as `name.onnx`, with free batch and length."""
     import openvino
     import torch
 
-    with torch.inference_mode():
-        converted = openvino.convert_model(module, example_input=tuple(map(torch.from_numpy, example(name, 3, manifest, 21))))
-    openvino.save_model(converted, str(path), compress_to_fp16=False)
+    given = tuple(map(torch.from_numpy, example(name, 3, manifest, 21)))
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        openvino.save_model(openvino.convert_model(module, example_input=given), str(folder / f"{name}.xml"), compress_to_fp16=False)
+        axes = {key: {0: "batch"} | ({1: "length"} if name in ("text", "trunk") and value.dim() > 1 and key != "counted" else {})
+                for key, value in zip(INPUTS[name], given, strict=True)}  # fmt: skip
+        path = str(folder / f"{name}.onnx")
+        torch.onnx.export(module, given, path, input_names=list(INPUTS[name]), dynamic_axes=axes, opset_version=17, dynamo=False)
+    # A converter that is wrong in silence has been met (networks.py, `Fusion`).
+    inputs = example(name, 8, manifest)
+    expected = TorchEngine(module)(*inputs)
+    for engine in (OpenVinoEngine(folder / f"{name}.xml", 1), OnnxEngine(folder / f"{name}.onnx")):
+        for ours, theirs in zip(expected, engine(*inputs), strict=True):
+            difference = float(np.abs(ours - theirs).max())
+            if not difference < MOST_DIFFERENCE:
+                raise SystemExit(f"{name} differs from PyTorch by {difference:.3g} in {type(engine).__name__}")
 
 
 def make(folder: Path, model: Path, weights: Path) -> None:
@@ -124,10 +158,10 @@ def make(folder: Path, model: Path, weights: Path) -> None:
     target = folder / model.name
     target.mkdir(parents=True, exist_ok=True)
     wanted = [name for name in INPUTS if name != "trunk" or has_trunk(manifest)]
-    if all((target / f"{name}.xml").exists() for name in wanted):
+    if all((target / f"{name}{ending}").exists() for name in wanted for ending in (".xml", ".onnx")):
         return
     for name, module in modules(model, weights).items():
-        convert(module, name, manifest, target / f"{name}.xml")
+        convert(module, name, manifest, target)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 import workers
-from compiled import OpenVinoEngine, TorchEngine, has_trunk, make, modules
+from compiled import OnnxEngine, OpenVinoEngine, TorchEngine, has_trunk, make, modules
 from encoders import texts_of
 from reader import MARK
 from records import MODALITIES, Fused, Part, Post
@@ -234,7 +234,11 @@ class ModelEncoders:
         else:
             make(default_folder(), model, weights)
             names = ["text", "fusion", "audio", "image"] + (["trunk"] if has_trunk(manifest) else [])
-            engines = {name: OpenVinoEngine(default_folder() / model.name / f"{name}.xml", threads) for name in names}
+            folder = default_folder() / model.name
+            if args.engine == "openvino":
+                engines = {name: OpenVinoEngine(folder / f"{name}.xml", threads) for name in names}
+            else:
+                engines = {name: OnnxEngine(folder / f"{name}.onnx") for name in names}
         own = load_file(str(model / "weights.safetensors"))
         self._engines = engines
         self._front_end = TextFrontEnd(weights)

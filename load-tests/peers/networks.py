@@ -136,7 +136,8 @@ class AttBiGru(nn.Module):
         self.register_buffer("counted", weights["counted"])
 
     def forward(self, words: Tensor, first: Tensor, second: Tensor, lengths: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        width = (words.shape[2],)
+        # A constant, which ONNX wants it to be.
+        width = (self.gru.onward.input_size,)
         words = F.layer_norm(words, width)
         supporting = words * second
         mean = supporting.sum(1, keepdim=True) / second.sum(1, keepdim=True).clamp(min=1.0)

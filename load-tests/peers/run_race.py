@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ class Race:
         return topics
 
     def keep(self, kind: str, feed: Feed, entry: Entry, number: int, figures: dict[str, Any]) -> None:
-        self.results.append({"kind": kind, "feed": feed.name, "side": entry.name, "program": entry.program, "round": number, **figures})
+        self.results.append({"began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load": round(load_average(), 2), "kind": kind, "feed": feed.name, "side": entry.name, "program": entry.program, "round": number, **figures})
 
     def saturated(self, feed: Feed, entry: Entry, rounds: Rounds, number: int) -> float:
         args = self.args
@@ -128,6 +129,19 @@ def run_feed(race: Race, feed: Feed, sides: list[Entry]) -> None:
             race.kill(feed, entry, rounds)
 
 
+def run_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Forward passes by themselves, in a process of their own; and jtav's, where a file with them was named."""
+    program = Path(__file__).with_name("bench_networks.py")
+    command = [sys.executable, str(program), "--model", str(REPOSITORY / "models" / "jtav-modern"), "--weights", args.weights, "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    lines = json.loads(found.splitlines()[-1])
+    if args.networks_json:
+        given = json.loads(Path(args.networks_json).read_text())
+        lines += [{"engine": "jtav", **line} for line in (given if isinstance(given, list) else given["networks"])]
+    return lines
+
+
 def commit() -> str:
     git = ["git", "-C", str(REPOSITORY)]
     found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
@@ -143,7 +157,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default=str(REPOSITORY / "third_party" / "weights"), help="folder of the base weights")
     parser.add_argument("--feeds", type=words, default=["stub", "light", "modern", "mixed"], help=", ".join(FEEDS))
     parser.add_argument("--sides", default="jtav,python", help="of jtav, python, bytewax")
-    parser.add_argument("--kinds", type=words, default=["saturated", "half", "kill"], help="of saturated, half, kill, networks")
+    parser.add_argument("--kinds", type=words, default=["saturated", "half", "kill", "networks"], help="of saturated, half, kill, networks")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="of the window that is measured")
     parser.add_argument("--warm-up", type=float, default=3.0, help="seconds before it")
@@ -153,7 +167,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--networks-json", help="what `jtav bench networks --json` wrote, to stand beside the peers' networks")
     parser.add_argument("--max-load", type=float, default=0.5, help="load average from which on the race waits")
     parser.add_argument("--load-patience", type=float, default=300.0, help="seconds that it waits")
-    parser.add_argument("--out", help="path without ending")
+    parser.add_argument("--out", help="path without ending: PATH.md, PATH.json, PATH.png")
+    parser.add_argument("--add", action="store_true", help="keep what stands in PATH.json of other feeds and kinds")
     parser.add_argument("--json", action="store_true", help="one line of JSON last")
     args = parser.parse_args()
     for feed in args.feeds:
@@ -167,22 +182,36 @@ def main() -> None:
     sides = entries(args)
     load_before = wait_for_quiet(args.max_load, args.load_patience)
     say(f"load average {load_before:.2f}")
-    about = {"commit": commit(), "processor": processor(), "load_before": load_before, "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-             "rounds": args.rounds, "seconds": args.seconds, "max_load": args.max_load}  # fmt: skip
-    with running() as services:
-        race = Race(args, services)
-        try:
-            for name in args.feeds:
-                run_feed(race, FEEDS[name], sides)
-        finally:
-            about["load_after"] = load_average()
-            whole = {"about": about, "results": race.results}
-            text = report.markdown(whole)
-            print(text)
-            if args.out and race.results:
-                report.write(Path(args.out), whole, text)
-            if args.json:
-                print(json.dumps(whole))
+    about: dict[str, Any] = {
+        "commit": commit(), "processor": processor(), "load_before": load_before, "rounds": args.rounds, "seconds": args.seconds,
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+    whole: dict[str, Any] = {"about": about, "results": []}
+    try:
+        if "networks" in args.kinds:
+            whole["networks"] = run_networks(args)
+        if set(args.kinds) - {"networks"}:
+            with running() as services:
+                race = Race(args, services)
+                whole["results"] = race.results
+                for name in args.feeds:
+                    run_feed(race, FEEDS[name], sides)
+    finally:
+        about["load_after"] = load_average()
+        # A race that breaks off has measured something all the same.
+        if whole["results"] or whole.get("networks"):
+            finish(args, whole)
+
+
+def finish(args: argparse.Namespace, whole: dict[str, Any]) -> None:
+    if args.out and args.add:
+        whole = report.added(Path(args.out), whole)
+    text = report.markdown(whole)
+    print(text)
+    if args.out:
+        report.write(Path(args.out), whole, text)
+    if args.json:
+        print(json.dumps(whole))
 
 
 if __name__ == "__main__":

@@ -29,11 +29,13 @@ KILL = (
     ("repeated_embeddings", "vectors repeated", 0),
     ("back_after_s", "back after, s", 1),
 )
-NETWORKS = (
-    ("batch", "batch", 0),
-    ("cpu_ms", "CPU-ms an item", 3),
-)
 KINDS = {"saturated": SATURATED, "half load": HALF, "kill": KILL}
+TITLES_OF_FEEDS = {
+    "stub": "Stub: texts, no networks",
+    "light": "Texts with `light`",
+    "modern": "Texts with `modern`",
+    "mixed": "The whole feed with `modern`, media over HTTP",
+}
 TITLES = {
     "saturated": "Saturated: a backlog, as fast as it goes",
     "half load": "Half of the best peer's capacity, open loop",
@@ -84,25 +86,48 @@ def networks_table(networks: list[dict[str, Any]]) -> list[str]:
     return text
 
 
+def added(path: Path, whole: dict[str, Any]) -> dict[str, Any]:
+    """This run with what an earlier one says of other feeds and kinds; each result tells the run that it comes from."""
+    about = whole["about"]
+    fresh = [{**result, "about": about} for result in whole["results"]]
+    measured = {(result["kind"], result["feed"]) for result in fresh}
+    file = path.with_suffix(".json")
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"results": []}
+    kept = [{"about": before["about"], **result} for result in before["results"] if (result["kind"], result["feed"]) not in measured]
+    networks = whole.get("networks") or before.get("networks")
+    of_networks = about if whole.get("networks") else before.get("about_networks")
+    return {"about": about, "results": kept + fresh, "networks": networks, "about_networks": of_networks}
+
+
+def run_line(about: dict[str, Any]) -> str:
+    """When, what and where a run was."""
+    return (
+        f"{about['began']}, commit {about['commit']}, {about['processor']}; load average before {about['load_before']:.2f}, after "
+        f"{about['load_after']:.2f}; {about['rounds']} round{'s' if about['rounds'] != 1 else ''}, windows of {about['seconds']:g} s"
+    )
+
+
 def markdown(whole: dict[str, Any]) -> str:
     about, results = whole["about"], whole["results"]
     text = [
         "# The race",
         "",
-        f"{about['began']}, commit {about['commit']}, {about['processor']}. Load average before: {about['load_before']:.2f}, after: "
-        f"{about['load_after']:.2f}. Medians of {about['rounds']} interleaved rounds with windows of {about['seconds']:g} s; what the "
-        "sides are, and what each is spared, stands in load-tests/peers/README.md.",
+        "jtav beside pipelines in Python on the same weights, the same feed, the same broker and store, one side after the other. Medians over",
+        "the rounds of a run, which are interleaved. What the sides are, how it is measured and what each is spared:",
+        "[load-tests/peers](../../load-tests/peers/README.md).",
     ]
-    if about["load_before"] >= 0.5:
-        text += ["", "**The machine was not quiet before the run; the ratios hold, the absolute figures may not.**"]
-    for feed in dict.fromkeys(result["feed"] for result in results):
-        text += ["", f"## {feed}"]
+    order = {name: at for at, name in enumerate(("stub", "light", "modern", "mixed"))}
+    for feed in sorted(dict.fromkeys(result["feed"] for result in results), key=lambda name: order.get(name, 9)):
+        text += ["", f"## {TITLES_OF_FEEDS.get(feed, feed)}"]
         for kind, title in TITLES.items():
             lines = medians(results, kind, feed)
             if lines:
-                text += ["", f"{title}:", "", *table(lines, kind)]
+                of_run = next(result.get("about", about) for result in results if (result["kind"], result["feed"]) == (kind, feed))
+                loud = " **The machine was not quiet before: the ratios count, not the figures.**" if of_run["load_before"] >= 0.5 else ""
+                text += ["", f"{title} ({run_line(of_run)}).{loud}", "", *table(lines, kind)]
     if whole.get("networks"):
-        text += ["", "## Networks alone", "", "CPU-ms an item of a forward pass, one thread:", "", *networks_table(whole["networks"])]
+        of_run = whole.get("about_networks") or about
+        text += ["", "## Networks alone", "", f"CPU-ms an item of a forward pass, one thread ({run_line(of_run)}).", "", *networks_table(whole["networks"])]
     return "\n".join(text) + "\n"
 
 

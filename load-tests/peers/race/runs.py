@@ -78,12 +78,12 @@ def tail_of(path: Path) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-15:])
 
 
-def _first(side: Side, reader: Reader) -> int:
-    """Waits for the first labels; how many came together."""
+def _first(side: Side, reader: Reader) -> set[bytes]:
+    """Waits for the first labels; keys of those that came together."""
     while True:
-        count = len(reader.take(0.02))
-        if count:
-            return count
+        keys = {message.key() for message in reader.take(0.02)}
+        if keys:
+            return keys
         if not side.is_alive():
             raise RuntimeError(f"the side ended before its first label:\n{tail_of(side.log)}")
         if time.monotonic() - side.started_s > START_PATIENCE_S:
@@ -95,35 +95,50 @@ def saturated(
 ) -> Saturated:
     """Counts labels and CPU time in a window that begins `warm_up_s` after the first label, and not before as many labels were read as
     posts may be inside: until then more posts come in than leave, and their work would count without their labels."""
-    reader = Reader(services, topics.output("sentiment"))
+    reader, seen = Reader(services, topics.output("sentiment")), set[bytes]()
+
+    def look() -> bool:
+        before = len(seen)
+        seen.update(message.key() for message in reader.take())
+        return len(seen) > before
+
     try:
-        total = _first(side, reader)
+        seen.update(_first(side, reader))
         first_s = time.monotonic() - side.started_s
         warm_until, patience_until = time.monotonic() + warm_up_s, time.monotonic() + MOST_WARM_UP_S
-        while time.monotonic() < warm_until or (total < permits and time.monotonic() < patience_until):
-            total += len(reader.take())
-        begin_s, begin_cpu_s, labels = time.monotonic(), side.cpu_s(), 0
-        last_s, last_cpu_s = begin_s, begin_cpu_s
+        while time.monotonic() < warm_until or (len(seen) < permits and time.monotonic() < patience_until):
+            look()
+        # Labels come in batches: the window begins and ends with the arrival of one, or a slow side would be off by a batch.
+        while not look():
+            if not side.is_alive() or time.monotonic() > patience_until:
+                raise RuntimeError(f"no label in the window; were {posts} posts too few?\n{tail_of(side.log)}")
+        begin = last = Moment(time.monotonic(), side.cpu_s(), len(seen))
         rss, pss = side.memory_mib()
-        next_look = begin_s + 2.0
-        while total + labels < posts and time.monotonic() < begin_s + seconds:
-            taken = len(reader.take())
-            if taken:
-                labels += taken
-                last_s = time.monotonic()
-            elif last_s + QUIET_S < time.monotonic() or not side.is_alive():
-                break
-            if time.monotonic() >= next_look:
-                next_look += 2.0
+        next_memory_s = begin.at_s + 2.0
+        while len(seen) < posts and time.monotonic() < begin.at_s + seconds and side.is_alive():
+            # The first look after a pause is cheap; while labels come all the time, five times a second are enough.
+            if look() and (now_s := time.monotonic()) > last.at_s + 0.2:
+                last = Moment(now_s, side.cpu_s(), len(seen))
+            if time.monotonic() >= next_memory_s:
+                next_memory_s += 2.0
                 now_rss, now_pss = side.memory_mib()
                 rss, pss = max(rss, now_rss), max(pss, now_pss)
-        last_cpu_s = side.cpu_s()
+        labels, window_s = last.labels - begin.labels, last.at_s - begin.at_s
         if labels == 0:
             raise RuntimeError(f"no label in the window; were {posts} posts too few?\n{tail_of(side.log)}")
-        window_s = last_s - begin_s
-        return Saturated(labels, window_s, labels / window_s, 1e3 * (last_cpu_s - begin_cpu_s) / labels, first_s, rss, pss)
+        spent_s = last.cpu_s - begin.cpu_s
+        return Saturated(labels, window_s, labels / window_s, 1e3 * spent_s / labels, first_s, rss, pss)
     finally:
         reader.close()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When so many labels were there, and what they had cost."""
+
+    at_s: float
+    cpu_s: float
+    labels: int
 
 
 # Numbers of posts that only warm a side up; no run is so long.
@@ -140,9 +155,9 @@ def settle_in(services: Services, side: Side, topics: Topics, rounds: Rounds, po
     reader = Reader(services, topics.output("sentiment"))
     try:
         seen = _first(side, reader)
-        deadline = time.monotonic() + 60
-        while seen < posts and time.monotonic() < deadline:
-            seen += len(reader.take())
+        deadline = time.monotonic() + MOST_WARM_UP_S
+        while len(seen) < posts and time.monotonic() < deadline:
+            seen.update(message.key() for message in reader.take())
     finally:
         reader.close()
 
