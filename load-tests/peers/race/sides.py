@@ -85,6 +85,7 @@ input_topic = "{topics.posts}"
 [ingest]
 max_in_flight_posts = {entry.permits}
 session_timeout_ms = {session_timeout_ms}
+drain_timeout_ms = {min(10_000, session_timeout_ms // 2 - 1_000)}
 [model]
 device = "cpu"
 {model}
