@@ -154,7 +154,7 @@ def arguments() -> argparse.Namespace:
     words = lambda text: text.split(",")  # noqa: E731
     numbers = lambda text: [int(word) for word in text.split(",")]  # noqa: E731
     parser.add_argument("--jtav", default=default_jtav(), help="the worker's program")
-    parser.add_argument("--weights", default=str(REPOSITORY / "third_party" / "weights"), help="folder of the base weights")
+    parser.add_argument("--weights", default=os.environ.get("JTAV_WEIGHTS_DIR", str(REPOSITORY / "third_party" / "weights")), help="folder of the base weights")
     parser.add_argument("--feeds", type=words, default=["stub", "light", "modern", "mixed"], help=", ".join(FEEDS))
     parser.add_argument("--sides", default="jtav,python", help="of jtav, python, bytewax")
     parser.add_argument("--kinds", type=words, default=["saturated", "half", "kill", "networks"], help="of saturated, half, kill, networks")
