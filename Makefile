@@ -109,6 +109,11 @@ load-test: setup-test ## open-loop load on a real broker and store; the result i
 	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
 	@"$(TARGET)/release/jtav-load-tests" $(ARGS)
 
+.PHONY: race
+race: setup-test ## jtav beside honest Python pipelines, same feed and weights; ARGS="--feeds stub --rounds 1", --out docs/results/race
+	@cargo build --release --workspace --bin jtav >&2
+	@CARGO_TARGET_DIR="$(TARGET)" scripts/race.sh $(ARGS)
+
 SEEDS ?= 8
 HISTORIES ?= 100000
 .PHONY: chaos
