@@ -16,7 +16,7 @@ use crate::vectors::{AudioInput, FusionInput, Rgb224, SEGMENT_BINS, SEGMENT_FRAM
 /// Least number of passes that are timed, of which the median counts.
 const LEAST_PASSES: usize = 5;
 /// Passes go on for so long.
-const LEAST_TIME: Duration = Duration::from_millis(600);
+const LEAST_TIME: Duration = Duration::from_millis(300);
 /// Words of a text: about the mean of what people post.
 pub const WORDS: usize = 20;
 

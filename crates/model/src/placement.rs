@@ -191,8 +191,12 @@ impl Compared {
     ) -> Result<Self, ModelError> {
         // The first pass of either pays for what later ones find ready.
         let (expected, found) = (ask(libtorch)?, ask(openvino)?);
-        let cosines = expected.iter().zip(&found).map(|(a, b)| cosine(a, b));
-        let least_cosine = if expected.len() == found.len() { cosines.fold(1.0, f32::min) } else { 0.0 };
+        let mut cosines = expected.iter().zip(&found).map(|(a, b)| cosine(a, b));
+        // `f32::min` would pass over a NaN.
+        let least_cosine = match expected.len() == found.len() {
+            true => cosines.try_fold(1.0_f32, |least, cosine| (!cosine.is_nan()).then(|| least.min(cosine))),
+            false => None,
+        };
         let mut times = [Duration::MAX; 2];
         for _ in 0..TIMED_PASSES {
             for (time, network) in times.iter_mut().zip([&mut *libtorch, &mut *openvino]) {
@@ -201,7 +205,7 @@ impl Compared {
                 *time = started.elapsed().min(*time);
             }
         }
-        Ok(Self { least_cosine, libtorch: times[0], openvino: times[1] })
+        Ok(Self { least_cosine: least_cosine.unwrap_or(f32::NAN), libtorch: times[0], openvino: times[1] })
     }
 
     /// Written so that a NaN does not.
