@@ -6,15 +6,8 @@ use crate::simd::{multiply_add, two_forms};
 const SATURATED: f32 = 7.905_311;
 /// Numerator, odd powers from the 13th down; denominator, even powers from the 6th down: the rational function of Eigen
 /// (`generic_fast_tanh_float`).
-const ABOVE: [f32; 7] = [
-    -2.760_768_4e-16,
-    2.000_188e-13,
-    -8.604_672e-11,
-    5.122_297e-8,
-    1.485_722_4e-5,
-    6.372_619e-4,
-    4.893_524_6e-3,
-];
+const ABOVE: [f32; 7] =
+    [-2.760_768_4e-16, 2.000_188e-13, -8.604_672e-11, 5.122_297e-8, 1.485_722_4e-5, 6.372_619e-4, 4.893_524_6e-3];
 const BELOW: [f32; 4] = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
 
 /// tanh to 4e-7, for whoever is compiled in both forms.
@@ -125,7 +118,13 @@ two_forms! {
 }
 
 #[inline(always)]
-fn bent_sums_body<const FUSED: bool>(scores: &mut [f32], values: &[f32], slopes: &[f32], shifts: &[f32], weights: &[f32]) {
+fn bent_sums_body<const FUSED: bool>(
+    scores: &mut [f32],
+    values: &[f32],
+    slopes: &[f32],
+    shifts: &[f32],
+    weights: &[f32],
+) {
     scores.fill(0.0);
     for ((slope, shift), weight) in slopes.iter().zip(shifts).zip(weights) {
         for (score, value) in scores.iter_mut().zip(values) {
@@ -181,7 +180,9 @@ mod tests {
         assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-3, "{mean} {square}");
         let mut weights = [1000.0, 1001.0, 900.0];
         softmax(&mut weights);
-        assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6 && (weights[1] / weights[0] - 1_f32.exp()).abs() < 1e-4);
+        assert!(
+            (weights.iter().sum::<f32>() - 1.0).abs() < 1e-6 && (weights[1] / weights[0] - 1_f32.exp()).abs() < 1e-4
+        );
         let mut scores = vec![9.0; 37];
         bent_sums(&mut scores, &a, &[0.5, -2.0], &[0.1, 0.2], &[1.5, -0.5]);
         for (score, value) in scores.iter().zip(&a) {

@@ -240,7 +240,8 @@ mod tests {
                 let expected: Vec<f64> = (0..rows * outputs)
                     .map(|at| {
                         let (row, output) = (&x[at / outputs * inputs..][..inputs], at % outputs);
-                        let products = row.iter().zip(&weight[output * inputs..]).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                        let products =
+                            row.iter().zip(&weight[output * inputs..]).map(|(x, w)| f64::from(*x) * f64::from(*w));
                         products.sum::<f64>() + f64::from(bias[output])
                     })
                     .collect();
@@ -248,7 +249,10 @@ mod tests {
                 layer.forward_plain(&x, &mut plain);
                 for found in [layer.apply(&x), plain] {
                     for (found, expected) in found.iter().zip(&expected) {
-                        assert!((f64::from(*found) - expected).abs() < 1e-4, "{rows} x {inputs} x {outputs}: {found} {expected}");
+                        assert!(
+                            (f64::from(*found) - expected).abs() < 1e-4,
+                            "{rows} x {inputs} x {outputs}: {found} {expected}"
+                        );
                     }
                 }
             }

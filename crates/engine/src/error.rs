@@ -11,10 +11,7 @@ pub enum EngineError {
     },
     /// They are there and cannot be used: another version, a processor that they do not know.
     #[error("OpenVINO in {folder} cannot be used: {reason}")]
-    Unusable {
-        folder: String,
-        reason: String,
-    },
+    Unusable { folder: String, reason: String },
     /// A network that the engine does not take.
     #[error("OpenVINO refuses the network: {0}")]
     Refused(String),

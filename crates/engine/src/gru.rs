@@ -79,7 +79,9 @@ impl BiGru {
             let (state, heard) = (&mut state[..running * hidden], &mut heard[..running * GATES * hidden]);
             layer.forward(state, heard);
             let rows = rows.longest_first[..running].iter();
-            for ((row, state), heard) in rows.zip(state.chunks_exact_mut(hidden)).zip(heard.chunks_exact(GATES * hidden)) {
+            for ((row, state), heard) in
+                rows.zip(state.chunks_exact_mut(hidden)).zip(heard.chunks_exact(GATES * hidden))
+            {
                 let at = row.first + if backward { row.length - 1 - step } else { step };
                 let said = &gates[(2 * at + side) * GATES * hidden..][..GATES * hidden];
                 gate(said, heard, state);

@@ -88,7 +88,8 @@ impl Library {
 
 /// The shared library in a folder, with whatever version its name ends in.
 fn library_in(folder: &Path) -> Option<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FILE)));
     files.sort();
     files.pop()

@@ -31,7 +31,8 @@ fn run(network: Exported, profile: &str, inputs: &[(Input<'_>, &[usize])]) -> Ve
 
 #[test]
 fn the_picture_network_that_is_written_says_what_libtorch_says() {
-    let picture = |step: usize| Rgb224::new((0..Rgb224::BYTES).map(|at| (at / step % 251) as u8).collect::<Vec<_>>()).unwrap();
+    let picture =
+        |step: usize| Rgb224::new((0..Rgb224::BYTES).map(|at| (at / step % 251) as u8).collect::<Vec<_>>()).unwrap();
     let pictures = [picture(3), picture(700)];
     let bytes = pictures.each_ref().map(|picture| picture.as_bytes()).concat();
     let found = run(Exported::Picture, LIGHT, &[(Input::U8(&bytes), &[2, IMAGE_SIDE, IMAGE_SIDE, 3])]);
@@ -73,11 +74,8 @@ fn the_trunk_that_is_written_says_what_libtorch_says_of_texts_of_any_length() {
             mask[row * longest + at] = 0.0;
         }
     }
-    let found = run(
-        Exported::Trunk,
-        MODERN,
-        &[(Input::I64(&ids), &[2, longest]), (Input::F32(&mask), &[2, 1, 1, longest])],
-    );
+    let found =
+        run(Exported::Trunk, MODERN, &[(Input::I64(&ids), &[2, longest]), (Input::F32(&mask), &[2, 1, 1, longest])]);
     for (row, expected) in trunk.encode(&[&texts[0], &texts[1]], &LAYERS).unwrap().iter().enumerate() {
         for (found, expected) in found.iter().zip(&expected.layers) {
             let values = texts[row].len() * MiniLm::WIDTH as usize;

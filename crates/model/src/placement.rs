@@ -158,7 +158,9 @@ impl Contest<'_> {
             Ok((second, compared))
         });
         let (chosen, choice) = match compared {
-            Ok((second, compared)) if compared.agree() && (self.asked == CpuEngine::OpenVino || compared.is_faster()) => {
+            Ok((second, compared))
+                if compared.agree() && (self.asked == CpuEngine::OpenVino || compared.is_faster()) =>
+            {
                 (second, Choice { engine: Engine::OpenVino, because: compared.to_string() })
             }
             Ok((_, compared)) if self.asked == CpuEngine::OpenVino => {

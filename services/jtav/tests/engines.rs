@@ -43,7 +43,8 @@ fn networks_are_written_as_files_and_one_that_the_checkpoint_lacks_is_refused() 
     let out = folder.path().to_str().unwrap();
     let light = ["model", "export", "--model", "models/jtav-light", "--out", out];
     let told = &lines(&[&light[..], &["--json"]].concat())[0];
-    let files: Vec<&str> = told["files"].as_array().unwrap().iter().map(|file| file["file"].as_str().unwrap()).collect();
+    let files: Vec<&str> =
+        told["files"].as_array().unwrap().iter().map(|file| file["file"].as_str().unwrap()).collect();
     assert_eq!(files, ["picture.onnx", "sound.onnx"]);
     for file in told["files"].as_array().unwrap() {
         let bytes = std::fs::read(Path::new(out).join(file["file"].as_str().unwrap())).unwrap();

@@ -51,7 +51,8 @@ impl AudioNetwork {
                 Ok(Self { dcrnn: Some(Box::new(RefCell::new(dcrnn))), ..network })
             },
             |network| {
-                let levels = |frames: usize| (0..frames * SEGMENT_BINS).map(|at| -((at * 7 % 61) as f32)).collect::<Vec<_>>();
+                let levels =
+                    |frames: usize| (0..frames * SEGMENT_BINS).map(|at| -((at * 7 % 61) as f32)).collect::<Vec<_>>();
                 let clips = [SEGMENT_FRAMES, 100].map(|frames| AudioInput::from_spectrogram(&levels(frames)));
                 let [long, short] = clips;
                 Ok(network.of_dcrnn(&[long?, short?])?.into_iter().map(|clip| clip.vector).collect())

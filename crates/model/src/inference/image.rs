@@ -60,7 +60,8 @@ impl ImageNetwork {
             libtorch,
             |library| Self::on_openvino(checkpoint, library),
             |network| {
-                let picture = |step: usize| Rgb224::new((0..Rgb224::BYTES).map(|at| (at / step % 251) as u8).collect::<Vec<_>>());
+                let picture =
+                    |step: usize| Rgb224::new((0..Rgb224::BYTES).map(|at| (at / step % 251) as u8).collect::<Vec<_>>());
                 let pictures = [picture(7)?, picture(1_000)?];
                 Ok(network.encode(&pictures)?.into_iter().map(|encoded| encoded.vector).collect())
             },
@@ -71,7 +72,8 @@ impl ImageNetwork {
     /// [`ModelError::Configuration`] for a checkpoint with another backbone, or that looks at smaller pictures.
     fn on_openvino(checkpoint: &Checkpoint, library: &Library) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
-        let (model, resolution) = (Self::model(checkpoint, Device::Cpu)?, checkpoint.manifest().dimensions.image_resolution);
+        let (model, resolution) =
+            (Self::model(checkpoint, Device::Cpu)?, checkpoint.manifest().dimensions.image_resolution);
         let (Backbone::Lite(backbone), true) = (model.backbone(), resolution == IMAGE_SIDE as i64) else {
             let reason = format!("OpenVINO takes EfficientNet-Lite0 at {IMAGE_SIDE} px alone");
             return Err(ModelError::Configuration(reason));

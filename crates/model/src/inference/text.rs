@@ -2,8 +2,8 @@
 
 use tch::{Device, Tensor};
 
-use super::text_on_slices::{PostOnSlices, TextOnSlices};
 use super::encoded;
+use super::text_on_slices::{PostOnSlices, TextOnSlices};
 use crate::checkpoint::Checkpoint;
 use crate::cost::cpu_ms;
 use crate::device::DeviceChoice;

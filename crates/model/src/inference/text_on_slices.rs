@@ -79,10 +79,8 @@ impl TextOnSlices {
         words: Vec<WordsOnSlices>,
         posts: &[(&TextInput, f32)],
     ) -> Result<Vec<PostOnSlices>, ModelError> {
-        let semantic: Vec<Option<Vec<f32>>> = words
-            .iter()
-            .map(|post| self.semantic.as_ref()?.reduce(post.sentence.as_deref()?))
-            .collect();
+        let semantic: Vec<Option<Vec<f32>>> =
+            words.iter().map(|post| self.semantic.as_ref()?.reduce(post.sentence.as_deref()?)).collect();
         let rows = words.into_iter().zip(posts).map(|(words, (post, bag))| (words, *bag, post.lexicon)).collect();
         let rows = self.network.forward(rows)?.into_iter().zip(semantic);
         Ok(rows

@@ -97,7 +97,10 @@ fn encode_batches<'a>(
 }
 
 /// What the segments of one clip say together; takes as many as it has of those that are to come.
-pub(crate) fn mean_of_segments(frames: &[usize], of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>) -> Encoded {
+pub(crate) fn mean_of_segments(
+    frames: &[usize],
+    of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>,
+) -> Encoded {
     let total = frames.iter().sum::<usize>() as f32;
     let mut mean = Encoded { vector: Vec::new(), attention: Vec::new() };
     for (&frames, (vector, attention)) in frames.iter().zip(of_segment) {

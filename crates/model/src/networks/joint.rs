@@ -94,7 +94,9 @@ impl JointBatch {
             let Some(vector) = input.vector(modality) else { continue };
             if vector.len() != width || !vector.iter().all(|value| value.is_finite()) {
                 let (name, found) = (modality.name(), vector.len());
-                return Err(ModelError::Input(format!("a {name} vector of {found} values, expected {width} finite ones")));
+                return Err(ModelError::Input(format!(
+                    "a {name} vector of {found} values, expected {width} finite ones"
+                )));
             }
         }
         Ok(())

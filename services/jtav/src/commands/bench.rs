@@ -82,9 +82,8 @@ fn table(costs: &[NetworkCost], batches: &[usize]) -> String {
     for (network, engine) in rows {
         let _ = write!(text, "{network:<16}{engine:<10}");
         for batch in batches {
-            let is_it = |cost: &&NetworkCost| {
-                cost.network == network && cost.engine.as_str() == engine && cost.batch == *batch
-            };
+            let is_it =
+                |cost: &&NetworkCost| cost.network == network && cost.engine.as_str() == engine && cost.batch == *batch;
             let _ = match costs.iter().find(is_it) {
                 Some(cost) => write!(text, "{:>10.3}", cost.cpu_ms),
                 None => write!(text, "{:>10}", "-"),

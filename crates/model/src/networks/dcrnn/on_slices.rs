@@ -30,7 +30,8 @@ impl RecurrentOnSlices {
     pub fn forward(&self, sequence: &[f32], steps: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
         let segments = sequence.chunks_exact((sequence.len() / steps.len().max(1)).max(1));
         let width = sequence.len() / (steps.len() * STEPS).max(1);
-        let read: Vec<f32> = segments.zip(steps).flat_map(|(segment, &steps)| &segment[..steps * width]).copied().collect();
+        let read: Vec<f32> =
+            segments.zip(steps).flat_map(|(segment, &steps)| &segment[..steps * width]).copied().collect();
         let states = self.gru.forward(&read, steps);
         let (attention, pooled) = self.attention.pool(&states, steps);
         let mut vectors = self.dense.apply(&pooled);

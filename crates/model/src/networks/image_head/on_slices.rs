@@ -53,7 +53,13 @@ impl ImageHeadOnSlices {
         let direction: Vec<f32> = pooled.iter().map(|value| value / length).collect();
         let vector = self.dense.apply(&direction);
         let logit = self.last.apply(&vector).first().copied().unwrap_or(0.0);
-        let sign = if logit > 0.0 { 1.0 } else if logit < 0.0 { -1.0 } else { 0.0 };
+        let sign = if logit > 0.0 {
+            1.0
+        } else if logit < 0.0 {
+            -1.0
+        } else {
+            0.0
+        };
         let scale = sign / (length * said.len() as f32);
         // A trace everywhere, so that a map of zeros becomes an even one.
         let mut attention: Vec<f32> = said.iter().map(|cell| (cell * scale).max(0.0) + 1e-12).collect();
