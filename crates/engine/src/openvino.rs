@@ -1,5 +1,6 @@
 //! OpenVINO: networks on one thread of a CPU.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,13 +19,17 @@ const FILE: &str = "libopenvino_c.so";
 
 /// A thread that owns a network computes alone, as with libtorch (ADR 4): no thread of the engine runs beside it, none is tied to a
 /// core, and sums are f32 whatever the processor could.
-fn properties() -> [(RwPropertyKey, &'static str); 5] {
+///
+/// What it makes ready for a shape that it has not seen is kept, for so many layers and shapes at most: whoever posts chooses the
+/// shapes, and another one costs a millisecond or two.
+fn properties() -> [(RwPropertyKey, &'static str); 6] {
     [
         (RwPropertyKey::HintPerformanceMode, "LATENCY"),
         (RwPropertyKey::NumStreams, "1"),
         (RwPropertyKey::InferenceNumThreads, "1"),
         (RwPropertyKey::HintEnableCpuPinning, "NO"),
         (RwPropertyKey::HintInferencePrecision, "f32"),
+        (RwPropertyKey::Other(Cow::Borrowed("CPU_RUNTIME_CACHE_CAPACITY")), "1000"),
     ]
 }
 

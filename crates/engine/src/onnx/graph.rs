@@ -1,5 +1,7 @@
 //! A network, node by node.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 
 use super::messages::{
@@ -65,23 +67,31 @@ impl Attribute {
 /// A network that is being written.
 pub struct Graph {
     message: GraphMessage,
+    /// Inputs, outputs and constants by name; a file with two of one name is none.
+    named: BTreeSet<String>,
     /// Numbers the values that nobody names.
     next: usize,
 }
 
 impl Graph {
     pub fn new(name: &str) -> Self {
-        Self { message: GraphMessage { name: name.to_owned(), ..Default::default() }, next: 0 }
+        let message = GraphMessage { name: name.to_owned(), ..Default::default() };
+        Self { message, named: BTreeSet::new(), next: 0 }
     }
 
     /// What the network is given.
+    ///
+    /// # Panics
+    /// A name that stands in the graph already is a bug of the caller, here and below.
     pub fn input(&mut self, name: &str, element: Element, dims: &[Dim]) -> Value {
+        self.claim(name);
         self.message.inputs.push(info(name, element, dims));
         Value(name.to_owned())
     }
 
     /// What the network gives; `value` is renamed to `name` in the file.
     pub fn output(&mut self, value: &Value, name: &str, element: Element, dims: &[Dim]) {
+        self.claim(name);
         self.message.outputs.push(info(name, element, dims));
         self.message.nodes.push(Node {
             inputs: vec![value.0.clone()],
@@ -113,6 +123,7 @@ impl Graph {
     }
 
     fn constant(&mut self, name: String, element: Element, bytes: Vec<u8>, dims: &[usize]) -> Value {
+        self.claim(&name);
         let dims = dims.iter().map(|&side| side as i64).collect();
         self.message.constants.push(Tensor { dims, element: element.code(), name: name.clone(), bytes });
         Value(name)
@@ -129,6 +140,10 @@ impl Graph {
             attributes: attributes.into_iter().map(Attribute::message).collect(),
         });
         Value(name)
+    }
+
+    fn claim(&mut self, name: &str) {
+        assert!(self.named.insert(name.to_owned()), "Invariant: one value is called {name}");
     }
 
     fn name(&mut self, of: &str) -> String {
@@ -164,6 +179,14 @@ fn info(name: &str, element: Element, dims: &[Dim]) -> ValueInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "one value is called x")]
+    fn two_values_of_one_name_are_a_bug() {
+        let mut graph = Graph::new("g");
+        let x = graph.input("x", Element::F32, &[Dim::Of(2)]);
+        graph.output(&x, "x", Element::F32, &[Dim::Of(2)]);
+    }
 
     /// Bytes that `onnx` 1.23 wrote of the same graph (`onnx.helper.make_model`, IR version 9, operator set 20); there,
     /// fields that are empty are left out, too.

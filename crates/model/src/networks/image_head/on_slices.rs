@@ -24,7 +24,7 @@ impl ImageHead {
     pub(crate) fn write(&self, graph: &mut Graph, features: &Value) -> Result<[Value; 2], ModelError> {
         let pooled = graph.node("GlobalAveragePool", &[features], Vec::new());
         let weights = to_vec(&self.last.weight.f_matmul(&self.dense.weight)?)?;
-        let weights = graph.weights("evidence", &weights, &[1, weights.len(), 1, 1]);
+        let weights = graph.weights("evidence.weight", &weights, &[1, weights.len(), 1, 1]);
         let said = graph.node("Conv", &[features, &weights], vec![Attribute::Ints("kernel_shape", vec![1, 1])]);
         Ok([pooled, said])
     }
