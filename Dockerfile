@@ -8,7 +8,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # The set-up first: it changes rarely, and holds the two large downloads.
-COPY scripts/setup.sh scripts/setup-libtorch.sh scripts/setup-weights.sh scripts/convert-weights.py scripts/weights.sha256 scripts/
+COPY scripts/setup.sh scripts/setup-libtorch.sh scripts/setup-openvino.sh scripts/setup-weights.sh scripts/convert-weights.py scripts/weights.sha256 scripts/
 RUN scripts/setup.sh demo && rm -rf /root/.cache /var/lib/apt/lists/*
 COPY . .
 # Without training and research, which an image that serves has no use for.
@@ -17,7 +17,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 # All libraries in one folder: libtorch looks for its CUDA run-time stubs beside itself, the program in ../lib.
 RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
     && cp -a third_party/pytorch/torch/lib/. third_party/pytorch/nvidia/cu13/lib/. /opt/jtav/lib/ \
-    && mkdir -p /opt/jtav/share/jtav/third_party && cp -a third_party/weights /opt/jtav/share/jtav/third_party/ \
+    && mkdir -p /opt/jtav/share/jtav/third_party && cp -a third_party/weights third_party/openvino /opt/jtav/share/jtav/third_party/ \
     && find third_party/pytorch -path '*.dist-info/*' -type f -exec cp --parents -t /opt/jtav/licenses {} + \
     && cp /usr/local/bin/jtav /opt/jtav/bin/jtav \
     && ! env -u LD_LIBRARY_PATH ldd /opt/jtav/bin/jtav | grep 'not found'

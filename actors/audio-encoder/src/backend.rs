@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{AudioNetwork, Checkpoint, DeviceChoice, ModelError, Waveform};
+use jtav_model::{AudioNetwork, Checkpoint, ModelError, Placement, Waveform};
 use jtav_pipeline::{AttentionPart, Embedding, Encoded, Pcm, Stage, StageError};
 use jtav_schemas::{AudioSpan, DeadLetterReason};
 
@@ -17,9 +17,9 @@ pub struct AudioBackend {
 
 impl AudioBackend {
     /// Loads and warms the network on the calling thread.
-    pub fn load(checkpoint: &Arc<Checkpoint>, device: DeviceChoice) -> Result<BoxedBackend<Pcm, Output>, BackendError> {
+    pub fn load(checkpoint: &Arc<Checkpoint>, placement: Placement) -> Result<BoxedBackend<Pcm, Output>, BackendError> {
         jtav_model::device::single_threaded();
-        let network = AudioNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
+        let network = AudioNetwork::from_checkpoint(checkpoint, placement).map_err(failure)?;
         network.warm_up().map_err(failure)?;
         Ok(Box::new(Self { network }))
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{Checkpoint, DeviceChoice, FusionInput, FusionNetwork, FusionOutput, ModelError};
+use jtav_model::{Checkpoint, FusionInput, FusionNetwork, FusionOutput, ModelError, Placement};
 use jtav_pipeline::{Embedding, FuseRequest, Fused, Judgement, Stage, StageError};
 use jtav_schemas::{Contributions, DeadLetterReason, MoodTag, Probabilities};
 
@@ -16,10 +16,10 @@ impl FusionBackend {
     /// Loads and warms the network on the calling thread.
     pub fn load(
         checkpoint: &Arc<Checkpoint>,
-        device: DeviceChoice,
+        placement: Placement,
     ) -> Result<BoxedBackend<FuseRequest, Output>, BackendError> {
         jtav_model::device::single_threaded();
-        let network = FusionNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
+        let network = FusionNetwork::from_checkpoint(checkpoint, placement).map_err(failure)?;
         network.warm_up().map_err(failure)?;
         Ok(Box::new(Self { network }))
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{Checkpoint, DeviceChoice, ImageNetwork, ModelError, Rgb224};
+use jtav_model::{Checkpoint, ImageNetwork, ModelError, Placement, Rgb224};
 use jtav_pipeline::{AttentionPart, Embedding, Encoded, RgbImage, Stage, StageError};
 use jtav_schemas::{DeadLetterReason, ImageCell};
 
@@ -21,10 +21,10 @@ impl ImageBackend {
     /// Loads and warms the network on the calling thread.
     pub fn load(
         checkpoint: &Arc<Checkpoint>,
-        device: DeviceChoice,
+        placement: Placement,
     ) -> Result<BoxedBackend<RgbImage, Output>, BackendError> {
         jtav_model::device::single_threaded();
-        let network = ImageNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
+        let network = ImageNetwork::from_checkpoint(checkpoint, placement).map_err(failure)?;
         network.warm_up().map_err(failure)?;
         Ok(Box::new(Self { network }))
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
-use jtav_model::{Checkpoint, DeviceChoice, EncodedText, ModelError, TextInput, TextNetwork};
+use jtav_model::{Checkpoint, EncodedText, ModelError, Placement, TextInput, TextNetwork};
 use jtav_pipeline::{AttentionPart, Embedding, Encoded, Stage, StageError};
 use jtav_schemas::{DeadLetterReason, WordWeight};
 
@@ -28,10 +28,10 @@ impl TextBackend {
     /// Loads and warms the network on the calling thread.
     pub fn load(
         checkpoint: &Arc<Checkpoint>,
-        device: DeviceChoice,
+        placement: Placement,
     ) -> Result<BoxedBackend<TextInput, Output>, BackendError> {
         jtav_model::device::single_threaded();
-        let network = TextNetwork::from_checkpoint(checkpoint, device).map_err(failure)?;
+        let network = TextNetwork::from_checkpoint(checkpoint, placement).map_err(failure)?;
         network.warm_up().map_err(failure)?;
         Ok(Box::new(Self { network }))
     }

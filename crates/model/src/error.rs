@@ -96,6 +96,9 @@ pub enum ModelError {
     /// The device is unusable: absent, out of memory, or broken by an earlier kernel.
     #[error("device: {0}")]
     Device(String),
+    /// The engine beside libtorch: not there, or it refused something.
+    #[error(transparent)]
+    Engine(#[from] jtav_engine::EngineError),
     /// libtorch refused an operation for a reason that is not the device's.
     #[error("libtorch: {0}")]
     Torch(String),

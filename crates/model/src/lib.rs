@@ -38,8 +38,10 @@
 
 pub mod bases;
 pub mod checkpoint;
+pub mod cost;
 pub mod device;
 mod error;
+pub mod export;
 mod inference;
 mod judgement;
 pub mod layers;
@@ -49,6 +51,7 @@ mod modality;
 pub mod networks;
 pub mod parameters;
 mod passes;
+mod placement;
 mod probe;
 pub mod retrieval;
 pub mod text;
@@ -68,6 +71,7 @@ pub use manifest::{
     Standardisation, check_resolution, roles,
 };
 pub use modality::{Modality, ModalitySet};
+pub use placement::{Choice, CpuEngine, Engine, Placement, choices_of};
 pub use probe::{ParityReport, parity_probe, record_probe};
 pub use text::{Language, NO_LANGUAGE, Ngram, Ngrams, ReadText, TextFrontEnd, TextInput, Tokenizer, Word};
 pub use vectors::{

@@ -9,6 +9,7 @@ use crate::error::ModelError;
 use crate::inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
 use crate::manifest::Probe;
 use crate::modality::ModalitySet;
+use crate::placement::Placement;
 use crate::text::TextFrontEnd;
 use crate::vectors::Rgb224;
 use crate::vectors::{AudioInput, FusionInput, FusionOutput, SEGMENT_BINS, SEGMENT_FRAMES};
@@ -31,15 +32,16 @@ pub struct ParityReport {
     pub probability_difference: f32,
 }
 
-/// Recomputes the checkpoint's probe on `device` as it would serve. [`ModelError::Parity`] when a vector's cosine is
+/// Recomputes the checkpoint's probe where it would serve. [`ModelError::Parity`] when a vector's cosine is
 /// under 0.999, a probability is off by more than 0.02, or the checkpoint has no probe. Takes about a second.
-pub fn parity_probe(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<ParityReport, ModelError> {
+pub fn parity_probe(checkpoint: &Checkpoint, placement: impl Into<Placement>) -> Result<ParityReport, ModelError> {
+    let placement = placement.into();
     let Some(recorded) = &checkpoint.manifest().probe else {
         return Err(ModelError::Parity("the manifest records none".to_owned()));
     };
-    let text = TextNetwork::from_checkpoint(checkpoint, device)?;
-    let image = ImageNetwork::from_checkpoint(checkpoint, device)?;
-    let found = answers(checkpoint, device, &text, &image)?;
+    let text = TextNetwork::from_checkpoint(checkpoint, placement)?;
+    let image = ImageNetwork::from_checkpoint(checkpoint, placement)?;
+    let found = answers(checkpoint, placement, &text, &image)?;
     let difference = |recorded: &BTreeMap<String, f32>, found: &BTreeMap<String, f32>| {
         let of = |(subset, probability): (&String, &f32)| match recorded.get(subset) {
             Some(expected) => (expected - probability).abs(),
@@ -57,7 +59,7 @@ pub fn parity_probe(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Par
     let least = report.text_cosine.min(report.audio_cosine).min(report.image_cosine);
     // Written so that a NaN fails.
     if !(least >= LEAST_COSINE && report.probability_difference <= LARGEST_DIFFERENCE) {
-        return Err(ModelError::Parity(format!("{report:?} on device {device}")));
+        return Err(ModelError::Parity(format!("{report:?} on device {}", placement.device)));
     }
     Ok(report)
 }
@@ -66,12 +68,12 @@ pub fn parity_probe(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Par
 pub fn record_probe(checkpoint: &Checkpoint) -> Result<Probe, ModelError> {
     let text = TextNetwork::from_checkpoint_f32(checkpoint, DeviceChoice::Cpu)?;
     let image = ImageNetwork::from_checkpoint_f32(checkpoint, DeviceChoice::Cpu)?;
-    answers(checkpoint, DeviceChoice::Cpu, &text, &image)
+    answers(checkpoint, DeviceChoice::Cpu.into(), &text, &image)
 }
 
 fn answers(
     checkpoint: &Checkpoint,
-    device: DeviceChoice,
+    placement: Placement,
     text_network: &TextNetwork,
     image: &ImageNetwork,
 ) -> Result<Probe, ModelError> {
@@ -83,13 +85,13 @@ fn answers(
         .input(&parts)?
         .ok_or_else(|| ModelError::Parity("the probe's text has no words".to_owned()))?;
     let text = text_network.encode(&[text])?.swap_remove(0).encoded.vector;
-    let audio = AudioNetwork::from_checkpoint(checkpoint, device)?.encode(&[clip()?])?.swap_remove(0).vector;
+    let audio = AudioNetwork::from_checkpoint(checkpoint, placement)?.encode(&[clip()?])?.swap_remove(0).vector;
     let image = image.encode(&[picture()?])?.swap_remove(0).vector;
 
     let all = FusionInput { text: Some(text.clone()), audio: Some(audio.clone()), image: Some(image.clone()) };
     let subsets: Vec<ModalitySet> = ModalitySet::all_non_empty().collect();
     let posts: Vec<FusionInput> = subsets.iter().map(|&subset| all.masked(subset)).collect();
-    let fused = FusionNetwork::from_checkpoint(checkpoint, device)?.fuse(&posts)?;
+    let fused = FusionNetwork::from_checkpoint(checkpoint, placement)?.fuse(&posts)?;
     let named = |of: fn(&FusionOutput) -> f32| -> BTreeMap<String, f32> {
         subsets.iter().zip(&fused).map(|(subset, output)| (subset.to_string(), of(output))).collect()
     };

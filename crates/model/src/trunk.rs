@@ -112,6 +112,10 @@ impl Trunk {
         Ok(outputs.into_iter().flatten().collect())
     }
 
+    pub(crate) fn network(&self) -> &MiniLm {
+        &self.network
+    }
+
     /// Where it computes.
     pub fn device(&self) -> Device {
         self.device
@@ -119,7 +123,7 @@ impl Trunk {
 }
 
 /// Lengths in pieces.
-fn has_room(texts: usize, longest: usize, length: usize) -> bool {
+pub(crate) fn has_room(texts: usize, longest: usize, length: usize) -> bool {
     let padded = (texts + 1) * longest;
     let is_full = texts * longest >= FULL_PIECES && length + longest / 8 < longest;
     texts < MAX_BATCH && padded <= MAX_PADDED_PIECES && !is_full

@@ -14,7 +14,7 @@ use crate::trunk::{Trunk, TrunkPrecision};
 
 /// Layers of the sentence encoder whose outputs are put side by side: the last knows what a text is about, one in the middle
 /// still knows its words (docs/results/text.md).
-const LAYERS: [usize; 2] = [4, 6];
+pub(crate) const LAYERS: [usize; 2] = [4, 6];
 
 /// Where the vectors of words come from.
 pub struct WordVectors {
@@ -63,6 +63,11 @@ impl WordVectors {
             Source::Trunk(_) => LAYERS.len() as i64 * MiniLm::WIDTH,
             Source::Table(_) => MiniLm::WIDTH,
         }
+    }
+
+    /// The same of those that a manifest names.
+    pub(crate) fn width_of(manifest: &Manifest) -> i64 {
+        if manifest.reads_with_trunk() { LAYERS.len() as i64 * MiniLm::WIDTH } else { MiniLm::WIDTH }
     }
 
     /// Where the vectors are.
@@ -124,7 +129,7 @@ impl WordVectors {
 }
 
 /// The encoder's table of word pieces, `[pieces, 384]`.
-fn table(bases: &Bases, base: &Base) -> Result<Tensor, ModelError> {
+pub(crate) fn table(bases: &Bases, base: &Base) -> Result<Tensor, ModelError> {
     let bytes = bases.read(base)?;
     MiniLm::word_table(&StoredWeights::of_base(base, &bytes)?)
 }

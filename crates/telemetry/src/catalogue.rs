@@ -279,6 +279,8 @@ catalogue! {
         "Embedding records that the index could not take.";
     gauge ModelInfo model_info(version: String, device: String) => "jtav_model_info",
         "1 for the model that serves.";
+    gauge ModelEngine model_engine(network: &'static str, engine: &'static str) => "jtav_model_engine_info",
+        "1 for what computes a network of the model that serves.";
     gauge BuildInfo build_info(version: &'static str) => "jtav_build_info",
         "1 for the program that runs.";
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jtav_ingest::Describe;
+use jtav_model::Choice;
 use jtav_router::DescribeLane;
 use jtav_telemetry::global;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -195,9 +196,14 @@ async fn describe(worker: &Worker) -> Answer {
         }
     }
     let cache = params.boxes.cache.stats();
+    let engine = |(network, choice): (&&str, &Choice)| {
+        ((*network).to_owned(), json!({ "engine": choice.engine.as_str(), "because": choice.because }))
+    };
+    let engines: Map<String, Value> = networks.engines.iter().map(engine).collect();
     let text = json!({
         "generation": worker.generation(),
         "model_version": &*networks.model_version,
+        "engines": engines,
         "permits": {
             "in_flight": params.permits.in_flight(), "parked": params.permits.parked(),
             "capacity": params.permits.capacity(),

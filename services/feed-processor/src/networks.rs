@@ -1,6 +1,7 @@
 //! The networks of one checkpoint on their device threads. They outlive a restart of the pipeline: loading them takes
 //! longer than everything else together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use jtav_audio_encoder::AudioBackend;
 use jtav_fusion::FusionBackend;
 use jtav_image_encoder::ImageBackend;
 use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook, InferenceHandle, InferenceParams};
-use jtav_model::{Checkpoint, DeviceChoice, Manifest, TextFrontEnd};
+use jtav_model::{Checkpoint, Choice, Manifest, Placement, TextFrontEnd};
 use jtav_pipeline::{CoveredLanguages, Stage};
-use jtav_settings::{Device, Media, Model, Settings, existing_or_bundled};
+use jtav_settings::{CpuEngine, Device, Media, Model, Settings, existing_or_bundled};
 use jtav_telemetry::Metric;
 use jtav_text_encoder::{TextBackend, TextPreparer};
 
@@ -42,6 +43,8 @@ pub struct Networks {
     pub on_fatal: FatalHook,
     /// Components of each modality's vector.
     pub vector_dimensions: usize,
+    /// What computes each of them, and why.
+    pub engines: Arc<BTreeMap<&'static str, Choice>>,
 }
 
 impl Networks {
@@ -56,6 +59,10 @@ impl Networks {
         let networks = if settings.model.stub { loader.stubs()? } else { loader.checkpoint()? };
         let device = if settings.model.stub { "none".to_owned() } else { settings.model.device.to_string() };
         Metric::model_info(networks.model_version.to_string(), device).set(1.0);
+        for (network, choice) in networks.engines.iter() {
+            Metric::model_engine(network, choice.engine.as_str()).set(1.0);
+            tracing::info!(network, engine = choice.engine.as_str(), because = %choice.because, "engine chosen");
+        }
         Ok(networks)
     }
 
@@ -125,7 +132,7 @@ impl Loader<'_> {
             );
         }
         let checkpoint = Arc::new(checkpoint);
-        let device = device_choice(model.device);
+        let placement = placement(model);
         let of = |handle: &Arc<Checkpoint>| Arc::clone(handle);
         let (text, audio, image, fusion) = (of(&checkpoint), of(&checkpoint), of(&checkpoint), of(&checkpoint));
         // Before the device threads: what is missing is said once and plainly, and not by the thread that comes first.
@@ -135,18 +142,19 @@ impl Loader<'_> {
         let front_end = TextFrontEnd::of_checkpoint(&checkpoint)?;
         let networks = Networks {
             preparer: TextPreparer::new(Arc::new(front_end)),
-            text: self.start(TEXT, 1, move || TextBackend::load(&text, device))?,
-            audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, device))?,
+            text: self.start(TEXT, 1, move || TextBackend::load(&text, placement))?,
+            audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, placement))?,
             // A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
-            image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, device))?,
-            fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, device))?,
+            image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, placement))?,
+            fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, placement))?,
             model_version: checkpoint.model_version().into(),
             languages: languages(checkpoint.manifest()),
             on_fatal: Arc::clone(&self.on_fatal),
             vector_dimensions: usize::try_from(checkpoint.manifest().dimensions.vector).unwrap_or(0),
+            engines: Arc::new(jtav_model::choices_of(&checkpoint.model_version(), placement.cpu_engine)),
         };
-        let parity = jtav_model::parity_probe(&checkpoint, device).context("parity probe of the checkpoint")?;
-        tracing::info!(model = %networks.model_version, %device, ?parity, "networks are warm");
+        let parity = jtav_model::parity_probe(&checkpoint, placement).context("parity probe of the checkpoint")?;
+        tracing::info!(model = %networks.model_version, device = %placement.device, ?parity, "networks are warm");
         Ok(networks)
     }
 
@@ -162,6 +170,7 @@ impl Loader<'_> {
             languages: None,
             on_fatal: Arc::clone(&self.on_fatal),
             vector_dimensions: STUB_DIMENSIONS,
+            engines: Arc::default(),
         })
     }
 
@@ -273,13 +282,19 @@ fn name_device(model: &mut Model) {
     }
 }
 
-/// The device that the settings name.
-pub fn device_choice(device: Device) -> DeviceChoice {
-    match device {
-        Device::Auto => DeviceChoice::Auto,
-        Device::Cpu => DeviceChoice::Cpu,
-        Device::Cuda(index) => DeviceChoice::Cuda(index),
-    }
+/// Where the settings want the networks.
+pub fn placement(model: &Model) -> Placement {
+    let device = match model.device {
+        Device::Auto => jtav_model::DeviceChoice::Auto,
+        Device::Cpu => jtav_model::DeviceChoice::Cpu,
+        Device::Cuda(index) => jtav_model::DeviceChoice::Cuda(index),
+    };
+    let cpu_engine = match model.cpu_engine {
+        CpuEngine::Auto => jtav_model::CpuEngine::Auto,
+        CpuEngine::Libtorch => jtav_model::CpuEngine::Libtorch,
+        CpuEngine::Openvino => jtav_model::CpuEngine::OpenVino,
+    };
+    Placement { device, cpu_engine }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::backfill::BackfillArgs;
+use crate::commands::bench::BenchCommand;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::dead_letters::DeadLettersCommand;
@@ -19,7 +20,7 @@ use crate::commands::serve::ServeArgs;
 use crate::commands::tap::TapArgs;
 use crate::commands::top::TopArgs;
 use crate::commands::{
-    backfill, completions, config, dead_letters, decode_worker, demo, explain, feed, index, label, media, model,
+    backfill, bench, completions, config, dead_letters, decode_worker, demo, explain, feed, index, label, media, model,
     research, run, serve, tap, top,
 };
 use crate::setup::{self, LogFormatArg};
@@ -85,9 +86,12 @@ pub enum Command {
     /// Fetch and decode media as the worker would.
     #[command(subcommand)]
     Media(MediaCommand),
-    /// Show what a checkpoint is made of, or pack it with all that it needs.
+    /// Show what a checkpoint is made of, pack it with all that it needs, or write it for other engines.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Measure what the networks cost on this machine.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -118,6 +122,7 @@ impl Cli {
             Command::Backfill(arguments) => backfill::run(&arguments, log_format),
             Command::Media(command) => media::run(&command, log_format),
             Command::Model(command) => model::run(&command, log_format),
+            Command::Bench(command) => bench::run(&command, log_format),
             Command::Config(command) => config::run(&command, log_format),
             Command::DecodeWorker => decode_worker::run(),
             Command::Completions(arguments) => completions::run(&arguments, Cli::command()),

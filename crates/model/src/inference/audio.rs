@@ -1,19 +1,24 @@
 //! The audio network as it serves.
 
+use std::cell::RefCell;
+
 use tch::Device;
 
 use super::front_end::FrontEnd;
+use super::sound_on_openvino::SoundOnOpenVino;
 use crate::checkpoint::Checkpoint;
-use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::manifest::Standardisation;
 use crate::networks::{AudioModel, audio_vector, encode_clips, encode_levels, steps_of_frames};
 use crate::parameters::Builder;
-use crate::vectors::{AudioInput, Encoded, FRAME_SECONDS, SEGMENT_FRAMES, Waveform};
+use crate::placement::{AS_PLACED, Contest, Engine, Placement};
+use crate::vectors::{AudioInput, Encoded, FRAME_SECONDS, SEGMENT_BINS, SEGMENT_FRAMES, Waveform};
 
 /// DCRNN on one device, and beside it, on the host, what the statistics of a clip say. `Send`, not `Sync`: one owner thread.
 pub struct AudioNetwork {
     network: AudioModel,
+    /// DCRNN on another engine, which then computes in its place.
+    dcrnn: Option<Box<RefCell<SoundOnOpenVino>>>,
     standardisation: Standardisation,
     device: Device,
     front_end: FrontEnd,
@@ -21,13 +26,38 @@ pub struct AudioNetwork {
 
 impl AudioNetwork {
     /// Builds the network from the checkpoint's weights, and what turns samples into its input.
-    pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
-        let device = device.resolve()?;
+    pub fn from_checkpoint(checkpoint: &Checkpoint, placement: impl Into<Placement>) -> Result<Self, ModelError> {
+        let placement = placement.into();
+        let device = placement.device.resolve()?;
         let manifest = checkpoint.manifest();
-        let stored = checkpoint.stored()?;
-        let network = AudioModel::new(&Builder::stored(&stored, device).scope("audio"), &manifest.dimensions)?;
-        let front_end = FrontEnd::on(device)?;
-        Ok(Self { network, standardisation: manifest.standardisation.clone(), device, front_end })
+        let build = || {
+            let stored = checkpoint.stored()?;
+            let network = AudioModel::new(&Builder::stored(&stored, device).scope("audio"), &manifest.dimensions)?;
+            let front_end = FrontEnd::on(device)?;
+            let standardisation = manifest.standardisation.clone();
+            Ok(Self { network, dcrnn: None, standardisation, device, front_end })
+        };
+        let version = checkpoint.model_version();
+        let contest = Contest { version: &version, network: "audio_dcrnn", asked: placement.cpu_engine };
+        if device != Device::Cpu {
+            contest.note(Engine::Libtorch, AS_PLACED);
+            return build();
+        }
+        contest.choose(
+            build,
+            |library| {
+                let network = build()?;
+                let dcrnn = SoundOnOpenVino::new(library, &network.network.dcrnn)?;
+                Ok(Self { dcrnn: Some(Box::new(RefCell::new(dcrnn))), ..network })
+            },
+            |network| {
+                let levels =
+                    |frames: usize| (0..frames * SEGMENT_BINS).map(|at| -((at * 7 % 61) as f32)).collect::<Vec<_>>();
+                let clips = [SEGMENT_FRAMES, 100].map(|frames| AudioInput::from_spectrogram(&levels(frames)));
+                let [long, short] = clips;
+                Ok(network.of_dcrnn(&[long?, short?])?.into_iter().map(|clip| clip.vector).collect())
+            },
+        )
     }
 
     /// [`encode`](Self::encode) for decoded sound: resampled, transformed, cut into segments. On a GPU all of it happens
@@ -51,8 +81,16 @@ impl AudioNetwork {
     /// statistics give it, and the mean of its segments' vectors, each weighing as much as it has sound; the attention is
     /// that of the segments. [`ModelError::Input`] for a clip that breaks [`AudioInput`]'s rules or has no statistics.
     pub fn encode(&self, inputs: &[AudioInput]) -> Result<Vec<Encoded>, ModelError> {
-        let encoded = encode_clips(&self.network.dcrnn, &self.standardisation, self.device, inputs)?;
+        let encoded = self.of_dcrnn(inputs)?;
         self.with_statistics(encoded, inputs.iter().map(|input| input.statistics.as_slice()))
+    }
+
+    /// What DCRNN says of clips.
+    pub(crate) fn of_dcrnn(&self, inputs: &[AudioInput]) -> Result<Vec<Encoded>, ModelError> {
+        match &self.dcrnn {
+            Some(dcrnn) => dcrnn.borrow_mut().encode(&self.standardisation, inputs),
+            None => encode_clips(&self.network.dcrnn, &self.standardisation, self.device, inputs),
+        }
     }
 
     fn with_statistics<'a>(
@@ -98,6 +136,28 @@ fn by_second(attention: &[f32], seconds_per_step: f32) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceChoice;
+    use crate::inference::drawn;
+    use crate::manifest::MODERN;
+    use crate::placement::CpuEngine;
+
+    #[test]
+    fn on_openvino_clips_of_any_length_are_encoded_as_on_libtorch() {
+        let checkpoint = drawn::checkpoint(drawn::manifest(MODERN)).unwrap();
+        let place = |cpu_engine| Placement { device: DeviceChoice::Cpu, cpu_engine };
+        let [exact, network] = [CpuEngine::Libtorch, CpuEngine::OpenVino]
+            .map(|engine| AudioNetwork::from_checkpoint(&checkpoint, place(engine)).unwrap());
+        assert!(network.dcrnn.is_some() && exact.dcrnn.is_none());
+        network.warm_up().unwrap();
+        let levels = |frames: usize| (0..frames * SEGMENT_BINS).map(|at| -((at * 13 % 71) as f32)).collect::<Vec<_>>();
+        let clips = [20, 215, 500, 9].map(|frames| AudioInput::from_spectrogram(&levels(frames)).unwrap());
+        let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+        let expected = exact.of_dcrnn(&clips).unwrap();
+        for (found, expected) in network.of_dcrnn(&clips).unwrap().iter().zip(&expected) {
+            assert!(near(&found.vector, &expected.vector) && near(&found.attention, &expected.attention));
+        }
+        assert!(network.of_dcrnn(&[]).unwrap().is_empty());
+    }
 
     #[test]
     fn the_seconds_share_what_the_steps_got() {

@@ -16,7 +16,7 @@ fn network() -> FusionNetwork {
     let temperature = [("text+audio".to_owned(), 1.5), ("image".to_owned(), 0.5)].into();
     let calibration = Calibration { temperature, ..Calibration::default() };
     let manifest = Arc::new(Manifest::new(MODERN, dimensions, standardisation, 30, calibration, 1));
-    FusionNetwork { network, mood_head, manifest, device }
+    FusionNetwork { network, mood_head, on_slices: None, manifest, device }
 }
 
 /// Of every subset of modalities.
@@ -28,6 +28,29 @@ fn posts() -> Vec<FusionInput> {
 
 fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
+}
+
+#[test]
+fn over_slices_every_subset_is_fused_as_over_tensors() {
+    let expected = network().fuse(&posts()).unwrap();
+    let mut over_slices = network();
+    let parts = (over_slices.network.on_slices().unwrap(), over_slices.mood_head.on_slices().unwrap());
+    over_slices.on_slices = Some(parts);
+    let near = |a: f32, b: f32| (a - b).abs() < 2e-6 * (1.0 + a.abs());
+    for (found, expected) in over_slices.fuse(&posts()).unwrap().iter().zip(&expected) {
+        assert!(near(found.logit, expected.logit), "{} {}", found.logit, expected.logit);
+        assert_eq!(found.u.len(), expected.u.len());
+        assert!(found.u.iter().zip(&expected.u).all(|(a, b)| near(*a, *b)));
+        assert_eq!(found.moods.len(), expected.moods.len());
+        assert!(found.moods.iter().zip(&expected.moods).all(|(a, b)| a.0 == b.0 && near(a.1, b.1)));
+        let probabilities = found.judgement.probabilities.iter().zip(expected.judgement.probabilities);
+        assert!(probabilities.into_iter().all(|(a, b)| near(*a, b)));
+    }
+    for wrong in [vec![0.1; 99], vec![f32::NAN; 100]] {
+        let post = FusionInput { text: Some(wrong), audio: None, image: None };
+        assert!(matches!(over_slices.fuse(&[post]), Err(ModelError::Input(_))));
+    }
+    assert!(over_slices.fuse(&[FusionInput { text: None, audio: None, image: None }]).is_err());
 }
 
 #[test]

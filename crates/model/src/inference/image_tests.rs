@@ -1,6 +1,7 @@
 use super::*;
 use crate::inference::drawn;
 use crate::manifest::{LIGHT, MODERN, Manifest};
+use crate::placement::{CpuEngine, choices_of};
 
 fn pictures() -> Vec<Rgb224> {
     let picture = |n: usize| Rgb224::new((0..Rgb224::BYTES).map(|i| (i / (n + 1) % 251) as u8).collect::<Vec<_>>());
@@ -23,6 +24,33 @@ fn assert_sound(encoded: &[Encoded]) {
         assert!((attention.iter().sum::<f32>() - 1.0).abs() < 1e-4);
     }
     assert_ne!(encoded[0].vector, encoded[5].vector);
+}
+
+#[test]
+fn on_openvino_a_picture_is_encoded_as_on_libtorch() {
+    let checkpoint = checkpoint(MODERN, ImageBackbone::EfficientNetLite0, 224);
+    let exact = ImageNetwork::from_checkpoint_f32(&checkpoint, DeviceChoice::Cpu).unwrap();
+    let placement = Placement { device: DeviceChoice::Cpu, cpu_engine: CpuEngine::OpenVino };
+    let network = ImageNetwork::from_checkpoint(&checkpoint, placement).unwrap();
+    network.warm_up().unwrap();
+    assert_eq!((network.precision(), network.normalisation()), ("f32", Normalisation::LITE));
+    let found = network.encode(&pictures()).unwrap();
+    assert_sound(&found);
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+    for (found, expected) in found.iter().zip(exact.encode(&pictures()).unwrap()) {
+        assert!(near(&found.vector, &expected.vector) && near(&found.attention, &expected.attention));
+    }
+}
+
+#[test]
+fn a_network_that_openvino_does_not_take_stays_on_libtorch_and_says_why() {
+    let small = checkpoint(MODERN, ImageBackbone::EfficientNetLite0, 64);
+    let placement = |cpu_engine| Placement { device: DeviceChoice::Cpu, cpu_engine };
+    let network = ImageNetwork::from_checkpoint(&small, placement(CpuEngine::Auto)).unwrap();
+    assert_sound(&network.encode(&pictures()).unwrap());
+    let choice = &choices_of(&small.model_version(), CpuEngine::Auto)["image"];
+    assert!(choice.engine == Engine::Libtorch && choice.because.contains("224 px"), "{choice:?}");
+    assert!(ImageNetwork::from_checkpoint(&small, placement(CpuEngine::OpenVino)).is_err());
 }
 
 #[test]

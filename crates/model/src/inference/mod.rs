@@ -6,12 +6,17 @@ pub(crate) mod drawn;
 mod front_end;
 mod fusion;
 mod image;
+mod picture_on_openvino;
+mod sound_on_openvino;
 mod text;
+mod text_on_slices;
+mod trunk_on_openvino;
 mod without;
 
 pub use audio::AudioNetwork;
 pub use fusion::FusionNetwork;
 pub use image::ImageNetwork;
+pub(crate) use picture_on_openvino::write_normalisation;
 pub use text::{EncodedText, TextNetwork};
 
 use tch::Tensor;

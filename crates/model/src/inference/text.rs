@@ -3,12 +3,15 @@
 use tch::{Device, Tensor};
 
 use super::encoded;
+use super::text_on_slices::{PostOnSlices, TextOnSlices};
 use crate::checkpoint::Checkpoint;
+use crate::cost::cpu_ms;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::networks::{AttBiGru, SemanticSpace, TextBatch, TextDropout};
 use crate::parameters::{Builder, to_rows};
 use crate::passes::passes;
+use crate::placement::{AS_PLACED, Contest, CpuEngine, Engine, Placement};
 use crate::text::{NgramBag, Pieces, ReadText, TextInput, Word};
 use crate::trunk::TrunkPrecision;
 use crate::vectors::Encoded;
@@ -22,9 +25,19 @@ const MAX_PADDED_WORDS: usize = 3_200;
 
 /// attBiGRU on its words' vectors, on one device. `Send`, not `Sync`: one owner thread.
 pub struct TextNetwork {
+    network: Network,
+    bag: Option<NgramBag>,
+}
+
+enum Network {
+    Tensors(OnTensors),
+    Slices(TextOnSlices),
+}
+
+/// All of it on libtorch.
+struct OnTensors {
     words: WordVectors,
     network: AttBiGru,
-    bag: Option<NgramBag>,
     semantic: Option<SemanticSpace>,
     device: Device,
 }
@@ -44,28 +57,27 @@ impl TextNetwork {
     ///
     /// # Errors
     /// A base that is missing ([`ModelError::BaseMissing`], which says the command) or damaged.
-    pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
-        Self::build(checkpoint, device, None)
+    pub fn from_checkpoint(checkpoint: &Checkpoint, placement: impl Into<Placement>) -> Result<Self, ModelError> {
+        Self::build(checkpoint, placement.into(), None)
     }
 
     /// The same with all arithmetic in f32, for references.
     pub fn from_checkpoint_f32(checkpoint: &Checkpoint, device: DeviceChoice) -> Result<Self, ModelError> {
-        Self::build(checkpoint, device, Some(TrunkPrecision::Float))
+        Self::build(checkpoint, device.into(), Some(TrunkPrecision::Float))
     }
 
     fn build(
         checkpoint: &Checkpoint,
-        device: DeviceChoice,
+        placement: Placement,
         precision: Option<TrunkPrecision>,
     ) -> Result<Self, ModelError> {
-        let manifest = checkpoint.manifest();
-        let words = WordVectors::open(manifest, checkpoint.bases(), device, precision)?;
-        let device = device.resolve()?;
-        let dimensions = &manifest.dimensions;
-        if words.width() != dimensions.word_width {
-            let (found, named) = (words.width(), dimensions.word_width);
+        let (manifest, dimensions) = (checkpoint.manifest(), &checkpoint.manifest().dimensions);
+        let device = placement.device.resolve()?;
+        let width = WordVectors::width_of(manifest);
+        if width != dimensions.word_width {
+            let named = dimensions.word_width;
             return Err(ModelError::Configuration(format!(
-                "words have {found} values, dimensions.word_width is {named}"
+                "words have {width} values, dimensions.word_width is {named}"
             )));
         }
         let stored = checkpoint.stored()?;
@@ -74,7 +86,18 @@ impl TextNetwork {
         let network = AttBiGru::new(&scope, dimensions, TextDropout::default())?;
         let semantic = SemanticSpace::new(&scope.sub("semantic"), dimensions)?;
         let bag = network.bag()?;
-        Ok(Self { words, network, bag, semantic, device })
+        let version = checkpoint.model_version();
+        let asked = placement.cpu_engine;
+        let contest = Contest { version: &version, network: "text_attbigru", asked };
+        if device == Device::Cpu && asked != CpuEngine::Libtorch {
+            let network = TextOnSlices::new(checkpoint, asked, &network, semantic.as_ref())?;
+            contest.note(Engine::Own, "on a CPU");
+            return Ok(Self { network: Network::Slices(network), bag });
+        }
+        let words = WordVectors::open(manifest, checkpoint.bases(), placement.device, precision)?;
+        Contest { network: "text_trunk", ..contest }.note(Engine::Libtorch, AS_PLACED);
+        contest.note(Engine::Libtorch, AS_PLACED);
+        Ok(Self { network: Network::Tensors(OnTensors { words, network, semantic, device }), bag })
     }
 
     /// Vectors, attention and what the posts are about, in order. A word's attention is its share of what the BiGRU looked at
@@ -95,7 +118,6 @@ impl TextNetwork {
     }
 
     fn pass(&self, posts: &[&TextInput]) -> Result<Vec<EncodedText>, ModelError> {
-        let words = self.words.of(posts)?;
         let counted: Vec<(f32, Vec<f32>)> = posts
             .iter()
             .map(|post| match &self.bag {
@@ -106,21 +128,71 @@ impl TextNetwork {
                 None => (0.0, Vec::new()),
             })
             .collect();
-        let rows: Vec<(&WordFeatures, f32, f32)> = words
-            .iter()
-            .zip(&counted)
-            .zip(posts)
-            .map(|((words, (bag, _)), post)| (words, *bag, post.lexicon))
-            .collect();
+        let posts: Vec<(&TextInput, f32)> = posts.iter().zip(&counted).map(|(post, (bag, _))| (*post, *bag)).collect();
+        let mut found = match &self.network {
+            Network::Tensors(network) => network.encode(&posts)?,
+            Network::Slices(network) => network.encode(&posts)?,
+        };
+        for (of_post, (_, per_word)) in found.iter_mut().zip(&counted) {
+            credit(&mut of_post.encoded.attention, per_word, &of_post.parts);
+        }
+        Ok(found.into_iter().map(|post| EncodedText { encoded: post.encoded, semantic: post.semantic }).collect())
+    }
+
+    /// Makes the words' vectors and nothing of them: what costs are measured with.
+    pub(crate) fn read_words(&self, posts: &[TextInput]) -> Result<(), ModelError> {
+        let posts: Vec<&TextInput> = posts.iter().collect();
+        match &self.network {
+            Network::Tensors(network) => network.words.of(&posts).map(drop),
+            Network::Slices(network) => network.read_words(&posts),
+        }
+    }
+
+    /// CPU milliseconds of what stands behind the words' vectors, an item of a pass over `posts`.
+    pub(crate) fn cost_of_head(&self, posts: &[TextInput], batch: usize) -> Result<f64, ModelError> {
+        let posts: Vec<(&TextInput, f32)> = posts.iter().map(|post| (post, 0.0)).collect();
+        match &self.network {
+            Network::Tensors(network) => {
+                let words = network.words.of(&posts.iter().map(|(post, _)| *post).collect::<Vec<_>>())?;
+                cpu_ms(batch, || network.encode_words(&words, &posts).map(drop))
+            }
+            Network::Slices(network) => network.cost_of_head(&posts, batch),
+        }
+    }
+
+    /// Runs one small batch, so that the first post does not pay for kernel selection and page faults.
+    pub fn warm_up(&self) -> Result<(), ModelError> {
+        let word = Word { text: "word".to_owned(), is_mark: false, is_shouted: false };
+        let text = ReadText { words: vec![word; 8], pieces: Pieces::of_unknown_words(8) };
+        self.encode(&vec![TextInput::new(text.clone(), Some(text), self.bag.is_some()); 4]).map(drop)
+    }
+}
+
+impl OnTensors {
+    /// Each post with its bag's logit.
+    fn encode(&self, posts: &[(&TextInput, f32)]) -> Result<Vec<PostOnSlices>, ModelError> {
+        let words = self.words.of(&posts.iter().map(|(post, _)| *post).collect::<Vec<_>>())?;
+        self.encode_words(&words, posts)
+    }
+
+    fn encode_words(
+        &self,
+        words: &[WordFeatures],
+        posts: &[(&TextInput, f32)],
+    ) -> Result<Vec<PostOnSlices>, ModelError> {
+        let rows: Vec<(&WordFeatures, f32, f32)> =
+            words.iter().zip(posts).map(|(words, (post, bag))| (words, *bag, post.lexicon)).collect();
         let batch = TextBatch::new(&rows, self.words.width(), self.device)?;
         let forward = self.network.forward(&batch, false)?;
         let parts = to_rows(&forward.parts)?;
-        let mut encoded = encoded(&forward.vector, &forward.attention, &batch.lengths)?;
-        for ((of_post, (_, per_word)), parts) in encoded.iter_mut().zip(&counted).zip(&parts) {
-            credit(&mut of_post.attention, per_word, parts);
-        }
-        let semantic = self.semantic(&words)?;
-        Ok(encoded.into_iter().zip(semantic).map(|(encoded, semantic)| EncodedText { encoded, semantic }).collect())
+        let encoded = encoded(&forward.vector, &forward.attention, &batch.lengths)?;
+        let rows = encoded.into_iter().zip(parts).zip(self.semantic(words)?);
+        Ok(rows
+            .map(|((encoded, parts), semantic)| {
+                let parts = std::array::from_fn(|part| parts.get(part).copied().unwrap_or(0.0));
+                PostOnSlices { encoded, parts, semantic }
+            })
+            .collect())
     }
 
     fn semantic(&self, words: &[WordFeatures]) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
@@ -129,13 +201,6 @@ impl TextNetwork {
             return Ok(words.iter().map(|_| None).collect());
         };
         space.reduce(&sentences)
-    }
-
-    /// Runs one small batch, so that the first post does not pay for kernel selection and page faults.
-    pub fn warm_up(&self) -> Result<(), ModelError> {
-        let word = Word { text: "word".to_owned(), is_mark: false, is_shouted: false };
-        let text = ReadText { words: vec![word; 8], pieces: Pieces::of_unknown_words(8) };
-        self.encode(&vec![TextInput::new(text.clone(), Some(text), self.bag.is_some()); 4]).map(drop)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Additive attention over a sequence (paper, equation 1, after Yang et al. 2016).
 
+use jtav_engine::bend::{add_scaled, dot, softmax, tanh};
+use jtav_engine::dense::Dense;
 use tch::{Kind, Tensor};
 
 use super::{Linear, length_mask};
 use crate::error::ModelError;
-use crate::parameters::{Init, Scope};
+use crate::parameters::{Init, Scope, to_vec};
 
 /// `a = softmax(tanh(W h + b) . c)` over the valid steps, then the weighted sum.
 pub struct AdditiveAttention {
@@ -21,6 +23,11 @@ impl AdditiveAttention {
         })
     }
 
+    /// The same layer over slices, for a CPU.
+    pub(crate) fn on_slices(&self) -> Result<Attention, ModelError> {
+        Ok(Attention { project: self.project.on_slices()?, context: to_vec(&self.context)? })
+    }
+
     /// Weights `[batch, time]` for `[batch, time, width]`; each row sums to 1 over its length (at least 1).
     pub fn weights(&self, sequence: &Tensor, lengths: &[i64]) -> Result<Tensor, ModelError> {
         let (_, time, _) = sequence.size3()?;
@@ -35,11 +42,51 @@ impl AdditiveAttention {
     }
 }
 
+/// [`AdditiveAttention`] over slices.
+pub(crate) struct Attention {
+    project: Dense,
+    context: Vec<f32>,
+}
+
+impl Attention {
+    /// Of `[steps of all rows, width]` without gaps, `lengths` steps for each row: the weight of every step, those of a row sum to 1,
+    /// and `[rows, width]` of weighted sums.
+    pub fn pool(&self, sequence: &[f32], lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {
+        let width = self.context.len();
+        let mut bent = self.project.apply(sequence);
+        tanh(&mut bent);
+        let mut weights: Vec<f32> = bent.chunks_exact(width).map(|step| dot(step, &self.context)).collect();
+        let mut pooled = vec![0.0; lengths.len() * width];
+        let mut first = 0;
+        for (sum, &length) in pooled.chunks_exact_mut(width).zip(lengths) {
+            let weights = &mut weights[first..first + length];
+            softmax(weights);
+            let steps = sequence[first * width..].chunks_exact(width);
+            weights.iter().zip(steps).for_each(|(&weight, step)| add_scaled(sum, weight, step));
+            first += length;
+        }
+        (weights, pooled)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::parameters::{Builder, to_rows};
     use tch::Device;
+
+    #[test]
+    fn over_slices_the_layer_gives_what_it_gives_over_tensors() {
+        let attention = AdditiveAttention::new(&Builder::fresh(2, Device::Cpu).scope("a"), 3).unwrap();
+        let values: Vec<f32> = (0..24).map(|at| (at as f32).cos()).collect();
+        let sequence = Tensor::from_slice(&values).view([2, 4, 3]);
+        let weights = attention.weights(&sequence, &[4, 2]).unwrap();
+        let pooled = to_vec(&AdditiveAttention::pool(&weights, &sequence).unwrap()).unwrap();
+        let (found, sums) = attention.on_slices().unwrap().pool(&values[..6 * 3], &[4, 2]);
+        let expected = to_vec(&weights).unwrap();
+        assert!(found.iter().zip(&expected[..6]).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
+        assert!(sums.iter().zip(&pooled).all(|(a, b)| (a - b).abs() < 1e-6), "{sums:?} {pooled:?}");
+    }
 
     #[test]
     fn weights_sum_to_one_within_the_length_and_vanish_beyond() {

@@ -1,9 +1,10 @@
 //! A bidirectional gated recurrent unit that knows how long each row is.
 
+use jtav_engine::gru::{BiGru as OnSlices, Direction};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::parameters::{Init, Scope};
+use crate::parameters::{Init, Scope, to_vec};
 
 /// One bidirectional layer with torch's equations and names (`weight_ih_l0`, `..._reverse`), gates in the order
 /// reset, update, new (Cho et al. 2014, "reset after" form).
@@ -26,6 +27,20 @@ impl BiGru {
             weights.push(scope.weight(&format!("bias_hh_l0{suffix}"), &[3 * hidden], init)?);
         }
         Ok(Self { weights, hidden })
+    }
+
+    /// The same layer over slices, for a CPU.
+    pub(crate) fn on_slices(&self) -> Result<OnSlices, ModelError> {
+        let direction = |first: usize| {
+            Ok::<_, ModelError>(Direction {
+                input_weight: to_vec(&self.weights[first])?,
+                hidden_weight: to_vec(&self.weights[first + 1])?,
+                input_bias: to_vec(&self.weights[first + 2])?,
+                hidden_bias: to_vec(&self.weights[first + 3])?,
+            })
+        };
+        let (_, inputs) = self.weights[0].size2()?;
+        Ok(OnSlices::new(&[direction(0)?, direction(4)?], inputs as usize))
     }
 
     /// `[batch, time, inputs]` to `[batch, time, 2 hidden]`, zero beyond each row's length. The backward direction
@@ -94,7 +109,7 @@ impl BiGru {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::{Builder, to_rows, to_vec};
+    use crate::parameters::{Builder, to_rows};
 
     fn layer() -> BiGru {
         BiGru::new(&Builder::fresh(5, Device::Cpu).scope("gru"), 6, 4).unwrap()
@@ -119,6 +134,22 @@ mod tests {
             let beyond = to_vec(&together.get(row as i64).narrow(0, length, 7 - length)).unwrap();
             assert!(beyond.iter().all(|&v| v == 0.0));
         }
+    }
+
+    #[test]
+    fn over_slices_the_layer_gives_what_it_gives_over_tensors() {
+        let (gru, x) = (layer(), wave(3, 7));
+        let _guard = tch::no_grad_guard();
+        let lengths = [4, 7, 1];
+        let together = gru.forward(&x, &lengths).unwrap();
+        let rows = |of: &Tensor| -> Vec<f32> {
+            let row = |(row, &length): (usize, &i64)| to_vec(&of.get(row as i64).narrow(0, 0, length)).unwrap();
+            lengths.iter().enumerate().flat_map(row).collect()
+        };
+        let found = gru.on_slices().unwrap().forward(&rows(&x), &lengths.map(|length| length as usize));
+        let expected = rows(&together);
+        assert_eq!(found.len(), expected.len());
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-6), "{found:?} {expected:?}");
     }
 
     /// The last state of the backward direction stands at the first step, not at the last.

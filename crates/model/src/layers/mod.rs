@@ -5,12 +5,15 @@ mod attention;
 mod gru;
 
 pub use attention::AdditiveAttention;
+pub(crate) use attention::Attention;
 pub use gru::BiGru;
 
+use jtav_engine::dense::Dense;
+use jtav_engine::onnx::{Attribute, Graph, Value};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::parameters::{Init, Scope};
+use crate::parameters::{Init, Scope, to_vec};
 
 /// `y = x W' + b`.
 pub struct Linear {
@@ -34,6 +37,12 @@ impl Linear {
         Ok(Self { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)? })
     }
 
+    /// The same layer over slices, for a CPU.
+    pub(crate) fn on_slices(&self) -> Result<Dense, ModelError> {
+        let (_, inputs) = self.weight.size2()?;
+        Ok(Dense::new(&to_vec(&self.weight)?, &to_vec(&self.bias)?, inputs as usize))
+    }
+
     /// `[..., inputs]` to `[..., outputs]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
@@ -42,8 +51,8 @@ impl Linear {
 
 /// Normalises the last dimension (Ba et al. 2016).
 pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
     width: i64,
     epsilon: f64,
 }
@@ -134,6 +143,12 @@ impl BatchNorm {
         }
     }
 
+    /// Scale and shift of the layer in evaluation mode, over slices.
+    pub(crate) fn on_slices(&self) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let (scale, shift) = self.as_affine()?;
+        Ok((to_vec(&scale)?, to_vec(&shift)?))
+    }
+
     /// In evaluation mode the layer is `x * scale + shift`.
     pub(crate) fn as_affine(&self) -> Result<(Tensor, Tensor), ModelError> {
         let scale = self.weight.f_mul(&self.running_var.f_add_scalar(self.epsilon)?.f_rsqrt()?)?;
@@ -187,6 +202,17 @@ impl Conv2d {
         Ok(x.f_conv2d(&weight, bias.as_ref(), stride, padding, [1, 1], 1)?)
     }
 
+    /// Channels that come out.
+    pub(crate) fn outputs(&self) -> i64 {
+        self.weight.size().first().copied().unwrap_or(0)
+    }
+
+    /// Adds the convolution to a graph.
+    pub(crate) fn write(&self, graph: &mut Graph, name: &str, x: &Value) -> Result<Value, ModelError> {
+        let plan = ConvPlan { stride: self.stride, before: self.padding, after: self.padding, groups: 1 };
+        plan.write(graph, name, x, &self.weight, self.bias.as_ref())
+    }
+
     /// This convolution followed by `norm` in evaluation mode, as one convolution.
     pub fn fold(&self, norm: &BatchNorm) -> Result<Self, ModelError> {
         let (scale, shift) = norm.as_affine()?;
@@ -205,6 +231,44 @@ impl Conv2d {
             bias: self.bias.as_ref().map(|bias| bias.f_to_kind(kind)).transpose()?,
             stride: self.stride,
             padding: self.padding,
+        })
+    }
+}
+
+/// How a convolution moves over its input, for a graph.
+pub(crate) struct ConvPlan {
+    pub stride: i64,
+    /// Zeros at the left and at the top.
+    pub before: i64,
+    /// Zeros at the right and at the bottom.
+    pub after: i64,
+    pub groups: i64,
+}
+
+impl ConvPlan {
+    pub fn write(
+        &self,
+        graph: &mut Graph,
+        name: &str,
+        x: &Value,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+    ) -> Result<Value, ModelError> {
+        let shape: Vec<usize> = weight.size().iter().map(|&side| side as usize).collect();
+        let kernel = shape[2..].iter().map(|&side| side as i64).collect();
+        let weight = graph.weights(&format!("{name}.weight"), &to_vec(weight)?, &shape);
+        let attributes = vec![
+            Attribute::Ints("kernel_shape", kernel),
+            Attribute::Ints("strides", vec![self.stride; 2]),
+            Attribute::Ints("pads", vec![self.before, self.before, self.after, self.after]),
+            Attribute::Int("group", self.groups),
+        ];
+        Ok(match bias {
+            Some(bias) => {
+                let bias = graph.weights(&format!("{name}.bias"), &to_vec(bias)?, &[shape[0]]);
+                graph.node("Conv", &[x, &weight, &bias], attributes)
+            }
+            None => graph.node("Conv", &[x, &weight], attributes),
         })
     }
 }
@@ -229,7 +293,7 @@ pub(crate) fn length_mask(lengths: &[i64], longest: i64, device: Device) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::{Builder, to_vec};
+    use crate::parameters::Builder;
 
     #[test]
     fn a_folded_convolution_equals_the_two_layers() {

@@ -1,6 +1,8 @@
 //! attBiGRU (paper, section 3.1.1): the supporting parts gate the protagonist's words, a BiGRU reads them, attention
 //! pools them.
 
+mod on_slices;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
@@ -8,6 +10,8 @@ use crate::layers::{AdditiveAttention, BiGru, Linear};
 use crate::manifest::Dimensions;
 use crate::parameters::{Scope, overwrite, to_vec};
 use crate::text::NgramBag;
+
+pub(crate) use on_slices::{AttBiGruOnSlices, WordsOnSlices};
 
 /// The text network with its heads.
 ///

@@ -96,7 +96,11 @@ fn encode_batches<'a>(
     Ok(frames_of_clip.map(|frames| mean_of_segments(frames, &mut of_segment)).collect())
 }
 
-fn mean_of_segments(frames: &[usize], of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>) -> Encoded {
+/// What the segments of one clip say together; takes as many as it has of those that are to come.
+pub(crate) fn mean_of_segments(
+    frames: &[usize],
+    of_segment: &mut impl Iterator<Item = (Vec<f32>, Vec<f32>)>,
+) -> Encoded {
     let total = frames.iter().sum::<usize>() as f32;
     let mut mean = Encoded { vector: Vec::new(), attention: Vec::new() };
     for (&frames, (vector, attention)) in frames.iter().zip(of_segment) {

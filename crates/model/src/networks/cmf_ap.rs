@@ -1,10 +1,12 @@
 //! CMF-AP, cross-modal fusion with attentive pooling (paper, section 3.2), in its exact factorised form.
 
+use jtav_engine::bend::{bent_sums, dot, softmax, tanh};
+use jtav_engine::dense::Dense;
 use tch::Tensor;
 
 use crate::error::ModelError;
 use crate::layers::Linear;
-use crate::parameters::{Init, Scope};
+use crate::parameters::{Init, Scope, to_vec};
 
 /// One direction of a pair: rebuilds `m` by attending over the coordinates of `n`.
 ///
@@ -61,6 +63,60 @@ impl CmfPair {
     /// `[batch, 2 reduced]`: the first modality rebuilt over the second, then the second over the first.
     pub fn forward(&self, m: &Tensor, n: &Tensor) -> Result<Tensor, ModelError> {
         Ok(Tensor::f_cat(&[self.first.forward(m, n)?, self.second.forward(n, m)?], 1)?)
+    }
+}
+
+/// [`CrossAttention`] over slices.
+struct CrossOnSlices {
+    project: Dense,
+    shift: Vec<f32>,
+    context: Vec<f32>,
+    reduce: Dense,
+    reduce_shift: Vec<f32>,
+}
+
+impl CrossOnSlices {
+    fn of(layer: &CrossAttention) -> Result<Self, ModelError> {
+        let matrix = |linear: &Linear| -> Result<Dense, ModelError> {
+            Ok(Dense::new(&to_vec(&linear.weight)?, &[], linear.weight.size2()?.1 as usize))
+        };
+        Ok(Self {
+            project: matrix(&layer.project)?,
+            shift: to_vec(&layer.project.bias)?,
+            context: to_vec(&layer.context)?,
+            reduce: matrix(&layer.reduce)?,
+            reduce_shift: to_vec(&layer.reduce.bias)?,
+        })
+    }
+
+    /// Adds `[reduced]` of `m` and `n` to the end of `out`.
+    fn forward(&self, m: &[f32], n: &[f32], out: &mut Vec<f32>) {
+        let mut weights = vec![0.0; n.len()];
+        bent_sums(&mut weights, n, &self.project.apply(m), &self.shift, &self.context);
+        softmax(&mut weights);
+        let gate = dot(&weights, n);
+        let mut reduced = self.reduce.apply(m);
+        reduced.iter_mut().zip(&self.reduce_shift).for_each(|(value, shift)| *value = *value * gate + shift);
+        tanh(&mut reduced);
+        out.append(&mut reduced);
+    }
+}
+
+/// [`CmfPair`] over slices.
+pub(super) struct PairOnSlices {
+    first: CrossOnSlices,
+    second: CrossOnSlices,
+}
+
+impl PairOnSlices {
+    pub fn of(pair: &CmfPair) -> Result<Self, ModelError> {
+        Ok(Self { first: CrossOnSlices::of(&pair.first)?, second: CrossOnSlices::of(&pair.second)? })
+    }
+
+    /// Adds `[2 reduced]` of one post to the end of `out`.
+    pub fn forward(&self, m: &[f32], n: &[f32], out: &mut Vec<f32>) {
+        self.first.forward(m, n, out);
+        self.second.forward(n, m, out);
     }
 }
 

@@ -1,11 +1,16 @@
 //! DCRNN (paper, section 3.1.2): dense convolutions over a constant-Q spectrogram, then a recurrent network over time.
 
+mod on_slices;
+mod onnx;
+
 use tch::Tensor;
 
 use crate::error::ModelError;
 use crate::layers::{AdditiveAttention, BatchNorm, BiGru, Conv2d, Linear};
 use crate::manifest::Dimensions;
 use crate::parameters::Scope;
+
+pub(crate) use on_slices::RecurrentOnSlices;
 
 /// Sizes of the convolutional part; the defaults are the authors' shapes with a quarter of their channels
 /// (docs/networks.md, "Audio in the profiles `modern` and `light`"), which takes the network from 15 M to well under 1 M
@@ -122,6 +127,12 @@ impl Dcrnn {
         let attention = self.attention.weights(&states, steps)?;
         let pooled = AdditiveAttention::pool(&attention, &states)?.f_dropout(self.dropout, train)?;
         Ok(AudioForward { vector: self.dense.forward(&pooled)?.f_relu()?, attention })
+    }
+
+    /// What the recurrent part is given of `[segments, 1, 215, 96]`: `[segments, 27, 4 * reduced channels]`.
+    #[cfg(test)]
+    pub(crate) fn sequence(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        self.convolve(x, false)
     }
 
     /// `[segments, 27, 4 * reduced channels]`.

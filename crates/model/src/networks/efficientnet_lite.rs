@@ -1,6 +1,8 @@
 //! EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946, in the form for mobile processors: no squeeze and excitation,
 //! ReLU6 in place of swish) up to its last feature map, as a frozen trunk with its batch normalisations folded.
 
+mod onnx;
+
 use std::path::Path;
 
 use half::bf16;

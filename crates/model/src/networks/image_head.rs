@@ -3,6 +3,8 @@
 //! The backbone was trained elsewhere and stays as it is; the head is a logistic regression in closed form, whose making is
 //! in `jtav-training`.
 
+mod on_slices;
+
 use tch::{Device, Kind, Tensor};
 
 use super::backbone::Backbone;
@@ -13,6 +15,8 @@ use crate::layers::Linear;
 use crate::manifest::{Dimensions, ImageBackbone};
 use crate::parameters::Scope;
 use crate::vectors::Normalisation;
+
+pub(crate) use on_slices::ImageHeadOnSlices;
 
 /// Pixels on their way into the network.
 pub struct Pixels;
@@ -178,6 +182,14 @@ impl ImageModel {
         let features = self.backbone.forward(x, train, kind)?;
         let (vector, logit) = self.head.forward(&ImageHead::pool(&features)?)?;
         Ok(ImageForward { vector, logit, features })
+    }
+
+    pub(crate) fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    pub(crate) fn image_head(&self) -> &ImageHead {
+        &self.head
     }
 
     /// See [`ImageHead::class_activation`].

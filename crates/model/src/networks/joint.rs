@@ -1,5 +1,7 @@
 //! The fused classifier: CMF-AP over three pairs, beside the sum of the encoders' own logits.
 
+mod on_slices;
+
 use tch::{Device, Tensor};
 
 use super::cmf_ap::CmfPair;
@@ -9,6 +11,8 @@ use crate::manifest::{Dimensions, Manifest, NO_BOUND};
 use crate::modality::Modality;
 use crate::parameters::{Init, Scope, overwrite};
 use crate::vectors::FusionInput;
+
+pub(crate) use on_slices::JointOnSlices;
 
 /// The fusion of both profiles.
 ///
@@ -58,21 +62,12 @@ impl JointBatch {
         let mut vectors = Vec::with_capacity(inputs.len() * 3 * width);
         let mut present = Vec::with_capacity(inputs.len() * 3);
         for input in inputs {
-            if input.modalities().is_empty() {
-                return Err(ModelError::Input("a post without any modality".to_owned()));
-            }
+            Self::check(input, width)?;
             for modality in Modality::ALL {
                 match input.vector(modality) {
-                    Some(vector) if vector.len() == width && vector.iter().all(|value| value.is_finite()) => {
+                    Some(vector) => {
                         vectors.extend_from_slice(vector);
                         present.push(1.0);
-                    }
-                    Some(vector) => {
-                        let name = modality.name();
-                        return Err(ModelError::Input(format!(
-                            "a {name} vector of {} values, expected {width} finite ones",
-                            vector.len()
-                        )));
                     }
                     None => {
                         vectors.resize(vectors.len() + width, 0.0);
@@ -86,6 +81,25 @@ impl JointBatch {
             vectors: Tensor::f_from_slice(&vectors)?.f_view([rows, 3, width as i64])?.f_to_device(device)?,
             present: Tensor::f_from_slice::<f32>(&present)?.f_view([rows, 3])?.f_to_device(device)?,
         })
+    }
+}
+
+impl JointBatch {
+    /// As [`new`](Self::new), of one post.
+    fn check(input: &FusionInput, width: usize) -> Result<(), ModelError> {
+        if input.modalities().is_empty() {
+            return Err(ModelError::Input("a post without any modality".to_owned()));
+        }
+        for modality in Modality::ALL {
+            let Some(vector) = input.vector(modality) else { continue };
+            if vector.len() != width || !vector.iter().all(|value| value.is_finite()) {
+                let (name, found) = (modality.name(), vector.len());
+                return Err(ModelError::Input(format!(
+                    "a {name} vector of {found} values, expected {width} finite ones"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

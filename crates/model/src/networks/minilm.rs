@@ -1,6 +1,9 @@
 //! all-MiniLM-L6-v2 (Wang et al. 2020, arXiv 2002.10957; Reimers and Gurevych 2019, arXiv 1908.10084): a BERT (Devlin et al. 2019) of six
 //! layers, with the parameter names of Hugging Face's `BertModel` without its pooler.
 
+mod on_slices;
+mod onnx;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::weights::StoredWeights;
@@ -8,6 +11,8 @@ use crate::error::ModelError;
 use crate::layers::{LayerNorm, Linear, length_mask};
 use crate::parameters::{Init, Scope, Stored as _};
 use crate::text::{MAX_PIECES, Pieces};
+
+pub(crate) use on_slices::EmbeddingsOnSlices;
 
 /// Rows of the table of word pieces.
 const VOCABULARY: i64 = 30_522;

@@ -17,9 +17,14 @@ mod sound_statistics;
 mod torchvision;
 mod two_tower;
 
+pub(crate) use att_bigru::{AttBiGruOnSlices, WordsOnSlices};
 pub(crate) use audio::{AudioModel, audio_vector};
-pub(crate) use clips::encode_levels;
-pub(crate) use dcrnn::{FRAMES_PER_STEP, STEPS, steps_of_frames};
+pub(crate) use clips::{encode_levels, mean_of_segments};
+pub(crate) use dcrnn::{FRAMES_PER_STEP, RecurrentOnSlices, STEPS, steps_of_frames};
+pub(crate) use image_head::ImageHeadOnSlices;
+pub(crate) use joint::JointOnSlices;
+pub(crate) use minilm::EmbeddingsOnSlices;
+pub(crate) use semantic::SemanticOnSlices;
 pub use {
     att_bigru::{AttBiGru, TextBatch, TextDropout, TextForward, WordFeatures},
     backbone::Backbone,

@@ -1,10 +1,11 @@
 //! What a text is about, apart from what it feels: the sentence encoder's vector, reduced.
 
+use jtav_engine::dense::Dense;
 use tch::Tensor;
 
 use crate::error::ModelError;
 use crate::manifest::Dimensions;
-use crate::parameters::{Scope, to_rows};
+use crate::parameters::{Scope, to_rows, to_vec};
 
 /// Width of the sentence encoder's vector.
 const WIDTH: i64 = 384;
@@ -27,6 +28,12 @@ impl SemanticSpace {
         Ok(Some(Self { mean, matrix: scope.buffer("matrix", &[dimensions.semantic, WIDTH], 0.0)? }))
     }
 
+    /// The same over slices, for a CPU.
+    pub(crate) fn on_slices(&self) -> Result<SemanticOnSlices, ModelError> {
+        let matrix = Dense::new(&to_vec(&self.matrix)?, &[], WIDTH as usize);
+        Ok(SemanticOnSlices { mean: to_vec(&self.mean)?, matrix })
+    }
+
     /// `[384]` of each text to a vector of length 1, compared by the cosine; `None` for one without a direction.
     pub fn reduce(&self, sentences: &[&Tensor]) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
         if sentences.is_empty() {
@@ -35,6 +42,20 @@ impl SemanticSpace {
         let centred = Tensor::f_stack(sentences, 0)?.f_sub(&self.mean)?;
         let rows = to_rows(&centred.f_matmul(&self.matrix.f_transpose(0, 1)?)?)?;
         Ok(rows.into_iter().map(unit).collect())
+    }
+}
+
+/// [`SemanticSpace`] over slices.
+pub(crate) struct SemanticOnSlices {
+    mean: Vec<f32>,
+    matrix: Dense,
+}
+
+impl SemanticOnSlices {
+    /// As [`SemanticSpace::reduce`], of one text.
+    pub fn reduce(&self, sentence: &[f32]) -> Option<Vec<f32>> {
+        let centred: Vec<f32> = sentence.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect();
+        unit(self.matrix.apply(&centred))
     }
 }
 
@@ -55,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::networks::formula::wave;
-    use crate::parameters::{Builder, to_vec};
+    use crate::parameters::Builder;
 
     fn space() -> SemanticSpace {
         SemanticSpace { mean: wave(&[WIDTH], 0.3), matrix: wave(&[7, WIDTH], 0.61) }

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use input::{Ingest, Kafka, Router};
 pub use output::{Admin, Log, Publish, Shutdown, Store};
 pub use reading::{Index, Serve};
-pub use values::{AssignmentStrategy, Device, IndexBackend, LogFormat, MediaSource, ParseDeviceError, StoreKind};
+pub use values::{
+    AssignmentStrategy, CpuEngine, Device, IndexBackend, LogFormat, MediaSource, ParseDeviceError, StoreKind,
+};
 pub use work::{Cache, Media, Model};
 
 /// Everything that can be set. [`Settings::default`] is the built-in `config/default.toml`. Serialising masks secrets,

@@ -73,6 +73,18 @@ impl JsonSchema for Device {
     }
 }
 
+/// What computes the networks on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CpuEngine {
+    /// For each network the faster one of those that are installed, measured at the start.
+    Auto,
+    /// libtorch alone.
+    Libtorch,
+    /// OpenVINO where it can run a network; a worker does not start without it.
+    Openvino,
+}
+
 /// How partitions are shared out among the workers of a group; the names are Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AssignmentStrategy {

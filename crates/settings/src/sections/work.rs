@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durations::durations;
-use super::values::{Device, MediaSource, empty_as_none, exact_addresses, none_as_empty, or_cores};
+use super::values::{CpuEngine, Device, MediaSource, empty_as_none, exact_addresses, none_as_empty, or_cores};
 
 /// Fetching and decoding what strangers point at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,6 +117,9 @@ pub struct Model {
     pub weights: Option<PathBuf>,
     /// `auto` takes the first GPU that works and else the CPU; `cpu`; `cuda:0`. Default: `auto`.
     pub device: Device,
+    /// What computes on a CPU: `auto`, for each network the faster of OpenVINO and libtorch by a measurement at the start, libtorch
+    /// alone where OpenVINO is not installed; `libtorch`; `openvino`, and failing without it. Default: `auto`.
+    pub cpu_engine: CpuEngine,
     /// Image networks side by side, each with one thread and its own copy of the weights. 0: one for each CPU core,
     /// and one on a GPU. Default: `0`.
     pub image_streams: usize,

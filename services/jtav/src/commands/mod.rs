@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its run, its output.
 
 pub mod backfill;
+pub mod bench;
 pub mod completions;
 pub mod config;
 pub mod dead_letters;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use jtav_feed_processor::exit;
-use jtav_feed_processor::networks::{self, device_choice, hear_as_trained};
-use jtav_model::{Checkpoint, DeviceChoice};
+use jtav_feed_processor::networks::{self, hear_as_trained, placement};
+use jtav_model::{Checkpoint, Placement};
 use jtav_settings::Settings;
 use jtav_trainer::inspect::InspectError;
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub struct NetworkArgs {
 pub struct NetworkOf {
     pub settings: Settings,
     pub checkpoint: Checkpoint,
-    device: DeviceChoice,
+    placement: Placement,
 }
 
 impl NetworkOf {
@@ -43,15 +43,15 @@ impl NetworkOf {
         setup::with_model(&mut settings, arguments.checkpoint.as_deref());
         let checkpoint = networks::checkpoint(&settings.model).map_err(coded(exit::CONFIG))?;
         hear_as_trained(&mut settings.media, checkpoint.manifest());
-        let device = device_choice(settings.model.device);
-        Ok(Self { settings, checkpoint, device })
+        let placement = placement(&settings.model);
+        Ok(Self { settings, checkpoint, placement })
     }
 
     pub fn build<T>(
         &self,
-        from_checkpoint: fn(&Checkpoint, DeviceChoice) -> Result<T, jtav_model::ModelError>,
+        from_checkpoint: fn(&Checkpoint, Placement) -> Result<T, jtav_model::ModelError>,
     ) -> anyhow::Result<T> {
-        from_checkpoint(&self.checkpoint, self.device).map_err(|error| coded(exit::CONFIG)(error.into()))
+        from_checkpoint(&self.checkpoint, self.placement).map_err(|error| coded(exit::CONFIG)(error.into()))
     }
 }
 

@@ -1,0 +1,73 @@
+//! What computes the networks, as a process: labels are the same whatever it is, and what is written for others is there.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn jtav(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_jtav")).args(arguments).current_dir(ROOT).output().unwrap()
+}
+
+/// The lines of standard output of a command that succeeded.
+fn lines(arguments: &[&str]) -> Vec<Value> {
+    let output = jtav(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_sample_feed_has_the_same_labels_on_every_engine() {
+    let labels = |engine: &str| {
+        let (engine, feed) = (format!("model.cpu_engine={engine}"), "services/feed-simulator/sample-feed/posts.jsonl");
+        lines(&["label", feed, "--set", "model.device=cpu", "--set", &engine])
+    };
+    let (expected, found) = (labels("libtorch"), labels("openvino"));
+    assert_eq!((expected.len(), found.len()), (64, 64));
+    for (expected, found) in expected.iter().zip(&found) {
+        for key in ["post_id", "label", "certain"] {
+            assert_eq!(expected[key], found[key], "{}", expected["post_id"]);
+        }
+        for class in ["negative", "neutral", "positive"] {
+            let [expected, found] = [expected, found].map(|label| label["probabilities"][class].as_f64().unwrap());
+            assert!((expected - found).abs() < 1e-3, "{class}: {expected} {found}");
+        }
+    }
+}
+
+#[test]
+fn networks_are_written_as_files_and_one_that_the_checkpoint_lacks_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let light = ["model", "export", "--model", "models/jtav-light", "--out", out];
+    let told = &lines(&[&light[..], &["--json"]].concat())[0];
+    let files: Vec<&str> =
+        told["files"].as_array().unwrap().iter().map(|file| file["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["picture.onnx", "sound.onnx"]);
+    for file in told["files"].as_array().unwrap() {
+        let bytes = std::fs::read(Path::new(out).join(file["file"].as_str().unwrap())).unwrap();
+        assert_eq!(file["bytes"], bytes.len());
+        // IR version 9, the first field of the format.
+        assert_eq!(bytes[..2], [8, 9]);
+    }
+    let refused = jtav(&[&light[..], &["--network", "trunk"]].concat());
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`light` has no sentence encoder"));
+}
+
+#[test]
+fn a_bench_of_the_networks_has_a_figure_for_each_engine_and_batch() {
+    let costs = &lines(&["bench", "networks", "--batch", "1,2", "--json"])[0];
+    for network in ["text", "text_trunk", "audio", "audio_dcrnn", "image"] {
+        for engine in ["libtorch", "openvino"] {
+            for batch in ["1", "2"] {
+                assert!(costs[network][engine][batch].as_f64().is_some_and(|ms| ms > 0.0), "{network}: {costs}");
+            }
+        }
+    }
+    for network in ["text_attbigru", "fusion"] {
+        assert!(costs[network]["own"]["1"].is_number() && costs[network]["libtorch"]["2"].is_number(), "{costs}");
+    }
+}
