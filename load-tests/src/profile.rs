@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use inferno::collapse::Collapse as _;
 use inferno::collapse::perf::{Folder, Options as FolderOptions};
 use inferno::flamegraph::{self, Options as GraphOptions};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Samples a second and core: enough for a share of a percent in ten seconds, and no multiple of a timer's rate.
@@ -49,8 +50,7 @@ impl Profiler {
     /// # Errors
     /// No sample was taken: the kernel may not allow it (`kernel.perf_event_paranoid`).
     pub fn finish(mut self, svg: &Path) -> Result<String> {
-        // SAFETY: a signal to a child of ours that has not been waited for.
-        unsafe { libc::kill(i32::try_from(self.perf.id())?, libc::SIGINT) };
+        kill_process(Pid::from_child(&self.perf), Signal::INT)?;
         let until = Instant::now() + PATIENCE;
         while self.perf.try_wait()?.is_none() {
             if Instant::now() > until {

@@ -115,7 +115,7 @@ impl Boxes {
 
 pub(crate) fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Producer)> {
     let ends = Ends::default();
-    let (mut publisher, producer) = start_publisher(params, &ends)?;
+    let (mut publisher, producer) = start_publisher(params)?;
     if params.rereading.is_some() {
         let erased_ttl = params.boxes.settings.store.erased_ttl();
         publisher = Arc::new(RereadingPublisher::new(publisher, Arc::clone(&params.store), erased_ttl));
@@ -124,7 +124,7 @@ pub(crate) fn start_boxes(params: &PipelineParams) -> anyhow::Result<(Boxes, Pro
     Ok((boxes, producer))
 }
 
-fn start_publisher(params: &PipelineParams, ends: &Ends) -> anyhow::Result<(Arc<dyn Publisher>, Producer)> {
+fn start_publisher(params: &PipelineParams) -> anyhow::Result<(Arc<dyn Publisher>, Producer)> {
     let settings = &params.boxes.settings;
     let producer = Producer::new(&params.client, &producer_settings(settings)?).context("Kafka producer")?;
     ask_limits(&producer, settings);
