@@ -19,6 +19,7 @@
 //! - [pipeline](../jtav_pipeline/index.html): what passes between the boxes, one trait for each stage. Begin here.
 //! - [delivery](../jtav_delivery/index.html): permits, guards, the ledger of offsets, fair shares; pure.
 //! - [inference](../jtav_inference/index.html): batches and device threads; knows no network.
+//! - [engine](../jtav_engine/index.html): OpenVINO, ONNX, and kernels for small batches; knows no network either.
 //! - [model](../jtav_model/index.html): the networks, on libtorch.
 //! - [text](../jtav_text/index.html): posts as people write them to words, their language, their valence; pure.
 //! - [training](../jtav_training/index.html): the loops that move the weights.
