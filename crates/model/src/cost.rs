@@ -1,11 +1,9 @@
 //! What the networks cost on a CPU: by network, engine and batch.
 
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
 use tch::Device;
 
 use crate::checkpoint::Checkpoint;
+use crate::cpu_time::cpu_ms;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
@@ -13,10 +11,6 @@ use crate::placement::{CpuEngine, Engine, Placement, choices_of};
 use crate::text::{Pieces, ReadText, TextInput, Word};
 use crate::vectors::{AudioInput, FusionInput, Rgb224, SEGMENT_BINS, SEGMENT_FRAMES, Waveform};
 
-/// Least number of passes that are timed, of which the median counts.
-const LEAST_PASSES: usize = 5;
-/// Passes go on for so long.
-const LEAST_TIME: Duration = Duration::from_millis(300);
 /// Words of a text: about the mean of what people post.
 pub const WORDS: usize = 20;
 
@@ -90,29 +84,6 @@ fn of_engine(checkpoint: &Checkpoint, placement: Placement, batches: &[usize]) -
     };
     let cost = |(network, batch, cpu_ms)| NetworkCost { network, engine: engine_of(network), batch, cpu_ms };
     Ok(costs.into_iter().map(cost).collect())
-}
-
-/// The median over passes, of one item.
-pub(crate) fn cpu_ms(batch: usize, mut pass: impl FnMut() -> Result<(), ModelError>) -> Result<f64, ModelError> {
-    // What the first passes make ready is no part of the cost.
-    pass()?;
-    pass()?;
-    let mut passes = Vec::new();
-    let mut spent = Duration::ZERO;
-    while passes.len() < LEAST_PASSES || spent < LEAST_TIME {
-        let started = cpu_time();
-        pass()?;
-        let took = cpu_time().saturating_sub(started);
-        passes.push(took);
-        spent += took.max(Duration::from_micros(1));
-    }
-    passes.sort_unstable();
-    Ok(passes[passes.len() / 2].as_secs_f64() * 1e3 / batch as f64)
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Of [`WORDS`] words of a piece each.

@@ -39,6 +39,7 @@
 pub mod bases;
 pub mod checkpoint;
 pub mod cost;
+mod cpu_time;
 pub mod device;
 mod error;
 pub mod export;

@@ -20,6 +20,7 @@
 //! - [delivery](../jtav_delivery/index.html): permits, guards, the ledger of offsets, fair shares; pure.
 //! - [courier](../jtav_courier/index.html): answers of other threads, taken to where they are waited for.
 //! - [inference](../jtav_inference/index.html): batches and device threads; knows no network.
+//! - [engine](../jtav_engine/index.html): OpenVINO, ONNX, and kernels for small batches; knows no network either.
 //! - [model](../jtav_model/index.html): the networks, on libtorch.
 //! - [text](../jtav_text/index.html): posts as people write them to words, their language, their valence; pure.
 //! - [training](../jtav_training/index.html): the loops that move the weights.

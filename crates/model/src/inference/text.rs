@@ -5,7 +5,7 @@ use tch::{Device, Tensor};
 use super::encoded;
 use super::text_on_slices::{PostOnSlices, TextOnSlices};
 use crate::checkpoint::Checkpoint;
-use crate::cost::cpu_ms;
+use crate::cpu_time::cpu_ms;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::networks::{AttBiGru, SemanticSpace, TextBatch, TextDropout};

@@ -8,7 +8,7 @@ use tch::Device;
 
 use super::trunk_on_openvino::{TrunkOnOpenVino, TrunkRows};
 use crate::checkpoint::Checkpoint;
-use crate::cost::cpu_ms;
+use crate::cpu_time::cpu_ms;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::manifest::roles;
