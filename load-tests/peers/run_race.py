@@ -137,8 +137,7 @@ def run_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     lines = json.loads(found.splitlines()[-1])
     if args.networks_json:
-        given = json.loads(Path(args.networks_json).read_text())
-        lines += [{"engine": "jtav", **line} for line in (given if isinstance(given, list) else given["networks"])]
+        lines += report.networks_of_jtav(json.loads(Path(args.networks_json).read_text()))
     return lines
 
 

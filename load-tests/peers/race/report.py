@@ -75,6 +75,28 @@ def table(lines: list[dict[str, Any]], kind: str) -> list[str]:
     return text
 
 
+# jtav's names of the networks that stand in this table.
+OF_JTAV = {
+    "image": "picture (EfficientNet-Lite0)",
+    "text_trunk": "text trunk (MiniLM)",
+    "text_attbigru": "attBiGRU",
+    "audio_dcrnn": "DCRNN, a segment of 10 s",
+    "fusion": "fusion",
+}
+
+
+def networks_of_jtav(given: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
+    """Lines of a file `{network: {engine: {batch: CPU-ms an item}}}`, as `jtav bench networks --json` writes it; networks that have no
+    counterpart here are left out."""
+    return [
+        {"network": OF_JTAV[network], "engine": f"jtav, {engine}", "batch": int(batch), "cpu_ms_an_item": spent_ms}
+        for network, engines in given.items()
+        if network in OF_JTAV
+        for engine, batches in engines.items()
+        for batch, spent_ms in batches.items()
+    ]
+
+
 def networks_table(networks: list[dict[str, Any]]) -> list[str]:
     """CPU-ms an item of each network at each batch, a column for each engine."""
     engines = list(dict.fromkeys(line["engine"] for line in networks))
