@@ -118,7 +118,9 @@ def added(path: Path, whole: dict[str, Any]) -> dict[str, Any]:
     kept = [{"about": before["about"], **result} for result in before["results"] if (result["kind"], result["feed"]) not in measured]
     networks = whole.get("networks") or before.get("networks")
     of_networks = about if whole.get("networks") else before.get("about_networks")
-    return {"about": about, "results": kept + fresh, "networks": networks, "about_networks": of_networks}
+    failed = [failure for failure in before.get("failures", []) if (failure["kind"], failure["feed"]) not in measured]
+    failures = failed + whole.get("failures", [])
+    return {"about": about, "results": kept + fresh, "networks": networks, "about_networks": of_networks, "failures": failures}
 
 
 def run_line(about: dict[str, Any]) -> str:
@@ -147,6 +149,10 @@ def markdown(whole: dict[str, Any]) -> str:
                 of_run = next(result.get("about", about) for result in results if (result["kind"], result["feed"]) == (kind, feed))
                 loud = " **The machine was not quiet before: the ratios count, not the figures.**" if of_run["load_before"] >= 0.5 else ""
                 text += ["", f"{title} ({run_line(of_run)}).{loud}", "", *table(lines, kind)]
+    failures = whole.get("failures") or []
+    if failures:
+        text += ["", "## Runs that failed, and are not in the medians", ""]
+        text += [f"- {failure['feed']}, {failure['kind']}, {failure['side']}: `{failure['reason'].splitlines()[0][:200]}`" for failure in failures]
     if whole.get("networks"):
         of_run = whole.get("about_networks") or about
         text += ["", "## Networks alone", "", f"CPU-ms an item of a forward pass, one thread ({run_line(of_run)}).", "", *networks_table(whole["networks"])]
