@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -194,6 +195,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     sides = entries(args)
+    # Whoever ends the race ends its broker, its store and the side that runs, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load_before = wait_for_quiet(args.max_load, args.load_patience)
     say(f"load average {load_before:.2f}")
     about: dict[str, Any] = {
