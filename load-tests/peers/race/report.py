@@ -38,7 +38,7 @@ TITLES_OF_FEEDS = {
 }
 TITLES = {
     "saturated": "Saturated: a backlog, as fast as it goes",
-    "half load": "Half of the best peer's capacity, open loop",
+    "half load": "Open loop, at half of the best peer's rate unless one was given",
     "kill": "One SIGKILL in the midst of a backlog, then a new start",
 }
 
@@ -67,11 +67,11 @@ def table(lines: list[dict[str, Any]], kind: str) -> list[str]:
     best = max(peers, key=lambda line: line["rate_per_s"]) if peers and kind == "saturated" else None
     columns = KINDS[kind]
     more = [" rate by the best peer's |"] if kind == "saturated" else []
-    text = ["| side |" + "".join(f" {title} |" for _, title, _ in columns) + "".join(more)]
-    text.append("|---|" + "--:|" * (len(columns) + len(more)))
+    text = ["| side | rounds |" + "".join(f" {title} |" for _, title, _ in columns) + "".join(more)]
+    text.append("|---|--:|" + "--:|" * (len(columns) + len(more)))
     for line in lines:
         cells = "".join(f" {line[name]:.{digits}f} |" for name, _, digits in columns)
-        text.append(f"| {line['side']} |{cells}" + (f" {ratio(line, best)} |" if more else ""))
+        text.append(f"| {line['side']} | {line['rounds']} |{cells}" + (f" {ratio(line, best)} |" if more else ""))
     return text
 
 
@@ -127,7 +127,7 @@ def run_line(about: dict[str, Any]) -> str:
     """When, what and where a run was."""
     return (
         f"{about['began']}, commit {about['commit']}, {about['processor']}; load average before {about['load_before']:.2f}, after "
-        f"{about['load_after']:.2f}; {about['rounds']} round{'s' if about['rounds'] != 1 else ''}, windows of {about['seconds']:g} s"
+        f"{about['load_after']:.2f}; windows of {about['seconds']:g} s"
     )
 
 
