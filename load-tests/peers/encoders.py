@@ -17,8 +17,9 @@ class Encoders(Protocol):
 
     model_version: str
     covered: tuple[set[str], float] | None
-    # Posts of text that go through the stages together.
+    # Posts of text that go through the stages together, and batches of them that are encoded at once.
     batch_posts: int
+    text_streams: int
 
     async def encode_texts(self, posts: list[Post]) -> None:
         """Gives each post with a word its text part."""
@@ -51,6 +52,7 @@ class StubEncoders:
     model_version = "stub"
     covered = None
     batch_posts = 256
+    text_streams = 1_000
 
     def __init__(self) -> None:
         self._part = Part(np.ones(100, np.float32))

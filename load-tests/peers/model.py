@@ -228,6 +228,7 @@ class ModelEncoders:
         cores = len(os.sched_getaffinity(0))
         threads = max(1, cores // args.of_processes)
         self._workers = Workers(threads)
+        self.text_streams = threads
         engines: dict[str, Engine]
         if args.engine == "torch":
             engines = {name: TorchEngine(module) for name, module in modules(model, weights).items()}

@@ -97,6 +97,8 @@ class Pipeline:
         self.inside = 0
         # Two batches or more under way, so that encoding, store and broker overlap.
         self.batch_posts = max(1, min(encoders.batch_posts, args.permits // 2))
+        self.waiting: list[Post] = []
+        self.free_streams = encoders.text_streams
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.fuse_one: Batcher[Post] = Batcher(encoders.fuse, 64)
@@ -165,8 +167,17 @@ class Pipeline:
                 self.spawn([post], self.label_with_media(post))
             else:
                 plain.append(post)
-        if plain:
-            self.spawn(plain, self.label_texts(plain))
+        self.waiting += plain
+        self.pump()
+
+    def pump(self) -> None:
+        """Texts that wait go together as soon as there is somebody to encode them: batches are small when little comes and large when
+        the machine is busy, and nothing waits for one to fill."""
+        while self.waiting and self.free_streams:
+            batch = self.waiting[: self.batch_posts]
+            del self.waiting[: self.batch_posts]
+            self.free_streams -= 1
+            self.spawn(batch, self.label_texts(batch))
 
     def spawn(self, posts: list[Post], work: Any) -> None:
         task = asyncio.create_task(work)
@@ -184,7 +195,11 @@ class Pipeline:
 
     async def label_texts(self, posts: list[Post]) -> None:
         """Posts of text go through every stage together."""
-        await self.encoders.label_texts(posts)
+        try:
+            await self.encoders.label_texts(posts)
+        finally:
+            self.free_streams += 1
+        self.pump()
         usable = self.with_parts(posts)
         if usable:
             await self.publish(usable)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from confluent_kafka import KafkaException
 
 from race import report, runs
 from race.feed import REPOSITORY, Rounds, posts
@@ -39,6 +43,16 @@ class Race:
         self.starter = Starter(services, args.jtav, args.weights)
         self.count = 0
         self.results: list[dict[str, Any]] = []
+        self.failures: list[dict[str, Any]] = []
+
+    def tried(self, kind: str, feed: Feed, entry: Entry, run: Callable[[], Any]) -> Any:
+        """What `run` gives; where it fails, that is said in the report, and the others race on."""
+        try:
+            return run()
+        except (RuntimeError, TimeoutError, KafkaException) as error:
+            self.failures.append({"kind": kind, "feed": feed.name, "side": entry.name, "reason": repr(error)[:2_000]})
+            say(f"{feed.name}, {kind}, {entry.name}: {error!r}")
+            return None
 
     def topics(self) -> Topics:
         self.count += 1
@@ -114,7 +128,9 @@ def run_feed(race: Race, feed: Feed, sides: list[Entry]) -> None:
     if "saturated" in args.kinds:
         for number in range(1, args.rounds + 1):
             for entry in sides:
-                rates.setdefault(entry.program, []).append(race.saturated(feed, entry, rounds, number))
+                rate_per_s = race.tried("saturated", feed, entry, lambda entry=entry: race.saturated(feed, entry, rounds, number))
+                if rate_per_s is not None:
+                    rates.setdefault(entry.program, []).append(rate_per_s)
     if "half" in args.kinds:
         peers = [rate for program, found in rates.items() if program != "jtav" for rate in found]
         rate_per_s = args.rate or (max(peers) / 2 if peers else 0)
@@ -123,10 +139,10 @@ def run_feed(race: Race, feed: Feed, sides: list[Entry]) -> None:
         chosen = [entry for entry in sides if entry.permits == max(args.permits)]
         for number in range(1, args.rounds + 1):
             for entry in chosen:
-                race.half_load(feed, entry, rounds, rate_per_s, number)
+                race.tried("half load", feed, entry, lambda entry=entry: race.half_load(feed, entry, rounds, rate_per_s, number))
     if "kill" in args.kinds:
         for entry in (entry for entry in sides if entry.permits == max(args.permits) and entry.processes == 1):
-            race.kill(feed, entry, rounds)
+            race.tried("kill", feed, entry, lambda entry=entry: race.kill(feed, entry, rounds))
 
 
 def run_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -137,8 +153,7 @@ def run_networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     lines = json.loads(found.splitlines()[-1])
     if args.networks_json:
-        given = json.loads(Path(args.networks_json).read_text())
-        lines += [{"engine": "jtav", **line} for line in (given if isinstance(given, list) else given["networks"])]
+        lines += report.networks_of_jtav(json.loads(Path(args.networks_json).read_text()))
     return lines
 
 
@@ -180,6 +195,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     sides = entries(args)
+    # Whoever ends the race ends its broker, its store and the side that runs, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load_before = wait_for_quiet(args.max_load, args.load_patience)
     say(f"load average {load_before:.2f}")
     about: dict[str, Any] = {
@@ -193,7 +210,7 @@ def main() -> None:
         if set(args.kinds) - {"networks"}:
             with running() as services:
                 race = Race(args, services)
-                whole["results"] = race.results
+                whole["results"], whole["failures"] = race.results, race.failures
                 for name in args.feeds:
                     run_feed(race, FEEDS[name], sides)
     finally:

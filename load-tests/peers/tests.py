@@ -11,7 +11,7 @@ import records
 from ledger import Ledger
 from race.feed import Rounds, number_of, posts
 from race.processes import Stat, of_tree
-from race.report import medians
+from race.report import medians, networks_of_jtav, networks_table
 from race.runs import quantile
 from reader import MARK, Reader
 from records import Fused
@@ -139,6 +139,11 @@ class DriverTest(unittest.TestCase):
     def test_a_quantile_is_the_smallest_value_that_so_many_are_not_above(self) -> None:
         values = [float(n) for n in range(1, 101)]
         self.assertEqual((quantile(values, 0.5), quantile(values, 0.99), quantile([7.0], 0.99)), (50.0, 99.0, 7.0))
+
+    def test_jtavs_own_figures_stand_beside_those_of_the_same_network(self) -> None:
+        lines = networks_of_jtav({"fusion": {"own": {"1": 0.5, "8": 0.25}}, "unknown": {"own": {"1": 1.0}}})
+        table = networks_table([{"network": "fusion", "engine": "PyTorch", "batch": 1, "cpu_ms_an_item": 2.0}, *lines])
+        self.assertEqual(table[2:], ["| fusion | 1 | 2.000 | 0.500 |", "| fusion | 8 | – | 0.250 |"])
 
     def test_medians_are_those_of_the_rounds_of_a_side(self) -> None:
         line = {"kind": "saturated", "feed": "stub", "side": "a", "program": "jtav", "cpu_ms_a_post": 1, "first_label_s": 1, "pss_mib": 1, "rss_mib": 1}

@@ -38,7 +38,7 @@ TITLES_OF_FEEDS = {
 }
 TITLES = {
     "saturated": "Saturated: a backlog, as fast as it goes",
-    "half load": "Half of the best peer's capacity, open loop",
+    "half load": "Open loop, at half of the best peer's rate unless one was given",
     "kill": "One SIGKILL in the midst of a backlog, then a new start",
 }
 
@@ -67,12 +67,34 @@ def table(lines: list[dict[str, Any]], kind: str) -> list[str]:
     best = max(peers, key=lambda line: line["rate_per_s"]) if peers and kind == "saturated" else None
     columns = KINDS[kind]
     more = [" rate by the best peer's |"] if kind == "saturated" else []
-    text = ["| side |" + "".join(f" {title} |" for _, title, _ in columns) + "".join(more)]
-    text.append("|---|" + "--:|" * (len(columns) + len(more)))
+    text = ["| side | rounds |" + "".join(f" {title} |" for _, title, _ in columns) + "".join(more)]
+    text.append("|---|--:|" + "--:|" * (len(columns) + len(more)))
     for line in lines:
         cells = "".join(f" {line[name]:.{digits}f} |" for name, _, digits in columns)
-        text.append(f"| {line['side']} |{cells}" + (f" {ratio(line, best)} |" if more else ""))
+        text.append(f"| {line['side']} | {line['rounds']} |{cells}" + (f" {ratio(line, best)} |" if more else ""))
     return text
+
+
+# jtav's names of the networks that stand in this table.
+OF_JTAV = {
+    "image": "picture (EfficientNet-Lite0)",
+    "text_trunk": "text trunk (MiniLM)",
+    "text_attbigru": "attBiGRU",
+    "audio_dcrnn": "DCRNN, a segment of 10 s",
+    "fusion": "fusion",
+}
+
+
+def networks_of_jtav(given: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
+    """Lines of a file `{network: {engine: {batch: CPU-ms an item}}}`, as `jtav bench networks --json` writes it; networks that have no
+    counterpart here are left out."""
+    return [
+        {"network": OF_JTAV[network], "engine": f"jtav, {engine}", "batch": int(batch), "cpu_ms_an_item": spent_ms}
+        for network, engines in given.items()
+        if network in OF_JTAV
+        for engine, batches in engines.items()
+        for batch, spent_ms in batches.items()
+    ]
 
 
 def networks_table(networks: list[dict[str, Any]]) -> list[str]:
@@ -96,14 +118,16 @@ def added(path: Path, whole: dict[str, Any]) -> dict[str, Any]:
     kept = [{"about": before["about"], **result} for result in before["results"] if (result["kind"], result["feed"]) not in measured]
     networks = whole.get("networks") or before.get("networks")
     of_networks = about if whole.get("networks") else before.get("about_networks")
-    return {"about": about, "results": kept + fresh, "networks": networks, "about_networks": of_networks}
+    failed = [failure for failure in before.get("failures", []) if (failure["kind"], failure["feed"]) not in measured]
+    failures = failed + whole.get("failures", [])
+    return {"about": about, "results": kept + fresh, "networks": networks, "about_networks": of_networks, "failures": failures}
 
 
 def run_line(about: dict[str, Any]) -> str:
     """When, what and where a run was."""
     return (
         f"{about['began']}, commit {about['commit']}, {about['processor']}; load average before {about['load_before']:.2f}, after "
-        f"{about['load_after']:.2f}; {about['rounds']} round{'s' if about['rounds'] != 1 else ''}, windows of {about['seconds']:g} s"
+        f"{about['load_after']:.2f}; windows of {about['seconds']:g} s"
     )
 
 
@@ -125,6 +149,10 @@ def markdown(whole: dict[str, Any]) -> str:
                 of_run = next(result.get("about", about) for result in results if (result["kind"], result["feed"]) == (kind, feed))
                 loud = " **The machine was not quiet before: the ratios count, not the figures.**" if of_run["load_before"] >= 0.5 else ""
                 text += ["", f"{title} ({run_line(of_run)}).{loud}", "", *table(lines, kind)]
+    failures = whole.get("failures") or []
+    if failures:
+        text += ["", "## Runs that failed, and are not in the medians", ""]
+        text += [f"- {failure['feed']}, {failure['kind']}, {failure['side']}: `{failure['reason'].splitlines()[0][:200]}`" for failure in failures]
     if whole.get("networks"):
         of_run = whole.get("about_networks") or about
         text += ["", "## Networks alone", "", f"CPU-ms an item of a forward pass, one thread ({run_line(of_run)}).", "", *networks_table(whole["networks"])]

@@ -50,8 +50,8 @@ class Services:
     def make(self, topics: Topics) -> None:
         """Makes the topics and waits until they are there, and empties the store."""
         admin = AdminClient({"bootstrap.servers": self.brokers})
-        for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in topics.all()]).values():
-            made.result(30)
+        for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in topics.all()], operation_timeout=60, request_timeout=60).values():
+            made.result(60)
         redis.Redis(unix_socket_path=str(self.redis_socket)).flushall()
 
     def drop(self, topics: Topics) -> None:
