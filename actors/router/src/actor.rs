@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
-use jtav_delivery::Shares;
 use jtav_pipeline::{
     Admitted, CoveredLanguages, Description, FailPoint, Lifeline, Observer, RoutePost, StageFlow, Stages, fail_point,
 };
 
 use crate::cache::EncodingCache;
+use crate::context::DecodedRoom;
 use crate::parking::Parking;
 use crate::task::{self, TaskContext};
 use crate::turn;
@@ -42,9 +42,6 @@ pub struct RouterParams {
     /// Room for media that are decoded and not encoded yet; shared by the lanes.
     pub decoded: DecodedRoom,
 }
-
-/// Places for media from before they are decoded until they are encoded, shared out fairly among accounts.
-pub type DecodedRoom = Shares<Arc<str>>;
 
 /// One lane: owns the keys whose hash falls to it. Its mailbox holds at most the admitted posts (permits) and one
 /// `Finished` each; the capacity of the mailbox itself bounds nothing.

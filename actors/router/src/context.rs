@@ -1,10 +1,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jtav_delivery::Shares;
 use jtav_pipeline::{CoveredLanguages, InboundRecord, StageTracker, Stages};
 
-use crate::actor::DecodedRoom;
 use crate::cache::EncodingCache;
+
+/// Places for media from before they are decoded until they are encoded, shared out fairly among accounts.
+pub type DecodedRoom = Shares<Arc<str>>;
 
 /// What the pipeline of one post works with, besides the post.
 #[derive(Clone)]

@@ -20,9 +20,9 @@ mod texts;
 mod turn;
 mod urls;
 
-pub use actor::{DecodedRoom, DescribeLane, RouterActor, RouterParams, StopLane};
+pub use actor::{DescribeLane, RouterActor, RouterParams, StopLane};
 pub use cache::{CacheStats, EncodingCache};
-pub use context::{PostContext, Provenance};
+pub use context::{DecodedRoom, PostContext, Provenance};
 pub use lanes::RouterLanes;
 pub use parking::Parking;
 pub use shared::SharedEncodings;

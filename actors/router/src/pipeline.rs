@@ -15,9 +15,8 @@ use jtav_schemas::{
 };
 use jtav_telemetry::{Metric, UrlResult};
 
-use crate::actor::DecodedRoom;
 use crate::cache::Asked;
-use crate::context::PostContext;
+use crate::context::{DecodedRoom, PostContext};
 use crate::known::Known;
 use crate::record::{self, TextFacts};
 use crate::texts::read_texts;

@@ -14,9 +14,8 @@ use jtav_pipeline::{
 use jtav_schemas::{DeadLetterReason, ModalityStatus, PerModality, PostV1, SentimentV1};
 use jtav_telemetry::{Certainty, Metric, OutcomeReason};
 
-use crate::actor::DecodedRoom;
 use crate::cache::EncodingCache;
-use crate::context::{PostContext, Provenance};
+use crate::context::{DecodedRoom, PostContext, Provenance};
 use crate::pipeline::{Labelled, label_post};
 use crate::turn::{self, MediaTurn};
 

@@ -84,8 +84,8 @@ impl Dense {
             for (panel, (y, bias)) in y.chunks_mut(LANES).zip(self.bias.chunks(LANES)).enumerate() {
                 let mut sums = [0.0; LANES];
                 for (value, line) in x.iter().zip(self.panel(panel)) {
-                    for lane in 0..LANES {
-                        sums[lane] = multiply_add::<false>(*value, line.0[lane], sums[lane]);
+                    for (sum, weight) in sums.iter_mut().zip(line.0) {
+                        *sum = multiply_add::<false>(*value, weight, *sum);
                     }
                 }
                 for ((y, sum), bias) in y.iter_mut().zip(sums).zip(bias) {

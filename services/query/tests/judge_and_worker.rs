@@ -60,14 +60,16 @@ async fn by_a_worker(worker: &Worker, cluster: &InProcessCluster, records: &[Fee
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let mut published = Published::new();
-    let mut embeddings = read("embeddings").into_iter();
+    // Of one post both topics have the same order; posts of two lanes may pass each other.
+    let embeddings = read("embeddings").into_iter().filter_map(|record| {
+        let embedding: EmbeddingV1 = serde_json::from_slice(&record.value?).ok()?;
+        Some((embedding.event_id.clone(), embedding))
+    });
+    let mut embeddings: BTreeMap<String, EmbeddingV1> = embeddings.collect();
     for record in read("sentiment") {
         let sentiment: SentimentV1 = serde_json::from_slice(&record.value.unwrap()).unwrap();
-        let embedding = embeddings.find_map(|record| {
-            let embedding: EmbeddingV1 = serde_json::from_slice(&record.value?).ok()?;
-            (embedding.post_id == sentiment.post_id).then_some(embedding)
-        });
-        published.insert(sentiment.post_id.clone(), (sentiment, embedding.unwrap()));
+        let embedding = embeddings.remove(&sentiment.event_id).unwrap();
+        published.insert(sentiment.post_id.clone(), (sentiment, embedding));
     }
     published
 }

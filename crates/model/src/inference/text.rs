@@ -29,6 +29,7 @@ pub struct TextNetwork {
     bag: Option<NgramBag>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one for each device thread, and it stays where it was made")]
 enum Network {
     Tensors(OnTensors),
     Slices(TextOnSlices),

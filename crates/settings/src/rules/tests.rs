@@ -64,16 +64,21 @@ fn shutdown_must_leave_time_for_the_drain() {
 
 #[test]
 fn one_partition_may_not_hold_more_than_the_worker() {
-    assert_only(&broken(|settings| settings.ingest.max_parked_posts = 191), &["(256)", "(64)", "(191)"]);
-    assert!(broken(|settings| settings.ingest.max_parked_posts = 192).is_empty());
+    let with = |parked: usize| {
+        broken(move |settings| {
+            (settings.ingest.max_in_flight_posts, settings.ingest.max_parked_posts) = (64, parked);
+        })
+    };
+    assert_only(&with(191), &["(256)", "(64)", "(191)"]);
+    assert!(with(192).is_empty());
 }
 
 #[test]
 fn no_more_posts_may_have_media_fetched_than_are_worked_on() {
-    assert_only(&broken(|settings| settings.ingest.max_media_posts = 65), &["(65)", "(64)"]);
-    assert!(broken(|settings| settings.ingest.max_media_posts = 64).is_empty());
+    assert_only(&broken(|settings| settings.ingest.max_media_posts = 513), &["(513)", "(512)"]);
+    assert!(broken(|settings| settings.ingest.max_media_posts = 512).is_empty());
     let mut ingest = Settings::default().ingest;
-    for (posts, media) in [(64, 48), (4, 3), (2, 2), (1, 1)] {
+    for (posts, media) in [(512, 48), (64, 48), (4, 3), (2, 2), (1, 1)] {
         ingest.max_in_flight_posts = posts;
         assert_eq!(ingest.media_post_count(), media);
     }

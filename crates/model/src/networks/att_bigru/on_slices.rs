@@ -78,12 +78,12 @@ impl AttBiGruOnSlices {
         let said = self.head.apply(&read);
         let mut attention = attention.into_iter();
         let rows = read.chunks_exact(self.dense.outputs()).zip(said).zip(counted).zip(lengths);
-        let row = |(((read, said), counted), length): (((&[f32], f32), [f32; 2]), usize)| TextRow {
+        let rows = rows.map(|(((read, said), counted), length)| TextRow {
             vector: read.iter().copied().chain(counted).collect(),
             attention: attention.by_ref().take(length).collect(),
             parts: [said, counted[0] * self.bag],
-        };
-        Ok(rows.map(row).collect())
+        });
+        Ok(rows.collect())
     }
 
     /// `[words, width]`: normalised words, those of the protagonist gated, then those of the supporting part.
