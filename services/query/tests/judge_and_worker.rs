@@ -65,10 +65,10 @@ async fn by_a_worker(worker: &Worker, cluster: &InProcessCluster, records: &[Fee
         let embedding: EmbeddingV1 = serde_json::from_slice(&record.value?).ok()?;
         Some((embedding.event_id.clone(), embedding))
     });
-    let mut embeddings: BTreeMap<String, EmbeddingV1> = embeddings.collect();
+    let embeddings: BTreeMap<String, EmbeddingV1> = embeddings.collect();
     for record in read("sentiment") {
         let sentiment: SentimentV1 = serde_json::from_slice(&record.value.unwrap()).unwrap();
-        let embedding = embeddings.remove(&sentiment.event_id).unwrap();
+        let embedding = embeddings[&sentiment.event_id].clone();
         published.insert(sentiment.post_id.clone(), (sentiment, embedding));
     }
     published
