@@ -33,6 +33,11 @@ NAMED = 12
 
 def built() -> list[tuple[str, Path, Path]]:
     """Package, program and the package's folder of every test program, built first where that is needed."""
+    # Of programs that are built for tests alone cargo leaves no list of sources, by which a test sees that one is current; without it
+    # each would build again, and wait for whoever builds beside the tests.
+    programs_built = subprocess.run([CARGO, "build", *PROFILE, "--bins"], cwd=ROOT, check=False)
+    if programs_built.returncode:
+        sys.exit(programs_built.returncode)
     command = [CARGO, "test", *PROFILE, "--no-run", "--message-format=json-render-diagnostics"]
     building = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if building.returncode:
