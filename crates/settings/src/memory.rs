@@ -31,8 +31,8 @@ pub(crate) const IDLE_CONNECTION_BYTES: u64 = 60_000;
 const PICTURE_BYTES: u64 = 250_000;
 /// A text that waits for its network: 200 words of at most 40 characters, with pieces and n-grams, rounded up.
 pub(crate) const PREPARED_TEXT_BYTES: u64 = 600_000;
-/// The same of a text of 2,048 bytes, above which a text is long; measured at most 32 times its bytes.
-const PREPARED_SHORT_TEXT_BYTES: u64 = 65_536;
+/// The same of a text of 2,048 bytes, above which a text is long: its part of the above, whose 200 words have 8,200 bytes, rounded up.
+const PREPARED_SHORT_TEXT_BYTES: u64 = 160_000;
 /// Long texts that are made ready, or wait for their network, at once.
 const LONG_TEXTS: u64 = 64;
 /// Bytes of a second of decoded sound: 22,050 samples of four bytes.
