@@ -47,6 +47,17 @@ fn no_text_costs_more_than_a_bound() {
     }
 }
 
+/// What is made ready on the lane's own thread is counted for every post inside.
+#[test]
+fn a_short_text_takes_no_more_than_its_part_of_the_memory_ceiling() {
+    for word in ["so ", "elephant ", "abcdefghij".repeat(4).as_str(), "a ", "字", "😀", "!?", "&amp;", "naïveté "]
+    {
+        let text = format!("so {}", word.repeat(2_045 / word.len()));
+        let input = input(&[&text]);
+        assert!(bytes(&input) < 160_000, "the settings' memory ceiling counts less than {} for {word}", bytes(&input));
+    }
+}
+
 fn bytes(input: &TextInput) -> usize {
     let words: usize = input.words().map(|word| size_of_val(word) + word.text.capacity()).sum();
     let ngrams = input.ngrams.words.capacity() + input.ngrams.pieces.capacity();

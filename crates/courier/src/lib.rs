@@ -1,9 +1,9 @@
 //! Answers that come from threads outside a runtime: those of device threads, and of the Kafka client.
 //!
 //! Waking a task of a single-threaded runtime from another thread costs a system call each time, whether or not that runtime
-//! is about to look anyway. A batch of 32 answers, each with a channel of its own, makes 32 of them; for a post that is
-//! labelled in 50 µs that is a large part. A [`Courier`] takes the answers of all posts to the thread where they are waited
-//! for in one queue and hands them out there, so that those that come together wake it once.
+//! is about to look anyway. A batch of 32 answers, each with a channel of its own, makes 32 of them. A [`Courier`]
+//! takes the answers of all posts to the thread where they are waited for in one queue and hands them out there, so that those
+//! that come together wake it once.
 
 use std::cell::RefCell;
 
