@@ -41,6 +41,7 @@ impl Bench {
             .redis(&self.redis.url(0))
             .stub_networks()
             .set("model.image_streams", 1)
+            .set("model.text_streams", 1)
             .set("ingest.session_timeout_ms", 6_000)
             .set("ingest.drain_timeout_ms", 2_500)
             .set("ingest.commit_interval_ms", 100)

@@ -44,6 +44,7 @@ impl Run {
             .redis(&redis.url(self.database))
             .cpu()
             .set("model.image_streams", 1)
+            .set("model.text_streams", 1)
             .media_hosts(&[media])
             // The broker's least is 6 s: how long the group waits for a worker that was killed.
             .set("ingest.session_timeout_ms", 9_000)

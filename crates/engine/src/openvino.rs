@@ -17,18 +17,30 @@ pub const VARIABLE: &str = "JTAV_OPENVINO_DIR";
 /// The one that is opened; the others lie beside it.
 const FILE: &str = "libopenvino_c.so";
 
-/// A thread that owns a network computes alone, as with libtorch (ADR 4): no thread of the engine runs beside it, none is tied to a
-/// core, and sums are f32 whatever the processor could.
+/// In which numbers a network multiplies; sums are f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    F32,
+    /// For processors that multiply it; elsewhere it is emulated and slow.
+    Bf16,
+}
+
+/// A thread that owns a network computes alone, as with libtorch (ADR 4): no thread of the engine runs beside it, and none is tied to a
+/// core.
 ///
 /// What it makes ready for a shape that it has not seen is kept, for so many layers and shapes at most: whoever posts chooses the
 /// shapes, and another one costs a millisecond or two.
-fn properties() -> [(RwPropertyKey, &'static str); 6] {
+fn properties(precision: Precision) -> [(RwPropertyKey, &'static str); 6] {
+    let precision = match precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+    };
     [
         (RwPropertyKey::HintPerformanceMode, "LATENCY"),
         (RwPropertyKey::NumStreams, "1"),
         (RwPropertyKey::InferenceNumThreads, "1"),
         (RwPropertyKey::HintEnableCpuPinning, "NO"),
-        (RwPropertyKey::HintInferencePrecision, "f32"),
+        (RwPropertyKey::HintInferencePrecision, precision),
         (RwPropertyKey::Other(Cow::Borrowed("CPU_RUNTIME_CACHE_CAPACITY")), "1000"),
     ]
 }
@@ -77,10 +89,10 @@ impl Library {
     ///
     /// # Errors
     /// [`EngineError::Refused`] with what OpenVINO says.
-    pub fn compile(&self, onnx: &[u8]) -> Result<Network, EngineError> {
+    pub fn compile(&self, onnx: &[u8], precision: Precision) -> Result<Network, EngineError> {
         let refused = |error: InferenceError| EngineError::Refused(error.to_string());
         let mut core = Core::new().map_err(|error| EngineError::Refused(error.to_string()))?;
-        for (key, value) in properties() {
+        for (key, value) in properties(precision) {
             core.set_property(&DeviceType::CPU, &key, value).map_err(refused)?;
         }
         let model = core.read_model_from_buffer(onnx, None).map_err(refused)?;
@@ -219,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_network_runs_on_as_many_rows_as_come() {
-        let mut network = Library::open().unwrap().compile(&product()).unwrap();
+        let mut network = Library::open().unwrap().compile(&product(), Precision::F32).unwrap();
         for rows in [1, 4, 4, 2] {
             let x: Vec<f32> = (0..rows * 2).map(|at| if at % 2 == 0 { at as f32 } else { 1.0 }).collect();
             let found = network.run(&[(Input::F32(&x), &[rows, 2])]).unwrap();
@@ -237,7 +249,7 @@ mod tests {
         let x = graph.input("x", Element::F32, &[Dim::Of(2)]);
         let y = graph.node("Crystallise", &[&x], vec![Attribute::Int("axis", 1), Attribute::Float("alpha", 0.5)]);
         graph.output(&y, "y", Element::F32, &[Dim::Of(2)]);
-        let error = Library::open().unwrap().compile(&graph.encode()).err().unwrap();
+        let error = Library::open().unwrap().compile(&graph.encode(), Precision::F32).err().unwrap();
         assert!(matches!(&error, EngineError::Refused(reason) if reason.contains("Crystallise")), "{error}");
     }
 

@@ -1,4 +1,4 @@
-use jtav_engine::openvino::{Input, Library};
+use jtav_engine::openvino::{Input, Library, Precision};
 
 use super::*;
 use crate::inference::{ImageNetwork, drawn};
@@ -25,7 +25,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 fn run(network: Exported, profile: &str, inputs: &[(Input<'_>, &[usize])]) -> Vec<Vec<f32>> {
     let file = network.write(&checkpoint(profile)).unwrap();
-    let outputs = Library::open().unwrap().compile(&file).unwrap().run(inputs).unwrap();
+    let outputs = Library::open().unwrap().compile(&file, Precision::F32).unwrap().run(inputs).unwrap();
     outputs.iter().map(|output| output.values().unwrap().to_vec()).collect()
 }
 

@@ -5,21 +5,32 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jtav_engine::openvino::Library;
+use jtav_engine::openvino::{Library, Precision};
 
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, multiplies_bf16};
 use crate::error::ModelError;
 
 /// Which engine networks on a CPU are asked to run on. Text form: `auto`, `libtorch`, `openvino`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum CpuEngine {
-    /// For each network the one that is faster here, by a measurement when it is built; libtorch where no other is installed.
+    /// For each network the fastest here, by a measurement when it is built; libtorch where no other is installed.
     #[default]
     Auto,
     /// libtorch alone, as in training.
     Libtorch,
     /// OpenVINO for the networks that it can run; an error where it is not installed.
     OpenVino,
+}
+
+impl Choice {
+    /// Whether it multiplies in bf16, and answers stand a little apart from those in f32.
+    pub fn is_bf16(&self) -> bool {
+        match self.engine {
+            Engine::OpenVinoBf16 => true,
+            Engine::Libtorch => multiplies_bf16(tch::Device::Cpu),
+            Engine::OpenVino | Engine::Own => false,
+        }
+    }
 }
 
 impl FromStr for CpuEngine {
@@ -63,17 +74,36 @@ impl From<DeviceChoice> for Placement {
 pub enum Engine {
     Libtorch,
     OpenVino,
+    /// The same, multiplying in bf16.
+    OpenVinoBf16,
     /// Loops of our own over slices (`jtav-engine`), for networks of which one pass is shorter than a library's preparations.
     Own,
 }
 
 impl Engine {
-    /// `libtorch`, `openvino` or `own`.
+    /// `libtorch`, `openvino`, `openvino_bf16` or `own`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Libtorch => "libtorch",
             Self::OpenVino => "openvino",
+            Self::OpenVinoBf16 => "openvino_bf16",
             Self::Own => "own",
+        }
+    }
+
+    fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::OpenVino,
+            Precision::Bf16 => Self::OpenVinoBf16,
+        }
+    }
+
+    /// Of OpenVINO; none where it does not compute.
+    fn precision(self) -> Option<Precision> {
+        match self {
+            Self::OpenVino => Some(Precision::F32),
+            Self::OpenVinoBf16 => Some(Precision::Bf16),
+            Self::Libtorch | Self::Own => None,
         }
     }
 }
@@ -86,7 +116,7 @@ pub struct Choice {
     pub because: String,
 }
 
-/// Least cosine between an answer of another engine and libtorch's.
+/// Least cosine between an answer and the more exact one that it is held against.
 const LEAST_COSINE: f32 = 0.999;
 /// Passes of each engine that are timed; the shortest counts.
 const TIMED_PASSES: usize = 4;
@@ -113,18 +143,29 @@ pub fn choices_of(version: &str, asked: CpuEngine) -> BTreeMap<&'static str, Cho
 /// A choice that is still to be made.
 pub(crate) struct Contest<'a> {
     /// Of the checkpoint.
-    pub version: &'a str,
-    pub network: &'static str,
-    pub asked: CpuEngine,
+    version: &'a str,
+    network: &'static str,
+    asked: CpuEngine,
+    /// In which OpenVINO takes part, the most exact first.
+    precisions: &'static [Precision],
 }
 
-impl Contest<'_> {
+impl<'a> Contest<'a> {
+    /// Of a checkpoint's network; in bf16 too where the processor multiplies it.
+    pub fn new(version: &'a str, network: &'static str, asked: CpuEngine) -> Self {
+        let precisions: &[_] = match multiplies_bf16(tch::Device::Cpu) {
+            true => &[Precision::F32, Precision::Bf16],
+            false => &[Precision::F32],
+        };
+        Self { version, network, asked, precisions }
+    }
+
     /// Notes what needs no measurement.
     pub fn note(&self, engine: Engine, because: &str) {
         choices().insert(self.key(), Choice { engine, because: because.to_owned() });
     }
 
-    /// Builds the network on the engine that is asked for or that is faster. It is measured once for a process: every further
+    /// Builds the network on the engine that is asked for or that is fastest. It is measured once for a process: every further
     /// network of the same name is built on the same engine. Until then others wait, so that they do not disturb it.
     ///
     /// `ask` is a pass over some batch, and gives its rows.
@@ -134,7 +175,7 @@ impl Contest<'_> {
     pub fn choose<T>(
         &self,
         libtorch: impl FnOnce() -> Result<T, ModelError>,
-        openvino: impl FnOnce(&'static Library) -> Result<T, ModelError>,
+        openvino: impl Fn(&'static Library, Precision) -> Result<T, ModelError>,
         ask: impl Fn(&mut T) -> Result<Vec<Vec<f32>>, ModelError>,
     ) -> Result<T, ModelError> {
         if self.asked == CpuEngine::Libtorch {
@@ -143,31 +184,33 @@ impl Contest<'_> {
         }
         let mut choices = choices();
         if let Some(choice) = choices.get(&self.key()) {
-            let engine = choice.engine;
+            let precision = choice.engine.precision();
             drop(choices);
-            return if engine == Engine::OpenVino { openvino(Library::open()?) } else { libtorch() };
+            return precision.map_or_else(libtorch, |precision| openvino(Library::open()?, precision));
         }
         let mut first = libtorch()?;
-        let second = match (self.asked, Library::open().map_err(ModelError::from).and_then(openvino)) {
-            (_, Ok(second)) => Ok(second),
-            (CpuEngine::OpenVino, Err(error)) => return Err(error),
-            (_, Err(error)) => Err(error.to_string()),
-        };
-        let compared = second.and_then(|mut second| {
-            let compared = Compared::of(&mut first, &mut second, &ask).map_err(|error| error.to_string())?;
-            Ok((second, compared))
+        let others = Library::open().map_err(ModelError::from).and_then(|library| {
+            let of = |precision: &Precision| Ok((Engine::of(*precision), openvino(library, *precision)?));
+            let mut others = self.precisions.iter().map(of).collect::<Result<Vec<_>, ModelError>>()?;
+            let results = compare(&mut first, &mut others, &ask)?;
+            Ok((others, results))
         });
-        let (chosen, choice) = match compared {
-            Ok((second, compared))
-                if compared.agree() && (self.asked == CpuEngine::OpenVino || compared.is_faster()) =>
-            {
-                (second, Choice { engine: Engine::OpenVino, because: compared.to_string() })
+        let (chosen, choice) = match others {
+            Ok((others, results)) => {
+                let because = results.to_string();
+                match results.best_other(self.asked) {
+                    Some(at) => {
+                        let (engine, network) = others.into_iter().nth(at).unwrap_or((Engine::Libtorch, first));
+                        (network, Choice { engine, because })
+                    }
+                    None if self.asked == CpuEngine::OpenVino => {
+                        return Err(ModelError::Parity(format!("{} on OpenVINO: {because}", self.network)));
+                    }
+                    None => (first, Choice { engine: Engine::Libtorch, because }),
+                }
             }
-            Ok((_, compared)) if self.asked == CpuEngine::OpenVino => {
-                return Err(ModelError::Parity(format!("{} on OpenVINO: {compared}", self.network)));
-            }
-            Ok((_, compared)) => (first, Choice { engine: Engine::Libtorch, because: compared.to_string() }),
-            Err(because) => (first, Choice { engine: Engine::Libtorch, because }),
+            Err(error) if self.asked == CpuEngine::OpenVino => return Err(error),
+            Err(error) => (first, Choice { engine: Engine::Libtorch, because: error.to_string() }),
         };
         choices.insert(self.key(), choice);
         Ok(chosen)
@@ -178,54 +221,91 @@ impl Contest<'_> {
     }
 }
 
-/// One batch through two engines.
-struct Compared {
-    least_cosine: f32,
+/// One batch through several engines.
+struct Results {
     libtorch: Duration,
-    openvino: Duration,
+    others: Vec<Rated>,
 }
 
-impl Compared {
-    fn of<T>(
-        libtorch: &mut T,
-        openvino: &mut T,
-        ask: &impl Fn(&mut T) -> Result<Vec<Vec<f32>>, ModelError>,
-    ) -> Result<Self, ModelError> {
-        // The first pass of either pays for what later ones find ready.
-        let (expected, found) = (ask(libtorch)?, ask(openvino)?);
-        let mut cosines = expected.iter().zip(&found).map(|(a, b)| cosine(a, b));
-        // `f32::min` would pass over a NaN.
-        let least_cosine = match expected.len() == found.len() {
-            true => cosines.try_fold(1.0_f32, |least, cosine| (!cosine.is_nan()).then(|| least.min(cosine))),
-            false => None,
-        };
-        let mut times = [Duration::MAX; 2];
-        for _ in 0..TIMED_PASSES {
-            for (time, network) in times.iter_mut().zip([&mut *libtorch, &mut *openvino]) {
-                let started = Instant::now();
-                ask(network)?;
-                *time = started.elapsed().min(*time);
-            }
-        }
-        Ok(Self { least_cosine: least_cosine.unwrap_or(f32::NAN), libtorch: times[0], openvino: times[1] })
-    }
+struct Rated {
+    engine: Engine,
+    time: Duration,
+    /// With the answers it is held against: of the first, libtorch's; of the others, those of the first, which is more exact.
+    least_cosine: f32,
+}
 
+/// A pass of each pays for what later ones find ready; then the shortest of some counts, in turns, so that a busy moment is nobody's
+/// alone.
+fn compare<T>(
+    libtorch: &mut T,
+    others: &mut [(Engine, T)],
+    ask: &impl Fn(&mut T) -> Result<Vec<Vec<f32>>, ModelError>,
+) -> Result<Results, ModelError> {
+    let mut expected = ask(libtorch)?;
+    let mut rated = Vec::new();
+    for (engine, network) in &mut *others {
+        let found = ask(network)?;
+        rated.push(Rated { engine: *engine, time: Duration::MAX, least_cosine: least_cosine(&expected, &found) });
+        if rated.len() == 1 {
+            expected = found;
+        }
+    }
+    let timed = |network: &mut T, least: &mut Duration| -> Result<(), ModelError> {
+        let started = Instant::now();
+        ask(network)?;
+        *least = started.elapsed().min(*least);
+        Ok(())
+    };
+    let mut of_libtorch = Duration::MAX;
+    for _ in 0..TIMED_PASSES {
+        timed(libtorch, &mut of_libtorch)?;
+        for ((_, network), rated) in others.iter_mut().zip(&mut rated) {
+            timed(network, &mut rated.time)?;
+        }
+    }
+    Ok(Results { libtorch: of_libtorch, others: rated })
+}
+
+impl Results {
+    /// The fastest of those that agree; none where libtorch is faster still, unless it takes no part. One that is held against
+    /// another is right only if that one is.
+    fn best_other(&self, asked: CpuEngine) -> Option<usize> {
+        if !self.others.first()?.agrees() {
+            return None;
+        }
+        let (at, best) =
+            self.others.iter().enumerate().filter(|(_, other)| other.agrees()).min_by_key(|(_, other)| other.time)?;
+        (asked == CpuEngine::OpenVino || best.time < self.libtorch).then_some(at)
+    }
+}
+
+impl Rated {
     /// Written so that a NaN does not.
-    fn agree(&self) -> bool {
+    fn agrees(&self) -> bool {
         self.least_cosine >= LEAST_COSINE
     }
+}
 
-    fn is_faster(&self) -> bool {
-        self.openvino < self.libtorch
+impl std::fmt::Display for Results {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        write!(f, "a pass: {:.1} ms of libtorch", ms(self.libtorch))?;
+        for Rated { engine, time, least_cosine } in &self.others {
+            write!(f, ", {:.1} of {} (cosine {least_cosine:.5})", ms(*time), engine.as_str())?;
+        }
+        Ok(())
     }
 }
 
-impl std::fmt::Display for Compared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let (openvino, libtorch) = (ms(self.openvino), ms(self.libtorch));
-        write!(f, "{openvino:.1} ms a pass of openvino, {libtorch:.1} of libtorch, cosine {:.5}", self.least_cosine)
-    }
+/// Over all rows; NaN for a row that is not there.
+fn least_cosine(expected: &[Vec<f32>], found: &[Vec<f32>]) -> f32 {
+    let mut cosines = expected.iter().zip(found).map(|(a, b)| cosine(a, b));
+    // `f32::min` would pass over a NaN.
+    let least = match expected.len() == found.len() {
+        true => cosines.try_fold(1.0_f32, |least, cosine| (!cosine.is_nan()).then(|| least.min(cosine))),
+        false => None,
+    };
+    least.unwrap_or(f32::NAN)
 }
 
 /// NaN where a value is.

@@ -19,7 +19,7 @@ fn ask(made: &mut Made) -> Result<Vec<Vec<f32>>, ModelError> {
 }
 
 fn contest(version: &str, asked: CpuEngine) -> Contest<'_> {
-    Contest { version, network: "made", asked }
+    Contest { version, network: "made", asked, precisions: &[Precision::F32] }
 }
 
 const ROWS: [[f32; 2]; 2] = [[1.0, 2.0], [-3.0, 0.5]];
@@ -46,7 +46,7 @@ fn the_faster_one_is_chosen_once_and_others_are_built_on_it_without_a_measuremen
                         of_libtorch.set(of_libtorch.get() + 1);
                         made(Engine::Libtorch, &ROWS, 5)
                     },
-                    |_| {
+                    |_, _| {
                         of_openvino.set(of_openvino.get() + 1);
                         made(Engine::OpenVino, &ROWS, ms)
                     },
@@ -73,7 +73,7 @@ fn an_engine_that_says_something_else_is_not_chosen_however_fast() {
         let choose = |asked| {
             contest(version, asked).choose(
                 || made(Engine::Libtorch, &ROWS, 5),
-                |_| made(Engine::OpenVino, &rows, 0),
+                |_, _| made(Engine::OpenVino, &rows, 0),
                 ask,
             )
         };
@@ -87,11 +87,34 @@ fn one_that_cannot_be_built_leaves_libtorch_and_its_reason_unless_it_alone_was_a
     let choose = |asked| {
         contest("broken", asked).choose(
             || made(Engine::Libtorch, &ROWS, 0),
-            |_| Err(ModelError::Configuration("no such layer".to_owned())),
+            |_, _| Err(ModelError::Configuration("no such layer".to_owned())),
             ask,
         )
     };
     assert_eq!(choose(CpuEngine::Auto).unwrap().engine, Engine::Libtorch);
     assert!(choices_of("broken", CpuEngine::Auto)["made"].because.contains("no such layer"));
     assert!(choose(CpuEngine::OpenVino).is_err());
+}
+
+#[test]
+fn of_two_precisions_the_faster_is_chosen_if_it_says_what_the_exact_one_says() {
+    let far = [[2.0, -1.0], [-3.0, 0.5]];
+    for (version, exact_rows, rows, winner) in [
+        ("near in bf16", ROWS, ROWS, Engine::OpenVinoBf16),
+        ("far in bf16", ROWS, far, Engine::OpenVino),
+        ("far in both", far, far, Engine::Libtorch),
+    ] {
+        let contest = Contest { precisions: &[Precision::F32, Precision::Bf16], ..contest(version, CpuEngine::Auto) };
+        for built in ["measured", "as measured"] {
+            let chosen = contest.choose(
+                || made(Engine::Libtorch, &ROWS, 12),
+                |_, precision| match precision {
+                    Precision::F32 => made(Engine::OpenVino, &exact_rows, 6),
+                    Precision::Bf16 => made(Engine::OpenVinoBf16, &rows, 0),
+                },
+                ask,
+            );
+            assert_eq!(chosen.unwrap().engine, winner, "{version}, {built}");
+        }
+    }
 }

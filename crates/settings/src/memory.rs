@@ -13,6 +13,8 @@ const NETWORKS_BYTES: u64 = 450_000_000;
 const OPENVINO_BYTES: u64 = 350_000_000;
 /// Weights and activations of one image network more, measured with DenseNet-121. With EfficientNet-Lite0 it is 30 MB.
 const IMAGE_STREAM_BYTES: u64 = 100_000_000;
+/// Another text network beside the first.
+const TEXT_STREAM_BYTES: u64 = 150_000_000;
 /// CUDA's libraries, its context and what it stages; measured with an H200 after one post, less the three above, rounded up.
 const CUDA_BYTES: u64 = 1_000_000_000;
 /// What a decoder in a thread may take for one picture, its coefficients and planes included (the decoder refuses more).
@@ -81,7 +83,9 @@ impl Settings {
     /// What every process has; the networks where it loads them.
     pub(crate) fn program_parts(&self, has_networks: bool) -> Vec<(&'static str, u64)> {
         let Settings { media, model, .. } = self;
-        let networks = NETWORKS_BYTES + IMAGE_STREAM_BYTES * model.image_stream_count() as u64;
+        let networks = NETWORKS_BYTES
+            + IMAGE_STREAM_BYTES * model.image_stream_count() as u64
+            + TEXT_STREAM_BYTES * (model.text_stream_count() as u64).saturating_sub(1);
         let has_openvino = !model.stub && !model.runs_on_gpu() && model.cpu_engine != CpuEngine::Libtorch;
         let workers = media.decode_worker_count() as u64;
         let decoders = match media.decode_processes {
@@ -141,7 +145,7 @@ mod tests {
     use crate::Loader;
 
     fn ceiling(settings: &[&str]) -> u64 {
-        let defaults = ["media.decode_workers=2", "model.image_streams=2"];
+        let defaults = ["media.decode_workers=2", "model.image_streams=2", "model.text_streams=2"];
         let loader = defaults.iter().chain(settings).fold(Loader::new(), |loader, setting| loader.set(*setting));
         loader.load().unwrap().settings.memory_ceiling().total_bytes()
     }
@@ -156,9 +160,10 @@ mod tests {
         assert_eq!(ceiling(&["media.max_idle_connections=164"]) - default, 100 * IDLE_CONNECTION_BYTES);
         let threads = |workers| ceiling(&["media.decode_processes=false", workers]);
         assert_eq!(threads("media.decode_workers=3") - threads("media.decode_workers=2"), DECODER_BYTES);
-        let networks = NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES;
+        let networks = NETWORKS_BYTES + 2 * IMAGE_STREAM_BYTES + TEXT_STREAM_BYTES;
         assert_eq!(default - ceiling(&["model.stub=true"]), networks + OPENVINO_BYTES);
         assert_eq!(default - ceiling(&["model.cpu_engine=libtorch"]), OPENVINO_BYTES);
+        assert_eq!(ceiling(&["model.text_streams=3"]) - default, TEXT_STREAM_BYTES);
         assert_eq!(ceiling(&["ingest.max_in_flight_bytes=43554432"]) - default, 20_000_000);
         assert_eq!(ceiling(&["ingest.max_in_flight_posts=612"]) - default, 100 * PREPARED_SHORT_TEXT_BYTES);
         assert!(ceiling(&["media.max_decoded=128"]) > default + 64 * PICTURE_BYTES);

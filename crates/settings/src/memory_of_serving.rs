@@ -55,7 +55,7 @@ mod tests {
     use crate::Loader;
 
     fn ceiling(settings: &[&str], with_worker: bool) -> u64 {
-        let defaults = ["media.decode_workers=2", "model.image_streams=2"];
+        let defaults = ["media.decode_workers=2", "model.image_streams=2", "model.text_streams=2"];
         let loader = defaults.iter().chain(settings).fold(Loader::new(), |loader, setting| loader.set(*setting));
         loader.load().unwrap().settings.serving_memory_ceiling(with_worker).total_bytes()
     }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_worker_in_the_same_process_adds_its_own_parts_and_no_second_program() {
-        let both = ["media.decode_workers=2", "model.image_streams=2"];
+        let both = ["media.decode_workers=2", "model.image_streams=2", "model.text_streams=2"];
         let settings = both.iter().fold(Loader::new(), |loader, setting| loader.set(*setting)).load().unwrap().settings;
         let worker = settings.worker_parts().iter().map(|part| part.1).sum::<u64>();
         assert_eq!(ceiling(&[], true) - ceiling(&[], false), worker);

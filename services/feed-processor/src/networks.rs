@@ -142,9 +142,9 @@ impl Loader<'_> {
         let front_end = TextFrontEnd::of_checkpoint(&checkpoint)?;
         let networks = Networks {
             preparer: TextPreparer::new(Arc::new(front_end)),
-            text: self.start(TEXT, 1, move || TextBackend::load(&text, placement))?,
-            audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, placement))?,
             // A GPU has one stream; a CPU one per core, each with one thread (foundations: N × 1 beats 1 × N).
+            text: self.start(TEXT, model.text_stream_count(), move || TextBackend::load(&text, placement))?,
+            audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, placement))?,
             image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, placement))?,
             fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, placement))?,
             model_version: checkpoint.model_version().into(),

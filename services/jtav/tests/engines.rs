@@ -18,6 +18,11 @@ fn lines(arguments: &[&str]) -> Vec<Value> {
     String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Where networks may compute in bf16, each engine rounds on its own.
+fn multiplies_bf16() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|about| about.contains("avx512_bf16"))
+}
+
 #[test]
 fn the_sample_feed_has_the_same_labels_on_every_engine() {
     let labels = |engine: &str| {
@@ -26,13 +31,14 @@ fn the_sample_feed_has_the_same_labels_on_every_engine() {
     };
     let (expected, found) = (labels("libtorch"), labels("openvino"));
     assert_eq!((expected.len(), found.len()), (64, 64));
+    let far = if multiplies_bf16() { 2e-2 } else { 1e-3 };
     for (expected, found) in expected.iter().zip(&found) {
         for key in ["post_id", "label", "certain"] {
             assert_eq!(expected[key], found[key], "{}", expected["post_id"]);
         }
         for class in ["negative", "neutral", "positive"] {
             let [expected, found] = [expected, found].map(|label| label["probabilities"][class].as_f64().unwrap());
-            assert!((expected - found).abs() < 1e-3, "{class}: {expected} {found}");
+            assert!((expected - found).abs() < far, "{class}: {expected} {found}");
         }
     }
 }
@@ -61,11 +67,10 @@ fn networks_are_written_as_files_and_one_that_the_checkpoint_lacks_is_refused() 
 fn a_bench_of_the_networks_has_a_figure_for_each_engine_and_batch() {
     let costs = &lines(&["bench", "networks", "--batch", "1,2", "--json"])[0];
     for network in ["text", "text_trunk", "audio", "audio_dcrnn", "image"] {
-        for engine in ["libtorch", "openvino"] {
-            for batch in ["1", "2"] {
-                assert!(costs[network][engine][batch].as_f64().is_some_and(|ms| ms > 0.0), "{network}: {costs}");
-            }
-        }
+        let has = |engine: &str| {
+            ["1", "2"].iter().all(|batch| costs[network][engine][batch].as_f64().is_some_and(|ms| ms > 0.0))
+        };
+        assert!(has("libtorch") && (has("openvino") || has("openvino_bf16")), "{network}: {costs}");
     }
     for network in ["text_attbigru", "fusion"] {
         assert!(costs[network]["own"]["1"].is_number() && costs[network]["libtorch"]["2"].is_number(), "{costs}");

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use jtav_engine::openvino::Library;
+use jtav_engine::openvino::{Library, Precision};
 use tch::{Device, Kind};
 
 use super::encoded;
@@ -45,21 +45,21 @@ struct OnTensors {
 impl ImageNetwork {
     /// Builds the network from the checkpoint's weights. Convolutions run in bf16 where the hardware multiplies it
     /// natively (a GPU, or a CPU with AVX-512 BF16: half the time, cosine above 0.999), else in f32.
-    /// On a CPU another engine may compute it, in f32.
+    /// On a CPU another engine may compute it.
     pub fn from_checkpoint(checkpoint: &Checkpoint, placement: impl Into<Placement>) -> Result<Self, ModelError> {
         let placement = placement.into();
         let device = placement.device.resolve()?;
         let libtorch =
             || Self::build(checkpoint, device, if multiplies_bf16(device) { Kind::BFloat16 } else { Kind::Float });
         let version = checkpoint.model_version();
-        let contest = Contest { version: &version, network: "image", asked: placement.cpu_engine };
+        let contest = Contest::new(&version, "image", placement.cpu_engine);
         if device != Device::Cpu {
             contest.note(Engine::Libtorch, AS_PLACED);
             return libtorch();
         }
         contest.choose(
             libtorch,
-            |library| Self::on_openvino(checkpoint, library),
+            |library, precision| Self::on_openvino(checkpoint, library, precision),
             |network| {
                 let picture =
                     |step: usize| Rgb224::new((0..Rgb224::BYTES).map(|at| (at / step % 251) as u8).collect::<Vec<_>>());
@@ -71,7 +71,7 @@ impl ImageNetwork {
 
     /// # Errors
     /// [`ModelError::Configuration`] for a checkpoint with another backbone, or that looks at smaller pictures.
-    fn on_openvino(checkpoint: &Checkpoint, library: &Library) -> Result<Self, ModelError> {
+    fn on_openvino(checkpoint: &Checkpoint, library: &Library, precision: Precision) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
         let (model, resolution) =
             (Self::model(checkpoint, Device::Cpu)?, checkpoint.manifest().dimensions.image_resolution);
@@ -79,12 +79,15 @@ impl ImageNetwork {
             let reason = format!("OpenVINO takes EfficientNet-Lite0 at {IMAGE_SIDE} px alone");
             return Err(ModelError::Configuration(reason));
         };
-        let network = PictureOnOpenVino::new(library, backbone, model.image_head())?;
+        let network = PictureOnOpenVino::new(library, precision, backbone, model.image_head())?;
         Ok(Self {
             network: Network::OpenVino(Box::new(RefCell::new(network))),
             resolution,
             normalisation: model.normalisation(),
-            kind: Kind::Float,
+            kind: match precision {
+                Precision::F32 => Kind::Float,
+                Precision::Bf16 => Kind::BFloat16,
+            },
         })
     }
 

@@ -2,7 +2,7 @@
 //! has to be made ready for another number of them.
 
 use jtav_engine::onnx::{Attribute, Dim, Element, Graph, Value};
-use jtav_engine::openvino::{Input, Library, Network};
+use jtav_engine::openvino::{Input, Library, Network, Precision};
 
 use crate::error::ModelError;
 use crate::networks::{EfficientNetLite0, ImageHead, ImageHeadOnSlices};
@@ -17,7 +17,12 @@ pub(super) struct PictureOnOpenVino {
 impl PictureOnOpenVino {
     /// # Errors
     /// A graph that OpenVINO refuses.
-    pub fn new(library: &Library, backbone: &EfficientNetLite0, head: &ImageHead) -> Result<Self, ModelError> {
+    pub fn new(
+        library: &Library,
+        precision: Precision,
+        backbone: &EfficientNetLite0,
+        head: &ImageHead,
+    ) -> Result<Self, ModelError> {
         let mut graph = Graph::new("picture");
         let side = Dim::Of(IMAGE_SIDE);
         let pixels = graph.input("pixels", Element::U8, &[Dim::Of(1), side, side, Dim::Of(3)]);
@@ -28,7 +33,7 @@ impl PictureOnOpenVino {
         let (one, cells) = (Dim::Of(1), Dim::Of(IMAGE_SIDE / 32));
         graph.output(&pooled, "pooled", Element::F32, &[one, Dim::Of(head.channels()), one, one]);
         graph.output(&said, "said", Element::F32, &[one, one, cells, cells]);
-        Ok(Self { network: library.compile(&graph.encode())?, head })
+        Ok(Self { network: library.compile(&graph.encode(), precision)?, head })
     }
 
     /// Vectors and attention over 7 x 7 cells, in order.

@@ -1,7 +1,7 @@
 //! DCRNN on a CPU: convolutions on OpenVINO, one segment at a time, and the recurrent part over slices.
 
 use jtav_engine::onnx::Dim;
-use jtav_engine::openvino::{Input, Library, Network};
+use jtav_engine::openvino::{Input, Library, Network, Precision};
 
 use crate::error::ModelError;
 use crate::export::sound_graph;
@@ -18,9 +18,9 @@ pub(super) struct SoundOnOpenVino {
 impl SoundOnOpenVino {
     /// # Errors
     /// A graph that OpenVINO refuses.
-    pub fn new(library: &Library, network: &Dcrnn) -> Result<Self, ModelError> {
+    pub fn new(library: &Library, precision: Precision, network: &Dcrnn) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
-        let convolutions = library.compile(&sound_graph(network, Dim::Of(1))?)?;
+        let convolutions = library.compile(&sound_graph(network, Dim::Of(1))?, precision)?;
         Ok(Self { convolutions, recurrent: network.recurrent_on_slices()? })
     }
 

@@ -89,14 +89,14 @@ impl TextNetwork {
         let bag = network.bag()?;
         let version = checkpoint.model_version();
         let asked = placement.cpu_engine;
-        let contest = Contest { version: &version, network: "text_attbigru", asked };
+        let contest = Contest::new(&version, "text_attbigru", asked);
         if device == Device::Cpu && asked != CpuEngine::Libtorch {
             let network = TextOnSlices::new(checkpoint, asked, &network, semantic.as_ref())?;
             contest.note(Engine::Own, "on a CPU");
             return Ok(Self { network: Network::Slices(network), bag });
         }
         let words = WordVectors::open(manifest, checkpoint.bases(), placement.device, precision)?;
-        Contest { network: "text_trunk", ..contest }.note(Engine::Libtorch, AS_PLACED);
+        Contest::new(&version, "text_trunk", asked).note(Engine::Libtorch, AS_PLACED);
         contest.note(Engine::Libtorch, AS_PLACED);
         Ok(Self { network: Network::Tensors(OnTensors { words, network, semantic, device }), bag })
     }

@@ -115,13 +115,13 @@ impl Source {
             return Ok(Self::Table(Vec::<f16>::try_from(&table)?));
         }
         let version = checkpoint.model_version();
-        let contest = Contest { version: &version, network: "text_trunk", asked };
+        let contest = Contest::new(&version, "text_trunk", asked);
         let open = |precision| Trunk::of_base(bases, base, DeviceChoice::Cpu, precision);
         contest.choose(
             || Ok(Self::Libtorch(Box::new(open(TrunkPrecision::best(Device::Cpu))?))),
-            |library| {
+            |library, precision| {
                 let exact = open(TrunkPrecision::Float)?;
-                let network = TrunkOnOpenVino::new(library, exact.network(), &LAYERS)?;
+                let network = TrunkOnOpenVino::new(library, precision, exact.network(), &LAYERS)?;
                 Ok(Self::OpenVino(Box::new(RefCell::new(network))))
             },
             |source| {

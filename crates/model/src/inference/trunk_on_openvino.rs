@@ -1,7 +1,7 @@
 //! The sentence encoder on OpenVINO, from word pieces to hidden states, as slices.
 
 use jtav_engine::onnx::{Dim, Element, Graph};
-use jtav_engine::openvino::{Input, Library, Network};
+use jtav_engine::openvino::{Input, Library, Network, Precision};
 
 use crate::error::ModelError;
 use crate::networks::{EmbeddingsOnSlices, MiniLm};
@@ -31,7 +31,12 @@ pub(crate) struct TrunkOnOpenVino {
 impl TrunkOnOpenVino {
     /// # Errors
     /// A graph that OpenVINO refuses.
-    pub fn new(library: &Library, network: &MiniLm, wanted: &[usize]) -> Result<Self, ModelError> {
+    pub fn new(
+        library: &Library,
+        precision: Precision,
+        network: &MiniLm,
+        wanted: &[usize],
+    ) -> Result<Self, ModelError> {
         let mut graph = Graph::new("trunk");
         let (batch, longest, width) = (Dim::Any("batch"), Dim::Any("longest"), Dim::Of(WIDTH));
         let x = graph.input("embedded", Element::F32, &[batch, longest, width]);
@@ -39,7 +44,7 @@ impl TrunkOnOpenVino {
         for (value, layer) in network.write_layers(&mut graph, &x, &mask, wanted)?.iter().zip(wanted) {
             graph.output(value, &format!("layer{layer}"), Element::F32, &[batch, longest, width]);
         }
-        let network_of = library.compile(&graph.encode())?;
+        let network_of = library.compile(&graph.encode(), precision)?;
         Ok(Self { embeddings: network.embeddings_on_slices()?, network: network_of })
     }
 

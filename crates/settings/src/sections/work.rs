@@ -117,12 +117,14 @@ pub struct Model {
     pub weights: Option<PathBuf>,
     /// `auto` takes the first GPU that works and else the CPU; `cpu`; `cuda:0`. Default: `auto`.
     pub device: Device,
-    /// What computes on a CPU: `auto`, for each network the faster of OpenVINO and libtorch by a measurement at the start, libtorch
+    /// What computes on a CPU: `auto`, for each network the fastest of OpenVINO and libtorch by a measurement at the start, libtorch
     /// alone where OpenVINO is not installed; `libtorch`; `openvino`, and failing without it. Default: `auto`.
     pub cpu_engine: CpuEngine,
     /// Image networks side by side, each with one thread and its own copy of the weights. 0: one for each CPU core,
     /// and one on a GPU. Default: `0`.
     pub image_streams: usize,
+    /// Text networks side by side, likewise. Default: `0`.
+    pub text_streams: usize,
     /// Texts in one forward pass: larger raises throughput on a GPU and the wait of the first item. Default: `32`.
     pub text_max_batch_items: usize,
     /// Clips in one forward pass; a clip of 30 s is three segments. Default: `8`.
@@ -149,7 +151,16 @@ impl Model {
 
     /// `image_streams`, with 0 resolved: one on a GPU, else one for each CPU core.
     pub fn image_stream_count(&self) -> usize {
-        if self.image_streams == 0 && self.runs_on_gpu() { 1 } else { or_cores(self.image_streams) }
+        self.stream_count(self.image_streams)
+    }
+
+    /// `text_streams`, likewise.
+    pub fn text_stream_count(&self) -> usize {
+        self.stream_count(self.text_streams)
+    }
+
+    fn stream_count(&self, set: usize) -> usize {
+        if set == 0 && self.runs_on_gpu() { 1 } else { or_cores(set) }
     }
 }
 

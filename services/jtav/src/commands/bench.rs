@@ -71,7 +71,7 @@ fn json(costs: &[NetworkCost]) -> Value {
 }
 
 fn table(costs: &[NetworkCost], batches: &[usize]) -> String {
-    let mut text = format!("{:<16}{:<10}", "network", "engine");
+    let mut text = format!("{:<16}{:<15}", "network", "engine");
     for batch in batches {
         let _ = write!(text, "{:>10}", format!("batch {batch}"));
     }
@@ -80,7 +80,7 @@ fn table(costs: &[NetworkCost], batches: &[usize]) -> String {
     rows.sort_unstable();
     rows.dedup();
     for (network, engine) in rows {
-        let _ = write!(text, "{network:<16}{engine:<10}");
+        let _ = write!(text, "{network:<16}{engine:<15}");
         for batch in batches {
             let is_it =
                 |cost: &&NetworkCost| cost.network == network && cost.engine.as_str() == engine && cost.batch == *batch;
@@ -92,7 +92,7 @@ fn table(costs: &[NetworkCost], batches: &[usize]) -> String {
         text.push('\n');
     }
     if cost::libtorch_is_bf16() {
-        text.push_str("libtorch multiplies in bf16 on this processor, openvino in f32\n");
+        text.push_str("libtorch multiplies in bf16 on this processor\n");
     }
     text
 }
