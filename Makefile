@@ -114,6 +114,15 @@ race: setup-test ## jtav beside honest Python pipelines, same feed and weights; 
 	@cargo build --release --workspace --bin jtav >&2
 	@CARGO_TARGET_DIR="$(TARGET)" scripts/race.sh $(ARGS)
 
+# Without a GPU it says so before anything is installed.
+.PHONY: bench-gpu find-gpu
+bench-gpu: find-gpu setup-demo ## on an NVIDIA GPU: each network beside PyTorch eager and compiled, and posts a second end to end
+	@cargo build --release --workspace --bin jtav >&2
+	@CARGO_TARGET_DIR="$(TARGET)" scripts/bench-gpu.sh $(ARGS)
+
+find-gpu:
+	@scripts/bench-gpu.sh --find-gpu
+
 SEEDS ?= 8
 HISTORIES ?= 100000
 .PHONY: chaos

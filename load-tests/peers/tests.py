@@ -7,6 +7,9 @@ import unittest
 
 import numpy as np
 
+import bench_gpu
+import gpu_feed
+import gpu_report
 import records
 from ledger import Ledger
 from race.feed import Rounds, number_of, posts
@@ -149,6 +152,62 @@ class DriverTest(unittest.TestCase):
         line = {"kind": "saturated", "feed": "stub", "side": "a", "program": "jtav", "cpu_ms_a_post": 1, "first_label_s": 1, "pss_mib": 1, "rss_mib": 1}
         found = medians([{**line, "rate_per_s": rate} for rate in (1.0, 9.0, 2.0)], "saturated", "stub")
         self.assertEqual([(one["rate_per_s"], one["rounds"]) for one in found], [(2.0, 3)])
+
+
+class GpuTest(unittest.TestCase):
+    jtav = {"image": {"libtorch": {"1": 0.5, "256": 0.02, "8": 0.1}}, "text": {"libtorch": {"8": 0.25}}}
+
+    def test_the_faster_mode_stands_beside_jtav_at_the_same_batch(self) -> None:
+        line = {"network": "image", "precision": "bf16", "batch": 8}
+        lines = [{**line, "mode": mode, "ms_an_item": ms} for mode, ms in (("eager", 0.4), ("reduce-overhead", 0.2), ("max-autotune-no-cudagraphs", 0.3))]
+        rows = gpu_report.networks(self.jtav, lines)
+        self.assertEqual([(row["network"], row["batch"]) for row in rows], [("image", 1), ("image", 8), ("image", 256), ("text", 8)])
+        self.assertEqual((rows[1]["eager_bf16_ms"], rows[1]["compiled_bf16_ms"], rows[1]["eager_f32_ms"], rows[1]["ratio"]), (0.4, 0.2, None, 2.0))
+        self.assertIsNone(rows[0]["ratio"])
+        self.assertTrue(gpu_report.networks_table(rows)[3].endswith("| 8 | 0.1000 | – | 0.4000 | – | 0.2000 | 10,000 | 2.00 |"))
+
+    def test_networks_alone_are_reckoned_at_the_largest_batch_that_serves(self) -> None:
+        parts = {"text": 1_000, "audio": 1_000, "image": 1_000, "fusion": 1_000}
+        found = gpu_report.alone_s(self.jtav, parts)
+        self.assertEqual(list(found), ["text", "image"], "what was not measured is not reckoned")
+        self.assertAlmostEqual(found["text"], 0.25)
+        self.assertAlmostEqual(found["image"], 0.1)
+
+    def test_the_report_names_what_is_left_out_and_needs_no_feed(self) -> None:
+        left_out = [{"network": "image", "precision": "bf16", "mode": "eager", "batch": 1, "reason": "ValueError('cosine 0.99')"}]
+        about = {"began": "now", "commit": "c", "card": "a card", "processor": "p", "load": 0.0}
+        run = {"wall_s": 2.0, "cpu_s": 1.0, "resident_mib": 1.0, "gpu_busy_percent": None}
+        start = gpu_feed.Run(1.0, 0.5, 1.0, None)
+        post = {"texts": [{"text": "a"}], "audio": None, "image": None}
+        feed = [gpu_feed.summary("all", [post] * 11, start, [gpu_feed.Run(**run)])]
+        self.assertEqual((feed[0]["posts_per_s"], feed[0]["cpu_ms_a_post"], feed[0]["parts"]["fusion"]), (10.0, 50.0, 11))
+        for of_feed in ([], feed):
+            text = gpu_report.markdown(gpu_report.merged(self.jtav, {"about": {"torch": "2"}, "lines": [], "left_out": left_out}, of_feed, about))
+            self.assertIn("- image, bf16, eager, batch 1: `ValueError('cosine 0.99')`", text)
+            self.assertEqual("end to end" in text, bool(of_feed))
+
+    def test_a_feed_in_rounds_has_fresh_ids_and_media_that_are_found_from_everywhere(self) -> None:
+        whole = gpu_feed.sample(())
+        posts = gpu_feed.in_rounds(whole, 3)
+        self.assertEqual((len(whole), len({post["id"] for post in posts})), (64, 192))
+        self.assertTrue(all(os.path.isabs(post["image"]["path"]) for post in posts if post["image"]))
+        texts = gpu_feed.sample(("audio", "image"))
+        self.assertEqual(gpu_feed.parts_of(texts), {"text": len(texts), "audio": 0, "image": 0, "fusion": len(texts)})
+
+    def test_a_card_that_says_nothing_is_not_idle(self) -> None:
+        self.assertEqual(gpu_feed.busy_percent("20\n[N/A]\n 40\n"), 30.0)
+        self.assertIsNone(gpu_feed.busy_percent("[N/A]\n"))
+
+    def test_outputs_agree_by_their_cosine_and_a_nan_does_not(self) -> None:
+        a, zero = np.array([[3.0, 4.0]], np.float32), np.zeros(2, np.float32)
+        self.assertAlmostEqual(bench_gpu.least_cosine((a, zero), (2 * a, zero)), 1.0)
+        self.assertAlmostEqual(bench_gpu.least_cosine((a, a), (a, -a)), -1.0)
+        self.assertFalse(bench_gpu.least_cosine((a, a), (a, a * np.nan)) >= bench_gpu.LEAST_COSINE)
+
+    def test_the_table_of_a_run_has_a_column_for_each_way_and_a_dash_where_one_failed(self) -> None:
+        line = {"network": "image", "precision": "f32", "ms_an_item": 0.5}
+        table = bench_gpu.table([{**line, "mode": "eager", "batch": 1}, {**line, "mode": "eager", "batch": 8}, {**line, "mode": "reduce-overhead", "batch": 8}])
+        self.assertEqual(table[2:], ["| image | 1 | 0.5000 | – |", "| image | 8 | 0.5000 | 0.5000 |"])
 
 
 if __name__ == "__main__":

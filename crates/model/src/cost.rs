@@ -1,9 +1,10 @@
-//! What the networks cost on a CPU: by network, engine and batch.
+//! What the networks cost on a CPU or a GPU: by network, engine and batch.
 
 use tch::Device;
 
 use crate::checkpoint::Checkpoint;
-use crate::cpu_time::cpu_ms;
+pub use crate::cpu_time::Clock;
+use crate::cpu_time::cost_ms;
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::inference::{AudioNetwork, FusionNetwork, ImageNetwork, TextNetwork};
@@ -14,7 +15,7 @@ use crate::vectors::{AudioInput, FusionInput, Rgb224, SEGMENT_BINS, SEGMENT_FRAM
 /// Words of a text: about the mean of what people post.
 pub const WORDS: usize = 20;
 
-/// CPU time of one item.
+/// What one item costs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkCost {
     /// `text`, `audio_dcrnn`, `audio` (with what comes before DCRNN, for ten seconds), `image`, `fusion`; and of the text its parts, `text_trunk`
@@ -23,11 +24,12 @@ pub struct NetworkCost {
     pub engine: Engine,
     /// Items of a pass.
     pub batch: usize,
-    /// CPU milliseconds an item, of the whole process: whatever threads an engine has.
-    pub cpu_ms: f64,
+    /// Milliseconds an item, by `clock`.
+    pub ms: f64,
+    pub clock: Clock,
 }
 
-/// Measures the networks of a checkpoint on the calling thread, by libtorch and by what else is installed, at each of `batches`. Run it alone.
+/// Measures the networks of a checkpoint in CPU time on the calling thread, by libtorch and by what else is installed, at each of `batches`. Run it alone.
 ///
 /// # Errors
 /// Those of building and running the networks.
@@ -36,7 +38,7 @@ pub fn measure(checkpoint: &Checkpoint, batches: &[usize]) -> Result<Vec<Network
     let mut costs = Vec::new();
     for cpu_engine in [CpuEngine::Libtorch, CpuEngine::OpenVino] {
         let placement = Placement { device: DeviceChoice::Cpu, cpu_engine };
-        match of_engine(checkpoint, placement, batches) {
+        match of_engine(checkpoint, placement, Clock::Cpu, batches) {
             Ok(found) => costs.extend(found),
             // Without it the table has one engine less.
             Err(ModelError::Engine(error)) if cpu_engine != CpuEngine::Libtorch => drop(error),
@@ -46,7 +48,26 @@ pub fn measure(checkpoint: &Checkpoint, batches: &[usize]) -> Result<Vec<Network
     Ok(costs)
 }
 
-fn of_engine(checkpoint: &Checkpoint, placement: Placement, batches: &[usize]) -> Result<Vec<NetworkCost>, ModelError> {
+/// Measures the networks of a checkpoint on a GPU by libtorch, at each of `batches`: wall time from the host's memory and back to it, whatever passes a
+/// network cuts a batch into. [`open_cuda_library`](crate::device::open_cuda_library) comes before it. Run it alone.
+///
+/// # Errors
+/// [`ModelError::Device`] for a GPU that is not there, or has too little memory; those of building and running the networks.
+pub fn measure_on_gpu(
+    checkpoint: &Checkpoint,
+    device: DeviceChoice,
+    batches: &[usize],
+) -> Result<Vec<NetworkCost>, ModelError> {
+    crate::device::single_threaded();
+    of_engine(checkpoint, device.into(), Clock::Wall, batches)
+}
+
+fn of_engine(
+    checkpoint: &Checkpoint,
+    placement: Placement,
+    clock: Clock,
+    batches: &[usize],
+) -> Result<Vec<NetworkCost>, ModelError> {
     let _guard = tch::no_grad_guard();
     let width = checkpoint.manifest().dimensions.vector as usize;
     let text_network = TextNetwork::from_checkpoint(checkpoint, placement)?;
@@ -56,21 +77,21 @@ fn of_engine(checkpoint: &Checkpoint, placement: Placement, batches: &[usize]) -
     let has_trunk = checkpoint.manifest().reads_with_trunk();
     let mut costs = Vec::new();
     for &batch in batches {
-        let mut add = |network: &'static str, cpu_ms: f64| costs.push((network, batch, cpu_ms));
+        let mut add = |network: &'static str, ms: f64| costs.push((network, batch, ms));
         let texts = vec![text(checkpoint); batch];
-        add("text", cpu_ms(batch, || text_network.encode(&texts).map(drop))?);
+        add("text", cost_ms(clock, batch, || text_network.encode(&texts).map(drop))?);
         if has_trunk {
-            add("text_trunk", cpu_ms(batch, || text_network.read_words(&texts))?);
+            add("text_trunk", cost_ms(clock, batch, || text_network.read_words(&texts))?);
         }
-        add("text_attbigru", text_network.cost_of_head(&texts, batch)?);
+        add("text_attbigru", text_network.cost_of_head(clock, &texts, batch)?);
         let clips = vec![clip()?; batch];
-        add("audio_dcrnn", cpu_ms(batch, || audio_network.of_dcrnn(&clips).map(drop))?);
+        add("audio_dcrnn", cost_ms(clock, batch, || audio_network.of_dcrnn(&clips).map(drop))?);
         let sounds = vec![sound()?; batch];
-        add("audio", cpu_ms(batch, || audio_network.encode_sound(&sounds).map(drop))?);
+        add("audio", cost_ms(clock, batch, || audio_network.encode_sound(&sounds).map(drop))?);
         let pictures = vec![picture()?; batch];
-        add("image", cpu_ms(batch, || image_network.encode(&pictures).map(drop))?);
+        add("image", cost_ms(clock, batch, || image_network.encode(&pictures).map(drop))?);
         let posts = vec![post(width); batch];
-        add("fusion", cpu_ms(batch, || fusion_network.fuse(&posts).map(drop))?);
+        add("fusion", cost_ms(clock, batch, || fusion_network.fuse(&posts).map(drop))?);
     }
     let choices = choices_of(&checkpoint.model_version(), placement.cpu_engine);
     let engine_of = |network: &str| {
@@ -82,7 +103,7 @@ fn of_engine(checkpoint: &Checkpoint, placement: Placement, batches: &[usize]) -
         };
         choices.get(decisive).map_or(Engine::Libtorch, |choice| choice.engine)
     };
-    let cost = |(network, batch, cpu_ms)| NetworkCost { network, engine: engine_of(network), batch, cpu_ms };
+    let cost = |(network, batch, ms)| NetworkCost { network, engine: engine_of(network), batch, ms, clock };
     Ok(costs.into_iter().map(cost).collect())
 }
 

@@ -65,7 +65,7 @@ fn networks_are_written_as_files_and_one_that_the_checkpoint_lacks_is_refused() 
 
 #[test]
 fn a_bench_of_the_networks_has_a_figure_for_each_engine_and_batch() {
-    let costs = &lines(&["bench", "networks", "--batch", "1,2", "--json"])[0];
+    let costs = &lines(&["bench", "networks", "--device", "cpu", "--batch", "1,2", "--json"])[0];
     for network in ["text", "text_trunk", "audio", "audio_dcrnn", "image"] {
         let has = |engine: &str| {
             ["1", "2"].iter().all(|batch| costs[network][engine][batch].as_f64().is_some_and(|ms| ms > 0.0))
@@ -75,4 +75,12 @@ fn a_bench_of_the_networks_has_a_figure_for_each_engine_and_batch() {
     for network in ["text_attbigru", "fusion"] {
         assert!(costs[network]["own"]["1"].is_number() && costs[network]["libtorch"]["2"].is_number(), "{costs}");
     }
+}
+
+#[test]
+fn a_bench_on_a_gpu_that_is_not_there_says_so() {
+    let refused = jtav(&["bench", "networks", "--device", "cuda:4096", "--batch", "256"]);
+    assert_eq!(refused.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("cuda:4096 was asked for"), "{said}");
 }

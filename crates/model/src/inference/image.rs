@@ -17,8 +17,10 @@ use crate::parameters::Builder;
 use crate::placement::{AS_PLACED, Contest, Engine, Placement};
 use crate::vectors::{Encoded, IMAGE_CELLS, IMAGE_SIDE, Normalisation, Rgb224};
 
-/// Most pictures of one pass: activations of DenseNet-121, the larger backbone, take about 20 MB a picture in f32.
+/// Most pictures of one pass on a CPU: activations of DenseNet-121, the larger backbone, take about 20 MB a picture in f32.
 const MAX_BATCH: usize = 16;
+/// The same on a GPU, which has the memory, and too little to do for a pass of a few. Nobody has measured it: a guess to begin with.
+const MAX_BATCH_ON_GPU: usize = 128;
 const CELLS_PER_SIDE: i64 = 7;
 
 /// The profile's backbone and its head on one device. `Send`, not `Sync`: one owner thread.
@@ -153,7 +155,8 @@ impl OnTensors {
     fn encode(&self, inputs: &[Rgb224]) -> Result<Vec<Encoded>, ModelError> {
         let _guard = tch::no_grad_guard();
         let mut results = Vec::with_capacity(inputs.len());
-        for chunk in inputs.chunks(MAX_BATCH) {
+        let most = if self.device == Device::Cpu { MAX_BATCH } else { MAX_BATCH_ON_GPU };
+        for chunk in inputs.chunks(most) {
             let pictures: Vec<&[u8]> = chunk.iter().map(Rgb224::as_bytes).collect();
             let pixels = Pixels::upload(&pictures, IMAGE_SIDE, self.device)?;
             let x = Pixels::normalise_by(&Pixels::resize(&pixels, self.resolution)?, &self.model.normalisation())?;

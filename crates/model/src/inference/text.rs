@@ -5,11 +5,11 @@ use tch::{Device, Tensor};
 use super::encoded;
 use super::text_on_slices::{PostOnSlices, TextOnSlices};
 use crate::checkpoint::Checkpoint;
-use crate::cpu_time::cpu_ms;
+use crate::cpu_time::{Clock, cost_ms};
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::networks::{AttBiGru, SemanticSpace, TextBatch, TextDropout};
-use crate::parameters::{Builder, to_rows};
+use crate::parameters::{Builder, to_rows, to_vec};
 use crate::passes::passes;
 use crate::placement::{AS_PLACED, Contest, CpuEngine, Engine, Placement};
 use crate::text::{NgramBag, Pieces, ReadText, TextInput, Word};
@@ -144,18 +144,22 @@ impl TextNetwork {
     pub(crate) fn read_words(&self, posts: &[TextInput]) -> Result<(), ModelError> {
         let posts: Vec<&TextInput> = posts.iter().collect();
         match &self.network {
-            Network::Tensors(network) => network.words.of(&posts).map(drop),
+            Network::Tensors(network) => {
+                let words = network.words.of(&posts)?;
+                // A GPU is still at work; it answers in order, so that what was asked for last comes when all is done.
+                words.last().map(|post| to_vec(&post.protagonist)).transpose().map(drop)
+            }
             Network::Slices(network) => network.read_words(&posts),
         }
     }
 
-    /// CPU milliseconds of what stands behind the words' vectors, an item of a pass over `posts`.
-    pub(crate) fn cost_of_head(&self, posts: &[TextInput], batch: usize) -> Result<f64, ModelError> {
+    /// Milliseconds of what stands behind the words' vectors, an item of a pass over `posts`.
+    pub(crate) fn cost_of_head(&self, clock: Clock, posts: &[TextInput], batch: usize) -> Result<f64, ModelError> {
         let posts: Vec<(&TextInput, f32)> = posts.iter().map(|post| (post, 0.0)).collect();
         match &self.network {
             Network::Tensors(network) => {
                 let words = network.words.of(&posts.iter().map(|(post, _)| *post).collect::<Vec<_>>())?;
-                cpu_ms(batch, || network.encode_words(&words, &posts).map(drop))
+                cost_ms(clock, batch, || network.encode_words(&words, &posts).map(drop))
             }
             Network::Slices(network) => network.cost_of_head(&posts, batch),
         }

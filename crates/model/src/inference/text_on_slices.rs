@@ -8,7 +8,7 @@ use tch::Device;
 
 use super::trunk_on_openvino::{TrunkOnOpenVino, TrunkRows};
 use crate::checkpoint::Checkpoint;
-use crate::cpu_time::cpu_ms;
+use crate::cpu_time::{Clock, cost_ms};
 use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::manifest::roles;
@@ -99,10 +99,10 @@ impl TextOnSlices {
         self.source.words(posts).map(drop)
     }
 
-    /// As [`TextNetwork::cost_of_head`](super::TextNetwork).
+    /// As [`TextNetwork::cost_of_head`](super::TextNetwork), in CPU time.
     pub fn cost_of_head(&self, posts: &[(&TextInput, f32)], batch: usize) -> Result<f64, ModelError> {
         let words = self.source.words(&posts.iter().map(|(post, _)| *post).collect::<Vec<_>>())?;
-        cpu_ms(batch, || self.encode_words(words.clone(), posts).map(drop))
+        cost_ms(Clock::Cpu, batch, || self.encode_words(words.clone(), posts).map(drop))
     }
 }
 
