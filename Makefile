@@ -109,6 +109,11 @@ load-test: setup-test ## open-loop load on a real broker and store; the result i
 	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
 	@"$(TARGET)/release/jtav-load-tests" $(ARGS)
 
+.PHONY: costs
+costs: setup-test ## measures what a post costs, for jtav plan; ARGS="--seconds 30", --out FILE (config/costs.json, built in)
+	@cargo build --release --workspace --bin jtav --bin jtav-load-tests >&2
+	@"$(TARGET)/release/jtav-load-tests" costs $(ARGS)
+
 .PHONY: race
 race: setup-test ## jtav beside honest Python pipelines, same feed and weights; ARGS="--feeds stub --rounds 1", --out docs/results/race
 	@cargo build --release --workspace --bin jtav >&2

@@ -117,7 +117,7 @@ pub fn forward(pack: &Pack, posts: Posts, model: &std::path::Path, at_least: Dur
     let preparation_cpu = cpu_seconds(std::process::id())? - cpu_before;
     let threads = cores();
     let networks =
-        (0..threads).map(|_| Networks::load(&checkpoint, posts == Posts::All)).collect::<Result<Vec<_>>>()?;
+        (0..threads).map(|_| Networks::load(&checkpoint, posts != Posts::Texts)).collect::<Result<Vec<_>>>()?;
 
     let (start, cpu_before) = (Instant::now(), cpu_seconds(std::process::id())?);
     let done: usize = std::thread::scope(|scope| {
@@ -150,7 +150,7 @@ pub fn forward(pack: &Pack, posts: Posts, model: &std::path::Path, at_least: Dur
         threads,
         rate_per_second: done as f64 / wall,
         cpu_ms_per_post: cpu * 1e3 / done as f64,
-        preparation_cpu_ms_per_post: (posts == Posts::All).then(|| preparation_cpu * 1e3 / prepared.len() as f64),
+        preparation_cpu_ms_per_post: (posts != Posts::Texts).then(|| preparation_cpu * 1e3 / prepared.len() as f64),
     })
 }
 
@@ -222,11 +222,9 @@ fn prepare(pack: &Pack, posts: Posts, checkpoint: &Checkpoint) -> Result<Vec<Pre
     let mut prepared = Vec::new();
     for post in pack.posts() {
         let parts: Vec<(&str, &str)> = post.texts.iter().map(|part| (part.role.as_str(), part.text.as_str())).collect();
-        let text = reader.input(&parts)?;
+        let text = if posts.keep(Modality::Text) { reader.input(&parts)? } else { None };
         let mut inputs = Prepared { text, ..Prepared::default() };
-        if posts == Posts::All {
-            add_media(&mut inputs, pack, post, &front_end)?;
-        }
+        add_media(&mut inputs, pack, post, posts, &front_end)?;
         if inputs.text.is_some() || inputs.audio.is_some() || inputs.image.is_some() {
             prepared.push(inputs);
         }
@@ -237,11 +235,17 @@ fn prepare(pack: &Pack, posts: Posts, checkpoint: &Checkpoint) -> Result<Vec<Pre
     Ok(prepared)
 }
 
-fn add_media(inputs: &mut Prepared, pack: &Pack, post: &DatasetPostV1, front_end: &CqtFrontEnd) -> Result<()> {
+fn add_media(
+    inputs: &mut Prepared,
+    pack: &Pack,
+    post: &DatasetPostV1,
+    posts: Posts,
+    front_end: &CqtFrontEnd,
+) -> Result<()> {
     // The worker's default for the length of sound it hears.
     let limits = DecodeLimits { analysed_audio: Duration::from_secs(30), ..DecodeLimits::for_tests() };
     let decoded = |file: &Option<DatasetMedia>, modality: Modality| -> Result<Option<Decoded>> {
-        let Some(file) = file else { return Ok(None) };
+        let Some(file) = file.as_ref().filter(|_| posts.keep(modality)) else { return Ok(None) };
         let bytes =
             std::fs::read(pack.folder().join(&file.path)).with_context(|| format!("cannot read {}", file.path))?;
         // What the worker leaves out, the ceiling leaves out.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jtav_schemas::{DeadLetterHeaders, ModalityStatus, PerModality};
-use jtav_testkit::{Book, Seen, Topics};
+use jtav_testkit::{Book, Expected, Seen, Topics};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use serde::Deserialize;
 
@@ -95,6 +95,19 @@ impl Collector {
 
     pub fn end(&self) -> Option<Phase> {
         lock(&self.phase).take()
+    }
+
+    /// Books a post of the phase that is sent now.
+    pub fn expect(&self, expected: &Expected) {
+        if let Some(phase) = lock(&self.phase).as_mut() {
+            let due = phase.start.elapsed();
+            phase.book.expect(expected, due);
+        }
+    }
+
+    /// Outcomes of the phase.
+    pub fn settlements(&self) -> u64 {
+        lock(&self.phase).as_ref().map_or(0, |phase| phase.book.settlements())
     }
 
     /// Posts of the phase without an outcome.

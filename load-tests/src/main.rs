@@ -3,6 +3,7 @@
 mod ceiling;
 mod collector;
 mod commands;
+mod costs;
 mod files;
 mod local;
 mod pacing;
@@ -16,6 +17,7 @@ mod sender;
 mod serve;
 mod soak;
 mod topics;
+mod under_way;
 mod zipf;
 
 use std::process::ExitCode;
@@ -62,6 +64,8 @@ enum Command {
     Zipf(commands::zipf::ZipfArguments),
     /// Measure the readers' side: lookups, many readers of the stream, and how soon a killed server is whole again
     Serve(commands::serve::ServeArguments),
+    /// Measure what a post costs worker, broker and store, for `jtav plan`
+    Costs(commands::costs::CostsArguments),
     /// Name the scenarios
     List,
 }
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Hostile(arguments) => commands::hostile::run(arguments),
         Command::Zipf(arguments) => commands::zipf::run(arguments),
         Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Costs(arguments) => commands::costs::run(arguments),
         Command::List => commands::list::run().map(|()| true),
     };
     match result {

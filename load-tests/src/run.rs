@@ -1,5 +1,6 @@
 //! One run: start everything, warm up, measure, compare, write down.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,6 +21,7 @@ use crate::report::{Report, Usage};
 use crate::scenario::{CeilingKind, Posts, Scenario, looped, records_of};
 use crate::sender::{SendReport, send_all};
 use crate::topics::{self, PARTITIONS, ceiling_topic_of, topics_of};
+use crate::under_way::keep_under_way;
 
 /// Header with the time a post was due, microseconds since 1970, in decimal digits.
 const DUE_HEADER: &str = "jtav-load-due-us";
@@ -27,6 +29,8 @@ const DUE_HEADER: &str = "jtav-load-due-us";
 const SILENCE: Duration = Duration::from_secs(20);
 /// The longest wait for outcomes after the last send.
 const DRAIN: Duration = Duration::from_secs(300);
+/// What media may be remembered for, by workers with a cache: as a content delivery network has it.
+const CACHE_CONTROL: &str = "public, max-age=3600";
 /// What the forward ceiling is measured over.
 const CEILING_TIME: Duration = Duration::from_secs(6);
 
@@ -50,7 +54,7 @@ pub struct Options {
 }
 
 /// Everything a run needs, started. Fields are dropped in this order: the worker before what it depends on.
-struct Bench {
+pub struct Bench {
     worker: Worker,
     collector: Collector,
     producer: Producer,
@@ -65,11 +69,13 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(options: &Options) -> Result<Self> {
+    /// Starts everything; returns when the worker is ready.
+    pub async fn start(options: &Options) -> Result<Self> {
         // Before all else: what is missing is said at once.
         local::worker_program(options.worker.clone())?;
         let pack = Pack::open(workspace_root().join(SAMPLE_FEED))?;
-        let media = MediaServer::on_loopback(pack.folder())?;
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let media = MediaServer::start_cacheable(pack.folder(), anywhere, CACHE_CONTROL)?;
         let round = records_of(&pack, options.scenario.posts, &media.base_url())?;
 
         let kafka = options.brokers.is_none().then(local::start_kafka).transpose()?;
@@ -93,7 +99,7 @@ impl Bench {
         let producer = Producer::new(&client, &queues)?;
 
         eprintln!("starting the worker ...");
-        let with_media = options.scenario.posts == Posts::All;
+        let with_media = options.scenario.posts != Posts::Texts;
         let hosts = if with_media { vec![media.address()] } else { Vec::new() };
         let config = worker_config(&options.scenario, &brokers, &topics, &redis_url, &hosts);
         let worker = local::start_worker(options.worker.clone(), &config)?;
@@ -113,13 +119,13 @@ impl Bench {
     }
 
     /// Sends the records on schedule and waits until each has an outcome, or nothing moves any more.
-    async fn phase(&mut self, schedule: Schedule, records: &[FeedRecord]) -> Result<(SendReport, usize, Phase)> {
+    pub async fn phase(&mut self, schedule: Schedule, records: &[FeedRecord]) -> Result<(SendReport, usize, Phase)> {
         let start = Instant::now();
         self.collector.begin(book_of(schedule, records)?, start);
         let start_unix = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let (producer, topic) = (self.producer.clone(), self.topics.input.clone());
         let count = records.len();
-        let backlog = std::cell::Cell::new(0);
+        let backlog = Cell::new(0);
         let collector = &self.collector;
         let sending = send_all(records.to_vec(), schedule, start, |index, mut record| {
             let due = start_unix + schedule.due(index);
@@ -150,8 +156,7 @@ impl Bench {
         };
         let refused: Vec<_> = sent.refused.iter().map(|index| id(&records[*index])).collect();
         self.collector.refuse(refused.iter().map(AsRef::as_ref));
-        self.drain().await?;
-        let phase = self.collector.end().context("Invariant: a phase was begun")?;
+        let phase = self.rest().await?;
         if let Some(error) = &phase.error {
             eprintln!("the collector met an error (librdkafka goes on by itself after most): {error}");
         }
@@ -172,7 +177,30 @@ impl Bench {
         Ok(())
     }
 
-    async fn warm_up(&mut self, scenario: &Scenario) -> Result<()> {
+    /// Keeps so many posts under way for `seconds`. `made` counts the posts, whose outcomes go into the phase that was begun.
+    pub async fn keep_under_way(&self, posts: usize, seconds: f64, made: &Cell<usize>) -> Result<()> {
+        let (round, collector) = (&self.round, &self.collector);
+        let send = || {
+            let index = made.replace(made.get() + 1);
+            let record = round[index % round.len()].with_id_suffix(&format!("~kept~{}", index / round.len() + 1));
+            collector.expect(&labelled(&record));
+            let (producer, record) = (self.producer.clone(), outbound(&self.topics.input, &record));
+            async move {
+                producer.send(record).await?;
+                anyhow::Ok(())
+            }
+        };
+        keep_under_way(posts, seconds, || collector.open(), send, |_| Ok(())).await
+    }
+
+    /// Waits until every post of the phase has an outcome, or nothing moves any more, and ends the phase.
+    pub async fn rest(&mut self) -> Result<Phase> {
+        self.drain().await?;
+        self.collector.end().context("Invariant: a phase was begun")
+    }
+
+    /// Sends the posts of the warm-up, whose outcomes count nowhere.
+    pub async fn warm_up(&mut self, scenario: &Scenario) -> Result<()> {
         let schedule = Schedule::new(scenario.rate_per_second)?;
         let posts = schedule.records_in(scenario.warm_up_seconds);
         let (_, _, phase) = self.phase(schedule, &looped(&self.round, posts, "~warm")).await?;
@@ -191,8 +219,36 @@ impl Bench {
         [Some(self.worker.pid()), self.kafka.as_ref().map(RealKafka::pid), self.redis.as_ref().map(RealRedis::pid)]
     }
 
+    /// Where its outcomes are booked.
+    pub fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// The store, if it is this run's own.
+    pub fn redis(&self) -> Option<&RealRedis> {
+        self.redis.as_ref()
+    }
+
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The records of one round.
+    pub fn round(&self) -> &[FeedRecord] {
+        &self.round
+    }
+
+    /// Where its media lie.
+    pub fn pack(&self) -> &Pack {
+        &self.pack
+    }
+
     /// CPU seconds of worker, broker and store; none of what is not ours.
-    fn cpu_now(&self) -> Result<[Option<f64>; 3]> {
+    pub fn cpu_now(&self) -> Result<[Option<f64>; 3]> {
         let [worker, kafka, redis] = self.pids().map(|pid| pid.map(cpu_seconds_of_tree).transpose());
         Ok([worker?, kafka?, redis?])
     }
@@ -261,11 +317,15 @@ fn id(record: &FeedRecord) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(&record.key)
 }
 
+fn labelled(record: &FeedRecord) -> Expected {
+    Expected::Labelled { id: id(record).into_owned(), revision: 0 }
+}
+
 /// Every post is to be labelled.
 fn book_of(schedule: Schedule, records: &[FeedRecord]) -> Result<Book> {
     let mut book = Book::new()?;
     for (index, record) in records.iter().enumerate() {
-        book.expect(&Expected::Labelled { id: id(record).into_owned(), revision: 0 }, schedule.due(index));
+        book.expect(&labelled(record), schedule.due(index));
     }
     Ok(book)
 }

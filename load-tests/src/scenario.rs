@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use jtav_feed_simulator::{FeedRecord, Pack, feed};
-use jtav_schemas::PostV1;
+use jtav_schemas::{Modality, PostV1};
 use serde::{Deserialize, Serialize};
 
 /// Which posts of the sample feed are sent.
@@ -13,8 +13,24 @@ use serde::{Deserialize, Serialize};
 pub enum Posts {
     /// Those with a text, without their media.
     Texts,
+    /// Those with an image, and nothing but the image.
+    Images,
+    /// Those with a clip, and nothing but the clip.
+    Sounds,
     /// All, as they are.
     All,
+}
+
+impl Posts {
+    /// Whether posts that have this part keep it.
+    pub fn keep(self, part: Modality) -> bool {
+        match self {
+            Self::Texts => part == Modality::Text,
+            Self::Images => part == Modality::Image,
+            Self::Sounds => part == Modality::Audio,
+            Self::All => true,
+        }
+    }
 }
 
 /// What the run is held against.
@@ -65,16 +81,20 @@ pub fn records_of(pack: &Pack, posts: Posts, base_url: &str) -> Result<Vec<FeedR
     if posts == Posts::All {
         return Ok(all);
     }
-    let mut texts = Vec::new();
+    let mut kept = Vec::new();
     for record in all {
         let mut post: PostV1 = serde_json::from_slice(&record.value).context("the sample feed made a bad post")?;
-        if post.texts.iter().all(|part| part.text.trim().is_empty()) {
-            continue;
+        if !posts.keep(Modality::Text) {
+            post.texts.clear();
         }
-        (post.audio, post.image) = (None, None);
-        texts.push(FeedRecord { value: serde_json::to_vec(&post)?.into(), ..record });
+        post.audio = post.audio.filter(|_| posts.keep(Modality::Audio));
+        post.image = post.image.filter(|_| posts.keep(Modality::Image));
+        let has_text = post.texts.iter().any(|part| !part.text.trim().is_empty());
+        if has_text || post.audio.is_some() || post.image.is_some() {
+            kept.push(FeedRecord { value: serde_json::to_vec(&post)?.into(), ..record });
+        }
     }
-    Ok(texts)
+    Ok(kept)
 }
 
 /// `count` records, going round as often as needed. Ids get a suffix, `~1` in the first round and `~2` in the second,
@@ -97,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_scenario_in_the_folder_is_valid() {
-        for name in ["text", "mixed", "stub", "media", "media-threads"] {
+        for name in ["text", "mixed", "stub", "images", "sounds", "media", "media-threads"] {
             let scenario = Scenario::load(&root().join("load-tests/scenarios"), name).unwrap();
             assert!(scenario.rate_per_second > 0.0 && scenario.seconds > 0.0, "{name}");
             assert_eq!(scenario.worker["cache"]["max_bytes"].as_integer(), Some(0), "{name}");
@@ -118,6 +138,20 @@ mod tests {
         for record in &records {
             let post: PostV1 = serde_json::from_slice(&record.value).unwrap();
             assert!(post.audio.is_none() && post.image.is_none() && !post.texts.is_empty());
+        }
+    }
+
+    #[test]
+    fn images_only_and_sounds_only_leave_nothing_else_and_no_post_without_one() {
+        let pack = Pack::open(root().join(jtav_feed_simulator::SAMPLE_FEED)).unwrap();
+        for (posts, has_image) in [(Posts::Images, true), (Posts::Sounds, false)] {
+            let records = records_of(&pack, posts, "http://127.0.0.1:1").unwrap();
+            assert!(records.len() > 30 && records.len() < pack.posts().len(), "{posts:?}: {}", records.len());
+            for record in &records {
+                let post: PostV1 = serde_json::from_slice(&record.value).unwrap();
+                assert!(post.texts.is_empty());
+                assert_eq!((post.image.is_some(), post.audio.is_some()), (has_image, !has_image), "{posts:?}");
+            }
         }
     }
 

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
+use anyhow::{Result, ensure};
 use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED};
 use jtav_kafka::{ClientSettings, Producer, ProducerSettings};
 use jtav_testkit::{Book, Worker, WorkerConfig, metric, workspace_root};
@@ -24,6 +22,7 @@ use crate::local;
 use crate::process::{self, Machine, cpu_seconds_of_tree};
 use crate::reader::Reader;
 use crate::topics::{self, topics_of};
+use crate::under_way::keep_under_way;
 
 /// Different images.
 const IMAGES: usize = 640;
@@ -166,23 +165,19 @@ impl Variant {
         let name = if self.with_cache { "with" } else { "without" };
         eprintln!("{what}: {seconds:.0} s {name} the cache ...");
         let (begin, before) = (Instant::now(), self.counts()?);
-        let mut sending = FuturesUnordered::new();
-        while begin.elapsed().as_secs_f64() < seconds {
-            while lock(&self.book).open() < OPEN_POSTS {
-                let (record, expected) = self.feed.next();
-                lock(&self.book).expect(&expected, self.start.elapsed());
-                let producer = self.producer.clone();
-                sending.push(async move { producer.send(record).await });
+        let Self { feed, book, producer, start, .. } = &mut *self;
+        let (book, start) = (&*book, *start);
+        let send = || {
+            let (record, expected) = feed.next();
+            lock(book).expect(&expected, start.elapsed());
+            let producer = producer.clone();
+            async move {
+                producer.send(record).await?;
+                anyhow::Ok(())
             }
-            while let Some(Some(sent)) = sending.next().now_or_never() {
-                sent.context("the feed could not be produced")?;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        };
+        keep_under_way(OPEN_POSTS, seconds, || lock(book).open(), send, |_| Ok(())).await?;
         let (after, elapsed) = (self.counts()?, begin.elapsed().as_secs_f64());
-        while let Some(sent) = sending.next().await {
-            sent.context("the feed could not be produced")?;
-        }
         self.drain().await?;
         let of = |count: fn(Counts) -> f64| count(after) - count(before);
         let (settled, media) = (of(|counts| counts.settled), of(|counts| counts.hits + counts.misses));

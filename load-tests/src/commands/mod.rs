@@ -1,5 +1,6 @@
 //! One file per command: its arguments, its run, its output.
 
+pub mod costs;
 pub mod hostile;
 pub mod isolation;
 pub mod list;

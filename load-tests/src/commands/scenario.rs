@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 
 #[derive(clap::Args)]
 pub struct RunArguments {
-    /// Scenario: text, mixed, stub, media, media-threads, or the path of a TOML file like those in load-tests/scenarios/
+    /// Scenario: text, mixed, stub, images, sounds, media, media-threads, or the path of a TOML file like those in load-tests/scenarios/
     #[arg(long, value_name = "NAME")]
     scenario: String,
     /// Posts a second [default: the scenario's]

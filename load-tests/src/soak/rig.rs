@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use jtav_feed_simulator::{MediaServer, Pack, SAMPLE_FEED, feed, media_url};
 use jtav_kafka::{ClientSettings, OutboundRecord, Producer, ProducerSettings};
@@ -26,6 +25,7 @@ use crate::pacing::Schedule;
 use crate::reader::Reader;
 use crate::sender::{SendReport, send_all};
 use crate::topics::{self, topics_of};
+use crate::under_way::{Counted, keep_under_way};
 
 /// Names the topics.
 pub const RUN: &str = "soak";
@@ -113,35 +113,31 @@ impl Rig {
 
     /// Keeps a fixed number of posts under way and counts outcomes, but for those of the first part.
     pub async fn closed_loop(&mut self, seconds: f64, uncounted_share: f64, what: &str) -> Result<Capacity> {
-        let begin = Instant::now();
-        let mut sending = FuturesUnordered::new();
-        let (mut counted_from, mut progress) = (None, Progress::default());
-        while begin.elapsed().as_secs_f64() < seconds {
-            while lock(&self.book).open() < OPEN_POSTS {
-                let record = make(&mut self.feed, &self.book, self.start.elapsed());
-                let producer = self.producer.clone();
-                sending.push(async move { producer.send(record).await });
+        let (mut counted, mut progress) = (Counted::default(), Progress::default());
+        let Self { feed, book, producer, worker, sampler, start, .. } = self;
+        let (book, sampler, start) = (&*book, &*sampler, *start);
+        let send = || {
+            let (record, producer) = (make(feed, book, start.elapsed()), producer.clone());
+            async move {
+                producer.send(record).await?;
+                anyhow::Ok(())
             }
-            // Polls until nothing is ready any more: the first poll of a future hands its record over.
-            while let Some(Some(sent)) = sending.next().now_or_never() {
-                sent.context("the feed could not be produced")?;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            if counted_from.is_none() && begin.elapsed().as_secs_f64() >= seconds * uncounted_share {
-                counted_from = Some((Instant::now(), lock(&self.book).settlements()));
+        };
+        let look = |elapsed: Duration| -> Result<()> {
+            let elapsed = elapsed.as_secs_f64();
+            if elapsed >= seconds * uncounted_share {
+                counted.look(lock(book).settlements());
             }
             if progress.is_due() {
-                self.worker.check()?;
-                let left = seconds - begin.elapsed().as_secs_f64();
-                progress.show(&format!("{what}: {left:.0} s left, {}", self.state()));
+                worker.check()?;
+                let left = seconds - elapsed;
+                progress.show(&format!("{what}: {left:.0} s left, {}", state(sampler, book)));
             }
-        }
-        let (since, before) = counted_from.context("the capacity's measurement is too short")?;
-        let (settled, seconds) = (lock(&self.book).settlements() - before, since.elapsed().as_secs_f64());
+            Ok(())
+        };
+        keep_under_way(OPEN_POSTS, seconds, || lock(book).open(), send, look).await?;
         progress.end();
-        while let Some(sent) = sending.next().await {
-            sent.context("the feed could not be produced")?;
-        }
+        let (settled, seconds) = counted.outcomes().context("the capacity's measurement is too short")?;
         ensure!(settled > 0, "nothing was labelled; the end of the worker's log:\n{}", self.worker.log_tail());
         Ok(Capacity { posts_per_second: settled as f64 / seconds, seconds, open_posts: OPEN_POSTS })
     }

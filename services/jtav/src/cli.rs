@@ -14,6 +14,7 @@ use crate::commands::index::IndexCommand;
 use crate::commands::label::LabelArgs;
 use crate::commands::media::MediaCommand;
 use crate::commands::model::ModelCommand;
+use crate::commands::plan::PlanArgs;
 use crate::commands::research::ResearchCommand;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
@@ -21,7 +22,7 @@ use crate::commands::tap::TapArgs;
 use crate::commands::top::TopArgs;
 use crate::commands::{
     backfill, bench, completions, config, dead_letters, decode_worker, demo, explain, feed, index, label, media, model,
-    research, run, serve, tap, top,
+    plan, research, run, serve, tap, top,
 };
 use crate::setup::{self, LogFormatArg};
 
@@ -92,6 +93,8 @@ pub enum Command {
     /// Measure what the networks cost on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Tell what a feed needs (workers, Kafka, Redis, network) and what is full first, from measured costs.
+    Plan(PlanArgs),
     /// Check or show the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -123,6 +126,7 @@ impl Cli {
             Command::Media(command) => media::run(&command, log_format),
             Command::Model(command) => model::run(&command, log_format),
             Command::Bench(command) => bench::run(&command, log_format),
+            Command::Plan(arguments) => plan::run(&arguments, log_format),
             Command::Config(command) => config::run(&command, log_format),
             Command::DecodeWorker => decode_worker::run(),
             Command::Completions(arguments) => completions::run(&arguments, Cli::command()),

@@ -41,7 +41,7 @@ fn every_command_ends_quietly_when_nobody_reads_what_it_prints() {
     let words = words.to_str().unwrap();
     let photo = "crates/media-codecs/tests/fixtures/photo.jpg";
     let sound = "crates/media-codecs/tests/fixtures/tone.mp3";
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &["--help"],
         &["label", "--help"],
         &["completions", "bash"],
@@ -53,6 +53,7 @@ fn every_command_ends_quietly_when_nobody_reads_what_it_prints() {
         &["inspect", "image", photo],
         &["inspect", "audio", sound],
         &["inspect", "text", words],
+        &["plan", "--posts-per-second", "1000", "--image-share", "0.3", "--audio-share", "0.1"],
         &["evaluate", "--predictions", predictions],
         &["evaluate", "--predictions", predictions, "--json"],
         &["demo", "--json"],

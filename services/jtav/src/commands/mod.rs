@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod label;
 pub mod media;
 pub mod model;
+pub mod plan;
 #[cfg_attr(not(feature = "research"), path = "without_research.rs")]
 pub mod research;
 pub mod run;
