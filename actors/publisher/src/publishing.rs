@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,7 +44,7 @@ impl Publishing {
                 // A redelivery is labelled anew and may differ (a download that fails this time, another clock). The
                 // first label stands in the store, so it is what the topics must say too.
                 let read = || store.read(post_id, &ready.write.model_version).map_err(store_failure);
-                if let Some(stored) = self.persist(started, Sink::Redis, read).await? {
+                if let Some(stored) = Box::pin(self.persist(started, Sink::Redis, read)).await? {
                     let same = Some((stored.revision, stored.source)) == own;
                     records = if same { Some(stored_records(&stored, &request.embedding)?) } else { None };
                 }
@@ -69,7 +70,7 @@ impl Publishing {
             }
             None => (None, Ok(())),
         };
-        self.last_word(started, &ready.write, &request.embedding, said, sent).await
+        Box::pin(self.last_word(started, &ready.write, &request.embedding, said, sent)).await
     }
 
     /// Label and vectors to both topics, side by side.
@@ -182,7 +183,8 @@ impl Publishing {
             true if may_fit => StageError::retryable(Stage::Publisher, BATCH_TOO_LARGE, error),
             _ => kafka_failure(error),
         };
-        let sent = self.persist(started, sink, || self.params.sink.send(record.clone()).map_err(failure)).await;
+        let record = Arc::new(record);
+        let sent = self.persist(started, sink, || self.params.sink.send(Arc::clone(&record)).map_err(failure)).await;
         sent.map_err(|error| match error.code {
             // So often in so many batches: it is the record.
             BATCH_TOO_LARGE => {

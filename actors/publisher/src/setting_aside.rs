@@ -1,5 +1,6 @@
 //! A record that cannot be processed goes to the dead-letter topic, whatever is in it and however large it is.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -23,17 +24,17 @@ impl Publishing {
         let (sink, topic) = (&self.params.sink, self.params.topics.dead_letters.as_str());
         let failed_at_ms = now_ms();
         let mut room = sink.max_record_bytes(topic);
-        let mut letter = self.letter(&request, failed_at_ms, room);
+        let mut letter = Arc::new(self.letter(&request, failed_at_ms, room));
         if is_truncated(&letter) {
             // Before anything is left out: the topic may take more by now than when it was last asked.
             self.ask_limits(topic).await;
             room = sink.max_record_bytes(topic);
-            letter = self.letter(&request, failed_at_ms, room);
+            letter = Arc::new(self.letter(&request, failed_at_ms, room));
         }
         loop {
             let too_large = AtomicBool::new(false);
             let send = || {
-                let sent = sink.send_alone(letter.clone());
+                let sent = sink.send_alone(Arc::clone(&letter));
                 sent.inspect_err(|error| too_large.store(error.is_too_large(), Ordering::Relaxed))
                     .map_err(kafka_failure)
             };
@@ -52,7 +53,7 @@ impl Publishing {
             if room < LEAST_ROOM_BYTES {
                 room = 0;
             }
-            letter = self.letter(&request, failed_at_ms, room);
+            letter = Arc::new(self.letter(&request, failed_at_ms, room));
         }
     }
 

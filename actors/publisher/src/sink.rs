@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use jtav_kafka::{KafkaError, OutboundRecord, Producer};
@@ -5,11 +7,11 @@ use jtav_kafka::{KafkaError, OutboundRecord, Producer};
 /// Where records go: the Kafka producer, or a recording fake in tests.
 pub trait RecordSink: Send + Sync {
     /// `Ok` when the broker has acknowledged the record. A future that is dropped does not take the record back.
-    fn send(&self, record: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>>;
+    fn send(&self, record: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>>;
 
     /// As [`Self::send`], apart from all other records: a topic refuses what comes together as a whole. In no order with what
     /// [`Self::send`] takes.
-    fn send_alone(&self, record: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>> {
+    fn send_alone(&self, record: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>> {
         self.send(record)
     }
 
@@ -25,12 +27,12 @@ pub trait RecordSink: Send + Sync {
 }
 
 impl RecordSink for Producer {
-    fn send(&self, record: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>> {
+    fn send(&self, record: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>> {
         let producer = self.clone();
         async move { Producer::send(&producer, record).await.map(drop) }.boxed()
     }
 
-    fn send_alone(&self, record: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>> {
+    fn send_alone(&self, record: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>> {
         let producer = self.clone();
         async move { Producer::send_alone(&producer, record).await.map(drop) }.boxed()
     }

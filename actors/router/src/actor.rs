@@ -46,7 +46,7 @@ pub struct RouterParams {
 /// One lane: owns the keys whose hash falls to it. Its mailbox holds at most the admitted posts (permits) and one
 /// `Finished` each; the capacity of the mailbox itself bounds nothing.
 pub struct RouterActor {
-    context: TaskContext,
+    context: Arc<TaskContext>,
     parking: Parking<Admitted>,
     /// Tells of the end of this very value.
     _lifeline: Option<Lifeline>,
@@ -70,7 +70,7 @@ impl RouterActor {
             parked_patience: params.parked_patience,
             attempts: params.attempts.max(1),
         };
-        Self { context, parking: Parking::default(), _lifeline: None }
+        Self { context: Arc::new(context), parking: Parking::default(), _lifeline: None }
     }
 
     /// Its end is told.
@@ -79,12 +79,8 @@ impl RouterActor {
     }
 
     fn start_task(&self, key: Option<String>, post: Admitted, context: &mut Context<Self>) {
-        let work = task::run(post, self.context.clone());
         let place = key.map(|key| Place { lane: context.address(), key });
-        actix::spawn(async move {
-            work.await;
-            drop(place);
-        });
+        actix::spawn(task::run(post, Arc::clone(&self.context), place));
     }
 }
 

@@ -120,7 +120,18 @@ async fn encode_medium(
     place: Option<Arc<MediaPlace>>,
     context: &PostContext,
 ) -> Result<Part, StageError> {
+    // Most posts have none: its work is boxed, so that theirs is not moved about with it.
     let Some(media) = media else { return Ok(Err(AbsentReason::Absent)) };
+    Box::pin(encode_present(post_id, modality, media, place, context)).await
+}
+
+async fn encode_present(
+    post_id: &str,
+    modality: Modality,
+    media: &MediaRef,
+    place: Option<Arc<MediaPlace>>,
+    context: &PostContext,
+) -> Result<Part, StageError> {
     let (earlier, leader) = match context.cache.ask(modality, media, context.fetch_deadline).await {
         Asked::Known(hash, known) => {
             context.cache.note(post_id, modality, hash, &media.url).await;

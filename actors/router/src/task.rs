@@ -64,8 +64,10 @@ impl PostResult {
     }
 }
 
-/// Runs one record to its outcome and settles it. Never panics, never ends without telling the ledger.
-pub(crate) async fn run(post: Admitted, context: TaskContext) {
+/// Runs one record to its outcome and settles it; then `place` is given back. Never panics, never ends without telling the ledger.
+///
+/// This future is made for every post and moved into its task: what few posts need of it is boxed when it is needed (ADR 54).
+pub(crate) async fn run<P>(post: Admitted, context: Arc<TaskContext>, place: P) {
     let Admitted { record, event, run, guard, mut permit, received_at, received_at_ms } = post;
     let post_id = event.as_ref().ok().map(|event| event.post_id().to_owned());
     let provenance = Provenance { record: Arc::clone(&record), received_at_ms };
@@ -102,6 +104,7 @@ pub(crate) async fn run(post: Admitted, context: TaskContext) {
         outcome => guard.settle(outcome),
     }
     drop(permit);
+    drop(place);
 }
 
 async fn decide(
@@ -119,9 +122,9 @@ async fn decide(
                 Run::SetAside { stage, deadlines } => (stage, deadlines),
                 Run::Ordinary | Run::Trial | Run::Asked => (Stage::Ingest, 1),
             };
-            set_aside(context, record, rejection.reason, stage, rejection.message, attempts, None).await
+            Box::pin(set_aside(context, record, rejection.reason, stage, rejection.message, attempts, None)).await
         }
-        Ok(PostEvent::Tombstone { post_id, revision }) => erase(context, record, post_id, revision).await,
+        Ok(PostEvent::Tombstone { post_id, revision }) => Box::pin(erase(context, record, post_id, revision)).await,
         Ok(PostEvent::Upsert(post)) => label(context, &post, provenance, media, tracker).await,
     }
 }
@@ -173,7 +176,7 @@ async fn label(
         };
         Metric::stage_errors(error.stage, error.code, error.is_retryable()).inc();
         let pause = if error.is_retryable() { policy.pause(attempt, started.elapsed(), rand::random()) } else { None };
-        let Some(pause) = pause else { return give_up(context, record, error, attempt).await };
+        let Some(pause) = pause else { return Box::pin(give_up(context, record, error, attempt)).await };
         tracing::debug!(%error, attempt, "trying the post again");
         tokio::time::sleep(pause).await;
         attempt += 1;
@@ -209,7 +212,7 @@ async fn published(context: &TaskContext, record: Arc<InboundRecord>, labelled: 
             let reason = DeadLetterReason::NoModality;
             let parts: Vec<_> = modalities.iter().map(|(name, status)| format!("{name} {}", status.as_str())).collect();
             let message = format!("nothing of the post can be used: {}", parts.join(", "));
-            set_aside(context, record, reason, Stage::Router, message, 1, Some(modalities)).await
+            Box::pin(set_aside(context, record, reason, Stage::Router, message, 1, Some(modalities))).await
         }
     }
 }

@@ -35,7 +35,8 @@ pub(crate) async fn wait(
     let mut turn = MediaTurn::Now(None);
     if !accounts.names.is_empty() {
         let since = Instant::now();
-        turn = match timeout(patience, watched(permit.begin_media(accounts, record_bytes), since)).await {
+        let waiting = Box::pin(watched(permit.begin_media(accounts, record_bytes), since));
+        turn = match timeout(patience, waiting).await {
             Ok(place) => MediaTurn::Now(Some(place)),
             Err(_) => {
                 Metric::parked_too_long().inc();

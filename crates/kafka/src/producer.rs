@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -103,9 +104,13 @@ const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(100);
 /// Idempotent producer: within its life no retry duplicates or reorders records of a partition. Cheap to clone.
 #[derive(Clone)]
 pub struct Producer {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
     native: Native,
     /// For records that may not share a batch; made when the first one comes.
-    alone: Arc<OnceLock<Result<Native, KafkaError>>>,
+    alone: OnceLock<Result<Native, KafkaError>>,
     config: ClientConfig,
     delivery_timeout: Duration,
     limits: Arc<TopicLimits>,
@@ -114,7 +119,7 @@ pub struct Producer {
 
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Producer").field("in_flight", &self.native.in_flight_count()).finish_non_exhaustive()
+        f.debug_struct("Producer").field("in_flight", &self.parts.native.in_flight_count()).finish_non_exhaustive()
     }
 }
 
@@ -144,44 +149,45 @@ impl Producer {
             }
         }
         let cap = config.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(PRODUCER_MAX_BYTES);
-        Ok(Self {
+        let parts = Parts {
             native: create(&config)?,
-            alone: Arc::default(),
+            alone: OnceLock::new(),
             config,
             delivery_timeout: Duration::from_millis(settings.delivery_timeout_ms.into()),
             limits: Arc::new(TopicLimits::new(client, cap.min(PRODUCER_MAX_BYTES))),
             meter: meter::find(&client.brokers),
-        })
+        };
+        Ok(Self { parts: Arc::new(parts) })
     }
 
     /// Produces a record; returns when every replica in sync has it, or with the reason why not, at the latest after
     /// twice the delivery time-out (once for a full queue, once for the brokers). Needs a tokio runtime.
     ///
     /// Dropping the future does not take the record back: it may still be delivered.
-    pub async fn send(&self, record: OutboundRecord) -> Result<Delivered, KafkaError> {
-        self.send_with(&self.native, record).await
+    pub async fn send(&self, record: impl Borrow<OutboundRecord>) -> Result<Delivered, KafkaError> {
+        self.send_with(&self.parts.native, record.borrow()).await
     }
 
     /// As [`Self::send`], in a batch of its own: a topic refuses a batch as a whole, so whether it takes this record does not
     /// hang on its neighbours. Order holds only among records that are sent in this way.
-    pub async fn send_alone(&self, record: OutboundRecord) -> Result<Delivered, KafkaError> {
-        let alone = self.alone.get_or_init(|| {
-            let mut config = self.config.clone();
+    pub async fn send_alone(&self, record: impl Borrow<OutboundRecord>) -> Result<Delivered, KafkaError> {
+        let alone = self.parts.alone.get_or_init(|| {
+            let mut config = self.parts.config.clone();
             create(config.set("batch.num.messages", "1").set("linger.ms", "0"))
         });
         match alone {
-            Ok(native) => self.send_with(native, record).await,
+            Ok(native) => self.send_with(native, record.borrow()).await,
             Err(error) => Err(error.clone()),
         }
     }
 
-    async fn send_with(&self, native: &Native, record: OutboundRecord) -> Result<Delivered, KafkaError> {
-        let reserved = match &self.meter {
+    async fn send_with(&self, native: &Native, record: &OutboundRecord) -> Result<Delivered, KafkaError> {
+        let reserved = match &self.parts.meter {
             Some(meter) => Some(meter.reserve(&record.topic, record.size())?),
             None => None,
         };
         let failure = |error| KafkaError::broker("produce", error).about_topic(&record.topic);
-        let delivery = self.enqueue(native, &record).await.map_err(failure)?;
+        let delivery = self.enqueue(native, record).await.map_err(failure)?;
         // The client keeps the other end until it has told what became of the record; the runtime may end before.
         let canceled = || rdkafka::error::KafkaError::Canceled;
         let delivered = delivery.await.unwrap_or_else(|_| Err(canceled())).map_err(failure)?;
@@ -207,7 +213,7 @@ impl Producer {
                 Err(refused) => refused,
             };
             let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-            if !is_full || started.elapsed() >= self.delivery_timeout {
+            if !is_full || started.elapsed() >= self.parts.delivery_timeout {
                 return Err(error);
             }
             outgoing = unsent;
@@ -218,7 +224,7 @@ impl Producer {
     /// Bytes of the largest record, as [`OutboundRecord::size`] counts them, that the topic takes as far as is known, or
     /// that it takes by the brokers' default.
     pub fn max_record_bytes(&self, topic: &str) -> u64 {
-        self.limits.max_record_bytes(topic)
+        self.parts.limits.max_record_bytes(topic)
     }
 
     /// Asks the brokers what the topics take, unless that was done within the last minute. Needs a tokio runtime, whose
@@ -230,10 +236,10 @@ impl Producer {
     /// No answer within 5 s, no right to it, a topic that is not there; of the other topics it is known then.
     pub async fn ask_limits(&self, topics: Vec<String>) -> Result<(), KafkaError> {
         // The in-process cluster does not know the question.
-        if self.meter.is_some() {
+        if self.parts.meter.is_some() {
             return Ok(());
         }
-        let limits = Arc::clone(&self.limits);
+        let limits = Arc::clone(&self.parts.limits);
         let runtime = tokio::runtime::Handle::current();
         // Making the client, and above all giving it up, block for a moment.
         let asking = tokio::task::spawn_blocking(move || {
@@ -246,8 +252,8 @@ impl Producer {
     /// Waits until everything that was sent is acknowledged or has failed; blocks the thread for up to `deadline`.
     pub fn flush(&self, deadline: Duration) -> Result<(), KafkaError> {
         let started = Instant::now();
-        let alone = self.alone.get().and_then(|alone| alone.as_ref().ok());
-        for native in alone.into_iter().chain([&self.native]) {
+        let alone = self.parts.alone.get().and_then(|alone| alone.as_ref().ok());
+        for native in alone.into_iter().chain([&self.parts.native]) {
             let left = deadline.saturating_sub(started.elapsed());
             native.flush(left).map_err(|error| KafkaError::broker("flush", error))?;
         }
@@ -256,8 +262,8 @@ impl Producer {
 
     /// Records that wait for their acknowledgement.
     pub fn in_flight(&self) -> usize {
-        let alone = self.alone.get().and_then(|alone| alone.as_ref().ok());
-        let natives = alone.into_iter().chain([&self.native]);
+        let alone = self.parts.alone.get().and_then(|alone| alone.as_ref().ok());
+        let natives = alone.into_iter().chain([&self.parts.native]);
         natives.map(|native| usize::try_from(native.in_flight_count()).unwrap_or(0)).sum()
     }
 }

@@ -88,7 +88,8 @@ impl Link {
     pub(crate) fn new(client: Client, options: &RedisOptions) -> Result<Self, StoreError> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
-            .set_response_timeout(Some(options.command_timeout))
+            // Each call has the limit of its own, the time to reconnect included: a second timer would never be the first.
+            .set_response_timeout(None)
             // One pause per attempt keeps a server that is away from being hammered; more of them would hide the reason
             // (refused, wrong password, bad certificate) behind our own time-out.
             .set_number_of_retries(1)

@@ -124,7 +124,7 @@ impl Store for RedisStore {
             return ready(Err(error)).boxed();
         }
         let script = script::apply(write);
-        let answer = self.call(move |mut redis| async move { script.invoke_async::<String>(&mut redis).await });
+        let answer = self.call(move |mut redis| async move { script.invoke::<String>(&mut redis).await });
         answer
             .map(|answer| match answer?.as_str() {
                 "written" => Ok(Applied::Written),
@@ -205,7 +205,7 @@ impl Store for RedisStore {
         let key = label_key(post_id, model_version);
         let script = script::standing(post_id, &key);
         self.call(move |mut redis| async move {
-            script.invoke_async::<(bool, Option<Bytes>, Option<Bytes>)>(&mut redis).await
+            script.invoke::<(bool, Option<Bytes>, Option<Bytes>)>(&mut redis).await
         })
         .map(move |answer| {
             let (erased, revision, source) = answer?;

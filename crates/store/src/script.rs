@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jtav_schemas::redis_key::{erased_key, field, label_key, models_key};
 use jtav_schemas::{Label, Modality, PerModality, Probabilities};
-use redis::{Script, ScriptInvocation};
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ScriptInvocation, ServerErrorKind};
 
 use crate::types::ttl_ms;
 use crate::{LabelWrite, Source, StoreError, StoredLabel};
@@ -19,6 +20,10 @@ static STANDING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("s
 const MAX_IDENTITY_BYTES: usize = 64;
 /// Largest label that is read. Ours have a few kilobytes; a larger one was written by somebody else.
 pub(crate) const MAX_LABEL_BYTES: u64 = 1 << 20;
+
+/// Arguments of the longest call, and bytes of what is small in one, about: more take another allocation.
+const MAX_ARGUMENTS: usize = 52;
+const MAX_SMALL_BYTES: usize = 768;
 
 /// Fields of the label hash in the order in which [`stored_label`] takes them.
 pub(crate) const FIELDS: [&str; 18] = [
@@ -69,11 +74,41 @@ fn modality_field(modality: Modality) -> &'static str {
     }
 }
 
-pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
-    let mut call = APPLY.prepare_invoke();
-    call.key(label_key(&write.post_id, &write.model_version))
-        .key(erased_key(&write.post_id))
-        .key(models_key(&write.post_id))
+/// A call of a script, its arguments laid out once, as they are sent. (A [`ScriptInvocation`] gives each memory of its own, and copies
+/// all of them when it is sent; a label has forty.)
+pub(crate) struct ScriptCall {
+    script: &'static Script,
+    command: Cmd,
+}
+
+impl ScriptCall {
+    fn new(script: &'static Script, keys: &[String], bytes: usize) -> Self {
+        let mut command = Cmd::with_capacity(MAX_ARGUMENTS, bytes);
+        command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys);
+        Self { script, command }
+    }
+
+    /// Calls it, and teaches the server the script where it does not know it.
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, redis: &mut impl ConnectionLike) -> RedisResult<T> {
+        match self.command.query_async(redis).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.script.load_async(redis).await?;
+                self.command.query_async(redis).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+pub(crate) fn apply(write: &LabelWrite) -> ScriptCall {
+    let vectors =
+        write.modalities.iter().filter_map(|(_, vector)| vector.as_ref()).chain([&write.u]).chain(&write.semantic);
+    let bytes = write.sentiment_json.len() + vectors.map(Bytes::len).sum::<usize>() + MAX_SMALL_BYTES;
+    let (post_id, model_version) = (&write.post_id, &write.model_version);
+    let keys = [label_key(post_id, model_version), erased_key(post_id), models_key(post_id)];
+    let mut call = ScriptCall::new(&APPLY, &keys, bytes);
+    let command = &mut call.command;
+    command
         .arg(ttl_ms(write.ttl))
         .arg(&write.model_version)
         .arg(write.revision)
@@ -97,9 +132,10 @@ pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
         (field::PROBABILITY, write.probability),
     ] {
         // Rust writes the shortest decimal that reads back as the same f32.
-        call.arg(name).arg(value.to_string());
+        command.arg(name).arg(value.to_string());
     }
-    call.arg(field::SENTIMENT)
+    command
+        .arg(field::SENTIMENT)
         .arg(write.sentiment_json.as_ref())
         .arg(field::LABELLED_AT_MS)
         .arg(write.labelled_at_ms)
@@ -107,14 +143,14 @@ pub(crate) fn apply(write: &LabelWrite) -> ScriptInvocation<'static> {
         .arg(write.u.as_ref());
     for (modality, vector) in write.modalities.iter() {
         if let Some(vector) = vector {
-            call.arg(modality_field(modality)).arg(vector.as_ref());
+            command.arg(modality_field(modality)).arg(vector.as_ref());
         }
     }
     if let Some(semantic) = &write.semantic {
-        call.arg(field::SEMANTIC).arg(semantic.as_ref());
+        command.arg(field::SEMANTIC).arg(semantic.as_ref());
     }
     if let Some(lang) = &write.lang {
-        call.arg(field::LANG).arg(lang);
+        command.arg(field::LANG).arg(lang);
     }
     call
 }
@@ -139,9 +175,9 @@ pub(crate) fn erase(post_id: &str, revision: u64, ttl: Duration, old: OldMarker)
 }
 
 /// Answers whether the post is erased, then [`STANDING_FIELDS`].
-pub(crate) fn standing(post_id: &str, label_key: &str) -> ScriptInvocation<'static> {
-    let mut call = STANDING.prepare_invoke();
-    call.key(label_key).key(erased_key(post_id)).arg(MAX_IDENTITY_BYTES).arg(&STANDING_FIELDS);
+pub(crate) fn standing(post_id: &str, label_key: &str) -> ScriptCall {
+    let mut call = ScriptCall::new(&STANDING, &[label_key.to_owned(), erased_key(post_id)], MAX_SMALL_BYTES);
+    call.command.arg(MAX_IDENTITY_BYTES).arg(&STANDING_FIELDS);
     call
 }
 

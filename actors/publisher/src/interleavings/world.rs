@@ -256,7 +256,8 @@ pub(super) struct FarTopics {
 }
 
 impl RecordSink for FarTopics {
-    fn send(&self, record: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>> {
+    fn send(&self, record: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>> {
+        let record = Arc::unwrap_or_clone(record);
         let failure = KafkaError::Broker {
             operation: "produce",
             code: "MessageTimedOut".into(),

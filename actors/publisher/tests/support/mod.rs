@@ -113,7 +113,8 @@ impl RecordingSink {
 }
 
 impl RecordSink for RecordingSink {
-    fn send(&self, record: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>> {
+    fn send(&self, record: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>> {
+        let record = Arc::unwrap_or_clone(record);
         let fault = self.faults.lock().unwrap().get_mut(&record.topic).and_then(VecDeque::pop_front);
         if let Some(error) = fault {
             return ready(Err(error)).boxed();
@@ -149,7 +150,7 @@ impl RecordSink for RecordingSink {
 pub struct SilentSink;
 
 impl RecordSink for SilentSink {
-    fn send(&self, _: OutboundRecord) -> BoxFuture<'static, Result<(), KafkaError>> {
+    fn send(&self, _: Arc<OutboundRecord>) -> BoxFuture<'static, Result<(), KafkaError>> {
         futures::future::pending().boxed()
     }
 }

@@ -151,7 +151,11 @@ mod tests {
         network.warm_up().unwrap();
         let levels = |frames: usize| (0..frames * SEGMENT_BINS).map(|at| -((at * 13 % 71) as f32)).collect::<Vec<_>>();
         let clips = [20, 215, 500, 9].map(|frames| AudioInput::from_spectrogram(&levels(frames)).unwrap());
-        let far = if choices_of(&checkpoint.model_version(), CpuEngine::OpenVino)["audio_dcrnn"].is_bf16() { 1e-2 } else { 1e-4 };
+        let far = if choices_of(&checkpoint.model_version(), CpuEngine::OpenVino)["audio_dcrnn"].is_bf16() {
+            1e-2
+        } else {
+            1e-4
+        };
         let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < far);
         let expected = exact.of_dcrnn(&clips).unwrap();
         for (found, expected) in network.of_dcrnn(&clips).unwrap().iter().zip(&expected) {
