@@ -242,11 +242,6 @@ impl Bench {
         &self.round
     }
 
-    /// Where its media lie.
-    pub fn pack(&self) -> &Pack {
-        &self.pack
-    }
-
     /// CPU seconds of worker, broker and store; none of what is not ours.
     pub fn cpu_now(&self) -> Result<[Option<f64>; 3]> {
         let [worker, kafka, redis] = self.pids().map(|pid| pid.map(cpu_seconds_of_tree).transpose());

@@ -3,6 +3,8 @@
 
 mod onnx;
 
+pub(crate) use onnx::Kernels;
+
 use std::path::Path;
 
 use half::bf16;
@@ -203,6 +205,8 @@ pub struct EfficientNetLite0 {
 impl EfficientNetLite0 {
     /// Channels of the last feature map.
     pub const CHANNELS: i64 = 1280;
+    /// Of the map behind the blocks that compute in f32: channels, and the side of the picture over its side.
+    pub(crate) const EXACT: (usize, usize) = (24, 4);
 
     /// Names start right under `scope`.
     pub fn new(scope: &Scope) -> Result<Self, ModelError> {

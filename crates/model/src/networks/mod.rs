@@ -25,6 +25,7 @@ pub(crate) use image_head::ImageHeadOnSlices;
 pub(crate) use joint::JointOnSlices;
 pub(crate) use minilm::EmbeddingsOnSlices;
 pub(crate) use semantic::SemanticOnSlices;
+pub(crate) use efficientnet_lite::Kernels;
 pub use {
     att_bigru::{AttBiGru, TextBatch, TextDropout, TextForward, WordFeatures},
     backbone::Backbone,
