@@ -47,9 +47,9 @@ impl PictureOnOpenVino {
                 let (channels, reduction) = EfficientNetLite0::EXACT;
                 let mut next = |graph: &mut Graph, value: &Value, shape: [usize; 4], precision| {
                     graph.output(value, "given", Element::F32, &shape.map(Dim::Of));
-                    let network = library.compile(&graph.encode(), precision)?;
+                    let graph_of_part = std::mem::replace(graph, Graph::new("picture"));
+                    let network = library.compile(&graph_of_part.encode(), precision)?;
                     parts.push(Part { network, takes: std::mem::replace(&mut takes, shape.to_vec()) });
-                    *graph = Graph::new("picture");
                     Ok::<_, ModelError>(graph.input("taken", Element::F32, &shape.map(Dim::Of)))
                 };
                 let x = next(
