@@ -10,8 +10,8 @@ use jtav_feed_simulator::{FeedRecord, Pack};
 use jtav_kafka::{OutboundRecord, Producer};
 use jtav_media_codecs::DecodeLimits;
 use jtav_model::{
-    AudioInput, AudioNetwork, Checkpoint, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Rgb224, TextFrontEnd,
-    TextInput, TextNetwork,
+    AudioInput, AudioNetwork, Checkpoint, CpuEngine, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Placement,
+    Rgb224, TextFrontEnd, TextInput, TextNetwork,
 };
 use jtav_schemas::{DatasetMedia, DatasetPostV1, Decoded, Modality};
 use jtav_signal::CqtFrontEnd;
@@ -163,12 +163,13 @@ struct Networks {
 
 impl Networks {
     fn load(checkpoint: &Checkpoint, with_media: bool) -> Result<Self> {
-        let device = DeviceChoice::Cpu;
+        // What the worker would choose.
+        let placement = Placement { device: DeviceChoice::Cpu, cpu_engine: CpuEngine::Auto };
         let networks = Self {
-            text: TextNetwork::from_checkpoint(checkpoint, device)?,
-            audio: with_media.then(|| AudioNetwork::from_checkpoint(checkpoint, device)).transpose()?,
-            image: with_media.then(|| ImageNetwork::from_checkpoint(checkpoint, device)).transpose()?,
-            fusion: FusionNetwork::from_checkpoint(checkpoint, device)?,
+            text: TextNetwork::from_checkpoint(checkpoint, placement)?,
+            audio: with_media.then(|| AudioNetwork::from_checkpoint(checkpoint, placement)).transpose()?,
+            image: with_media.then(|| ImageNetwork::from_checkpoint(checkpoint, placement)).transpose()?,
+            fusion: FusionNetwork::from_checkpoint(checkpoint, placement)?,
         };
         networks.text.warm_up()?;
         networks.fusion.warm_up()?;
