@@ -148,7 +148,12 @@ fn the_memory_of_a_server_of_the_base_fits_its_limit() -> Result<()> {
     let limit: u64 = limits["memory"].as_str().and_then(|text| text.strip_suffix("Gi")).context("Gi")?.parse()?;
     let cores: usize = limits["cpu"].as_str().context("cpu")?.parse()?;
     let loader = loader("k8s/serve/base")?.set(format!("media.decode_workers={cores}"));
-    let settings = loader.set(format!("model.image_streams={cores}")).set(format!("model.text_streams={cores}")).set("model.device=cpu").load()?.settings;
+    let settings = loader
+        .set(format!("model.image_streams={cores}"))
+        .set(format!("model.text_streams={cores}"))
+        .set("model.device=cpu")
+        .load()?
+        .settings;
     let ceiling = settings.serving_memory_ceiling(false);
     assert!(ceiling.total_bytes() <= limit << 30, "{ceiling}");
     Ok(())

@@ -204,9 +204,9 @@ impl Store for RedisStore {
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
         let key = label_key(post_id, model_version);
         let script = script::standing(post_id, &key);
-        self.call(move |mut redis| async move {
-            script.invoke::<(bool, Option<Bytes>, Option<Bytes>)>(&mut redis).await
-        })
+        self.call(
+            move |mut redis| async move { script.invoke::<(bool, Option<Bytes>, Option<Bytes>)>(&mut redis).await },
+        )
         .map(move |answer| {
             let (erased, revision, source) = answer?;
             Ok(Standing { erased, newest: script::identity(&key, revision, source)? })

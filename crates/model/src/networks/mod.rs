@@ -21,11 +21,11 @@ pub(crate) use att_bigru::{AttBiGruOnSlices, WordsOnSlices};
 pub(crate) use audio::{AudioModel, audio_vector};
 pub(crate) use clips::{encode_levels, mean_of_segments};
 pub(crate) use dcrnn::{FRAMES_PER_STEP, RecurrentOnSlices, STEPS, steps_of_frames};
+pub(crate) use efficientnet_lite::Kernels;
 pub(crate) use image_head::ImageHeadOnSlices;
 pub(crate) use joint::JointOnSlices;
 pub(crate) use minilm::EmbeddingsOnSlices;
 pub(crate) use semantic::SemanticOnSlices;
-pub(crate) use efficientnet_lite::Kernels;
 pub use {
     att_bigru::{AttBiGru, TextBatch, TextDropout, TextForward, WordFeatures},
     backbone::Backbone,
