@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--jtav", required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--engine", choices=("onnx", "openvino", "torch"), default="onnx")
+    parser.add_argument("--engine", choices=("onnx", "openvino", "openvino_bf16", "torch"), default="onnx")
     parser.add_argument("--least", type=float, default=0.999)
     args = parser.parse_args()
     lines = (SAMPLE_FEED / "posts.jsonl").read_text(encoding="utf-8").splitlines()

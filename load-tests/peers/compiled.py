@@ -54,12 +54,12 @@ def modules(model: Path, weights: Path) -> dict[str, Any]:
     return {name: module.eval() for name, module in made.items()}
 
 
-def example(name: str, batch: int, manifest: dict[str, Any], words: int = 28) -> tuple[np.ndarray, ...]:
+def example(name: str, batch: int, manifest: dict[str, Any], words: int = 20) -> tuple[np.ndarray, ...]:
     """Inputs of ordinary size: a text of `words` words, a segment of ten seconds, a picture, a post of all parts."""
     random = np.random.default_rng(1)
     width = manifest["dimensions"]["word_width"]
     if name == "trunk":
-        return random.integers(1_000, 30_000, (batch, words + 6)), np.ones((batch, words + 6), np.float32)
+        return random.integers(1_000, 30_000, (batch, words + 2)), np.ones((batch, words + 2), np.float32)
     if name == "text":
         first = np.ones((batch, words, 1), np.float32)
         values = random.standard_normal((batch, words, width)).astype(np.float32)
@@ -69,6 +69,11 @@ def example(name: str, batch: int, manifest: dict[str, Any], words: int = 28) ->
     if name == "image":
         return (random.integers(0, 256, (batch, 224, 224, 3)).astype(np.uint8),)
     return random.standard_normal((batch, 3, 100)).astype(np.float32), np.ones((batch, 3), np.float32)
+
+
+def multiplies_bf16() -> bool:
+    """Whether the processor does."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()))
 
 
 class TorchEngine:
@@ -91,15 +96,15 @@ class TorchEngine:
 
 
 class OpenVinoEngine:
-    """A compiled model; each calling thread has a request of its own. In bf16 where the processor multiplies it, as OpenVINO
-    chooses by itself."""
+    """A compiled model; each calling thread has a request of its own. In f32, or in bf16, which OpenVINO would choose by itself where
+    the processor multiplies it."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, precision: str = "f32") -> None:
         import openvino
 
         core = openvino.Core()
         core.set_property({"ENABLE_MMAP": True})
-        options = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": threads}
+        options = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
         self._model = core.compile_model(str(path), "CPU", options)
         self._requests = threading.local()
 

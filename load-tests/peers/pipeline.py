@@ -311,7 +311,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--of-processes", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--model", help="folder of a checkpoint")
     parser.add_argument("--weights", help="folder of the base weights")
-    parser.add_argument("--engine", choices=("onnx", "openvino", "torch"), default="onnx")
+    parser.add_argument("--engine", choices=("onnx", "openvino", "openvino_bf16", "torch"), default="onnx")
     parser.add_argument("--stub", action="store_true", help="fixed vectors in place of the networks, as jtav's model.stub")
     args = parser.parse_args()
     if not args.stub and not args.model:

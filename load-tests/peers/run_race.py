@@ -20,6 +20,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from compiled import multiplies_bf16
 from race import report, runs
 from race.feed import REPOSITORY, Rounds, posts
 from race.processes import load_average, processor, wait_for_quiet
@@ -40,7 +41,7 @@ class Race:
 
     def __init__(self, args: argparse.Namespace, services: Services) -> None:
         self.args, self.services = args, services
-        self.starter = Starter(services, args.jtav, args.weights)
+        self.starter = Starter(services, args.jtav, args.weights, args.engine)
         self.count = 0
         self.results: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
@@ -179,6 +180,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--permits", type=numbers, default=[64, 512], help="posts inside at once")
     parser.add_argument("--processes", type=numbers, default=[1, 2], help="of the Python sides")
     parser.add_argument("--rate", type=float, help="posts a second at half load, in place of half of the best peer's rate")
+    parser.add_argument("--engine", default="openvino_bf16" if multiplies_bf16() else "onnx",
+                        help="of the Python sides' networks: onnx, openvino, openvino_bf16, torch [default here: %(default)s]")  # fmt: skip
     parser.add_argument("--networks-json", help="what `jtav bench networks --json` wrote, to stand beside the peers' networks")
     parser.add_argument("--max-load", type=float, default=0.5, help="load average from which on the race waits")
     parser.add_argument("--load-patience", type=float, default=300.0, help="seconds that it waits")
@@ -201,7 +204,7 @@ def main() -> None:
     say(f"load average {load_before:.2f}")
     about: dict[str, Any] = {
         "commit": commit(), "processor": processor(), "load_before": load_before, "rounds": args.rounds, "seconds": args.seconds,
-        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "engine": args.engine,
     }  # fmt: skip
     whole: dict[str, Any] = {"about": about, "results": []}
     try:

@@ -55,8 +55,8 @@ class Entry:
 class Starter:
     """Starts sides against the services."""
 
-    def __init__(self, services: Services, jtav: str, weights: str) -> None:
-        self._services, self._jtav, self._weights = services, jtav, weights
+    def __init__(self, services: Services, jtav: str, weights: str, engine: str) -> None:
+        self._services, self._jtav, self._weights, self._engine = services, jtav, weights, engine
         self._count = 0
 
     def start(self, entry: Entry, feed: Feed, topics: Topics, session_timeout_ms: int = 45_000) -> Side:
@@ -116,7 +116,9 @@ listen = "127.0.0.1:0"
             **{f"--{name}-topic": topics.output(name) for name in ("sentiment", "embeddings", "dead-letters")},
         }
         command = [sys.executable, str(PEERS / program), *(word for option in options.items() for word in option)]
-        return command + (["--model", feed.model_path, "--weights", self._weights] if feed.model_path else ["--stub"])
+        if not feed.model_path:
+            return [*command, "--stub"]
+        return [*command, "--model", feed.model_path, "--weights", self._weights, "--engine", self._engine]
 
 
 def default_jtav() -> str:
