@@ -9,16 +9,20 @@
 
 use std::time::{Duration, Instant};
 
-/// Least time over which a rate is measured.
-const WINDOW: Duration = Duration::from_millis(500);
-/// Fewer posts say nothing about a rate.
+/// Least time over which a rate is measured. A worker that comes back to a backlog should not take long to find its pace.
+const WINDOW: Duration = Duration::from_millis(200);
+/// Fewer posts say nothing about a rate, nor do fewer than go through with two fillings.
 const MIN_POSTS: u64 = 64;
+const MIN_FILLINGS: u64 = 2;
 /// What a step multiplies or divides by.
-const STEP: f64 = 1.5;
-/// Share of a step that the rate has to follow for it to be worth more posts: less is the noise of a busy machine.
-const WORTH: f64 = 0.3;
-/// Windows between two tries once more posts were not worth it.
-const REST_WINDOWS: u32 = 20;
+const STEP: f64 = 2.0;
+/// Share of a step that the rate has to follow for it to be worth more posts. Where a post costs next to nothing, eight times as many
+/// inside make a worker half as fast again or more: a fifth of each step.
+const WORTH: f64 = 0.1;
+/// Windows between two tries once more posts were not worth it: at first, so that one busy moment does not decide for long, and
+/// at most, each time twice as many.
+const FIRST_REST: u32 = 10;
+const LONGEST_REST: u32 = 80;
 
 /// A search for the number of posts above which the rate does not rise any more.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub struct PostLimit {
     most: usize,
     limit: usize,
     phase: Phase,
+    /// Windows of the next rest.
+    rest: u32,
     window: Option<Window>,
 }
 
@@ -57,7 +63,7 @@ impl PostLimit {
     /// Begins at `least`; never below it nor above `most`.
     pub fn new(least: usize, most: usize) -> Self {
         let least = least.max(1);
-        Self { least, most: most.max(least), limit: least, phase: Phase::Measure, window: None }
+        Self { least, most: most.max(least), limit: least, phase: Phase::Measure, rest: FIRST_REST, window: None }
     }
 
     /// Posts that may be inside.
@@ -78,7 +84,7 @@ impl PostLimit {
         window.turns += 1;
         window.bound += u32::from(keeps_out);
         let elapsed = now.saturating_duration_since(window.since);
-        if elapsed < WINDOW || window.settled < MIN_POSTS {
+        if elapsed < WINDOW || window.settled < MIN_POSTS.max(MIN_FILLINGS * self.limit as u64) {
             // Long windows are for slow networks; who is let in as he comes says nothing about the limit.
             if elapsed >= WINDOW && !is_bound(window) {
                 self.window = None;
@@ -104,7 +110,7 @@ impl PostLimit {
             Phase::Rest(0) | Phase::Measure => {
                 let up = scaled(self.limit, STEP).min(self.most);
                 self.phase =
-                    if up == self.limit { Phase::Rest(REST_WINDOWS) } else { Phase::Try { limit: self.limit, rate } };
+                    if up == self.limit { Phase::Rest(LONGEST_REST) } else { Phase::Try { limit: self.limit, rate } };
                 up
             }
             Phase::Rest(left) => {
@@ -115,12 +121,13 @@ impl PostLimit {
                 let posts = self.limit as f64 / before as f64 - 1.0;
                 let gain = rate / rate_before - 1.0;
                 if gain >= WORTH * posts {
-                    self.phase = Phase::Measure;
+                    (self.phase, self.rest) = (Phase::Measure, FIRST_REST);
                     return self.limit;
                 }
-                // Not only this step: where even the last posts do nothing, fewer may do.
-                self.phase = Phase::Rest(REST_WINDOWS);
-                let is_worse = gain < 0.0;
+                self.phase = Phase::Rest(self.rest);
+                self.rest = (2 * self.rest).min(LONGEST_REST);
+                // Not only this step: where the last posts are in the way, fewer may do.
+                let is_worse = gain < -WORTH * posts;
                 if is_worse { scaled(before, 1.0 / STEP).max(self.least) } else { before }
             }
         }
@@ -168,10 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_comes_back_to_a_backlog_of_cheap_posts_lets_all_in_within_three_seconds() {
+        // Eight times the posts, one and a half times the rate.
+        let mut limit = PostLimit::new(64, 512);
+        let limits = run(&mut limit, 3, |posts| 6_000.0 * (posts as f64 / 64.0).powf(0.2));
+        assert_eq!(limits, [64, 128, 256, 512]);
+    }
+
+    #[test]
+    fn one_busy_moment_does_not_decide_for_long() {
+        let mut limit = PostLimit::new(64, 512);
+        assert_eq!(limit.next(5_000.0), 128);
+        // Somebody else had the machine.
+        assert_eq!(limit.next(4_000.0), 64);
+        let windows = (1..100).find(|_| limit.next(5_000.0) == 128);
+        assert_eq!(windows, Some(FIRST_REST + 1));
+    }
+
+    #[test]
     fn behind_a_stage_that_is_busy_it_stays_where_it_is() {
         let mut limit = PostLimit::new(64, 512);
         let limits = run(&mut limit, 120, |_| 90.0);
-        assert!(limits.iter().all(|posts| *posts <= 96), "{limits:?}");
+        assert!(limits.iter().all(|posts| *posts <= 128), "{limits:?}");
         assert_eq!(limit.limit().min(64), 64);
         let tried = limits.iter().filter(|posts| **posts > 64).count();
         assert!((1..=12).contains(&tried), "it looks again from time to time, and rarely: {limits:?}");
