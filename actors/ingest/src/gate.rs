@@ -106,7 +106,7 @@ impl Gate {
 
     /// Time passes.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Change> {
-        if let Some(posts) = self.limit.turn(self.is_starved, now) {
+        if let Some(posts) = self.limit.turn(now) {
             self.permits.set_limit(posts);
             Metric::post_limit().set(posts as f64);
         }
