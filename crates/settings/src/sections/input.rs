@@ -56,8 +56,8 @@ impl Kafka {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
-    /// Posts that are worked on at once, at most: the worker begins with 64 and lets more in as long as that makes it label
-    /// faster (ADR 55). With those that are parked they are what a crash processes twice. Default: `512`.
+    /// Posts that are worked on at once, at most: the worker begins with 64 and lets in what it is done with in half a second
+    /// (ADR 55). With those that are parked they are what a crash processes twice. Default: `512`.
     pub max_in_flight_posts: usize,
     /// Bytes of their records, as they came. Default: `33554432`.
     pub max_in_flight_bytes: usize,
@@ -115,7 +115,7 @@ impl Ingest {
         }
     }
 
-    /// Posts that are let in before it is known whether more are worth it.
+    /// Posts that are let in however slowly they are done with.
     pub fn least_in_flight_posts(&self) -> usize {
         self.max_in_flight_posts.min(64)
     }
