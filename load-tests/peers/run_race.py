@@ -29,6 +29,8 @@ from race.sides import FEEDS, Entry, Feed, Starter, default_jtav
 
 # Posts on the topic before a saturated run: more than any side labels in the window and before it.
 BACKLOG_A_SECOND = {"stub": 14_000, "light": 2_500, "modern": 1_000, "mixed": 150}
+WARMING_SECONDS = 20.0
+WARMING_POSTS = {"stub": 350_000, "light": 60_000, "modern": 25_000, "mixed": 4_000}
 KILL_POSTS = {"stub": 40_000, "light": 6_000, "modern": 2_400, "mixed": 400}
 
 
@@ -80,6 +82,20 @@ class Race:
             f"first label {found.first_label_s:.1f} s, {found.pss_mib:.0f} MiB PSS")  # fmt: skip
         return found.rate_per_s
 
+    def warm_broker(self, feed: Feed, entry: Entry, rounds: Rounds) -> None:
+        """A run that counts nowhere: a broker that has just started compiles itself for half a minute, on the cores of whoever is first."""
+        say("warming the broker")
+        topics = self.topics()
+        runs.preload(self.services, topics.posts, rounds, WARMING_POSTS[feed.name])
+        side = self.starter.start(entry, feed, topics)
+        try:
+            runs.saturated(self.services, side, topics, WARMING_POSTS[feed.name], entry.permits * entry.processes, WARMING_SECONDS, 1.0)
+        except (RuntimeError, TimeoutError, KafkaException) as error:
+            say(f"the run that warms the broker: {error!r}")
+        finally:
+            side.stop()
+        self.services.drop(topics)
+
     def half_load(self, feed: Feed, entry: Entry, rounds: Rounds, rate_per_s: float, number: int) -> None:
         args = self.args
         topics = self.topics()
@@ -126,6 +142,7 @@ def run_feed(race: Race, feed: Feed, sides: list[Entry]) -> None:
     args = race.args
     rounds = Rounds(posts(feed.with_media, race.services.media))
     rates: dict[str, list[float]] = {}
+    race.warm_broker(feed, sides[-1], rounds)
     if "saturated" in args.kinds:
         for number in range(1, args.rounds + 1):
             for entry in sides:
