@@ -104,6 +104,7 @@ mod tests {
         let mut limit = PostLimit::new(64, 512);
         run(&mut limit, 30_000, |_| 300.0);
         assert!((145..=155).contains(&limit.limit()), "{}", limit.limit());
+        let mut limit = PostLimit { limit: limit.limit(), ..PostLimit::new(64, 512) };
         run(&mut limit, 30_000, |_| 90.0);
         assert_eq!(limit.limit(), 64, "and never fewer than the least");
     }
