@@ -17,7 +17,7 @@ use jtav_testkit::{Book, workspace_root};
 
 use self::derive::{Sizes, bytes, check, efficiency, known_medium_ms, server_ms, worker_ms};
 pub use self::file::CostsFile;
-use self::file::{Gpu, MediaBytes, Shares, rounded};
+use self::file::{Gpu, MediaBytes, Parts, Shares, rounded};
 use self::records::{OutputBytes, mean_bytes, shares_of};
 use self::used::{Moment, Store, Used};
 use crate::collector::Phase;
@@ -101,8 +101,12 @@ pub async fn run(options: &Options) -> Result<CostsFile> {
         bytes(&Sizes { texts, sounds, images, mixed: of(&mixed), shares: mixed.shares })
     };
     let worker_cpu_ms = worker_ms(&stub.even, &text.even, &sounds.even, &images.even);
-    let server =
-        |ms: fn(&Used, &Used) -> f64| server_ms(ms(&text.even, &text.idle), ms(&known.even, &known.idle), known.shares);
+    // A post's by the stub run: at its rate the broker's batches have many records, as at any rate that is worth planning for. A medium's
+    // by two runs at one rate.
+    let server = |ms: fn(&Used, &Used) -> f64| {
+        let of_medium = server_ms(ms(&text.even, &text.idle), ms(&known.even, &known.idle), known.shares);
+        Parts { post: rounded(ms(&stub.even, &stub.idle)), ..of_medium }
+    };
     let checks = vec![
         check("stub", &stub.full, machine.cores, Shares::default()),
         check("text", &text.full, machine.cores, text.shares),
