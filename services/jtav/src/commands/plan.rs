@@ -142,6 +142,7 @@ fn memory_bytes(mut settings: Settings, cores: u32, has_gpu: bool) -> u64 {
     } else {
         settings.model.device = Device::Cpu;
         settings.model.image_streams = cores as usize;
+        settings.model.text_streams = cores as usize;
     }
     settings.memory_ceiling().total_bytes()
 }
@@ -198,5 +199,9 @@ mod tests {
         let (one, two, four) = (of(1, false), of(2, false), of(4, false));
         assert!(one < two && four - two == 2 * (two - one), "{one} {two} {four}");
         assert!(of(16, true) > 2_000_000_000);
+        let mut of_seven_cores = Settings::default();
+        of_seven_cores.media.decode_workers = 7;
+        (of_seven_cores.model.image_streams, of_seven_cores.model.text_streams) = (7, 7);
+        assert_eq!(memory_bytes(of_seven_cores, 2, false), two);
     }
 }
