@@ -17,7 +17,7 @@ use jtav_testkit::{Book, workspace_root};
 
 use self::derive::{Sizes, bytes, check, efficiency, known_medium_ms, server_ms, worker_ms};
 pub use self::file::CostsFile;
-use self::file::{Gpu, MediaBytes, Parts, Shares, rounded};
+use self::file::{Gpu, MediaBytes, Shares, rounded};
 use self::records::{OutputBytes, mean_bytes, shares_of};
 use self::used::{Moment, Store, Used};
 use crate::collector::Phase;
@@ -101,11 +101,10 @@ pub async fn run(options: &Options) -> Result<CostsFile> {
         bytes(&Sizes { texts, sounds, images, mixed: of(&mixed), shares: mixed.shares })
     };
     let worker_cpu_ms = worker_ms(&stub.even, &text.even, &sounds.even, &images.even);
-    // A post's by the stub run: at its rate the broker's batches have many records, as at any rate that is worth planning for. A medium's
-    // by two runs at one rate.
+    // At the rate of the stub run batches are as full as at any that is worth planning for.
     let server = |ms: fn(&Used, &Used) -> f64| {
-        let of_medium = server_ms(ms(&text.even, &text.idle), ms(&known.even, &known.idle), known.shares);
-        Parts { post: rounded(ms(&stub.even, &stub.idle)), ..of_medium }
+        let [post, text, known_media] = [&stub, &text, &known].map(|run| ms(&run.even, &run.idle));
+        server_ms(post, text, known_media, known.shares)
     };
     let checks = vec![
         check("stub", &stub.full, machine.cores, Shares::default()),

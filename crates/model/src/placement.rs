@@ -196,11 +196,11 @@ impl<'a> Contest<'a> {
             Ok((others, results))
         });
         let (chosen, choice) = match others {
-            Ok((others, results)) => {
+            Ok((mut others, results)) => {
                 let because = results.to_string();
                 match results.best_other(self.asked) {
                     Some(at) => {
-                        let (engine, network) = others.into_iter().nth(at).unwrap_or((Engine::Libtorch, first));
+                        let (engine, network) = others.swap_remove(at);
                         (network, Choice { engine, because })
                     }
                     None if self.asked == CpuEngine::OpenVino => {

@@ -130,7 +130,7 @@ catalogue! {
     gauge InFlightPosts in_flight_posts() => "jtav_delivery_in_flight_posts",
         "Posts inside the system: admitted and not settled.";
     gauge PostLimit post_limit() => "jtav_delivery_post_limit",
-        "Posts that may be worked on at once now: found by trying, between 64 and ingest.max_in_flight_posts.";
+        "Posts that may be worked on at once now: what half a second is done with, between 64 and ingest.max_in_flight_posts.";
     gauge ParkedPosts parked_posts() from zero => "jtav_delivery_parked_posts",
         "Posts inside the system that only wait, for a place among those whose media are fetched or behind another record of theirs.";
     counter ParkedTooLong parked_too_long() from zero => "jtav_delivery_parked_too_long_total",

@@ -40,11 +40,11 @@ pub fn worker_ms(stub: &Used, text: &Used, sounds: &Used, images: &Used) -> Part
     Parts { post, text: part(text), audio: part(sounds), image: part(images) }.rounded()
 }
 
-/// CPU-ms of a broker or a store: those of a text, and what a medium adds.
-pub fn server_ms(of_text: f64, of_known: f64, known: Shares) -> Parts {
-    let post = of_text.max(LEAST_MS);
-    let medium = (of_known - post).max(0.0) / known.media_per_post().max(LEAST_MS);
-    Parts { post, text: 0.0, audio: medium, image: medium }.rounded()
+/// CPU-ms of a broker or a store: those of a post, by a run whose batches have many records, and what a medium adds, by a run of
+/// texts and one of posts whose media are known, at one rate.
+pub fn server_ms(of_post: f64, of_text: f64, of_known: f64, known: Shares) -> Parts {
+    let medium = (of_known - of_text.max(LEAST_MS)).max(0.0) / known.media_per_post().max(LEAST_MS);
+    Parts { post: of_post.max(LEAST_MS), text: 0.0, audio: medium, image: medium }.rounded()
 }
 
 /// CPU-ms of a worker for a medium whose encoding it still has.
@@ -102,7 +102,7 @@ mod tests {
         }
         let parts = worker_ms(&used(2.0), &used(1.0), &used(3.0), &used(1.5));
         assert_eq!(parts, Parts { post: 2.0, text: 0.0, audio: 1.0, image: 0.0 });
-        assert_eq!(server_ms(0.5, 0.4, SHARES), Parts { post: 0.5, text: 0.0, audio: 0.0, image: 0.0 });
+        assert_eq!(server_ms(0.5, 0.5, 0.4, SHARES), Parts { post: 0.5, text: 0.0, audio: 0.0, image: 0.0 });
     }
 
     #[test]
@@ -110,7 +110,9 @@ mod tests {
         let worker = Parts { post: 0.2, text: 1.0, audio: 5.0, image: 6.0 };
         // 0.2 + 0.8 + 1.2 x 0.25.
         assert!((known_medium_ms(&used(1.3), SHARES, &worker) - 0.25).abs() < 1e-9);
-        assert!((server_ms(0.1, 0.34, SHARES).image - 0.2).abs() < 1e-9);
+        assert!((server_ms(0.1, 0.1, 0.34, SHARES).image - 0.2).abs() < 1e-9);
+        let cheaper_in_batches = server_ms(0.02, 0.1, 0.34, SHARES);
+        assert!((cheaper_in_batches.image - 0.2).abs() < 1e-9 && cheaper_in_batches.post == 0.02);
     }
 
     #[test]

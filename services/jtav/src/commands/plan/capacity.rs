@@ -49,6 +49,22 @@ pub struct Deployment {
     pub redis_memory_gb: f64,
 }
 
+#[cfg(test)]
+impl Deployment {
+    /// As the command's defaults are, with a round memory.
+    pub fn of_defaults() -> Self {
+        Self {
+            cores_per_worker: 2,
+            gpu: None,
+            worker_memory_bytes: 2_000_000_000,
+            utilisation: 0.7,
+            label_ttl_days: 7.0,
+            replication: 3,
+            redis_memory_gb: 64.0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Workers {
     pub count: u64,

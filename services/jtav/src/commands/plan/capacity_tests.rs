@@ -7,18 +7,6 @@ fn feed() -> Feed {
     Feed { posts_per_second: 1_000.0, shares: Shares { text: 1.0, audio: 0.1, image: 0.3 }, known_media_share: 0.0 }
 }
 
-fn deployment() -> Deployment {
-    Deployment {
-        cores_per_worker: 2,
-        gpu: None,
-        worker_memory_bytes: 2_000_000_000,
-        utilisation: 0.7,
-        label_ttl_days: 7.0,
-        replication: 3,
-        redis_memory_gb: 64.0,
-    }
-}
-
 /// Round numbers, so that the sums can be done by heart.
 fn costs() -> Costs {
     let mut costs = Costs::measured();
@@ -40,7 +28,7 @@ fn near(found: f64, expected: f64) -> bool {
 
 #[test]
 fn the_sums_are_those_of_a_pocket_calculator() {
-    let (costs, feed, deployment) = (costs(), feed(), deployment());
+    let (costs, feed, deployment) = (costs(), feed(), Deployment::of_defaults());
     let needs = needs(&costs, &feed, &deployment);
     // 0.5 + 1.5 + 0.1 x 10 + 0.3 x 20.
     assert!(near(needs.workers.cpu_ms_per_post, 9.0), "{needs:?}");
@@ -62,7 +50,7 @@ fn the_sums_are_those_of_a_pocket_calculator() {
 #[test]
 fn media_that_are_known_are_not_fetched_and_cost_what_a_known_medium_costs() {
     let feed = Feed { known_media_share: 1.0, ..feed() };
-    let needs = needs(&costs(), &feed, &deployment());
+    let needs = needs(&costs(), &feed, &Deployment::of_defaults());
     // 0.5 + 1.5 + 0.4 x 0.5.
     assert!(near(needs.workers.cpu_ms_per_post, 2.2), "{needs:?}");
     assert_eq!((needs.downloads.per_second, needs.downloads.mb_per_second), (0.0, 0.0));
@@ -73,7 +61,7 @@ fn a_gpu_labels_what_was_measured_less_of_a_dearer_feed_and_not_more_of_a_cheape
     let costs = costs();
     let mut gpu = costs.gpu.clone().unwrap();
     gpu.shares = Shares { text: 1.0, audio: 0.1, image: 0.3 };
-    let deployment = Deployment { gpu: Some(gpu.clone()), ..deployment() };
+    let deployment = Deployment { gpu: Some(gpu.clone()), ..Deployment::of_defaults() };
     let of = |image| {
         let shares = Shares { image, ..feed().shares };
         needs(&costs, &Feed { shares, ..feed() }, &deployment).workers
@@ -101,7 +89,7 @@ fn any_deployment() -> impl Strategy<Value = Deployment> {
     let sizes = (1u32..64, any::<bool>(), 0.05..=1.0f64, 0.01..100.0f64, 1u32..6, 1.0..1e3f64);
     sizes.prop_map(|(cores_per_worker, has_gpu, utilisation, label_ttl_days, replication, redis_memory_gb)| {
         let gpu = costs().gpu.filter(|_| has_gpu);
-        let rest = deployment();
+        let rest = Deployment::of_defaults();
         Deployment { cores_per_worker, gpu, utilisation, label_ttl_days, replication, redis_memory_gb, ..rest }
     })
 }

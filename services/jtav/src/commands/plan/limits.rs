@@ -106,15 +106,7 @@ mod tests {
         let costs = Costs::measured();
         let shares = Shares { text: 1.0, audio: 0.05, image: 0.3 };
         let feed = Feed { posts_per_second, shares, known_media_share: 0.0 };
-        let deployment = Deployment {
-            cores_per_worker: 2,
-            gpu: None,
-            worker_memory_bytes: 2_000_000_000,
-            utilisation: 0.7,
-            label_ttl_days,
-            replication: 3,
-            redis_memory_gb: 64.0,
-        };
+        let deployment = Deployment { label_ttl_days, ..Deployment::of_defaults() };
         let needs = needs(&costs, &feed, &deployment);
         limits(&costs, &feed, &deployment, &needs)
     }

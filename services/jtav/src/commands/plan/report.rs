@@ -106,15 +106,7 @@ mod tests {
     fn plan(has_gpu: bool) -> Plan {
         let costs = Costs::measured();
         let shares = Shares { text: 1.0, audio: 0.05, image: 0.3 };
-        let deployment = Deployment {
-            cores_per_worker: 2,
-            gpu: costs.gpu.clone().filter(|_| has_gpu),
-            worker_memory_bytes: 2_000_000_000,
-            utilisation: 0.7,
-            label_ttl_days: 7.0,
-            replication: 3,
-            redis_memory_gb: 64.0,
-        };
+        let deployment = Deployment { gpu: costs.gpu.clone().filter(|_| has_gpu), ..Deployment::of_defaults() };
         Plan::new(&costs, Feed { posts_per_second: 1_000.0, shares, known_media_share: 0.0 }, deployment)
     }
 

@@ -185,15 +185,7 @@ mod tests {
     use super::*;
 
     fn said(posts_per_second: f64, redis_memory_gb: f64) -> String {
-        let deployment = Deployment {
-            cores_per_worker: 2,
-            gpu: None,
-            worker_memory_bytes: 2_000_000_000,
-            utilisation: 0.7,
-            label_ttl_days: 7.0,
-            replication: 3,
-            redis_memory_gb,
-        };
+        let deployment = Deployment { redis_memory_gb, ..Deployment::of_defaults() };
         let shares = Shares { text: 1.0, audio: 0.05, image: 0.3 };
         text(&Plan::new(&Costs::measured(), Feed { posts_per_second, shares, known_media_share: 0.0 }, deployment))
     }
