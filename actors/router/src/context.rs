@@ -26,8 +26,8 @@ pub struct PostContext {
     pub decoded: DecodedRoom,
     /// Media must be here by then.
     pub fetch_deadline: Instant,
-    /// On whose account media are decoded.
-    pub account: Arc<str>,
+    /// On whose account media are decoded, where there are any.
+    pub account: Option<Arc<str>>,
     /// Where the post came from.
     pub provenance: Provenance,
     /// Knows which stages the post is in.

@@ -216,7 +216,7 @@ async fn fetch_medium(
         None => fetch.fetch(request).await?,
     };
     cache.fetched(modality, &media.url, medium.receipt.clone(), leader).await;
-    Ok(Fetched::New(FetchedMedia { account: Some(Arc::clone(&context.account)), ..medium }))
+    Ok(Fetched::New(FetchedMedia { account: context.account.clone(), ..medium }))
 }
 
 fn decode_and_encode(

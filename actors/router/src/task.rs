@@ -159,7 +159,7 @@ async fn label(
         max_text_chars: context.max_text_chars,
         decoded: context.decoded.clone(),
         fetch_deadline: Instant::now() + fetch_timeout,
-        account: account_of(post),
+        account: (post.image.is_some() || post.audio.is_some()).then(|| account_of(post)),
         provenance,
         tracker: tracker.clone(),
     };

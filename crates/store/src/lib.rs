@@ -17,6 +17,7 @@ mod clock;
 mod direct;
 mod embedded;
 mod error;
+mod gather;
 mod indexed;
 mod keeper;
 mod link;

@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates};
+use redis::{
+    Client, ClientTlsConfig, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates,
+};
 
 use crate::StoreError;
 use crate::error::needs_new_connection;
+use crate::gather::Gather;
+use crate::script::ScriptCall;
 
 /// A certificate to show to the server.
 #[derive(Clone)]
@@ -79,6 +83,8 @@ const MAX_CONNECTIONS: usize = 64;
 #[derive(Clone)]
 struct Current {
     manager: ConnectionManager,
+    /// Calls that leave together.
+    gather: Arc<Gather>,
     made_at: Instant,
     generation: u64,
 }
@@ -108,15 +114,36 @@ impl Link {
     {
         let Current { manager, generation, .. } = self.current()?;
         match tokio::time::timeout(self.command_timeout, job(manager)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                if needs_new_connection(&error) {
-                    self.replace(generation);
-                }
-                Err(error.into())
-            }
-            Err(_) => Err(StoreError::Timeout { timeout_ms: self.command_timeout.as_millis() as u64 }),
+            Ok(answer) => self.judged(answer, generation),
+            Err(_) => Err(self.timed_out()),
         }
+    }
+
+    /// One call of a script, within the same time limit, together with others that this thread makes now.
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, call: ScriptCall) -> Result<T, StoreError> {
+        let Current { manager, gather, generation, .. } = self.current()?;
+        let answer = gather.ask(call, &manager, self.command_timeout);
+        drop((manager, gather));
+        match answer.await {
+            Ok(answer) => {
+                let answer = answer.and_then(|value| T::from_redis_value(value).map_err(RedisError::from));
+                self.judged(answer, generation)
+            }
+            Err(_) => Err(self.timed_out()),
+        }
+    }
+
+    fn judged<T>(&self, answer: RedisResult<T>, generation: u64) -> Result<T, StoreError> {
+        answer.map_err(|error| {
+            if needs_new_connection(&error) {
+                self.replace(generation);
+            }
+            error.into()
+        })
+    }
+
+    fn timed_out(&self) -> StoreError {
+        StoreError::Timeout { timeout_ms: self.command_timeout.as_millis() as u64 }
     }
 
     /// Opens new connections with the next calls, whatever the present ones lead to.
@@ -135,7 +162,8 @@ impl Link {
             connections.clear();
         }
         let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())?;
-        let current = Current { manager, made_at: Instant::now(), generation: next_generation() };
+        let (made_at, generation) = (Instant::now(), next_generation());
+        let current = Current { manager, gather: Arc::default(), made_at, generation };
         connections.insert(std::thread::current().id(), current.clone());
         Ok(current)
     }

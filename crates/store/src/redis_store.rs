@@ -123,10 +123,9 @@ impl Store for RedisStore {
         if let Err(error) = write.check() {
             return ready(Err(error)).boxed();
         }
-        let script = script::apply(write);
-        let answer = self.call(move |mut redis| async move { script.invoke::<String>(&mut redis).await });
-        answer
-            .map(|answer| match answer?.as_str() {
+        let (parts, call) = (Arc::clone(&self.parts), script::apply(write));
+        async move {
+            match parts.link.invoke::<String>(call).await?.as_str() {
                 "written" => Ok(Applied::Written),
                 "same" => Ok(Applied::Same),
                 "stale" => Ok(Applied::Stale),
@@ -136,8 +135,9 @@ impl Store for RedisStore {
                         format!("the script answered `{}`", other.escape_debug().take(40).collect::<String>());
                     Err(StoreError::Unavailable { code: "protocol", message })
                 }
-            })
-            .boxed()
+            }
+        }
+        .boxed()
     }
 
     fn erase(&self, post_id: &str, revision: u64, ttl: Duration) -> BoxFuture<'static, Result<u32, StoreError>> {
@@ -203,14 +203,11 @@ impl Store for RedisStore {
 
     fn standing(&self, post_id: &str, model_version: &str) -> BoxFuture<'static, Result<Standing, StoreError>> {
         let key = label_key(post_id, model_version);
-        let script = script::standing(post_id, &key);
-        self.call(
-            move |mut redis| async move { script.invoke::<(bool, Option<Bytes>, Option<Bytes>)>(&mut redis).await },
-        )
-        .map(move |answer| {
-            let (erased, revision, source) = answer?;
+        let (parts, call) = (Arc::clone(&self.parts), script::standing(post_id, &key));
+        async move {
+            let (erased, revision, source) = parts.link.invoke::<(bool, Option<Bytes>, Option<Bytes>)>(call).await?;
             Ok(Standing { erased, newest: script::identity(&key, revision, source)? })
-        })
+        }
         .boxed()
     }
 

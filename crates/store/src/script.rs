@@ -6,8 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jtav_schemas::redis_key::{erased_key, field, label_key, models_key};
 use jtav_schemas::{Label, Modality, PerModality, Probabilities};
-use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ScriptInvocation, ServerErrorKind};
+use redis::{Cmd, Script, ScriptInvocation};
 
 use crate::types::ttl_ms;
 use crate::{LabelWrite, Source, StoreError, StoredLabel};
@@ -77,8 +76,8 @@ fn modality_field(modality: Modality) -> &'static str {
 /// A call of a script, its arguments laid out once, as they are sent. (A [`ScriptInvocation`] gives each memory of its own, and copies
 /// all of them when it is sent; a label has forty.)
 pub(crate) struct ScriptCall {
-    script: &'static Script,
-    command: Cmd,
+    pub(crate) script: &'static Script,
+    pub(crate) command: Cmd,
 }
 
 impl ScriptCall {
@@ -86,17 +85,6 @@ impl ScriptCall {
         let mut command = Cmd::with_capacity(MAX_ARGUMENTS, bytes);
         command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys);
         Self { script, command }
-    }
-
-    /// Calls it, and teaches the server the script where it does not know it.
-    pub(crate) async fn invoke<T: FromRedisValue>(&self, redis: &mut impl ConnectionLike) -> RedisResult<T> {
-        match self.command.query_async(redis).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.script.load_async(redis).await?;
-                self.command.query_async(redis).await
-            }
-            answer => answer,
-        }
     }
 }
 

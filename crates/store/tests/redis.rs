@@ -128,6 +128,58 @@ fn scripts_that_the_server_forgot_are_loaded_again() {
     });
 }
 
+/// Calls that are made together travel together.
+#[test]
+fn of_many_calls_at_once_each_has_its_own_answer_whatever_the_server_forgot_or_refuses() {
+    let Some(server) = RealRedis::start(&[]) else { return };
+    runtime().block_on(async {
+        let store = ready(server.store()).await;
+        let mut redis = server.raw().await;
+        redis::cmd("SET").arg(label_key("post-70", "m")).arg("x").exec_async(&mut redis).await.unwrap();
+        for round in 0..3u64 {
+            redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut redis).await.unwrap();
+            let calls = (0..200).map(|post| {
+                let (store, write) = (store.clone(), label(&format!("post-{post}"), "m", round * (post % 2), 1));
+                async move {
+                    let applied = store.apply(&write).await;
+                    (applied, store.standing(&write.post_id, "m").await)
+                }
+            });
+            for (post, (applied, standing)) in join_all(calls).await.into_iter().enumerate() {
+                if post == 70 {
+                    assert!(matches!(applied, Err(StoreError::ForeignKey(_))), "{applied:?}");
+                    assert!(standing.is_err(), "{standing:?}");
+                    continue;
+                }
+                let revision = round * (post as u64 % 2);
+                let is_new = round == 0 || revision > 0;
+                assert_eq!(applied, Ok(if is_new { Applied::Written } else { Applied::Same }), "{post}, {round}");
+                assert_eq!(standing.unwrap().newest.map(|(newest, _)| newest), Some(revision), "{post}, {round}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_server_that_goes_away_is_told_to_every_call_that_was_under_way() {
+    let Some(mut server) = RealRedis::start(&[]) else { return };
+    runtime().block_on(async {
+        let store = ready(impatient(server.url())).await;
+        until_written(store.as_ref(), 0).await;
+        server.freeze();
+        let calls = join_all((0..150u64).map(|post| store.apply(&label(&format!("gone-{post}"), "m", 1, 1))));
+        let (answers, ()) = futures::join!(calls, async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            server.kill();
+        });
+        for answer in answers {
+            assert!(answer.as_ref().is_err_and(StoreError::is_retryable), "{answer:?}");
+        }
+        server.restart();
+        until_written(store.as_ref(), 1).await;
+    });
+}
+
 #[test]
 fn a_killed_server_fails_retryably_and_is_found_again() {
     let Some(mut server) = RealRedis::start(&[]) else { return };

@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::Collector as _;
@@ -39,7 +39,8 @@ impl One {
 struct Found {
     /// Number of the set, and how often one of its series was removed.
     of: (u64, u64),
-    series: HashMap<SeriesKey, One>,
+    /// By numbers that are the program's own: nobody outside chooses them.
+    series: foldhash::HashMap<SeriesKey, One>,
 }
 
 thread_local! {
@@ -192,7 +193,7 @@ impl Telemetry {
             let (Ok(mut found), Some(then)) = (found.try_borrow_mut(), then.take()) else { return };
             // Of another set of metrics, or from before one was removed.
             if found.of != (self.number, removals) {
-                *found = Found { of: (self.number, removals), series: HashMap::default() };
+                *found = Found { of: (self.number, removals), series: foldhash::HashMap::default() };
             }
             then(found.series.entry(key).or_insert_with(find));
         });

@@ -84,7 +84,12 @@ impl TextFrontEnd {
         is_truncated |= std::iter::once(&protagonist).chain(&supporting).any(|text| text.pieces.is_cut());
         let language =
             self.languages.as_ref().and_then(|known| if speaks { language(known, parts) } else { Some(none()) });
-        Ok(Some(TextInput { language, is_truncated, ..TextInput::new(protagonist, supporting, self.has_bag) }))
+        let is_stand_in = self.pieces.is_none() && !self.has_bag;
+        let input = match is_stand_in {
+            true => TextInput::of_words(protagonist, supporting),
+            false => TextInput::new(protagonist, supporting, self.has_bag),
+        };
+        Ok(Some(TextInput { language, is_truncated, ..input }))
     }
 
     fn read(&self, words: Vec<Word>) -> Result<ReadText, ModelError> {

@@ -62,6 +62,12 @@ impl TextInput {
         Self { protagonist, supporting, ngrams, lexicon, language: None, is_truncated: false }
     }
 
+    /// For a stand-in network, which reads words and nothing that is counted of them.
+    pub(crate) fn of_words(protagonist: ReadText, supporting: Option<ReadText>) -> Self {
+        let (ngrams, lexicon) = (Ngrams::default(), 0.0);
+        Self { protagonist, supporting, ngrams, lexicon, language: None, is_truncated: false }
+    }
+
     /// Words that the network reads, those of the protagonist first.
     pub fn words(&self) -> impl Iterator<Item = &Word> {
         std::iter::once(&self.protagonist).chain(&self.supporting).flat_map(|text| &text.words)
