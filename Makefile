@@ -119,6 +119,11 @@ race: setup-test ## jtav beside honest Python pipelines, same feed and weights; 
 	@cargo build --release --workspace --bin jtav >&2
 	@CARGO_TARGET_DIR="$(TARGET)" scripts/race.sh $(ARGS)
 
+.PHONY: growth
+growth: setup-test ## how the cost of a post grows with workers, with the length of a feed and with the posts inside
+	@cargo build --release --workspace --bin jtav >&2
+	@CARGO_TARGET_DIR="$(TARGET)" scripts/race.sh --growth $(ARGS)
+
 # Without a GPU it says so before anything is installed.
 .PHONY: bench-gpu find-gpu
 bench-gpu: find-gpu setup-demo ## on an NVIDIA GPU: each network beside PyTorch eager and compiled, and posts a second end to end

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up the Python sides of the race (load-tests/peers) in .cache/race/venv and runs it; arguments go to run_race.py.
 #   scripts/race.sh [--feeds stub,light] [--rounds 3] [--seconds 15] [--sides jtav,python,bytewax] [--out docs/results/race]
+#   scripts/race.sh --growth [--parts workers,length,inside]   runs growth.py in its place
 #   scripts/race.sh --setup-only
 # RACE_PYTHON names the interpreter: 3.10 to 3.12, for which all packages have wheels. Needs pip, cc, and about 2.5 GB while it sets up.
 set -euo pipefail
@@ -30,4 +31,8 @@ export RACE_NETWORKS="$PWD/$folder/networks" PYTHONDONTWRITEBYTECODE=1
 for model in jtav-light jtav-modern; do
   "$venv/bin/python" "$peers/compiled.py" "$RACE_NETWORKS" --model "models/$model" --weights "${JTAV_WEIGHTS_DIR:-third_party/weights}"
 done
-[ "${1:-}" = --setup-only ] || exec "$venv/bin/python" "$peers/run_race.py" "$@"
+case "${1:-}" in
+  --setup-only) ;;
+  --growth) shift; exec "$venv/bin/python" "$peers/growth.py" "$@" ;;
+  *) exec "$venv/bin/python" "$peers/run_race.py" "$@" ;;
+esac

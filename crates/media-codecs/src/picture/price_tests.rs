@@ -101,6 +101,20 @@ fn price(bytes: &[u8], format: PictureFormat) -> Duration {
     price
 }
 
+/// What became of it, and the least CPU time of three: what else goes on around can only add to it.
+fn least(bytes: &[u8], format: PictureFormat) -> (Result<(), AbsentReason>, Duration) {
+    let limits = DecodeLimits::for_tests();
+    let (verdict, first) = decode(bytes, format, &limits);
+    (verdict, (0..2).map(|_| decode(bytes, format, &limits).1).fold(first, Duration::min))
+}
+
+/// How slow the machine is now beside the one that prices were made on, by a picture of a plain camera: prices are of that machine, and so
+/// only what one picture takes beside another can be wrong with them.
+fn slowness(yardstick: &[u8]) -> f64 {
+    let (_, took) = least(yardstick, PictureFormat::Jpeg);
+    took.as_secs_f64() / price(yardstick, PictureFormat::Jpeg).as_secs_f64()
+}
+
 #[test]
 fn a_small_file_whose_scans_would_take_seconds_is_too_large_in_milliseconds() {
     let bytes = empty_scans(8000, 5000, 98);
@@ -142,14 +156,21 @@ fn the_dearest_pictures_that_pass_take_no_more_than_their_price() {
         ("GIF, 40 megapixels", PictureFormat::Gif, gif(8000, 5000)),
         ("WebP, 36 megapixels, lossless", PictureFormat::WebP, WEBP.to_vec()),
     ];
+    let yardstick = jpeg(6000, 4000, 1);
     let mut wrong = Vec::new();
     for (name, format, bytes) in pictures {
-        let limits = DecodeLimits::for_tests();
-        let (price, (verdict, took)) = (price(&bytes, format), decode(&bytes, format, &limits));
-        println!("{name}: {} kB, {} ms, priced at {} ms", bytes.len() / 1000, took.as_millis(), price.as_millis());
-        // The clock counts what neighbours on the core do to its caches.
-        if verdict.is_err() || took > price.mul_f64(1.5) {
-            wrong.push(format!("{name}: {verdict:?}, {took:?}, priced at {price:?}"));
+        let price = price(&bytes, format);
+        let (verdict, took) = least(&bytes, format);
+        let slowness = slowness(&yardstick);
+        println!(
+            "{name}: {} kB, {} ms, priced at {} ms, on a machine {slowness:.2} times as slow",
+            bytes.len() / 1000,
+            took.as_millis(),
+            price.as_millis()
+        );
+        // The clock counts what neighbours on the core do to its caches, and half of what it says may be theirs.
+        if verdict.is_err() || took > price.mul_f64(1.5 * slowness.clamp(1.0, 3.0)) {
+            wrong.push(format!("{name}: {verdict:?}, {took:?}, priced at {price:?}, slowness {slowness:.2}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
