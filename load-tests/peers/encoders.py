@@ -46,7 +46,7 @@ def texts_of(body: dict[str, Any]) -> list[str]:
 class StubEncoders:
     """The fixed answers of jtav's `model.stub`: 100 ones for a part, 600 for the fused vector, positive at 0.6.
 
-    jtav's stand-in still reads the text as its networks would have it read; this one only looks for a letter.
+    jtav's stand-in still finds the words of the text; this one only looks for a letter.
     """
 
     model_version = "stub"
