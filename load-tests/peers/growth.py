@@ -14,14 +14,14 @@ import os
 import statistics
 import sys
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from race import runs
+from race import runs, say
 from race.feed import Rounds, posts
 from race.processes import Side, load_average, processor, stats
 from race.services import PARTITIONS, Services, Topics, running
@@ -30,10 +30,6 @@ from race.sides import FEEDS, Entry, Feed, Starter, default_jtav
 SETTLED_S = 3.0
 LOOK_S = 0.5
 PATIENCE_S = 60.0
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def halves() -> tuple[set[int], set[int]]:
@@ -104,11 +100,10 @@ class Growth:
     def __init__(self, args: argparse.Namespace, services: Services, feed: Feed, cores: set[int]) -> None:
         self.args, self.services, self.feed, self.cores = args, services, feed, cores
         self.starter = Starter(services, args.jtav, args.weights, "onnx")
-        self.rounds = Rounds(posts(feed.with_media, services.media))
         self.input = Topics("growth")
         services.make(self.input)
         say(f"{args.posts} posts on the topic")
-        runs.preload(services, self.input.posts, self.rounds, args.posts)
+        runs.preload(services, self.input.posts, Rounds(posts(feed.with_media, services.media)), args.posts)
         self.count = 0
 
     def look(self, counter: Counter, sides: list[Side]) -> Look:
@@ -120,7 +115,7 @@ class Growth:
         self.count += 1
         run = Topics(f"growth-{self.count}")
         self.services.make(run)
-        topics = _Reading(self.input, run)
+        topics = Topics(run.run, self.input.posts)
         counter = Counter(self.services, run.output("sentiment"))
         with on(self.cores):
             sides = [self.starter.start(Entry("jtav", permits), self.feed, topics) for _ in range(count)]
@@ -197,20 +192,11 @@ class Growth:
             before = before or (permits, most)
 
 
-class _Reading(Topics):
-    """Outputs of one run, and the input that all runs read."""
-
-    def __init__(self, source: Topics, run: Topics) -> None:
-        super().__init__(run.run)
-        object.__setattr__(self, "_source", source)
-
-    @property
-    def posts(self) -> str:
-        return self._source.posts  # type: ignore[attr-defined, no-any-return]
-
-
 def cost_ms(found: list[tuple[Look, Look]], of: str) -> float:
     return statistics.median(1e3 * (getattr(b, of) - getattr(a, of)) / (b.labels - a.labels) for a, b in found)
+
+
+PARTS = {"workers": Growth.with_workers, "length": Growth.with_length, "inside": Growth.with_posts_inside}
 
 
 def arguments() -> argparse.Namespace:
@@ -221,8 +207,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--posts", type=int, default=400_000, help="on the topic [default: %(default)s]")
     parser.add_argument("--rounds", type=int, default=3, help="of workers; medians are told [default: %(default)s]")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement [default: %(default)s]")
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=["workers", "length", "inside"], help="of workers, length, inside")
-    return parser.parse_args()
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    args = parser.parse_args()
+    for part in args.parts:
+        if part not in PARTS:
+            parser.error(f"no part is called {part}; there are {', '.join(PARTS)}")
+    return args
 
 
 def main() -> None:
@@ -230,13 +220,12 @@ def main() -> None:
     of_workers, of_others = halves()
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, {processor()}, load before {load_average():.2f}; workers on "
           f"{len(of_workers)} core(s), broker, store and counting on {len(of_others)}; feed {args.feed}")  # fmt: skip
-    parts = {"workers": Growth.with_workers, "length": Growth.with_length, "inside": Growth.with_posts_inside}
     with on(of_others), running() as services:
         growth = Growth(args, services, FEEDS[args.feed], of_workers)
         growth.warm()
         for part in args.parts:
             say(part)
-            parts[part](growth)
+            PARTS[part](growth)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from compiled import multiplies_bf16
-from race import report, runs
+from race import report, runs, say
 from race.feed import REPOSITORY, Rounds, posts
 from race.processes import load_average, processor, wait_for_quiet
 from race.services import Services, Topics, running
@@ -32,10 +32,6 @@ BACKLOG_A_SECOND = {"stub": 14_000, "light": 2_500, "modern": 1_000, "mixed": 15
 WARMING_SECONDS = 20.0
 WARMING_POSTS = {"stub": 350_000, "light": 60_000, "modern": 25_000, "mixed": 4_000}
 KILL_POSTS = {"stub": 40_000, "light": 6_000, "modern": 2_400, "mixed": 400}
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 class Race:

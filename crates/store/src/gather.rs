@@ -40,22 +40,17 @@ impl Gather {
         timeout: Duration,
     ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
-        let mut waiting = self.lock();
-        waiting.push(Waiting { call, answer });
-        // Each request that is under way takes as many as it may: one more is needed for the first, and for the first beyond.
-        if waiting.len() % MOST_TOGETHER == 1 {
-            tokio::spawn(Arc::clone(self).send(manager.clone(), timeout));
+        // Each departure takes as many as it may: one is needed for the first, and one more for the first beyond.
+        let needs_departure = {
+            let mut waiting = self.lock();
+            waiting.push(Waiting { call, answer });
+            waiting.len() % MOST_TOGETHER == 1
+        };
+        // Not under the lock: a runtime that ends drops what it is given at once.
+        if needs_departure {
+            tokio::spawn(Departure(Some(Arc::clone(self))).send(manager.clone(), timeout));
         }
         receiver
-    }
-
-    async fn send(self: Arc<Self>, manager: ConnectionManager, timeout: Duration) {
-        let (request, answers) = self.take();
-        if answers.is_empty() {
-            return;
-        }
-        // Whoever still waits then hears that nothing came: the senders are dropped.
-        let _ = tokio::time::timeout(timeout, request.send(manager, answers)).await;
     }
 
     fn take(&self) -> (Request, Vec<oneshot::Sender<Answer>>) {
@@ -73,6 +68,28 @@ impl Gather {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a request's worth of calls, once, even where its runtime ends before: left behind, they would keep those of the next
+/// runtime on this thread from a departure of their own.
+struct Departure(Option<Arc<Gather>>);
+
+impl Departure {
+    async fn send(mut self, manager: ConnectionManager, timeout: Duration) {
+        let Some((request, answers)) = self.0.take().map(|gather| gather.take()) else { return };
+        if !answers.is_empty() {
+            // Whoever still waits then hears that nothing came: the senders are dropped.
+            let _ = tokio::time::timeout(timeout, request.send(manager, answers)).await;
+        }
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        if let Some(gather) = self.0.take() {
+            drop(gather.take());
+        }
     }
 }
 

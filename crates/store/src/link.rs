@@ -122,9 +122,7 @@ impl Link {
     /// One call of a script, within the same time limit, together with others that this thread makes now.
     pub(crate) async fn invoke<T: FromRedisValue>(&self, call: ScriptCall) -> Result<T, StoreError> {
         let Current { manager, gather, generation, .. } = self.current()?;
-        let answer = gather.ask(call, &manager, self.command_timeout);
-        drop((manager, gather));
-        match answer.await {
+        match gather.ask(call, &manager, self.command_timeout).await {
             Ok(answer) => {
                 let answer = answer.and_then(|value| T::from_redis_value(value).map_err(RedisError::from));
                 self.judged(answer, generation)

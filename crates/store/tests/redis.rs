@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use jtav_schemas::Modality;
 use jtav_schemas::redis_key::{ENCODINGS_KEY, encoding_key, erased_key, field, label_key, models_key};
@@ -157,6 +158,22 @@ fn of_many_calls_at_once_each_has_its_own_answer_whatever_the_server_forgot_or_r
                 assert_eq!(standing.unwrap().newest.map(|(newest, _)| newest), Some(revision), "{post}, {round}");
             }
         }
+    });
+}
+
+#[test]
+fn calls_that_a_runtime_left_behind_hold_up_none_of_the_next() {
+    let Some(server) = RealRedis::start(&[]) else { return };
+    let single = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = single();
+    let store = first.block_on(async { ready(server.store()).await });
+    // Asked, and the runtime ends before anything leaves.
+    first.block_on(async { assert!(store.apply(&label("left", "m", 1, 1)).now_or_never().is_none()) });
+    drop(first);
+    single().block_on(async {
+        let written = tokio::time::timeout(Duration::from_secs(20), until_written(store.as_ref(), 0));
+        written.await.expect("a call of the next runtime never left");
+        assert_eq!(store.standing("left", "m").await.unwrap().newest, None, "what was left behind was never sent");
     });
 }
 

@@ -23,13 +23,14 @@ OUTPUTS = ("sentiment", "embeddings", "dead-letters", "erasures")
 
 @dataclass(frozen=True)
 class Topics:
-    """Of one run, fresh."""
+    """Of one run, fresh; one that reads what is there already names the topic."""
 
     run: str
+    reads: str | None = None
 
     @property
     def posts(self) -> str:
-        return f"{self.run}-posts"
+        return self.reads or f"{self.run}-posts"
 
     def output(self, name: str) -> str:
         return f"{self.run}-{name}"

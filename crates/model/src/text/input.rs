@@ -46,7 +46,7 @@ pub struct TextInput {
     /// N-grams of all words but punctuation, for the bag beside the BiGRU; empty in a profile without one. Words are numbered
     /// as by [`words`](Self::words).
     pub ngrams: Ngrams,
-    /// What VADER says of the words, -1 to 1 (Hutto and Gilbert 2014).
+    /// What VADER says of the words, -1 to 1 (Hutto and Gilbert 2014); 0 for a stand-in network, which nobody tells.
     pub lexicon: f32,
     /// `None` where nothing can be told.
     pub language: Option<Language>,
