@@ -10,7 +10,7 @@ use jtav_feed_simulator::{FeedRecord, Pack};
 use jtav_kafka::{OutboundRecord, Producer};
 use jtav_media_codecs::DecodeLimits;
 use jtav_model::{
-    AudioInput, AudioNetwork, Checkpoint, CpuEngine, DeviceChoice, FusionInput, FusionNetwork, ImageNetwork, Placement,
+    AudioInput, AudioNetwork, Checkpoint, CpuEngine, FusionInput, FusionNetwork, ImageNetwork, Placement,
     Rgb224, TextFrontEnd, TextInput, TextNetwork,
 };
 use jtav_schemas::{DatasetMedia, DatasetPostV1, Decoded, Modality};
@@ -164,7 +164,7 @@ struct Networks {
 impl Networks {
     fn load(checkpoint: &Checkpoint, with_media: bool) -> Result<Self> {
         // What the worker would choose.
-        let placement = Placement { device: DeviceChoice::Cpu, cpu_engine: CpuEngine::Auto };
+        let placement = Placement::on_cpu(CpuEngine::Auto);
         let networks = Self {
             text: TextNetwork::from_checkpoint(checkpoint, placement)?,
             audio: with_media.then(|| AudioNetwork::from_checkpoint(checkpoint, placement)).transpose()?,

@@ -21,11 +21,8 @@ const SUM_TOLERANCE: f32 = 1e-2;
 /// Checks both records and packs them for the store and the topics.
 pub(crate) fn prepare(request: &PublishRequest, ttl: Duration) -> Result<Prepared, StageError> {
     let (sentiment, embedding) = (request.sentiment.as_ref(), request.embedding.as_ref());
-    let identity = |post_id: &str, revision, event_id: &str, model_version: &str| {
-        (post_id.to_owned(), revision, event_id.to_owned(), model_version.to_owned())
-    };
-    if identity(&sentiment.post_id, sentiment.revision, &sentiment.event_id, &sentiment.model_version)
-        != identity(&embedding.post_id, embedding.revision, &embedding.event_id, &embedding.model_version)
+    if (&sentiment.post_id, sentiment.revision, &sentiment.event_id, &sentiment.model_version)
+        != (&embedding.post_id, embedding.revision, &embedding.event_id, &embedding.model_version)
     {
         // Not the post's fault: two posts were mixed up.
         return Err(StageError::fatal(

@@ -1,6 +1,6 @@
 //! What bends: tanh, the logistic function, softmax, normalisation; over slices, without an allocation.
 
-use crate::simd::{multiply_add, two_forms};
+use crate::simd::{forms, multiply_add};
 
 /// Beyond this tanh is 1 in f32.
 const SATURATED: f32 = 7.905_311;
@@ -39,7 +39,7 @@ fn tanh_body<const FUSED: bool>(values: &mut [f32]) {
     }
 }
 
-two_forms! {
+forms! {
     /// tanh of every value, to 4e-7.
     pub fn tanh(values: &mut [f32]) = tanh_body
 }
@@ -58,7 +58,7 @@ fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-two_forms! {
+forms! {
     /// The sum of the products.
     pub fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body
 }
@@ -70,7 +70,7 @@ fn add_scaled_body<const FUSED: bool>(sum: &mut [f32], by: f32, values: &[f32]) 
     }
 }
 
-two_forms! {
+forms! {
     /// `sum += by * values`.
     pub fn add_scaled(sum: &mut [f32], by: f32, values: &[f32]) = add_scaled_body
 }
@@ -112,7 +112,7 @@ fn normalise_body<const FUSED: bool>(values: &mut [f32], epsilon: f32) {
     }
 }
 
-two_forms! {
+forms! {
     /// Less the mean, over the deviation: layer normalisation without weights.
     pub fn normalise(values: &mut [f32], epsilon: f32) = normalise_body
 }
@@ -134,7 +134,7 @@ fn bent_sums_body<const FUSED: bool>(
     }
 }
 
-two_forms! {
+forms! {
     /// `scores[j] = Σ_i weights[i] tanh(slopes[i] values[j] + shifts[i])`: the attention of CMF-AP in its factorised form, without
     /// its table.
     pub fn bent_sums(scores: &mut [f32], values: &[f32], slopes: &[f32], shifts: &[f32], weights: &[f32]) = bent_sums_body

@@ -6,7 +6,8 @@
 
 use crate::bend::{logistic_of, tanh_of};
 use crate::dense::Dense;
-use crate::simd::{multiply_add, two_forms};
+use crate::precision::Precision;
+use crate::simd::{forms, multiply_add};
 
 const GATES: usize = 3;
 
@@ -33,18 +34,19 @@ pub struct BiGru {
 }
 
 impl BiGru {
-    /// Forward, backward; rows of `inputs` values.
+    /// Forward, backward; rows of `inputs` values. Inputs are multiplied in `precision` if the processor can; states in f32, for what
+    /// rounding does to them comes back to them.
     ///
     /// # Panics
     /// Sizes that do not fit each other are a bug of the caller.
-    pub fn new(directions: &[Direction; 2], inputs: usize) -> Self {
+    pub fn new(directions: &[Direction; 2], inputs: usize, precision: Precision) -> Self {
         let [forward, backward] = directions;
         let weight = [forward.input_weight.as_slice(), &backward.input_weight].concat();
         let bias = [forward.input_bias.as_slice(), &backward.input_bias].concat();
         let hidden = directions.each_ref().map(|direction| {
             Dense::new(&direction.hidden_weight, &direction.hidden_bias, direction.hidden_bias.len() / GATES)
         });
-        Self { input: Dense::new(&weight, &bias, inputs), hidden }
+        Self { input: Dense::in_precision(precision, &weight, &bias, inputs), hidden }
     }
 
     /// Units of one direction.
@@ -106,7 +108,7 @@ fn gate_body<const FUSED: bool>(said: &[f32], heard: &[f32], state: &mut [f32]) 
     }
 }
 
-two_forms! {
+forms! {
     /// One step of one row: what the input and what the state says to the three gates, and the state that comes of it.
     fn gate(said: &[f32], heard: &[f32], state: &mut [f32]) = gate_body
 }
@@ -159,7 +161,7 @@ mod tests {
             hidden_bias: wave(GATES * hidden, 1.3 * by),
         };
         let directions = [direction(1.0), direction(1.1)];
-        (BiGru::new(&directions, inputs), directions)
+        (BiGru::new(&directions, inputs, Precision::F32), directions)
     }
 
     /// Torch's equations as they are printed, in f64.
@@ -212,6 +214,18 @@ mod tests {
             }
             first += length;
         }
+    }
+
+    #[test]
+    fn in_bf16_states_are_near() {
+        let (_, directions) = layer(40, 19);
+        let [exact, rounded] = [Precision::F32, Precision::Bf16].map(|precision| BiGru::new(&directions, 40, precision));
+        let (x, lengths) = (wave(9 * 40, 0.91), [7, 2]);
+        let far = |(a, b): (&f32, &f32)| (a - b).abs();
+        let [exact, rounded] = [exact, rounded].map(|layer| layer.forward(&x, &lengths));
+        let furthest = exact.iter().zip(&rounded).map(far).fold(0.0, f32::max);
+        assert!(furthest < 3e-2, "{furthest}");
+        assert_eq!(furthest > 0.0, crate::precision::multiplies_bf16(), "{furthest}");
     }
 
     #[test]

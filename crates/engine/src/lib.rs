@@ -13,6 +13,8 @@ mod error;
 pub mod gru;
 pub mod onnx;
 pub mod openvino;
+mod precision;
 mod simd;
 
 pub use error::EngineError;
+pub use precision::{Precision, multiplies_bf16};

@@ -9,6 +9,7 @@ use openvino::{
 };
 
 use crate::error::EngineError;
+use crate::precision::Precision;
 
 /// Folder of the libraries, below a checkout or an installation.
 pub const FOLDER: &str = "third_party/openvino/lib";
@@ -16,14 +17,6 @@ pub const FOLDER: &str = "third_party/openvino/lib";
 pub const VARIABLE: &str = "JTAV_OPENVINO_DIR";
 /// The one that is opened; the others lie beside it.
 const FILE: &str = "libopenvino_c.so";
-
-/// In which numbers a network multiplies; sums are f32 either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    F32,
-    /// For processors that multiply it; elsewhere it is emulated and slow.
-    Bf16,
-}
 
 /// A thread that owns a network computes alone, as with libtorch (ADR 4): no thread of the engine runs beside it, and none is tied to a
 /// core.

@@ -37,7 +37,7 @@ pub fn measure(checkpoint: &Checkpoint, batches: &[usize]) -> Result<Vec<Network
     crate::device::single_threaded();
     let mut costs = Vec::new();
     for cpu_engine in [CpuEngine::Libtorch, CpuEngine::OpenVino] {
-        let placement = Placement { device: DeviceChoice::Cpu, cpu_engine };
+        let placement = Placement::on_cpu(cpu_engine);
         match of_engine(checkpoint, placement, Clock::Cpu, batches) {
             Ok(found) => costs.extend(found),
             // Without it the table has one engine less.
@@ -93,7 +93,7 @@ fn of_engine(
         let posts = vec![post(width); batch];
         add("fusion", cost_ms(clock, batch, || fusion_network.fuse(&posts).map(drop))?);
     }
-    let choices = choices_of(&checkpoint.model_version(), placement.cpu_engine);
+    let choices = choices_of(&checkpoint.model_version(), placement);
     let engine_of = |network: &str| {
         let decisive = match network {
             "text" if has_trunk => "text_trunk",

@@ -106,10 +106,7 @@ pub fn cuda_devices() -> usize {
 pub fn multiplies_bf16(device: tch::Device) -> bool {
     match device {
         tch::Device::Cuda(_) => true,
-        #[cfg(target_arch = "x86_64")]
-        _ => std::arch::is_x86_feature_detected!("avx512bf16"),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => false,
+        _ => jtav_engine::multiplies_bf16(),
     }
 }
 

@@ -1,4 +1,5 @@
-use jtav_engine::openvino::{Input, Library, Precision};
+use jtav_engine::Precision;
+use jtav_engine::openvino::{Input, Library};
 
 use super::*;
 use crate::inference::{ImageNetwork, drawn};

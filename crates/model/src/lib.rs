@@ -72,7 +72,7 @@ pub use manifest::{
     Standardisation, check_resolution, roles,
 };
 pub use modality::{Modality, ModalitySet};
-pub use placement::{Choice, CpuEngine, Engine, Placement, choices_of};
+pub use placement::{Choice, CpuEngine, CpuPrecision, Engine, Placement, choices_of};
 pub use probe::{ParityReport, parity_probe, record_probe};
 pub use text::{Language, NO_LANGUAGE, Ngram, Ngrams, ReadText, TextFrontEnd, TextInput, Tokenizer, Word};
 pub use vectors::{

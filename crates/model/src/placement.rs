@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jtav_engine::openvino::{Library, Precision};
+use jtav_engine::Precision;
+use jtav_engine::openvino::Library;
 
 use crate::device::{DeviceChoice, multiplies_bf16};
 use crate::error::ModelError;
@@ -20,17 +21,6 @@ pub enum CpuEngine {
     Libtorch,
     /// OpenVINO for the networks that it can run; an error where it is not installed.
     OpenVino,
-}
-
-impl Choice {
-    /// Whether it multiplies in bf16, and answers stand a little apart from those in f32.
-    pub fn is_bf16(&self) -> bool {
-        match self.engine {
-            Engine::OpenVinoBf16 => true,
-            Engine::Libtorch => multiplies_bf16(tch::Device::Cpu),
-            Engine::OpenVino | Engine::Own => false,
-        }
-    }
 }
 
 impl FromStr for CpuEngine {
@@ -56,16 +46,40 @@ impl std::fmt::Display for CpuEngine {
     }
 }
 
+/// In which numbers networks on a CPU may multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum CpuPrecision {
+    /// bf16 where the processor multiplies it and answers are near those in f32.
+    #[default]
+    Auto,
+    /// f32 alone: one more processor says what the others say.
+    F32,
+}
+
 /// A device, and what computes where it is a CPU. Of a device alone: libtorch, to whose numbers the others are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     pub device: DeviceChoice,
     pub cpu_engine: CpuEngine,
+    pub cpu_precision: CpuPrecision,
 }
 
 impl From<DeviceChoice> for Placement {
     fn from(device: DeviceChoice) -> Self {
-        Self { device, cpu_engine: CpuEngine::Libtorch }
+        Self { device, cpu_engine: CpuEngine::Libtorch, cpu_precision: CpuPrecision::Auto }
+    }
+}
+
+impl Placement {
+    /// On a CPU, in the precision that is best there.
+    pub fn on_cpu(cpu_engine: CpuEngine) -> Self {
+        Self { cpu_engine, ..Self::from(DeviceChoice::Cpu) }
+    }
+
+    /// Whether networks may multiply in bf16 on a device that this came to.
+    pub fn takes_bf16(&self, device: tch::Device) -> bool {
+        let may = device != tch::Device::Cpu || self.cpu_precision == CpuPrecision::Auto;
+        may && multiplies_bf16(device)
     }
 }
 
@@ -78,16 +92,19 @@ pub enum Engine {
     OpenVinoBf16,
     /// Loops of our own over slices (`jtav-engine`), for networks of which one pass is shorter than a library's preparations.
     Own,
+    /// The same, multiplying in bf16 what is multiplied once and does not come back to itself.
+    OwnBf16,
 }
 
 impl Engine {
-    /// `libtorch`, `openvino`, `openvino_bf16` or `own`.
+    /// `libtorch`, `openvino`, `openvino_bf16`, `own` or `own_bf16`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Libtorch => "libtorch",
             Self::OpenVino => "openvino",
             Self::OpenVinoBf16 => "openvino_bf16",
             Self::Own => "own",
+            Self::OwnBf16 => "own_bf16",
         }
     }
 
@@ -103,7 +120,7 @@ impl Engine {
         match self {
             Self::OpenVino => Some(Precision::F32),
             Self::OpenVinoBf16 => Some(Precision::Bf16),
-            Self::Libtorch | Self::Own => None,
+            Self::Libtorch | Self::Own | Self::OwnBf16 => None,
         }
     }
 }
@@ -112,6 +129,8 @@ impl Engine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub engine: Engine,
+    /// Whether it multiplies in bf16, and answers stand a little apart from those in f32.
+    pub is_bf16: bool,
     /// For people: times of a pass, or what is missing.
     pub because: String,
 }
@@ -124,7 +143,8 @@ const TIMED_PASSES: usize = 4;
 /// Why a network runs on libtorch that nobody measured.
 pub(crate) const AS_PLACED: &str = "by its placement";
 
-type Choices = BTreeMap<(String, CpuEngine, &'static str), Choice>;
+/// By version, engine and precision asked for, and network.
+type Choices = BTreeMap<(String, CpuEngine, CpuPrecision, &'static str), Choice>;
 
 static CHOICES: Mutex<Choices> = Mutex::new(BTreeMap::new());
 
@@ -132,12 +152,12 @@ fn choices() -> MutexGuard<'static, Choices> {
     CHOICES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the networks of a checkpoint run on that were built in this process: by its version and the engine asked for.
-pub fn choices_of(version: &str, asked: CpuEngine) -> BTreeMap<&'static str, Choice> {
-    let of_version = |((of, by, network), choice): (&(String, CpuEngine, &'static str), &Choice)| {
-        (of == version && *by == asked).then(|| (*network, choice.clone()))
-    };
-    choices().iter().filter_map(of_version).collect()
+/// What the networks of a checkpoint run on that were built in this process: by its version and where they were asked for.
+pub fn choices_of(version: &str, placement: Placement) -> BTreeMap<&'static str, Choice> {
+    let asked = (placement.cpu_engine, placement.cpu_precision);
+    let choices = choices();
+    let of_version = choices.iter().filter(|((of, engine, precision, _), _)| of == version && (*engine, *precision) == asked);
+    of_version.map(|((.., network), choice)| (*network, choice.clone())).collect()
 }
 
 /// A choice that is still to be made.
@@ -145,15 +165,15 @@ pub(crate) struct Contest<'a> {
     /// Of the checkpoint.
     version: &'a str,
     network: &'static str,
-    asked: CpuEngine,
+    asked: Placement,
     /// In which OpenVINO takes part, the most exact first.
     precisions: &'static [Precision],
 }
 
 impl<'a> Contest<'a> {
     /// Of a checkpoint's network; in bf16 too where the processor multiplies it.
-    pub fn new(version: &'a str, network: &'static str, asked: CpuEngine) -> Self {
-        let precisions: &[_] = match multiplies_bf16(tch::Device::Cpu) {
+    pub fn new(version: &'a str, network: &'static str, asked: Placement) -> Self {
+        let precisions: &[_] = match asked.takes_bf16(tch::Device::Cpu) {
             true => &[Precision::F32, Precision::Bf16],
             false => &[Precision::F32],
         };
@@ -162,7 +182,38 @@ impl<'a> Contest<'a> {
 
     /// Notes what needs no measurement.
     pub fn note(&self, engine: Engine, because: &str) {
-        choices().insert(self.key(), Choice { engine, because: because.to_owned() });
+        choices().insert(self.key(), self.choice(engine, because.to_owned()));
+    }
+
+    fn choice(&self, engine: Engine, because: String) -> Choice {
+        let is_bf16 = match engine {
+            Engine::OpenVinoBf16 | Engine::OwnBf16 => true,
+            Engine::Libtorch => self.asked.takes_bf16(tch::Device::Cpu),
+            Engine::OpenVino | Engine::Own => false,
+        };
+        Choice { engine, is_bf16, because }
+    }
+
+    /// Of two forms of our own the one in bf16, if it is there and answers what the one in f32 answers.
+    ///
+    /// # Errors
+    /// What `build` and `ask` say.
+    pub fn own<T>(
+        &self,
+        build: impl Fn(Precision) -> Result<T, ModelError>,
+        ask: impl Fn(&T) -> Result<Vec<Vec<f32>>, ModelError>,
+    ) -> Result<T, ModelError> {
+        let exact = build(Precision::F32)?;
+        if !self.precisions.contains(&Precision::Bf16) {
+            self.note(Engine::Own, "on a CPU");
+            return Ok(exact);
+        }
+        let fast = build(Precision::Bf16)?;
+        let cosine = least_cosine(&ask(&exact)?, &ask(&fast)?);
+        let (engine, network) =
+            if agrees(cosine) { (Engine::OwnBf16, fast) } else { (Engine::Own, exact) };
+        self.note(engine, &format!("on a CPU; in bf16 a cosine of {cosine:.5} with f32"));
+        Ok(network)
     }
 
     /// Builds the network on the engine that is asked for or that is fastest. It is measured once for a process: every further
@@ -178,7 +229,7 @@ impl<'a> Contest<'a> {
         openvino: impl Fn(&'static Library, Precision) -> Result<T, ModelError>,
         ask: impl Fn(&mut T) -> Result<Vec<Vec<f32>>, ModelError>,
     ) -> Result<T, ModelError> {
-        if self.asked == CpuEngine::Libtorch {
+        if self.asked.cpu_engine == CpuEngine::Libtorch {
             self.note(Engine::Libtorch, AS_PLACED);
             return libtorch();
         }
@@ -198,26 +249,26 @@ impl<'a> Contest<'a> {
         let (chosen, choice) = match others {
             Ok((mut others, results)) => {
                 let because = results.to_string();
-                match results.best_other(self.asked) {
+                match results.best_other(self.asked.cpu_engine) {
                     Some(at) => {
                         let (engine, network) = others.swap_remove(at);
-                        (network, Choice { engine, because })
+                        (network, self.choice(engine, because))
                     }
-                    None if self.asked == CpuEngine::OpenVino => {
+                    None if self.asked.cpu_engine == CpuEngine::OpenVino => {
                         return Err(ModelError::Parity(format!("{} on OpenVINO: {because}", self.network)));
                     }
-                    None => (first, Choice { engine: Engine::Libtorch, because }),
+                    None => (first, self.choice(Engine::Libtorch, because)),
                 }
             }
-            Err(error) if self.asked == CpuEngine::OpenVino => return Err(error),
-            Err(error) => (first, Choice { engine: Engine::Libtorch, because: error.to_string() }),
+            Err(error) if self.asked.cpu_engine == CpuEngine::OpenVino => return Err(error),
+            Err(error) => (first, self.choice(Engine::Libtorch, error.to_string())),
         };
         choices.insert(self.key(), choice);
         Ok(chosen)
     }
 
-    fn key(&self) -> (String, CpuEngine, &'static str) {
-        (self.version.to_owned(), self.asked, self.network)
+    fn key(&self) -> (String, CpuEngine, CpuPrecision, &'static str) {
+        (self.version.to_owned(), self.asked.cpu_engine, self.asked.cpu_precision, self.network)
     }
 }
 
@@ -280,10 +331,14 @@ impl Results {
 }
 
 impl Rated {
-    /// Written so that a NaN does not.
     fn agrees(&self) -> bool {
-        self.least_cosine >= LEAST_COSINE
+        agrees(self.least_cosine)
     }
+}
+
+/// Written so that a NaN does not.
+fn agrees(cosine: f32) -> bool {
+    cosine >= LEAST_COSINE
 }
 
 impl std::fmt::Display for Results {

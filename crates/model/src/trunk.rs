@@ -6,11 +6,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::bases::{Base, Bases};
 use crate::checkpoint::StoredWeights;
-use crate::device::{DeviceChoice, multiplies_bf16};
+use crate::device::DeviceChoice;
 use crate::error::ModelError;
 use crate::networks::{MiniLm, MiniLmForward, PieceBatch};
 use crate::parameters::Builder;
 use crate::passes::passes;
+use crate::placement::Placement;
 use crate::text::Pieces;
 
 /// In which numbers the trunk multiplies. Sums and norms are f32 either way.
@@ -24,9 +25,9 @@ pub enum TrunkPrecision {
 }
 
 impl TrunkPrecision {
-    /// bf16 where the hardware multiplies it, else f32, beside which emulated bf16 is slow.
-    pub fn best(device: Device) -> Self {
-        if multiplies_bf16(device) { Self::BFloat16 } else { Self::Float }
+    /// For a placement that came to `device`: bf16 where the hardware multiplies it, else f32, beside which emulated bf16 is slow.
+    pub fn best(placement: impl Into<Placement>, device: Device) -> Self {
+        if placement.into().takes_bf16(device) { Self::BFloat16 } else { Self::Float }
     }
 
     fn kind(self) -> Kind {

@@ -49,7 +49,7 @@ impl WordVectors {
         let base = manifest.base(roles::TRUNK)?;
         let source = match manifest.reads_with_trunk() {
             true => {
-                let precision = precision.unwrap_or(TrunkPrecision::best(resolved));
+                let precision = precision.unwrap_or(TrunkPrecision::best(device, resolved));
                 Source::Trunk(Box::new(Trunk::of_base(bases, base, device, precision)?))
             }
             false => Source::Table(table(bases, base)?.f_to_device(resolved)?),

@@ -12,7 +12,7 @@ use jtav_image_encoder::ImageBackend;
 use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook, InferenceHandle, InferenceParams};
 use jtav_model::{Checkpoint, Choice, Manifest, Placement, TextFrontEnd};
 use jtav_pipeline::{CoveredLanguages, Stage};
-use jtav_settings::{CpuEngine, Device, Media, Model, Settings, existing_or_bundled};
+use jtav_settings::{CpuEngine, CpuPrecision, Device, Media, Model, Settings, existing_or_bundled};
 use jtav_telemetry::Metric;
 use jtav_text_encoder::{TextBackend, TextPreparer};
 
@@ -151,7 +151,7 @@ impl Loader<'_> {
             languages: languages(checkpoint.manifest()),
             on_fatal: Arc::clone(&self.on_fatal),
             vector_dimensions: usize::try_from(checkpoint.manifest().dimensions.vector).unwrap_or(0),
-            engines: Arc::new(jtav_model::choices_of(&checkpoint.model_version(), placement.cpu_engine)),
+            engines: Arc::new(jtav_model::choices_of(&checkpoint.model_version(), placement)),
         };
         let parity = jtav_model::parity_probe(&checkpoint, placement).context("parity probe of the checkpoint")?;
         tracing::info!(model = %networks.model_version, device = %placement.device, ?parity, "networks are warm");
@@ -294,7 +294,11 @@ pub fn placement(model: &Model) -> Placement {
         CpuEngine::Libtorch => jtav_model::CpuEngine::Libtorch,
         CpuEngine::Openvino => jtav_model::CpuEngine::OpenVino,
     };
-    Placement { device, cpu_engine }
+    let cpu_precision = match model.cpu_precision {
+        CpuPrecision::Auto => jtav_model::CpuPrecision::Auto,
+        CpuPrecision::F32 => jtav_model::CpuPrecision::F32,
+    };
+    Placement { device, cpu_engine, cpu_precision }
 }
 
 #[cfg(test)]

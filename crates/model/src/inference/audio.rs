@@ -38,7 +38,7 @@ impl AudioNetwork {
             Ok(Self { network, dcrnn: None, standardisation, device, front_end })
         };
         let version = checkpoint.model_version();
-        let contest = Contest::new(&version, "audio_dcrnn", placement.cpu_engine);
+        let contest = Contest::new(&version, "audio_dcrnn", placement);
         if device != Device::Cpu {
             contest.note(Engine::Libtorch, AS_PLACED);
             return build();
@@ -136,7 +136,6 @@ fn by_second(attention: &[f32], seconds_per_step: f32) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::DeviceChoice;
     use crate::inference::drawn;
     use crate::manifest::MODERN;
     use crate::placement::{CpuEngine, choices_of};
@@ -144,18 +143,14 @@ mod tests {
     #[test]
     fn on_openvino_clips_of_any_length_are_encoded_as_on_libtorch() {
         let checkpoint = drawn::checkpoint(drawn::manifest(MODERN)).unwrap();
-        let place = |cpu_engine| Placement { device: DeviceChoice::Cpu, cpu_engine };
         let [exact, network] = [CpuEngine::Libtorch, CpuEngine::OpenVino]
-            .map(|engine| AudioNetwork::from_checkpoint(&checkpoint, place(engine)).unwrap());
+            .map(|engine| AudioNetwork::from_checkpoint(&checkpoint, Placement::on_cpu(engine)).unwrap());
         assert!(network.dcrnn.is_some() && exact.dcrnn.is_none());
         network.warm_up().unwrap();
         let levels = |frames: usize| (0..frames * SEGMENT_BINS).map(|at| -((at * 13 % 71) as f32)).collect::<Vec<_>>();
         let clips = [20, 215, 500, 9].map(|frames| AudioInput::from_spectrogram(&levels(frames)).unwrap());
-        let far = if choices_of(&checkpoint.model_version(), CpuEngine::OpenVino)["audio_dcrnn"].is_bf16() {
-            5e-2
-        } else {
-            1e-4
-        };
+        let choices = choices_of(&checkpoint.model_version(), Placement::on_cpu(CpuEngine::OpenVino));
+        let far = if choices["audio_dcrnn"].is_bf16 { 5e-2 } else { 1e-4 };
         let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < far);
         let expected = exact.of_dcrnn(&clips).unwrap();
         for (found, expected) in network.of_dcrnn(&clips).unwrap().iter().zip(&expected) {

@@ -53,7 +53,7 @@ impl FusionNetwork {
         let own = device == Device::Cpu && placement.cpu_engine != CpuEngine::Libtorch;
         let (engine, because) = if own { (Engine::Own, "on a CPU") } else { (Engine::Libtorch, AS_PLACED) };
         let version = checkpoint.model_version();
-        Contest::new(&version, "fusion", placement.cpu_engine).note(engine, because);
+        Contest::new(&version, "fusion", placement).note(engine, because);
         let on_slices = own.then(|| Ok::<_, ModelError>((network.on_slices()?, mood_head.on_slices()?))).transpose()?;
         Ok(Self { network, mood_head, on_slices, manifest, device })
     }

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 
-use jtav_engine::openvino::{Library, Precision};
+use jtav_engine::Precision;
+use jtav_engine::openvino::Library;
 use tch::{Device, Kind};
 
 use super::encoded;
 use super::picture_on_openvino::PictureOnOpenVino;
 use crate::checkpoint::{Checkpoint, StoredWeights};
 use crate::device::DeviceChoice;
-use crate::device::multiplies_bf16;
 use crate::error::ModelError;
 use crate::manifest::{ImageBackbone, roles};
 use crate::networks::{Backbone, ImageModel, Pixels};
@@ -52,9 +52,9 @@ impl ImageNetwork {
         let placement = placement.into();
         let device = placement.device.resolve()?;
         let libtorch =
-            || Self::build(checkpoint, device, if multiplies_bf16(device) { Kind::BFloat16 } else { Kind::Float });
+            || Self::build(checkpoint, device, if placement.takes_bf16(device) { Kind::BFloat16 } else { Kind::Float });
         let version = checkpoint.model_version();
-        let contest = Contest::new(&version, "image", placement.cpu_engine);
+        let contest = Contest::new(&version, "image", placement);
         if device != Device::Cpu {
             contest.note(Engine::Libtorch, AS_PLACED);
             return libtorch();

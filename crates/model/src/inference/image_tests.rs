@@ -30,11 +30,11 @@ fn assert_sound(encoded: &[Encoded]) {
 fn on_openvino_a_picture_is_encoded_as_on_libtorch() {
     let checkpoint = checkpoint(MODERN, ImageBackbone::EfficientNetLite0, 224);
     let exact = ImageNetwork::from_checkpoint_f32(&checkpoint, DeviceChoice::Cpu).unwrap();
-    let placement = Placement { device: DeviceChoice::Cpu, cpu_engine: CpuEngine::OpenVino };
+    let placement = Placement::on_cpu(CpuEngine::OpenVino);
     let network = ImageNetwork::from_checkpoint(&checkpoint, placement).unwrap();
     network.warm_up().unwrap();
-    let choice = &choices_of(&checkpoint.model_version(), CpuEngine::OpenVino)["image"];
-    let (precision, far) = if choice.is_bf16() { ("bf16", 3e-2) } else { ("f32", 1e-4) };
+    let choice = &choices_of(&checkpoint.model_version(), placement)["image"];
+    let (precision, far) = if choice.is_bf16 { ("bf16", 3e-2) } else { ("f32", 1e-4) };
     assert_eq!((network.precision(), network.normalisation()), (precision, Normalisation::LITE));
     let found = network.encode(&pictures()).unwrap();
     assert_sound(&found);
@@ -47,10 +47,10 @@ fn on_openvino_a_picture_is_encoded_as_on_libtorch() {
 #[test]
 fn a_network_that_openvino_does_not_take_stays_on_libtorch_and_says_why() {
     let small = checkpoint(MODERN, ImageBackbone::EfficientNetLite0, 64);
-    let placement = |cpu_engine| Placement { device: DeviceChoice::Cpu, cpu_engine };
+    let placement = Placement::on_cpu;
     let network = ImageNetwork::from_checkpoint(&small, placement(CpuEngine::Auto)).unwrap();
     assert_sound(&network.encode(&pictures()).unwrap());
-    let choice = &choices_of(&small.model_version(), CpuEngine::Auto)["image"];
+    let choice = &choices_of(&small.model_version(), placement(CpuEngine::Auto))["image"];
     assert!(choice.engine == Engine::Libtorch && choice.because.contains("224 px"), "{choice:?}");
     assert!(ImageNetwork::from_checkpoint(&small, placement(CpuEngine::OpenVino)).is_err());
 }

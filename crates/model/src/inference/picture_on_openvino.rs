@@ -2,7 +2,8 @@
 //! has to be made ready for another number of them.
 
 use jtav_engine::onnx::{Attribute, Dim, Element, Graph, Value};
-use jtav_engine::openvino::{Input, Library, Network, Output, Precision};
+use jtav_engine::Precision;
+use jtav_engine::openvino::{Input, Library, Network, Output};
 
 use crate::error::ModelError;
 use crate::networks::{EfficientNetLite0, ImageHead, ImageHeadOnSlices, Kernels};

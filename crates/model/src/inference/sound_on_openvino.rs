@@ -1,7 +1,8 @@
 //! DCRNN on a CPU: convolutions on OpenVINO, one segment at a time, and the recurrent part over slices.
 
 use jtav_engine::onnx::Dim;
-use jtav_engine::openvino::{Input, Library, Network, Precision};
+use jtav_engine::Precision;
+use jtav_engine::openvino::{Input, Library, Network};
 
 use crate::error::ModelError;
 use crate::export::sound_graph;
@@ -21,7 +22,7 @@ impl SoundOnOpenVino {
     pub fn new(library: &Library, precision: Precision, network: &Dcrnn) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
         let convolutions = library.compile(&sound_graph(network, Dim::Of(1))?, precision)?;
-        Ok(Self { convolutions, recurrent: network.recurrent_on_slices()? })
+        Ok(Self { convolutions, recurrent: network.recurrent_on_slices(precision)? })
     }
 
     /// Vectors and attention of clips, in order, as [`encode_clips`](crate::networks::encode_clips).

@@ -88,15 +88,14 @@ impl TextNetwork {
         let semantic = SemanticSpace::new(&scope.sub("semantic"), dimensions)?;
         let bag = network.bag()?;
         let version = checkpoint.model_version();
-        let asked = placement.cpu_engine;
-        let contest = Contest::new(&version, "text_attbigru", asked);
-        if device == Device::Cpu && asked != CpuEngine::Libtorch {
-            let network = TextOnSlices::new(checkpoint, asked, &network, semantic.as_ref())?;
-            contest.note(Engine::Own, "on a CPU");
+        let contest = Contest::new(&version, "text_attbigru", placement);
+        if device == Device::Cpu && placement.cpu_engine != CpuEngine::Libtorch {
+            let network = TextOnSlices::new(checkpoint, placement, &contest, &network, semantic.as_ref())?;
             return Ok(Self { network: Network::Slices(network), bag });
         }
-        let words = WordVectors::open(manifest, checkpoint.bases(), placement.device, precision)?;
-        Contest::new(&version, "text_trunk", asked).note(Engine::Libtorch, AS_PLACED);
+        let precision = precision.unwrap_or(TrunkPrecision::best(placement, device));
+        let words = WordVectors::open(manifest, checkpoint.bases(), placement.device, Some(precision))?;
+        Contest::new(&version, "text_trunk", placement).note(Engine::Libtorch, AS_PLACED);
         contest.note(Engine::Libtorch, AS_PLACED);
         Ok(Self { network: Network::Tensors(OnTensors { words, network, semantic, device }), bag })
     }

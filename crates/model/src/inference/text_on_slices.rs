@@ -14,7 +14,7 @@ use crate::error::ModelError;
 use crate::manifest::roles;
 use crate::networks::{AttBiGru, AttBiGruOnSlices, MiniLm, SemanticOnSlices, SemanticSpace, WordsOnSlices};
 use crate::parameters::to_vec;
-use crate::placement::{Contest, CpuEngine};
+use crate::placement::{Contest, Placement};
 use crate::text::{Pieces, ReadText, TextInput};
 use crate::trunk::{Trunk, TrunkPrecision};
 use crate::vectors::Encoded;
@@ -49,18 +49,21 @@ pub(super) struct PostOnSlices {
 }
 
 impl TextOnSlices {
+    /// `contest` is that of attBiGRU.
+    ///
     /// # Errors
     /// A base that is missing or damaged.
     pub fn new(
         checkpoint: &Checkpoint,
-        asked: CpuEngine,
+        placement: Placement,
+        contest: &Contest<'_>,
         network: &AttBiGru,
         semantic: Option<&SemanticSpace>,
     ) -> Result<Self, ModelError> {
         let _guard = tch::no_grad_guard();
         Ok(Self {
-            source: Source::of_checkpoint(checkpoint, asked)?,
-            network: network.on_slices()?,
+            source: Source::of_checkpoint(checkpoint, placement)?,
+            network: contest.own(|precision| network.on_slices(precision), said_of_made_up_words)?,
             semantic: semantic.map(SemanticSpace::on_slices).transpose()?,
         })
     }
@@ -107,7 +110,7 @@ impl TextOnSlices {
 }
 
 impl Source {
-    fn of_checkpoint(checkpoint: &Checkpoint, asked: CpuEngine) -> Result<Self, ModelError> {
+    fn of_checkpoint(checkpoint: &Checkpoint, placement: Placement) -> Result<Self, ModelError> {
         let (manifest, bases) = (checkpoint.manifest(), checkpoint.bases());
         let base = manifest.base(roles::TRUNK)?;
         if !manifest.reads_with_trunk() {
@@ -115,10 +118,10 @@ impl Source {
             return Ok(Self::Table(Vec::<f16>::try_from(&table)?));
         }
         let version = checkpoint.model_version();
-        let contest = Contest::new(&version, "text_trunk", asked);
+        let contest = Contest::new(&version, "text_trunk", placement);
         let open = |precision| Trunk::of_base(bases, base, DeviceChoice::Cpu, precision);
         contest.choose(
-            || Ok(Self::Libtorch(Box::new(open(TrunkPrecision::best(Device::Cpu))?))),
+            || Ok(Self::Libtorch(Box::new(open(TrunkPrecision::best(placement, Device::Cpu))?))),
             |library, precision| {
                 let exact = open(TrunkPrecision::Float)?;
                 let network = TrunkOnOpenVino::new(library, precision, exact.network(), &LAYERS)?;
@@ -178,6 +181,16 @@ impl Source {
             Self::Table(table) => texts.iter().map(|text| rows_of_table(table, text)).collect(),
         }
     }
+}
+
+/// The vectors of some texts, of which no two words are alike.
+fn said_of_made_up_words(network: &AttBiGruOnSlices) -> Result<Vec<Vec<f32>>, ModelError> {
+    let text = |words: usize| {
+        let protagonist = (0..words * network.width()).map(|at| (at as f32 * 0.37).sin()).collect();
+        (WordsOnSlices { protagonist, supporting: Vec::new(), sentence: None }, 0.0, 0.0)
+    };
+    let rows = network.forward([1, 6, MEASURED_WORDS as usize].map(text).into())?;
+    Ok(rows.into_iter().map(|row| row.vector).collect())
 }
 
 fn rows_of_table(table: &[f16], text: &Pieces) -> Result<TrunkRows, ModelError> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::inference::drawn;
 use crate::manifest::{LIGHT, MODERN, roles};
-use crate::placement::{Choice, choices_of};
+use crate::placement::{CpuPrecision, choices_of};
 use crate::text::TextFrontEnd;
 
 /// Drawn weights on the bases, which set-up puts there; their absence is no reason to skip a test.
@@ -72,11 +72,11 @@ fn on_every_engine_of_a_cpu_a_post_is_encoded_as_on_libtorch() {
         let inputs = inputs(&TextFrontEnd::of_checkpoint(&checkpoint).unwrap());
         let expected = exact.encode(&inputs).unwrap();
         for cpu_engine in [CpuEngine::OpenVino, CpuEngine::Auto] {
-            let placement = Placement { device: DeviceChoice::Cpu, cpu_engine };
+            let placement = Placement::on_cpu(cpu_engine);
             let network = TextNetwork::from_checkpoint(&checkpoint, placement).unwrap();
             network.warm_up().unwrap();
-            let choices = choices_of(&checkpoint.model_version(), cpu_engine);
-            let far = if choices.get("text_trunk").is_some_and(Choice::is_bf16) { 3e-2 } else { 2e-4 };
+            let choices = choices_of(&checkpoint.model_version(), placement);
+            let far = if choices.values().any(|choice| choice.is_bf16) { 3e-2 } else { 2e-4 };
             let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < far);
             for (found, expected) in network.encode(&inputs).unwrap().iter().zip(&expected) {
                 assert!(near(&found.encoded.vector, &expected.encoded.vector), "{profile} {cpu_engine}");
@@ -85,9 +85,25 @@ fn on_every_engine_of_a_cpu_a_post_is_encoded_as_on_libtorch() {
                 let semantic = [found, expected].map(|text| text.semantic.clone().unwrap_or_default());
                 assert!(near(&semantic[0], &semantic[1]), "{profile} {cpu_engine}");
             }
-            assert_eq!(choices["text_attbigru"].engine, Engine::Own);
+            let own = if placement.takes_bf16(Device::Cpu) { Engine::OwnBf16 } else { Engine::Own };
+            assert_eq!(choices["text_attbigru"].engine, own);
             assert_eq!(choices.contains_key("text_trunk"), profile == MODERN);
         }
+    }
+}
+
+#[test]
+fn in_f32_alone_no_processor_rounds_what_others_do_not() {
+    tch::set_num_threads(1);
+    let checkpoint = drawn::checkpoint(drawn::manifest(LIGHT)).unwrap();
+    let exact = TextNetwork::from_checkpoint_f32(&checkpoint, DeviceChoice::Cpu).unwrap();
+    let inputs = inputs(&TextFrontEnd::of_checkpoint(&checkpoint).unwrap());
+    let placement = Placement { cpu_precision: CpuPrecision::F32, ..Placement::on_cpu(CpuEngine::Auto) };
+    let network = TextNetwork::from_checkpoint(&checkpoint, placement).unwrap();
+    assert!(choices_of(&checkpoint.model_version(), placement).values().all(|choice| !choice.is_bf16));
+    for (found, expected) in network.encode(&inputs).unwrap().iter().zip(exact.encode(&inputs).unwrap()) {
+        let pairs = found.encoded.vector.iter().zip(&expected.encoded.vector);
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-5));
     }
 }
 
@@ -96,7 +112,7 @@ fn a_text_without_pieces_is_refused() {
     let stand_in = TextFrontEnd::without_pieces().input(&[("body", "good")]).unwrap().unwrap();
     for cpu_engine in [CpuEngine::Libtorch, CpuEngine::Auto] {
         let checkpoint = drawn::checkpoint(drawn::manifest(LIGHT)).unwrap();
-        let placement = Placement { device: DeviceChoice::Cpu, cpu_engine };
+        let placement = Placement::on_cpu(cpu_engine);
         let network = TextNetwork::from_checkpoint(&checkpoint, placement).unwrap();
         assert!(matches!(network.encode(std::slice::from_ref(&stand_in)), Err(ModelError::Input(_))));
     }

@@ -1,7 +1,8 @@
 //! The sentence encoder on OpenVINO, from word pieces to hidden states, as slices.
 
 use jtav_engine::onnx::{Dim, Element, Graph};
-use jtav_engine::openvino::{Input, Library, Network, Precision};
+use jtav_engine::Precision;
+use jtav_engine::openvino::{Input, Library, Network};
 
 use crate::error::ModelError;
 use crate::networks::{EmbeddingsOnSlices, MiniLm};

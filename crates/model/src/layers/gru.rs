@@ -1,5 +1,6 @@
 //! A bidirectional gated recurrent unit that knows how long each row is.
 
+use jtav_engine::Precision;
 use jtav_engine::gru::{BiGru as OnSlices, Direction};
 use tch::{Device, Kind, Tensor};
 
@@ -29,8 +30,8 @@ impl BiGru {
         Ok(Self { weights, hidden })
     }
 
-    /// The same layer over slices, for a CPU.
-    pub(crate) fn on_slices(&self) -> Result<OnSlices, ModelError> {
+    /// The same layer over slices, for a CPU; its inputs are multiplied in `precision`.
+    pub(crate) fn on_slices(&self, precision: Precision) -> Result<OnSlices, ModelError> {
         let direction = |first: usize| {
             Ok::<_, ModelError>(Direction {
                 input_weight: to_vec(&self.weights[first])?,
@@ -40,7 +41,7 @@ impl BiGru {
             })
         };
         let (_, inputs) = self.weights[0].size2()?;
-        Ok(OnSlices::new(&[direction(0)?, direction(4)?], inputs as usize))
+        Ok(OnSlices::new(&[direction(0)?, direction(4)?], inputs as usize, precision))
     }
 
     /// `[batch, time, inputs]` to `[batch, time, 2 hidden]`, zero beyond each row's length. The backward direction
@@ -146,7 +147,7 @@ mod tests {
             let row = |(row, &length): (usize, &i64)| to_vec(&of.get(row as i64).narrow(0, 0, length)).unwrap();
             lengths.iter().enumerate().flat_map(row).collect()
         };
-        let found = gru.on_slices().unwrap().forward(&rows(&x), &lengths.map(|length| length as usize));
+        let found = gru.on_slices(Precision::F32).unwrap().forward(&rows(&x), &lengths.map(|length| length as usize));
         let expected = rows(&together);
         assert_eq!(found.len(), expected.len());
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-6), "{found:?} {expected:?}");

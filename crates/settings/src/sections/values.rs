@@ -85,6 +85,16 @@ pub enum CpuEngine {
     Openvino,
 }
 
+/// In which numbers networks on a CPU multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CpuPrecision {
+    /// bf16 where the processor multiplies it and the answers are near those in f32.
+    Auto,
+    /// f32 alone.
+    F32,
+}
+
 /// How partitions are shared out among the workers of a group; the names are Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AssignmentStrategy {

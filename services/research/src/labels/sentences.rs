@@ -31,7 +31,7 @@ impl Sentences {
     /// # Errors
     /// Base weights that are not there or not those that are expected.
     pub fn open(bases: &Bases, device: DeviceChoice) -> anyhow::Result<Self> {
-        let trunk = Trunk::open(bases, device, TrunkPrecision::best(device.resolve()?))?;
+        let trunk = Trunk::open(bases, device, TrunkPrecision::best(device, device.resolve()?))?;
         let pieces = WordPieces::open(bases, &Base::minilm_tokenizer())?;
         Ok(Self { reader: Reader::new(), pieces, trunk })
     }

@@ -1,5 +1,6 @@
 //! attBiGRU over slices, as it serves on a CPU: no row is padded, whatever its batch mates are.
 
+use jtav_engine::Precision;
 use jtav_engine::bend::{normalise, tanh};
 use jtav_engine::dense::Dense;
 use jtav_engine::gru::BiGru;
@@ -43,11 +44,12 @@ pub(crate) struct AttBiGruOnSlices {
 }
 
 impl AttBiGru {
-    pub(crate) fn on_slices(&self) -> Result<AttBiGruOnSlices, ModelError> {
+    /// The words are multiplied in `precision`, what comes of them in f32.
+    pub(crate) fn on_slices(&self, precision: Precision) -> Result<AttBiGruOnSlices, ModelError> {
         let (weight, bias) = self.head_row(0)?;
         let inputs = weight.len();
         Ok(AttBiGruOnSlices {
-            gru: self.gru.on_slices()?,
+            gru: self.gru.on_slices(precision)?,
             attention: self.attention.on_slices()?,
             dense: self.dense.on_slices()?,
             head: Dense::new(&weight, &[bias], inputs),
@@ -84,6 +86,11 @@ impl AttBiGruOnSlices {
             parts: [said, counted[0] * self.bag],
         });
         Ok(rows.collect())
+    }
+
+    /// Values of a word.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// `[words, width]`: normalised words, those of the protagonist gated, then those of the supporting part.

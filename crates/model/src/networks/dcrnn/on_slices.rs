@@ -1,5 +1,6 @@
 //! DCRNN's recurrent part over slices, as it serves on a CPU.
 
+use jtav_engine::Precision;
 use jtav_engine::dense::Dense;
 use jtav_engine::gru::BiGru;
 
@@ -15,9 +16,9 @@ pub(crate) struct RecurrentOnSlices {
 }
 
 impl Dcrnn {
-    pub(crate) fn recurrent_on_slices(&self) -> Result<RecurrentOnSlices, ModelError> {
+    pub(crate) fn recurrent_on_slices(&self, precision: Precision) -> Result<RecurrentOnSlices, ModelError> {
         Ok(RecurrentOnSlices {
-            gru: self.gru.on_slices()?,
+            gru: self.gru.on_slices(precision)?,
             attention: self.attention.on_slices()?,
             dense: self.dense.on_slices()?,
         })
