@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CARGO = os.environ.get("CARGO", "cargo")
 # Packages whose tests compute: no broker, no store, no socket, no deadline. The rest keeps the machine to itself.
 COMPUTING = {
-    "jtav-explain", "jtav-media-codecs", "jtav-model", "jtav-neighbours", "jtav-picture", "jtav-research", "jtav-schemas",
-    "jtav-settings", "jtav-signal", "jtav-text", "jtav-trainer", "jtav-training",
+    "jtav-engine", "jtav-explain", "jtav-media-codecs", "jtav-model", "jtav-neighbours", "jtav-picture", "jtav-research",
+    "jtav-schemas", "jtav-settings", "jtav-signal", "jtav-simd", "jtav-text", "jtav-trainer", "jtav-training",
 }
 PROFILE = ["--release", "--workspace"]
 LOWEST_PRIORITY = 19

@@ -10,8 +10,8 @@ use jtav_feed_simulator::{FeedRecord, Pack};
 use jtav_kafka::{OutboundRecord, Producer};
 use jtav_media_codecs::DecodeLimits;
 use jtav_model::{
-    AudioInput, AudioNetwork, Checkpoint, CpuEngine, FusionInput, FusionNetwork, ImageNetwork, Placement,
-    Rgb224, TextFrontEnd, TextInput, TextNetwork,
+    AudioInput, AudioNetwork, Checkpoint, CpuEngine, FusionInput, FusionNetwork, ImageNetwork, Placement, Rgb224,
+    TextFrontEnd, TextInput, TextNetwork,
 };
 use jtav_schemas::{DatasetMedia, DatasetPostV1, Decoded, Modality};
 use jtav_signal::CqtFrontEnd;

@@ -267,9 +267,8 @@ fn statuses(parts: &PerModality<Part>) -> PerModality<ModalityStatus> {
 /// Runs a stage's work: the tracker knows that the post is in it, and its time is added to its histogram.
 async fn timed<T, E>(tracker: &StageTracker, stage: Stage, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let visit = tracker.enter(stage);
-    let started = Instant::now();
     let result = work.await;
-    observe_stage(stage, started.elapsed());
+    observe_stage(stage, visit.age());
     if result.is_ok() {
         visit.passed();
     }

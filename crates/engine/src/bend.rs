@@ -1,6 +1,7 @@
 //! What bends: tanh, the logistic function, softmax, normalisation; over slices, without an allocation.
 
-use crate::simd::{forms, multiply_add};
+pub use jtav_simd::dot;
+use jtav_simd::{forms, multiply_add};
 
 /// Beyond this tanh is 1 in f32.
 const SATURATED: f32 = 7.905_311;
@@ -42,25 +43,6 @@ fn tanh_body<const FUSED: bool>(values: &mut [f32]) {
 forms! {
     /// tanh of every value, to 4e-7.
     pub fn tanh(values: &mut [f32]) = tanh_body
-}
-
-#[inline(always)]
-fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0.0_f32; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for lane in 0..LANES {
-            sums[lane] = multiply_add::<FUSED>(a[lane], b[lane], sums[lane]);
-        }
-    }
-    sums.iter().sum::<f32>() + rest
-}
-
-forms! {
-    /// The sum of the products.
-    pub fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body
 }
 
 #[inline(always)]

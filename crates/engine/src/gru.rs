@@ -4,10 +4,11 @@
 //! gates is one product for all steps of all rows and both directions; a step multiplies the states of the rows that still run, and
 //! bends them in place.
 
+use jtav_simd::{forms, multiply_add};
+
 use crate::bend::{logistic_of, tanh_of};
 use crate::dense::Dense;
 use crate::precision::Precision;
-use crate::simd::{forms, multiply_add};
 
 const GATES: usize = 3;
 
@@ -219,13 +220,14 @@ mod tests {
     #[test]
     fn in_bf16_states_are_near() {
         let (_, directions) = layer(40, 19);
-        let [exact, rounded] = [Precision::F32, Precision::Bf16].map(|precision| BiGru::new(&directions, 40, precision));
+        let [exact, rounded] =
+            [Precision::F32, Precision::Bf16].map(|precision| BiGru::new(&directions, 40, precision));
         let (x, lengths) = (wave(9 * 40, 0.91), [7, 2]);
         let far = |(a, b): (&f32, &f32)| (a - b).abs();
         let [exact, rounded] = [exact, rounded].map(|layer| layer.forward(&x, &lengths));
         let furthest = exact.iter().zip(&rounded).map(far).fold(0.0, f32::max);
         assert!(furthest < 3e-2, "{furthest}");
-        assert_eq!(furthest > 0.0, crate::precision::multiplies_bf16(), "{furthest}");
+        assert_eq!(furthest > 0.0, jtav_simd::multiplies_bf16(), "{furthest}");
     }
 
     #[test]

@@ -14,7 +14,6 @@ pub mod gru;
 pub mod onnx;
 pub mod openvino;
 mod precision;
-mod simd;
 
 pub use error::EngineError;
-pub use precision::{Precision, multiplies_bf16};
+pub use precision::Precision;

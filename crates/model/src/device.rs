@@ -106,7 +106,7 @@ pub fn cuda_devices() -> usize {
 pub fn multiplies_bf16(device: tch::Device) -> bool {
     match device {
         tch::Device::Cuda(_) => true,
-        _ => jtav_engine::multiplies_bf16(),
+        _ => jtav_simd::multiplies_bf16(),
     }
 }
 

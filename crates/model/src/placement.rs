@@ -52,7 +52,7 @@ pub enum CpuPrecision {
     /// bf16 where the processor multiplies it and answers are near those in f32.
     #[default]
     Auto,
-    /// f32 alone: one more processor says what the others say.
+    /// f32 alone: processors differ by its rounding and by no more.
     F32,
 }
 
@@ -129,8 +129,8 @@ impl Engine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub engine: Engine,
-    /// Whether it multiplies in bf16, and answers stand a little apart from those in f32.
-    pub is_bf16: bool,
+    /// Whether it may multiply in bf16 on a CPU, and answers stand a little apart from those in f32.
+    pub(crate) is_bf16: bool,
     /// For people: times of a pass, or what is missing.
     pub because: String,
 }
@@ -156,7 +156,8 @@ fn choices() -> MutexGuard<'static, Choices> {
 pub fn choices_of(version: &str, placement: Placement) -> BTreeMap<&'static str, Choice> {
     let asked = (placement.cpu_engine, placement.cpu_precision);
     let choices = choices();
-    let of_version = choices.iter().filter(|((of, engine, precision, _), _)| of == version && (*engine, *precision) == asked);
+    let of_version =
+        choices.iter().filter(|((of, engine, precision, _), _)| of == version && (*engine, *precision) == asked);
     of_version.map(|((.., network), choice)| (*network, choice.clone())).collect()
 }
 
@@ -166,7 +167,7 @@ pub(crate) struct Contest<'a> {
     version: &'a str,
     network: &'static str,
     asked: Placement,
-    /// In which OpenVINO takes part, the most exact first.
+    /// In which OpenVINO and our own forms take part, the most exact first.
     precisions: &'static [Precision],
 }
 
@@ -194,25 +195,36 @@ impl<'a> Contest<'a> {
         Choice { engine, is_bf16, because }
     }
 
-    /// Of two forms of our own the one in bf16, if it is there and answers what the one in f32 answers.
+    /// Of two forms of our own the one in bf16, if it is there and answers what the one in f32 answers; compared once for a process, as
+    /// [`Self::choose`] does it.
     ///
     /// # Errors
-    /// What `build` and `ask` say.
+    /// What `build` and `ask` say of the form in f32.
     pub fn own<T>(
         &self,
         build: impl Fn(Precision) -> Result<T, ModelError>,
         ask: impl Fn(&T) -> Result<Vec<Vec<f32>>, ModelError>,
     ) -> Result<T, ModelError> {
+        let mut choices = choices();
+        if choices.get(&self.key()).is_some_and(|choice| choice.engine == Engine::OwnBf16) {
+            drop(choices);
+            return build(Precision::Bf16);
+        }
         let exact = build(Precision::F32)?;
-        if !self.precisions.contains(&Precision::Bf16) {
-            self.note(Engine::Own, "on a CPU");
+        if choices.contains_key(&self.key()) || !self.precisions.contains(&Precision::Bf16) {
+            choices.entry(self.key()).or_insert_with(|| self.choice(Engine::Own, "on a CPU".to_owned()));
             return Ok(exact);
         }
-        let fast = build(Precision::Bf16)?;
-        let cosine = least_cosine(&ask(&exact)?, &ask(&fast)?);
-        let (engine, network) =
-            if agrees(cosine) { (Engine::OwnBf16, fast) } else { (Engine::Own, exact) };
-        self.note(engine, &format!("on a CPU; in bf16 a cosine of {cosine:.5} with f32"));
+        let expected = ask(&exact)?;
+        let fast = build(Precision::Bf16).and_then(|fast| Ok((least_cosine(&expected, &ask(&fast)?), fast)));
+        let (engine, network, because) = match fast {
+            Ok((cosine, fast)) => {
+                let because = format!("on a CPU; in bf16 a cosine of {cosine:.5} with f32");
+                if agrees(cosine) { (Engine::OwnBf16, fast, because) } else { (Engine::Own, exact, because) }
+            }
+            Err(error) => (Engine::Own, exact, format!("on a CPU; in bf16: {error}")),
+        };
+        choices.insert(self.key(), self.choice(engine, because));
         Ok(network)
     }
 

@@ -8,12 +8,11 @@
 //! of calls that can exist. A mailbox that is closed means the actor has died: a retryable error, the supervisor
 //! restarts the pipeline and the post comes again.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::{MessageResponse, OneshotSender};
-use actix::{Actor, Addr, Context, Handler, MailboxError, Message, MessageResult};
+use actix::{Actor, Addr, Context, Handler, MailboxError, Message};
 use actix_rt::ArbiterHandle;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, pending};
@@ -27,7 +26,7 @@ const MAILBOX_CLOSES: Duration = Duration::from_millis(200);
 /// What becomes of work whose caller has given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lasts {
-    /// It is dropped: a post that gave up leaves none behind. It must be cancellation safe; it is polled in the caller's task.
+    /// It is dropped: a post that gave up leaves none behind. It must be cancellation safe.
     WhileWanted,
     /// It goes on: what was begun with a server, a process or a broker is seen through.
     ToItsEnd,
@@ -42,25 +41,16 @@ pub trait StageKind: Send + Sync + 'static {
 }
 
 /// One method of the stage, called on the actor's thread.
-type Begin<S, T> = dyn FnOnce(&S) -> BoxFuture<'static, T> + Send;
-
-/// A call whose work the actor sees through.
 struct Call<S: ?Sized, T>(Box<Begin<S, T>>);
+
+type Begin<S, T> = dyn FnOnce(&S) -> BoxFuture<'static, T> + Send;
 
 impl<S: ?Sized, T: 'static> Message for Call<S, T> {
     type Result = T;
 }
 
-/// A call whose work is the caller's: it is given back begun, and goes with whoever gives up. No task and no channel of its own are
-/// made for it, of which a post would have one for each stage (ADR 54).
-struct Start<S: ?Sized, T>(Box<Begin<S, T>>);
-
-impl<S: ?Sized, T: 'static> Message for Start<S, T> {
-    type Result = BoxFuture<'static, T>;
-}
-
-/// The actor around a stage. It holds no state of a post, and calls run side by side: in a task of their own, or in the caller's
-/// ([`Lasts`]). A panic in the method itself ends the actor, one in the future that it gave is that call's alone.
+/// The actor around a stage. It holds no state of a post: each call is a task of its own, and they run side by side. A panic
+/// in the method itself ends the actor, one in the future that it gave is that call's alone.
 pub struct StageActor<S: StageKind + ?Sized> {
     stage: Arc<S>,
     /// Tells of the end of this very value.
@@ -88,24 +78,19 @@ impl<S: StageKind + ?Sized> Actor for StageActor<S> {
     type Context = Context<Self>;
 }
 
-impl<S: StageKind + ?Sized, T: Send + 'static> Handler<Start<S, T>> for StageActor<S> {
-    type Result = MessageResult<Start<S, T>>;
-
-    fn handle(&mut self, Start(begin): Start<S, T>, _: &mut Self::Context) -> Self::Result {
-        MessageResult(begin(&self.stage))
-    }
-}
-
 impl<S: StageKind + ?Sized, T: Send + 'static> Handler<Call<S, T>> for StageActor<S> {
     type Result = Answer<T>;
 
     fn handle(&mut self, Call(begin): Call<S, T>, _: &mut Self::Context) -> Self::Result {
-        Answer(begin(&self.stage))
+        Answer { work: begin(&self.stage), lasts: S::LASTS }
     }
 }
 
 /// An answer under way.
-struct Answer<T>(BoxFuture<'static, T>);
+struct Answer<T> {
+    work: BoxFuture<'static, T>,
+    lasts: Lasts,
+}
 
 impl<A, M, T> MessageResponse<A, M> for Answer<T>
 where
@@ -115,10 +100,15 @@ where
 {
     fn handle(self, _: &mut A::Context, reply: Option<OneshotSender<T>>) {
         actix::spawn(async move {
-            let answer = self.0.await;
-            // Nobody may wait any more.
-            if let Some(reply) = reply {
-                let _ = reply.send(answer);
+            let Some(mut reply) = reply else { return drop(self.work.await) };
+            if self.lasts == Lasts::ToItsEnd {
+                let _ = reply.send(self.work.await);
+                return;
+            }
+            tokio::select! {
+                // Fails where nobody waits any more.
+                answer = self.work => drop(reply.send(answer)),
+                () = reply.closed() => {}
             }
         });
     }
@@ -155,35 +145,14 @@ pub(crate) fn ask<S: StageKind + ?Sized, T: Reply>(
     actor: &Addr<StageActor<S>>,
     begin: impl FnOnce(&S) -> BoxFuture<'static, T> + Send + 'static,
 ) -> BoxFuture<'static, T> {
-    let actor_there = actor.clone();
-    let is_there = move || actor_there.connected();
-    match S::LASTS {
-        Lasts::ToItsEnd => {
-            let reply = actor.send(Call(Box::new(begin)));
-            async move {
-                match reply.await {
-                    Ok(answer) => answer,
-                    Err(error) => T::of_nobody(S::STAGE, error, is_there).await,
-                }
-            }
-            .boxed()
-        }
-        Lasts::WhileWanted => {
-            let begun = actor.send(Start(Box::new(begin)));
-            async move {
-                let error = match begun.await {
-                    // What panics in here is this call's, as it would be in a task of its own.
-                    Ok(work) => match AssertUnwindSafe(work).catch_unwind().await {
-                        Ok(answer) => return answer,
-                        Err(_) => MailboxError::Closed,
-                    },
-                    Err(error) => error,
-                };
-                T::of_nobody(S::STAGE, error, is_there).await
-            }
-            .boxed()
+    let (reply, actor) = (actor.send(Call(Box::new(begin))), actor.clone());
+    async move {
+        match reply.await {
+            Ok(answer) => answer,
+            Err(error) => T::of_nobody(S::STAGE, error, move || actor.connected()).await,
         }
     }
+    .boxed()
 }
 
 /// Declares the trait of a stage, gives it to the address of the actor around an implementation, and says what the shell

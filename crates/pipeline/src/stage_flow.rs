@@ -131,6 +131,11 @@ pub struct StageVisit {
 }
 
 impl StageVisit {
+    /// Time since the post entered.
+    pub fn age(&self) -> Duration {
+        self.entered.elapsed()
+    }
+
     /// The stage has done its work on the post.
     pub fn passed(self) {
         self.tracker.flow.passed(self.stage, self.entered);

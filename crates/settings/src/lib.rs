@@ -38,6 +38,6 @@ pub use memory::MemoryCeiling;
 pub use origin::Origin;
 pub use secret::{MASK, Passthrough, SecretUrl, is_secret_property};
 pub use sections::{
-    Admin, AssignmentStrategy, Cache, CpuEngine, CpuPrecision, Device, Index, IndexBackend, Ingest, Kafka, Log, LogFormat, Media,
-    MediaSource, Model, ParseDeviceError, Publish, Router, Settings, Shutdown, Store, StoreKind,
+    Admin, AssignmentStrategy, Cache, CpuEngine, CpuPrecision, Device, Index, IndexBackend, Ingest, Kafka, Log,
+    LogFormat, Media, MediaSource, Model, ParseDeviceError, Publish, Router, Settings, Shutdown, Store, StoreKind,
 };

@@ -24,6 +24,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use jtav_simd::{forms, multiply_add};
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 use rustfft::{Fft, FftPlanner};
@@ -156,18 +157,15 @@ impl ConstantQ {
     /// Spectrum of `scratch.samples`, half a sample later, into `scratch.re` and `scratch.im`.
     fn transform_block(&self, scratch: &mut Scratch) -> Result<(), SignalError> {
         self.forward.process_with_scratch(&mut scratch.samples, &mut scratch.spectrum, &mut scratch.forward)?;
-        let parts = scratch.re.iter_mut().zip(&mut scratch.im);
-        for ((re, im), (x, turn)) in parts.zip(scratch.spectrum.iter().zip(&self.half_sample)) {
-            let shifted = x * turn;
-            (*re, *im) = (shifted.re, shifted.im);
-        }
+        turned(&scratch.spectrum, &self.half_sample, &mut scratch.re, &mut scratch.im);
         Ok(())
     }
 
     /// One bin for all frames of the block, into `scratch.folded`.
     fn apply(&self, kernel: &Kernel, scratch: &mut Scratch) {
         let (re, im) = (&scratch.re[kernel.range()], &scratch.im[kernel.range()]);
-        fold(kernel, re, im, &mut scratch.folded_re, &mut scratch.folded_im);
+        let (weights, first_bin) = (&kernel.weights, kernel.first_bin);
+        fold(weights, first_bin, re, im, &mut scratch.folded_re, &mut scratch.folded_im);
         let parts = scratch.folded_re.iter().zip(&scratch.folded_im);
         scratch.folded.iter_mut().zip(parts).for_each(|(c, (&re, &im))| *c = Complex::new(re, im));
         self.inverse.process_with_scratch(&mut scratch.folded, &mut scratch.inverse);
@@ -202,28 +200,66 @@ impl Kernel {
     }
 }
 
-/// `sums[k mod sums.len()] += weights · spectrum`, with `k` counted from the kernel's first bin; for both parts at once,
-/// so that the weights, which are most of the memory that is read, are read once.
-fn fold(kernel: &Kernel, re: &[f32], im: &[f32], sums_re: &mut [f32], sums_im: &mut [f32]) {
-    let period = sums_re.len();
-    sums_re.fill(0.0);
-    sums_im.fill(0.0);
-    let offset = kernel.first_bin % period;
-    let head = (period - offset).min(kernel.weights.len());
-    let (weights, rest) = kernel.weights.split_at(head);
-    multiply_add(weights, &re[..head], &im[..head], &mut sums_re[offset..], &mut sums_im[offset..]);
-    let parts = re[head..].chunks(period).zip(im[head..].chunks(period));
-    for (weights, (re, im)) in rest.chunks(period).zip(parts) {
-        multiply_add(weights, re, im, sums_re, sums_im);
+#[inline(always)]
+fn turned_body<const FUSED: bool>(
+    spectrum: &[Complex<f32>],
+    turns: &[Complex<f32>],
+    all_re: &mut [f32],
+    all_im: &mut [f32],
+) {
+    for ((re, im), (x, turn)) in all_re.iter_mut().zip(all_im).zip(spectrum.iter().zip(turns)) {
+        *re = multiply_add::<FUSED>(x.re, turn.re, -(x.im * turn.im));
+        *im = multiply_add::<FUSED>(x.re, turn.im, x.im * turn.re);
     }
 }
 
-fn multiply_add(weights: &[f32], re: &[f32], im: &[f32], sums_re: &mut [f32], sums_im: &mut [f32]) {
+forms! {
+    /// Each times its turn, real and imaginary parts apart.
+    fn turned(spectrum: &[Complex<f32>], turns: &[Complex<f32>], all_re: &mut [f32], all_im: &mut [f32]) = turned_body
+}
+
+#[inline(always)]
+fn fold_body<const FUSED: bool>(
+    weights: &[f32],
+    first_bin: usize,
+    re: &[f32],
+    im: &[f32],
+    sums_re: &mut [f32],
+    sums_im: &mut [f32],
+) {
+    let period = sums_re.len();
+    sums_re.fill(0.0);
+    sums_im.fill(0.0);
+    let offset = first_bin % period;
+    let head = (period - offset).min(weights.len());
+    let (weights, rest) = weights.split_at(head);
+    add_products::<FUSED>(weights, &re[..head], &im[..head], &mut sums_re[offset..], &mut sums_im[offset..]);
+    let parts = re[head..].chunks(period).zip(im[head..].chunks(period));
+    for (weights, (re, im)) in rest.chunks(period).zip(parts) {
+        add_products::<FUSED>(weights, re, im, sums_re, sums_im);
+    }
+}
+
+#[inline(always)]
+fn add_products<const FUSED: bool>(weights: &[f32], re: &[f32], im: &[f32], sums_re: &mut [f32], sums_im: &mut [f32]) {
     let sums = sums_re.iter_mut().zip(sums_im);
     for ((sum_re, sum_im), (weight, (re, im))) in sums.zip(weights.iter().zip(re.iter().zip(im))) {
-        *sum_re += weight * re;
-        *sum_im += weight * im;
+        *sum_re = multiply_add::<FUSED>(*weight, *re, *sum_re);
+        *sum_im = multiply_add::<FUSED>(*weight, *im, *sum_im);
     }
+}
+
+forms! {
+    /// `sums[k mod sums.len()] += weights · spectrum`, with `k` counted from the kernel's first bin; for both parts at once,
+    /// so that the weights, which are most of the memory that is read, are read once.
+    fn fold(
+        weights: &[f32],
+        first_bin: usize,
+        re: &[f32],
+        im: &[f32],
+        sums_re: &mut [f32],
+        sums_im: &mut [f32],
+    ) = fold_body
 }
 
 impl CqtParams {
@@ -294,14 +330,13 @@ mod tests {
 
     #[test]
     fn folding_sums_what_is_equal_modulo_the_period() {
-        let kernel = |first_bin, weights: &[f32]| Kernel { first_bin, weights: weights.to_vec() };
         let spectrum = [10.0, 1.0, 1.0, 1.0, 1.0, 1.0];
         let negated = spectrum.map(|x: f32| -x);
         let (mut re, mut im) = ([7.0; 4], [7.0; 4]);
-        fold(&kernel(7, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), &spectrum, &negated, &mut re, &mut im);
+        fold(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 7, &spectrum, &negated, &mut re, &mut im);
         assert_eq!(re, [2.0 + 6.0, 3.0, 4.0, 10.0 + 5.0]);
         assert_eq!(im, re.map(|x: f32| -x));
-        fold(&kernel(1, &[1.0, 2.0]), &spectrum[..2], &negated[..2], &mut re, &mut im);
+        fold(&[1.0, 2.0], 1, &spectrum[..2], &negated[..2], &mut re, &mut im);
         assert_eq!(re, [0.0, 10.0, 2.0, 0.0]);
     }
 

@@ -6,11 +6,12 @@ use std::f64::consts::TAU;
 use std::fmt;
 use std::sync::Arc;
 
+use jtav_simd::{dot, forms};
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
 use crate::SignalError;
-use crate::pcm::{check_clip, copy_zero_padded, dot};
+use crate::pcm::{check_clip, copy_zero_padded};
 use crate::spectrogram::Spectrogram;
 
 /// What a [`MelSpectrogram`] is built from. The bands span 0 Hz to half the sample rate.
@@ -126,8 +127,7 @@ impl FramePair {
 
     fn transform(&mut self, fft: &dyn Fft<f32>, window: &[f32]) {
         let [first, second] = &self.frames;
-        let samples = window.iter().zip(first.iter().zip(second));
-        self.spectrum.iter_mut().zip(samples).for_each(|(z, (w, (a, b)))| *z = Complex::new(w * a, w * b));
+        windowed(window, first, second, &mut self.spectrum);
         fft.process_with_scratch(&mut self.spectrum, &mut self.scratch);
         let half = self.spectrum.len() / 2;
         let [first, second] = &mut self.powers;
@@ -135,12 +135,37 @@ impl FramePair {
             let z = self.spectrum[k];
             (first[k], second[k]) = (z.re * z.re, z.im * z.im);
         }
-        let mirrored = self.spectrum[1..half].iter().zip(self.spectrum[half + 1..].iter().rev());
-        for ((first, second), (z, m)) in first[1..half].iter_mut().zip(&mut second[1..half]).zip(mirrored) {
-            *first = 0.25 * ((z.re + m.re) * (z.re + m.re) + (z.im - m.im) * (z.im - m.im));
-            *second = 0.25 * ((z.im + m.im) * (z.im + m.im) + (m.re - z.re) * (m.re - z.re));
-        }
+        powers(&self.spectrum[1..half], &self.spectrum[half + 1..], &mut first[1..half], &mut second[1..half]);
     }
+}
+
+#[inline(always)]
+fn windowed_body<const FUSED: bool>(window: &[f32], first: &[f32], second: &[f32], spectrum: &mut [Complex<f32>]) {
+    let samples = window.iter().zip(first.iter().zip(second));
+    spectrum.iter_mut().zip(samples).for_each(|(z, (w, (a, b)))| *z = Complex::new(w * a, w * b));
+}
+
+forms! {
+    /// Two frames under the window, as real and imaginary parts.
+    fn windowed(window: &[f32], first: &[f32], second: &[f32], spectrum: &mut [Complex<f32>]) = windowed_body
+}
+
+#[inline(always)]
+fn powers_body<const FUSED: bool>(
+    below: &[Complex<f32>],
+    above: &[Complex<f32>],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    for ((first, second), (z, m)) in first.iter_mut().zip(second).zip(below.iter().zip(above.iter().rev())) {
+        *first = 0.25 * ((z.re + m.re) * (z.re + m.re) + (z.im - m.im) * (z.im - m.im));
+        *second = 0.25 * ((z.im + m.im) * (z.im + m.im) + (m.re - z.re) * (m.re - z.re));
+    }
+}
+
+forms! {
+    /// What is symmetric in a spectrum about its middle, and what is antisymmetric, squared.
+    fn powers(below: &[Complex<f32>], above: &[Complex<f32>], first: &mut [f32], second: &mut [f32]) = powers_body
 }
 
 impl MelParams {

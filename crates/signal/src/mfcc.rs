@@ -4,10 +4,11 @@
 
 use std::f64::consts::PI;
 
+use jtav_simd::dot;
+
 use crate::SignalError;
 use crate::constants::{FLOOR_DB, HOP_LENGTH, MFCC_COEFFICIENTS, MFCC_MELS, N_FFT, SAMPLE_RATE_HZ};
 use crate::mel::{MelParams, MelSpectrogram};
-use crate::pcm::dot;
 use crate::spectrogram::{POWER_FLOOR, Spectrogram};
 
 /// Filter bank and cosine table for one parameter set.

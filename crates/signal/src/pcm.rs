@@ -60,20 +60,6 @@ pub fn check_clip(samples: &[f32]) -> Result<(), SignalError> {
     check_samples(samples)
 }
 
-/// Sum of products. Eight sums side by side: the order of one sum is fixed, and the compiler could not use its vectors.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<8>();
-    let (b, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0_f32; 8];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
-}
-
 /// Copies the part of `samples` that starts at `start` (which may lie before the clip) into
 /// `window`, with zeros wherever the clip does not reach.
 pub(crate) fn copy_zero_padded(samples: &[f32], start: isize, window: &mut [f32]) {
@@ -104,15 +90,6 @@ mod tests {
             let refused = downmix(&channels, &mut mono);
             assert!(matches!(refused, Err(SignalError::InvalidParameter { name: "channels", .. })));
             assert!(mono.is_empty());
-        }
-    }
-
-    #[test]
-    fn products_are_summed_at_every_length() {
-        let a: Vec<f32> = (0..21).map(|i| i as f32).collect();
-        for length in 0..21 {
-            let want: f32 = (0..length).map(|i| (i * i) as f32).sum();
-            assert_eq!(dot(&a[..length], &a[..length]), want);
         }
     }
 

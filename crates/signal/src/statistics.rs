@@ -14,13 +14,15 @@
 
 use std::f64::consts::TAU;
 
+use jtav_simd::dot;
+
 use crate::SignalError;
 use crate::constants::{MFCC_COEFFICIENTS, MFCC_MELS, N_FFT, SAMPLE_RATE_HZ};
 use crate::harmony::Harmony;
 use crate::mel::{MelParams, MelSpectrogram};
 use crate::mfcc::Mfcc;
 use crate::moments::Moments;
-use crate::pcm::{check_clip, copy_zero_padded, dot};
+use crate::pcm::{check_clip, copy_zero_padded};
 pub use crate::places::{CHORDS, CHROMA, HARMONY, KEY, MFCC, OCTAVE, REGISTER, RMS, STATISTICS, TIMBRE};
 use crate::spectrogram::Spectrogram;
 

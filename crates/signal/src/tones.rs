@@ -3,6 +3,8 @@
 use std::f64::consts::TAU;
 use std::ops::Range;
 
+use jtav_simd::{forms, multiply_add};
+
 use crate::cqt_params::CqtParams;
 use crate::frames::FrameOperator;
 use crate::pcm::copy_zero_padded;
@@ -35,7 +37,7 @@ pub(crate) fn constant_q_operators(params: &CqtParams) -> Vec<FrameOperator> {
 }
 
 /// Samples that are multiplied at once.
-const LANES: usize = 8;
+const LANES: usize = 32;
 
 impl Tones {
     pub(crate) fn new(params: &CqtParams, bins: Range<usize>) -> Self {
@@ -100,15 +102,25 @@ impl Tone {
     }
 
     fn magnitude(&self, window: &[f32]) -> f32 {
-        let (mut re, mut im) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-        let parts = self.re.as_chunks::<LANES>().0.iter().zip(self.im.as_chunks::<LANES>().0);
-        for (x, (cosines, sines)) in window.as_chunks::<LANES>().0.iter().zip(parts) {
-            for lane in 0..LANES {
-                re[lane] += x[lane] * cosines[lane];
-                im[lane] += x[lane] * sines[lane];
-            }
-        }
-        let (re, im) = (re.iter().sum::<f32>(), im.iter().sum::<f32>());
-        (re * re + im * im).sqrt()
+        length_beside(window, &self.re, &self.im)
     }
+}
+
+#[inline(always)]
+fn length_beside_body<const FUSED: bool>(window: &[f32], cosines: &[f32], sines: &[f32]) -> f32 {
+    let (mut re, mut im) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let parts = cosines.as_chunks::<LANES>().0.iter().zip(sines.as_chunks::<LANES>().0);
+    for (x, (cosines, sines)) in window.as_chunks::<LANES>().0.iter().zip(parts) {
+        for lane in 0..LANES {
+            re[lane] = multiply_add::<FUSED>(x[lane], cosines[lane], re[lane]);
+            im[lane] = multiply_add::<FUSED>(x[lane], sines[lane], im[lane]);
+        }
+    }
+    let (re, im) = (re.iter().sum::<f32>(), im.iter().sum::<f32>());
+    (re * re + im * im).sqrt()
+}
+
+forms! {
+    /// Length of the complex sum of a window's samples times a tone.
+    fn length_beside(window: &[f32], cosines: &[f32], sines: &[f32]) -> f32 = length_beside_body
 }

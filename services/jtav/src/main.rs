@@ -26,6 +26,7 @@
 //! - [training](../jtav_training/index.html): the loops that move the weights.
 //! - [media codecs](../jtav_media_codecs/index.html): pictures and sound out of the bytes of strangers.
 //! - [signal](../jtav_signal/index.html): resampling, constant-Q, mel.
+//! - [simd](../jtav_simd/index.html): loops in the widest form that a processor has.
 //! - [neighbours](../jtav_neighbours/index.html): the nearest neighbours among recent vectors, exactly; pure.
 //! - [picture](../jtav_picture/index.html): diagrams as PNG.
 //! - [explain](../jtav_explain/index.html): a record made into words, seconds, cells and sentences; pure.

@@ -1,11 +1,12 @@
 //! With AVX-512: a register for 16 outputs, and up to 24 sums at a time.
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_mask_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    __m512, __m512bh, __m512i, __mmask16, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_load_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps,
 };
 
-use super::{Dense, LANES, Line};
+use super::{Dense, LANES, Line, pair_of};
 
 /// The product by a kernel: what a step of a row adds to the sums of a panel. Twice the same, for an intrinsic is compiled into its
 /// caller only where both have its instructions.
@@ -79,15 +80,40 @@ macro_rules! product {
 product!("avx512f,avx2,fma", f32, forward_avx512, group_in_f32, sums_in_f32, |value, line, sum| {
     _mm512_fmadd_ps(_mm512_set1_ps(value), line, *sum)
 });
-product!("avx512f,avx512bf16,avx2,fma", u32, forward_bf16, group_in_bf16, sums_in_bf16, |pair, line, sum| {
+product!("avx512f,avx512bf16,avx2,fma", u32, forward_pairs, group_in_bf16, sums_in_bf16, |pair, line, sum| {
     // SAFETY: of both: registers of the same size, in which every pattern of bits is a value.
     unsafe {
-        let pair = std::mem::transmute(_mm512_set1_epi32(pair.cast_signed()));
-        _mm512_dpbf16_ps(*sum, std::mem::transmute(line), pair)
+        let pair = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.cast_signed()));
+        _mm512_dpbf16_ps(*sum, std::mem::transmute::<__m512, __m512bh>(line), pair)
     }
 });
 
+/// Rows of `inputs` values as rows of pairs.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn pairs(x: &[f32], inputs: usize) -> Vec<u32> {
+    let mut pairs = Vec::with_capacity(x.len() / inputs * inputs.div_ceil(2));
+    for row in x.chunks_exact(inputs) {
+        let (whole, rest) = row.as_chunks::<{ 2 * LANES }>();
+        for values in whole {
+            // SAFETY: there are 32 values, and a register of 32 in bf16 has the size of 16 pairs, the earlier one in the lower half.
+            let rounded: [u32; LANES] = unsafe {
+                let [first, second] = [0, LANES].map(|at| _mm512_loadu_ps(values.as_ptr().add(at)));
+                std::mem::transmute::<__m512bh, [u32; LANES]>(_mm512_cvtne2ps_pbh(second, first))
+            };
+            pairs.extend_from_slice(&rounded);
+        }
+        pairs.extend(rest.chunks(2).map(pair_of));
+    }
+    pairs
+}
+
 impl Dense {
+    /// The product by pairs in bf16.
+    #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+    pub(super) fn forward_bf16(&self, x: &[f32], y: &mut [f32], rows: usize) {
+        self.forward_pairs(&pairs(x, self.inputs), y, rows);
+    }
+
     /// Sums and constants to the outputs of rows from `row` on, panels from `first` on; gives the number of rows.
     #[target_feature(enable = "avx512f")]
     #[inline]

@@ -9,9 +9,9 @@ mod avx2;
 mod avx512;
 
 use half::bf16;
+use jtav_simd::{Form, form, multiplies_bf16, multiply_add};
 
 use crate::precision::Precision;
-use crate::simd::{Form, form, multiply_add};
 
 /// Outputs of a panel: a register of AVX-512, two of AVX2.
 const LANES: usize = 16;
@@ -28,7 +28,7 @@ struct Line([u32; LANES]);
 pub struct Dense {
     /// `[panels, steps]` of 16 outputs each, zeros beyond the last. Panels of a group lie side by side: `[steps, panels of the group]`.
     lines: Vec<Line>,
-    /// In how many groups the panels lie, each of as many as the next or one less.
+    /// In how many groups the panels lie, whose sizes differ by one at most.
     groups: usize,
     bias: Vec<f32>,
     inputs: usize,
@@ -66,8 +66,8 @@ impl Dense {
     /// As [`Self::new`].
     pub fn in_precision(precision: Precision, weight: &[f32], bias: &[f32], inputs: usize) -> Self {
         let kernel = match (form(), precision) {
-            (Form::Avx512 { multiplies_bf16: true }, Precision::Bf16) => Kernel::Bf16,
-            (Form::Avx512 { .. }, _) => Kernel::Avx512,
+            (Form::Avx512, Precision::Bf16) if multiplies_bf16() => Kernel::Bf16,
+            (Form::Avx512, _) => Kernel::Avx512,
             (Form::Avx2, _) => Kernel::Avx2,
             (Form::Plain, _) => Kernel::Plain,
         };
@@ -92,7 +92,8 @@ impl Dense {
             let group = dense.group(group);
             let (first, side_by_side) = (group.start, group.len());
             let lines = &mut dense.lines[first * steps..][..side_by_side * steps];
-            for (output, row) in weight.chunks_exact(inputs).enumerate().skip(first * LANES).take(side_by_side * LANES) {
+            for (output, row) in weight.chunks_exact(inputs).enumerate().skip(first * LANES).take(side_by_side * LANES)
+            {
                 let (panel, lane) = (output / LANES - first, output % LANES);
                 for (step, weights) in row.chunks(kernel.inputs_of_a_step()).enumerate() {
                     lines[step * side_by_side + panel].0[lane] = match kernel {
@@ -136,9 +137,9 @@ impl Dense {
         assert_eq!(y.len(), rows * self.outputs(), "Invariant: a place for every output");
         #[cfg(target_arch = "x86_64")]
         match self.kernel {
-            // SAFETY: of these three: lines are laid out for a kernel only where the processor has what it was compiled for.
+            // SAFETY: of all: lines are laid out for a kernel only where the processor has what it was compiled for.
             Kernel::Avx512 => return unsafe { self.forward_avx512(x, y, rows) },
-            Kernel::Bf16 => return unsafe { self.forward_bf16(&pairs(x, self.inputs), y, rows) },
+            Kernel::Bf16 => return unsafe { self.forward_bf16(x, y, rows) },
             Kernel::Avx2 => return unsafe { self.forward_avx2(x, y, rows) },
             Kernel::Plain => {}
         }
@@ -180,12 +181,6 @@ fn pair_of(values: &[f32]) -> u32 {
     half(1) << 16 | half(0)
 }
 
-/// Rows of `inputs` values as rows of pairs.
-#[cfg(target_arch = "x86_64")]
-fn pairs(x: &[f32], inputs: usize) -> Vec<u32> {
-    x.chunks_exact(inputs).flat_map(|row| row.chunks(2).map(pair_of)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,16 +195,16 @@ mod tests {
         if form() != Form::Plain {
             kernels.push(Kernel::Avx2);
         }
-        if let Form::Avx512 { multiplies_bf16 } = form() {
+        if form() == Form::Avx512 {
             kernels.push(Kernel::Avx512);
-            kernels.extend(multiplies_bf16.then_some(Kernel::Bf16));
+            kernels.extend(multiplies_bf16().then_some(Kernel::Bf16));
         }
         kernels
     }
 
     #[test]
     fn every_kernel_gives_the_sums_of_the_definition_for_any_number_of_rows() {
-        for (inputs, outputs) in [(1, 1), (7, 16), (20, 33), (96, 288), (5, 100), (33, 130)] {
+        for (inputs, outputs) in [(1, 1), (7, 16), (20, 33), (96, 288), (5, 100), (33, 130), (3, 20)] {
             let (weight, bias) = (wave(inputs * outputs, 0.37), wave(outputs, 0.9));
             for kernel in kernels() {
                 let layer = Dense::for_kernel(kernel, &weight, &bias, inputs);

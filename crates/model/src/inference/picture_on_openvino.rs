@@ -1,8 +1,8 @@
 //! The image network on OpenVINO, from bytes to vectors, one picture at a time: activations of one stay in the caches, and nothing
 //! has to be made ready for another number of them.
 
-use jtav_engine::onnx::{Attribute, Dim, Element, Graph, Value};
 use jtav_engine::Precision;
+use jtav_engine::onnx::{Attribute, Dim, Element, Graph, Value};
 use jtav_engine::openvino::{Input, Library, Network, Output};
 
 use crate::error::ModelError;

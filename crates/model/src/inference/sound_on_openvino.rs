@@ -1,7 +1,7 @@
 //! DCRNN on a CPU: convolutions on OpenVINO, one segment at a time, and the recurrent part over slices.
 
-use jtav_engine::onnx::Dim;
 use jtav_engine::Precision;
+use jtav_engine::onnx::Dim;
 use jtav_engine::openvino::{Input, Library, Network};
 
 use crate::error::ModelError;

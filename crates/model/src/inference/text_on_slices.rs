@@ -183,14 +183,14 @@ impl Source {
     }
 }
 
-/// The vectors of some texts, of which no two words are alike.
+/// What the network says of some texts of which no two words are alike: vector, attention, logits.
 fn said_of_made_up_words(network: &AttBiGruOnSlices) -> Result<Vec<Vec<f32>>, ModelError> {
     let text = |words: usize| {
         let protagonist = (0..words * network.width()).map(|at| (at as f32 * 0.37).sin()).collect();
         (WordsOnSlices { protagonist, supporting: Vec::new(), sentence: None }, 0.0, 0.0)
     };
     let rows = network.forward([1, 6, MEASURED_WORDS as usize].map(text).into())?;
-    Ok(rows.into_iter().map(|row| row.vector).collect())
+    Ok(rows.into_iter().map(|row| [row.vector.as_slice(), &row.attention, &row.parts].concat()).collect())
 }
 
 fn rows_of_table(table: &[f16], text: &Pieces) -> Result<TrunkRows, ModelError> {

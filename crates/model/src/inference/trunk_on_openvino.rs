@@ -1,7 +1,7 @@
 //! The sentence encoder on OpenVINO, from word pieces to hidden states, as slices.
 
-use jtav_engine::onnx::{Dim, Element, Graph};
 use jtav_engine::Precision;
+use jtav_engine::onnx::{Dim, Element, Graph};
 use jtav_engine::openvino::{Input, Library, Network};
 
 use crate::error::ModelError;

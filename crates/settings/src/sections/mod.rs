@@ -17,7 +17,8 @@ pub use input::{Ingest, Kafka, Router};
 pub use output::{Admin, Log, Publish, Shutdown, Store};
 pub use reading::{Index, Serve};
 pub use values::{
-    AssignmentStrategy, CpuEngine, CpuPrecision, Device, IndexBackend, LogFormat, MediaSource, ParseDeviceError, StoreKind,
+    AssignmentStrategy, CpuEngine, CpuPrecision, Device, IndexBackend, LogFormat, MediaSource, ParseDeviceError,
+    StoreKind,
 };
 pub use work::{Cache, Media, Model};
 

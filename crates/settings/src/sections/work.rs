@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durations::durations;
-use super::values::{CpuEngine, CpuPrecision, Device, MediaSource, empty_as_none, exact_addresses, none_as_empty, or_cores};
+use super::values::{
+    CpuEngine, CpuPrecision, Device, MediaSource, empty_as_none, exact_addresses, none_as_empty, or_cores,
+};
 
 /// Fetching and decoding what strangers point at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -121,7 +123,7 @@ pub struct Model {
     /// alone where OpenVINO is not installed; `libtorch`; `openvino`, and failing without it. Default: `auto`.
     pub cpu_engine: CpuEngine,
     /// In which numbers a CPU multiplies: `auto`, bf16 where the processor has it (AVX-512 BF16) and the answers are near those in f32,
-    /// which takes about half the time; `f32`, and a post has the same label on every processor. Default: `auto`.
+    /// in about half the time; `f32`, and processors differ by its rounding alone. On libtorch bf16 is not held against f32. Default: `auto`.
     pub cpu_precision: CpuPrecision,
     /// Image networks side by side, each with one thread and its own copy of the weights. 0: one for each CPU core,
     /// and one on a GPU. Default: `0`.
