@@ -24,7 +24,7 @@ RUN mkdir -p /opt/jtav/bin /opt/jtav/lib /opt/jtav/licenses \
 
 FROM debian:12-slim AS run
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libssl3 libstdc++6 zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 libstdc++6 libzstd1 zlib1g \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/jtav /opt/jtav
 # What ships with the program is looked for in share/jtav beside bin, by its path in the repository.

@@ -2,7 +2,7 @@
 # Brings a Debian (or Ubuntu) machine to the point where `cargo build` works. Idempotent; says what it does; silent when
 # there is nothing to do.
 #
-#   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, two libraries' headers, libtorch, base weights
+#   scripts/setup.sh demo    what the build and `jtav demo` need: compiler, four libraries, libtorch, base weights
 #   scripts/setup.sh test    that, what the tests start themselves (redis-server, one with vector sets, Apache Kafka with
 #                            Java, promtool, chromium), and cargo-deny for the checks
 #   scripts/setup.sh         the same as `test`
@@ -62,12 +62,26 @@ find_missing_build_packages() {
   # pkg-config may be about to be installed: the header files themselves are asked for.
   have_header openssl/ssl.h || need libssl-dev "TLS of librdkafka"
   have_header zlib.h || need zlib1g-dev "compression of librdkafka"
+  have_header zstd.h || need libzstd-dev "compression of librdkafka"
+  find_jemalloc > /dev/null || need libjemalloc-dev "the allocator, compiled already"
   [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates "TLS of the downloads"
   have python3 || need python3 "unpacks libtorch and base weights"
   python3 -c 'import pip' 2> /dev/null || need python3-pip "downloads libtorch and base weights"
 }
 
 have_header() { [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*-linux-gnu/$1" > /dev/null || [ -e "/usr/local/include/$1" ]; }
+
+# The archive for programs that load at any address.
+find_jemalloc() { compgen -G "/usr/lib/*-linux-gnu/libjemalloc_pic.a" || compgen -G "/usr/local/lib/libjemalloc_pic.a"; }
+
+# Where .cargo/config.toml says that it is.
+link_jemalloc() {
+  local archive
+  archive="$(find_jemalloc | head -n 1 || true)"
+  [ -n "$archive" ] || die "no libjemalloc_pic.a; install libjemalloc-dev, or see JEMALLOC_OVERRIDE in .cargo/config.toml."
+  mkdir -p "$root/third_party/jemalloc"
+  ln -sfn "$archive" "$root/third_party/jemalloc/libjemalloc_pic.a"
+}
 
 find_missing_test_packages() {
   have redis-server || need redis-server "the store, started by the tests"
@@ -133,6 +147,7 @@ check_rust
 find_missing_build_packages
 [ "$part" = demo ] || find_missing_test_packages
 install_packages
+link_jemalloc
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-libtorch.sh" >&2
 JTAV_SETUP_QUIET=1 "$root/scripts/setup-weights.sh" >&2
 # Without it everything runs, on libtorch alone.

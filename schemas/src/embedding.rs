@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use half::f16;
 use half::vec::HalfFloatVecExt as _;
 use schemars::JsonSchema;
@@ -13,7 +14,9 @@ pub struct Vector {
     /// Euclidean length before rounding to f16.
     pub l2_norm: f32,
     /// `2 × dimensions` bytes, IEEE 754 binary16, little-endian, base64 with padding (RFC 4648 section 4).
-    pub f16_le_base64: String,
+    #[serde(rename = "f16_le_base64", with = "in_base64")]
+    #[schemars(with = "String")]
+    pub f16_le: Bytes,
 }
 
 /// Why a vector is refused.
@@ -48,7 +51,7 @@ impl Vector {
         if l2_norm == 0.0 {
             return Err(VectorError::ZeroNorm);
         }
-        Ok(Vector { dimensions: values.len() as u32, l2_norm, f16_le_base64: base64_encode(&bytes) })
+        Ok(Vector { dimensions: values.len() as u32, l2_norm, f16_le: bytes.into() })
     }
 
     /// Wraps bytes that are packed already, as the Redis keys hold them; the length is measured after the rounding,
@@ -59,20 +62,36 @@ impl Vector {
 
     /// The components, `[dimensions]`.
     pub fn unpack(&self) -> Result<Vec<f32>, VectorError> {
-        f32_from_f16_le(&self.f16_le()?)
+        f32_from_f16_le(&self.packed()?)
     }
 
     /// The packed bytes, `2 × dimensions` of them, as the Redis keys hold them.
-    pub fn f16_le(&self) -> Result<Vec<u8>, VectorError> {
-        let bytes = base64_decode(&self.f16_le_base64)?;
-        if bytes.len() != self.dimensions as usize * 2 {
+    pub fn packed(&self) -> Result<Bytes, VectorError> {
+        if self.f16_le.len() != self.dimensions as usize * 2 {
             return Err(VectorError::Malformed(format!(
                 "{} bytes where {} components are declared",
-                bytes.len(),
+                self.f16_le.len(),
                 self.dimensions
             )));
         }
-        Ok(bytes)
+        Ok(self.f16_le.clone())
+    }
+}
+
+/// Bytes that are text in JSON.
+mod in_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(D::Error::custom)
     }
 }
 
@@ -129,16 +148,6 @@ pub fn f32_from_f16_le(bytes: &[u8]) -> Result<Vec<f32>, VectorError> {
         return Err(VectorError::Malformed(format!("{} bytes is no whole number of f16", bytes.len())));
     }
     Ok(bytes.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect())
-}
-
-fn base64_encode(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-fn base64_decode(text: &str) -> Result<Vec<u8>, VectorError> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| VectorError::Malformed(e.to_string()))
 }
 
 #[cfg(test)]

@@ -5,18 +5,23 @@ use crate::Modality;
 /// Hash of one post's label and vectors by one model: `jtav:{<post_id>}:<model_version>`. The braces are the Redis
 /// Cluster hash tag, so that all keys of a post share a slot and one script may touch them together.
 pub fn label_key(post_id: &str, model_version: &str) -> String {
-    format!("jtav:{{{post_id}}}:{model_version}")
+    post_key(post_id, model_version)
 }
 
 /// Marker of an erased post: `jtav:{<post_id>}:erased`.
 pub fn erased_key(post_id: &str) -> String {
-    format!("jtav:{{{post_id}}}:erased")
+    post_key(post_id, "erased")
 }
 
 /// Set of the model versions that hold a key for the post: `jtav:{<post_id>}:models`. Erasure is for every model,
 /// and a script may not scan for keys it was not given.
 pub fn models_key(post_id: &str) -> String {
-    format!("jtav:{{{post_id}}}:models")
+    post_key(post_id, "models")
+}
+
+/// Five are made for each post: in one piece, where `format!` would grow each step by step.
+fn post_key(post_id: &str, last: &str) -> String {
+    ["jtav:{", post_id, "}:", last].concat()
 }
 
 /// One encoder's output of one medium: `jtav-cache:{encodings}:<model_version>:<modality>:<content_hash>`, the hash as 64

@@ -1,27 +1,29 @@
 use std::sync::Arc;
 
-use jtav_inference::{Backend, BackendError, BoxedBackend, StubBackend};
+use jtav_inference::{Backend, BackendError, SendBackend, StubBackend};
 use jtav_model::{Checkpoint, FusionInput, FusionNetwork, FusionOutput, ModelError, Placement};
 use jtav_pipeline::{Embedding, FuseRequest, Fused, Judgement, Stage, StageError};
 use jtav_schemas::{Contributions, DeadLetterReason, MoodTag, Probabilities};
 
 type Output = Result<Fused, StageError>;
 
-/// The CMF-AP of a checkpoint on one thread.
+/// The CMF-AP of a checkpoint.
 pub struct FusionBackend {
     network: FusionNetwork,
 }
 
 impl FusionBackend {
     /// Loads and warms the network on the calling thread.
-    pub fn load(
-        checkpoint: &Arc<Checkpoint>,
-        placement: Placement,
-    ) -> Result<BoxedBackend<FuseRequest, Output>, BackendError> {
+    pub fn load(checkpoint: &Arc<Checkpoint>, placement: Placement) -> Result<Self, BackendError> {
         jtav_model::device::single_threaded();
         let network = FusionNetwork::from_checkpoint(checkpoint, placement).map_err(failure)?;
         network.warm_up().map_err(failure)?;
-        Ok(Box::new(Self { network }))
+        Ok(Self { network })
+    }
+
+    /// Whether it answers sooner than an item is handed to another thread and back.
+    pub fn answers_at_once(&self) -> bool {
+        self.network.is_on_slices()
     }
 }
 
@@ -89,7 +91,7 @@ fn failure(error: ModelError) -> BackendError {
 }
 
 /// Answers at once with a fixed label; for load tests of everything else.
-pub fn stub() -> BoxedBackend<FuseRequest, Output> {
+pub fn stub() -> SendBackend<FuseRequest, Output> {
     Box::new(StubBackend::new(|_: &FuseRequest| {
         let u = Embedding::new(vec![1.0; 600])
             .map_err(|error| StageError::permanent(Stage::Fusion, DeadLetterReason::NonFiniteOutput, error))?;

@@ -1,17 +1,17 @@
 use futures::future::BoxFuture;
-use jtav_inference::{BoxedBackend, InferenceHandle};
+use jtav_inference::{InferenceHandle, SendBackend};
 use jtav_pipeline::{FailPoint, FuseRequest, Fused, Fusion, StageError, fail_point};
 
-/// What the device threads take and give.
-pub type Handle = InferenceHandle<BoxedBackend<FuseRequest, Result<Fused, StageError>>>;
+/// What the network takes and gives.
+pub type Handle = InferenceHandle<SendBackend<FuseRequest, Result<Fused, StageError>>>;
 
-/// Posts queue for the device thread with the vectors that they have.
+/// Posts are fused with the vectors that they have.
 pub struct FusionStage {
     handle: Handle,
 }
 
 impl FusionStage {
-    /// Before running device threads.
+    /// Before a running network.
     pub fn new(handle: Handle) -> Self {
         Self { handle }
     }

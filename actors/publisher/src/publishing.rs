@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -87,14 +88,13 @@ impl Publishing {
                 .header(RecordHeaders::EVENT_ID, event_id.to_owned())
                 .header(RecordHeaders::MODEL_VERSION, write.model_version.clone())
         };
-        let (first, second) = futures::join!(
-            async {
-                let sent = self.send(started, Sink::Sentiment, record(&topics.sentiment, sentiment)).await;
-                fail_point::hit(FailPoint::PublisherMidProduce, &write.post_id);
-                sent
-            },
-            self.send(started, Sink::Embeddings, record(&topics.embeddings, embedding)),
-        );
+        let first = async {
+            let sent = self.send(started, Sink::Sentiment, record(&topics.sentiment, sentiment)).await;
+            fail_point::hit(FailPoint::PublisherMidProduce, &write.post_id);
+            sent
+        };
+        let second = self.send(started, Sink::Embeddings, record(&topics.embeddings, embedding));
+        let (first, second) = both(first, second).await;
         first.and(second)
     }
 
@@ -245,7 +245,7 @@ impl Publishing {
 /// store keeps the numbers only after rounding.
 fn stored_records(stored: &StoredLabel, ours: &EmbeddingV1) -> Result<(Bytes, Bytes), StageError> {
     let vector = |bytes: &Bytes, ours: Option<&Vector>| match ours {
-        Some(ours) if ours.f16_le().is_ok_and(|own| own == bytes.as_ref()) => Ok(ours.clone()),
+        Some(ours) if ours.packed().is_ok_and(|own| own == bytes) => Ok(ours.clone()),
         _ => Vector::from_f16_le(bytes),
     };
     let embedding = || -> Result<EmbeddingV1, VectorError> {
@@ -274,6 +274,25 @@ fn stored_records(stored: &StoredLabel, ours: &EmbeddingV1) -> Result<(Bytes, By
     let embedding =
         embedding().map_err(|error| store_failure(StoreError::ForeignKey(format!("stored vectors: {error}"))))?;
     Ok((stored.sentiment_json.clone(), json(&embedding)?))
+}
+
+/// Both side by side, where the second alone is nothing to wake for: what it came to is looked at when the first is done. (A post's
+/// future has grown cold when an acknowledgement comes; two of them would fetch it twice.)
+async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    tokio::pin!(second);
+    // Begun second, as it comes second on the wire.
+    let mut first = std::pin::pin!(first);
+    match futures::poll!(&mut first) {
+        Poll::Ready(first) => (first, second.await),
+        Poll::Pending => {
+            let begun = second.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            let first = first.await;
+            match begun {
+                Poll::Ready(second) => (first, second),
+                Poll::Pending => (first, second.await),
+            }
+        }
+    }
 }
 
 fn store_failure(error: StoreError) -> StageError {

@@ -69,7 +69,7 @@ pub(crate) fn prepare(request: &PublishRequest, ttl: Duration) -> Result<Prepare
     };
     let vectors = embedding.modalities.iter().filter_map(|(_, vector)| vector.as_ref());
     let vectors = vectors.chain([&embedding.fused]).chain(&embedding.semantic);
-    let bytes = EMBEDDING_BYTES + vectors.map(|vector| vector.f16_le_base64.len()).sum::<usize>();
+    let bytes = EMBEDDING_BYTES + vectors.map(|vector| vector.f16_le.len().div_ceil(3) * 4).sum::<usize>();
     Ok(Prepared { write, embedding_json: json_of_about::<EmbeddingV1>(embedding, bytes)? })
 }
 
@@ -92,7 +92,7 @@ fn json_of_about<T: serde::Serialize>(record: &T, bytes: usize) -> Result<Bytes,
 
 /// The bytes of a vector: finite, not all zero, as many as declared.
 fn packed(name: &str, vector: &Vector) -> Result<Bytes, String> {
-    let bytes = vector.f16_le().map_err(|error| format!("vector `{name}`: {error}"))?;
+    let bytes = vector.packed().map_err(|error| format!("vector `{name}`: {error}"))?;
     let bits = || bytes.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]]));
     // IEEE 754 binary16: an exponent of ones is an infinity or no number.
     if let Some(index) = bits().position(|half| half & 0x7c00 == 0x7c00) {
@@ -102,7 +102,7 @@ fn packed(name: &str, vector: &Vector) -> Result<Bytes, String> {
     if bits().all(|half| half & 0x7fff == 0) || !vector.l2_norm.is_finite() || vector.l2_norm <= 0.0 {
         return Err(format!("vector `{name}` has no length"));
     }
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 fn check_sentiment(sentiment: &SentimentV1) -> Result<(), String> {

@@ -376,7 +376,7 @@ fn what_no_reader_could_use_is_refused_before_anything_is_written() {
             s.modalities.text = jtav_schemas::ModalityStatus::Absent(jtav_schemas::AbsentReason::Absent);
             e.modalities.text = None;
         }),
-        ("semantic vector of zeros", |_, e| e.semantic.as_mut().unwrap().f16_le_base64 = "AAAAAAAA".into()),
+        ("semantic vector of zeros", |_, e| e.semantic.as_mut().unwrap().f16_le = vec![0; 6].into()),
         ("threshold below 0", |s, _| s.threshold = -0.1),
         ("mood NaN", |s, _| s.moods[0].probability = f32::NAN),
         ("moods above 1 together", |s, _| s.moods[1].probability = 0.9),
@@ -391,11 +391,11 @@ fn what_no_reader_could_use_is_refused_before_anything_is_written() {
         ("contribution infinite", |s, _| {
             s.contributions = Some(jtav_schemas::Contributions { interaction: f32::INFINITY, ..Default::default() });
         }),
-        ("vector of zeros", |_, e| e.fused.f16_le_base64 = "AAAAAAAA".into()),
+        ("vector of zeros", |_, e| e.fused.f16_le = vec![0; 6].into()),
         // 0x7e00 is NaN in half precision.
-        ("vector with NaN", |_, e| e.fused.f16_le_base64 = "AH4APAA8".into()),
+        ("vector with NaN", |_, e| e.fused.f16_le = vec![0, 0x7e, 0, 0x3c, 0, 0x3c].into()),
         ("vector shorter than declared", |_, e| e.modalities.text.as_mut().unwrap().dimensions = 4),
-        ("no base64", |_, e| e.fused.f16_le_base64 = "?".into()),
+        ("half a component", |_, e| e.fused.f16_le = vec![0, 0x3c, 0].into()),
         ("present without a vector", |_, e| e.modalities.audio = None),
     ];
     run(async || {

@@ -29,6 +29,9 @@ pub(crate) fn read_texts(texts: &[TextPart], max_chars: usize) -> ReadTexts {
 const MAX_ROLE_CHARS: usize = 32;
 
 fn beginning(text: &str, chars: usize) -> String {
+    if text.len() <= chars {
+        return text.to_owned();
+    }
     let end = text.char_indices().nth(chars).map_or(text.len(), |(end, _)| end);
     text[..end].to_owned()
 }

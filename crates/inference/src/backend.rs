@@ -28,6 +28,22 @@ impl<I: Send + 'static, O: Send + 'static> Backend for BoxedBackend<I, O> {
     }
 }
 
+/// The same, of one that may be handed from thread to thread.
+pub type SendBackend<I, O> = Box<dyn Backend<Item = I, Output = O> + Send>;
+
+impl<I: Send + 'static, O: Send + 'static> Backend for SendBackend<I, O> {
+    type Item = I;
+    type Output = O;
+
+    fn cost(&self, item: &I) -> u64 {
+        (**self).cost(item)
+    }
+
+    fn forward(&mut self, items: &[I]) -> Result<Vec<O>, BackendError> {
+        (**self).forward(items)
+    }
+}
+
 /// Why a batch failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BackendError {

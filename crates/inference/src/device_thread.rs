@@ -1,16 +1,16 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use jtav_courier::{Courier, Parcel};
-use jtav_pipeline::{FailPoint, Progress, Stage, StageError, fail_point};
-use jtav_schemas::DeadLetterReason;
+use jtav_courier::Courier;
+use jtav_pipeline::{Stage, StageError};
 use jtav_telemetry::Metric;
 use tokio::sync::oneshot;
 
+use crate::runner::{Answer, Entry, Reply, Runner, Shared, panic_text};
 use crate::{Backend, BackendError, BatchLimits, FatalHook, take_batch};
 
 /// How to run one model.
@@ -30,85 +30,69 @@ pub struct InferenceParams {
     pub on_fatal: FatalHook,
 }
 
-struct Entry<B: Backend> {
-    item: B::Item,
-    queued_at: Instant,
-    reply: Reply<B>,
-}
-
-/// Where an answer goes, and how it gets there.
-struct Reply<B: Backend> {
-    sender: oneshot::Sender<Answer<B>>,
-    courier: Courier,
-}
-
-type Answer<B> = Result<<B as Backend>::Output, StageError>;
-
-/// Answers of one batch that are waited for on one thread.
-struct Answers<B: Backend>(Vec<(oneshot::Sender<Answer<B>>, Answer<B>)>);
-
-impl<B: Backend> Parcel for Answers<B> {
-    fn open(self: Box<Self>) {
-        for (sender, answer) in self.0 {
-            // The post may have given up meanwhile.
-            let _ = sender.send(answer);
-        }
-    }
-}
-
-/// Sends answers to where each is waited for, those of one thread together.
-fn answer_all<B: Backend>(answers: impl IntoIterator<Item = (Reply<B>, Answer<B>)>) {
-    let mut parcels: Vec<(Courier, Answers<B>)> = Vec::new();
-    for (Reply { sender, courier }, answer) in answers {
-        match parcels.iter_mut().find(|(other, _)| other.is_same(&courier)) {
-            Some((_, parcel)) => parcel.0.push((sender, answer)),
-            None => parcels.push((courier, Answers(vec![(sender, answer)]))),
-        }
-    }
-    for (courier, parcel) in parcels {
-        courier.carry(Box::new(parcel));
-    }
-}
-
-struct Shared {
-    waiting: AtomicUsize,
-    live_threads: AtomicUsize,
-    failed: AtomicBool,
-    /// The batch that each thread runs.
-    progress: Progress,
-}
-
-/// Hands items to the threads of one model. Cheap to clone; when the last clone is gone the threads end.
+/// Hands items to the threads of one model, or computes them at once. Cheap to clone; when the last clone is gone the threads
+/// end.
 pub struct InferenceHandle<B: Backend> {
-    sender: Sender<Entry<B>>,
+    way: Way<B>,
     shared: Arc<Shared>,
     model: &'static str,
     stage: Stage,
 }
 
+/// How items get to the network.
+enum Way<B: Backend> {
+    Queue(Sender<Entry<B>>),
+    AtOnce(Arc<dyn Fn(B::Item) -> Answer<B> + Send + Sync>),
+}
+
+/// What came of handing an item over.
+enum Asked<B: Backend> {
+    Answered(Answer<B>),
+    Waits(oneshot::Receiver<Answer<B>>),
+}
+
+impl<B: Backend> Clone for Way<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Way::Queue(sender) => Way::Queue(sender.clone()),
+            Way::AtOnce(answer) => Way::AtOnce(Arc::clone(answer)),
+        }
+    }
+}
+
 impl<B: Backend> Clone for InferenceHandle<B> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), shared: Arc::clone(&self.shared), model: self.model, stage: self.stage }
+        Self { way: self.way.clone(), shared: Arc::clone(&self.shared), model: self.model, stage: self.stage }
     }
 }
 
 impl<B: Backend> InferenceHandle<B> {
-    /// Queues one item and waits for its answer, in the runtime in which it is called. Dropping the future is safe: an item
-    /// nobody waits for is skipped.
+    /// Queues one item and waits for its answer, in the runtime in which it is called; of a network that answers at once ([`at_once`])
+    /// the answer is there when this returns. Dropping the future is safe: an item nobody waits for is skipped.
     pub fn submit(&self, item: B::Item) -> impl Future<Output = Result<B::Output, StageError>> + Send + 'static {
-        let (sender, answer) = oneshot::channel();
-        let reply = Reply { sender, courier: Courier::here() };
-        let queued = self.enqueue(Entry { item, queued_at: Instant::now(), reply });
+        let asked = match &self.way {
+            Way::AtOnce(answer) => Asked::<B>::Answered(answer(item)),
+            Way::Queue(sender) => match self.enqueue(sender, item) {
+                Ok(answer) => Asked::Waits(answer),
+                Err(error) => Asked::Answered(Err(error)),
+            },
+        };
         let stage = self.stage;
         async move {
-            queued?;
-            answer.await.unwrap_or_else(|_| Err(StageError::retryable(stage, "device_thread_gone", "no answer")))
+            match asked {
+                Asked::Answered(answer) => answer,
+                Asked::Waits(answer) => answer
+                    .await
+                    .unwrap_or_else(|_| Err(StageError::retryable(stage, "device_thread_gone", "no answer"))),
+            }
         }
     }
 
-    fn enqueue(&self, entry: Entry<B>) -> Result<(), StageError> {
+    fn enqueue(&self, queue: &Sender<Entry<B>>, item: B::Item) -> Result<oneshot::Receiver<Answer<B>>, StageError> {
+        let (sender, answer) = oneshot::channel();
+        let entry = Entry { item, queued_at: Instant::now(), reply: Reply { sender, courier: Courier::here() } };
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.sender.try_send(entry).map_err(|error| {
+        queue.try_send(entry).map(|()| answer).map_err(|error| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             let code = match error {
                 TrySendError::Full(_) => "queue_full",
@@ -151,16 +135,12 @@ pub fn spawn<B: Backend>(
     let fatal = |code, error: &dyn std::fmt::Display| StageError::fatal(params.stage, code, error);
     params.limits.check(params.model).map_err(|error| fatal("bad_limits", &error))?;
     let (sender, receiver) = crossbeam_channel::bounded(params.queue_capacity.max(1));
-    let shared = Arc::new(Shared {
-        waiting: AtomicUsize::new(0),
-        live_threads: AtomicUsize::new(0),
-        failed: AtomicBool::new(false),
-        progress: Progress::new(params.streams.max(1)),
-    });
+    let shared = Arc::new(Shared::new(params.streams.max(1)));
     let build = Arc::new(build);
     let (ready_sender, ready) = crossbeam_channel::bounded(params.streams.max(1));
     for stream in 0..params.streams.max(1) {
-        let worker = Worker { stream, params: params.clone(), receiver: receiver.clone(), shared: Arc::clone(&shared) };
+        let runner = Runner { stream, params: params.clone(), shared: Arc::clone(&shared) };
+        let worker = Worker { runner, receiver: receiver.clone() };
         let (build, ready_sender) = (Arc::clone(&build), ready_sender.clone());
         std::thread::Builder::new()
             .name(format!("{}-{stream}", params.model))
@@ -175,14 +155,30 @@ pub fn spawn<B: Backend>(
             Err(_) => return Err(fatal("model_load", &"the device thread ended while loading")),
         }
     }
-    Ok(InferenceHandle { sender, shared, model: params.model, stage: params.stage })
+    Ok(InferenceHandle { way: Way::Queue(sender), shared, model: params.model, stage: params.stage })
+}
+
+/// A network whose answers take less time than to hand an item to another thread and back: each is computed by whoever submits
+/// it, one after the other, and never in a batch. Failures, panics and a device that is gone mean what they mean on a thread of
+/// its own, and so do the ages of [`InferenceHandle::progress_age`]; of the parameters streams, limits and queue are without
+/// meaning.
+pub fn at_once<B: Backend + Send>(params: InferenceParams, backend: B) -> InferenceHandle<B> {
+    let (model, stage) = (params.model, params.stage);
+    let shared = Arc::new(Shared::new(1));
+    shared.live_threads.store(1, Ordering::Relaxed);
+    let runner = Runner { stream: 0, params, shared: Arc::clone(&shared) };
+    let backend = Mutex::new(backend);
+    let answer = move |item| {
+        // A panic within a forward pass is caught there.
+        let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+        runner.run_alone(&mut *backend, item)
+    };
+    InferenceHandle { way: Way::AtOnce(Arc::new(answer)), shared, model, stage }
 }
 
 struct Worker<B: Backend> {
-    stream: usize,
-    params: InferenceParams,
+    runner: Runner,
     receiver: Receiver<Entry<B>>,
-    shared: Arc<Shared>,
 }
 
 /// Counts a thread out however it ends.
@@ -201,28 +197,22 @@ impl<B: Backend> Worker<B> {
             Ok(Err(error)) => return drop(ready.send(Err(error))),
             Err(panic) => return drop(ready.send(Err(BackendError::Device(panic_text(&*panic))))),
         };
-        self.shared.live_threads.fetch_add(1, Ordering::Relaxed);
-        let _live = Live(Arc::clone(&self.shared));
+        self.runner.shared.live_threads.fetch_add(1, Ordering::Relaxed);
+        let _live = Live(Arc::clone(&self.runner.shared));
         // The spawner may have given up on another stream; then the channel closes and this loop ends at once.
         let _ = ready.send(Ok(()));
         let worked = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut waiting = VecDeque::new();
             while self.gather(&backend, &mut waiting) {
-                let _work = self.shared.progress.begin(self.stream);
+                let _work = self.runner.shared.progress.begin(self.runner.stream);
                 let batch = self.next_batch(&backend, &mut waiting);
-                self.forward_batch(&mut backend, batch);
+                self.runner.forward_batch(&mut backend, batch);
             }
         }));
         if let Err(panic) = worked {
             // A network without its thread answers nobody, and what state the device is in nobody knows.
-            self.device_failed(&format!("the thread of model {} panicked: {}", self.params.model, panic_text(&*panic)));
+            self.runner.device_failed(&format!("the thread of model {} panicked: {}", self.runner.params.model, panic_text(&*panic)));
         }
-    }
-
-    fn device_failed(&self, message: &str) {
-        self.shared.failed.store(true, Ordering::Relaxed);
-        tracing::error!(model = self.params.model, message, "device failed for good");
-        (self.params.on_fatal)(message);
     }
 
     /// Waits for at least one entry, then takes what is there without waiting (or up to `max_wait`). False at the end.
@@ -233,7 +223,7 @@ impl<B: Backend> Worker<B> {
                 Err(_) => return false,
             }
         }
-        let limits = &self.params.limits;
+        let limits = &self.runner.params.limits;
         let deadline = Instant::now() + limits.max_wait;
         // One entry beyond the batch tells that it is full; more stay in the queue for the other streams.
         while take_batch(waiting.iter().map(|entry| backend.cost(&entry.item)), limits) == waiting.len()
@@ -253,101 +243,13 @@ impl<B: Backend> Worker<B> {
     }
 
     fn next_batch(&self, backend: &B, waiting: &mut VecDeque<Entry<B>>) -> Vec<Entry<B>> {
-        let taken = take_batch(waiting.iter().map(|entry| backend.cost(&entry.item)), &self.params.limits);
+        let taken = take_batch(waiting.iter().map(|entry| backend.cost(&entry.item)), &self.runner.params.limits);
         let batch: Vec<_> = waiting.drain(..taken).collect();
-        let left = self.shared.waiting.fetch_sub(taken, Ordering::Relaxed) - taken;
-        Metric::encoder_queue(self.params.model).set(left as f64);
+        let left = self.runner.shared.waiting.fetch_sub(taken, Ordering::Relaxed) - taken;
+        Metric::encoder_queue(self.runner.params.model).set(left as f64);
         // A post that gave up (deadline) has dropped its receiver: its work would be wasted.
         batch.into_iter().filter(|entry| !entry.reply.sender.is_closed()).collect()
     }
-
-    fn forward_batch(&self, backend: &mut B, batch: Vec<Entry<B>>) {
-        if batch.is_empty() {
-            return;
-        }
-        let model = self.params.model;
-        let mut items = Vec::with_capacity(batch.len());
-        let mut replies = VecDeque::with_capacity(batch.len());
-        for entry in batch {
-            Metric::encoder_queue_seconds(model).observe(entry.queued_at.elapsed().as_secs_f64());
-            items.push(entry.item);
-            replies.push_back(entry.reply);
-        }
-        Metric::encoder_batch_items(model).observe(items.len() as f64);
-        self.forward_slice(backend, &items, &mut replies, items.len() == 1);
-    }
-
-    /// Runs `items`; on failure halves them, so that the guilty one is found in log2(n) steps and the others pass. One
-    /// that failed alone and never before (`is_first`) gets a second try: what fails once may pass.
-    fn forward_slice(&self, backend: &mut B, items: &[B::Item], replies: &mut VecDeque<Reply<B>>, is_first: bool) {
-        if self.shared.failed.load(Ordering::Relaxed) {
-            return self.give_up(items.len(), replies, "device failed earlier");
-        }
-        match self.forward(backend, items) {
-            Ok(outputs) if outputs.len() == items.len() => {
-                answer_all(replies.drain(..items.len()).zip(outputs.into_iter().map(Ok)));
-            }
-            Ok(outputs) => {
-                let message = format!("{} answers for {} items", outputs.len(), items.len());
-                self.bisect(backend, items, replies, is_first, &message);
-            }
-            Err(BackendError::Batch(message)) => self.bisect(backend, items, replies, is_first, &message),
-            Err(BackendError::Device(message)) => {
-                self.give_up(items.len(), replies, &message);
-                self.device_failed(&message);
-            }
-        }
-    }
-
-    /// One forward pass. A panic is a failure of the batch; a device that is gone says so itself.
-    fn forward(&self, backend: &mut B, items: &[B::Item]) -> Result<Vec<B::Output>, BackendError> {
-        let started = Instant::now();
-        let _work = self.shared.progress.begin(self.stream);
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            match fail_point::error(FailPoint::EncoderMidBatch, self.params.model) {
-                Some(injected) => Err(BackendError::Device(injected)),
-                None => backend.forward(items),
-            }
-        }))
-        .unwrap_or_else(|panic| Err(BackendError::Batch(format!("panic: {}", panic_text(&*panic)))));
-        Metric::encoder_forward_seconds(self.params.model).observe(started.elapsed().as_secs_f64());
-        result
-    }
-
-    fn bisect(
-        &self,
-        backend: &mut B,
-        items: &[B::Item],
-        replies: &mut VecDeque<Reply<B>>,
-        is_first: bool,
-        message: &str,
-    ) {
-        if let [_] = items {
-            if is_first {
-                return self.forward_slice(backend, items, replies, false);
-            }
-            if let Some(reply) = replies.pop_front() {
-                let error = StageError::permanent(self.params.stage, DeadLetterReason::PoisonPill, message);
-                answer_all([(reply, Err(error))]);
-            }
-            return;
-        }
-        Metric::encoder_bisections(self.params.model).inc();
-        tracing::warn!(model = self.params.model, items = items.len(), message, "batch failed, halving it");
-        let (first, second) = items.split_at(items.len() / 2);
-        self.forward_slice(backend, first, replies, false);
-        self.forward_slice(backend, second, replies, false);
-    }
-
-    fn give_up(&self, count: usize, replies: &mut VecDeque<Reply<B>>, message: &str) {
-        let failure = || StageError::fatal(self.params.stage, "device_fault", message);
-        answer_all(replies.drain(..count).map(|reply| (reply, Err(failure()))));
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
 
 #[cfg(test)]

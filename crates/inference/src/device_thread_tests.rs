@@ -1,7 +1,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jtav_pipeline::ErrorClass;
+use jtav_schemas::DeadLetterReason;
 
 use super::*;
 
@@ -36,6 +38,56 @@ impl Backend for Doubler {
             _ => Ok(items.iter().map(|item| item * 2).collect()),
         }
     }
+}
+
+/// The same, computed by whoever asks; its batches are noted and its failures told.
+fn asked_at_once() -> Fixture {
+    let Fixture { batches, fatal, .. } = fixture(1, false);
+    let told = Arc::clone(&fatal);
+    let (gate, _) = crossbeam_channel::unbounded();
+    let params = InferenceParams {
+        model: "doubler",
+        stage: Stage::Fusion,
+        streams: 1,
+        limits: BatchLimits { max_items: 16, max_cost: 1000, max_wait: Duration::ZERO },
+        queue_capacity: 64,
+        on_fatal: Arc::new(move |message: &str| told.lock().unwrap().push(message.to_owned())),
+    };
+    let handle = at_once(params, Doubler { batches: Arc::clone(&batches), gate: None });
+    Fixture { handle, batches, fatal, gate }
+}
+
+#[test]
+fn what_is_computed_at_once_is_there_without_a_runtime_and_alone() {
+    let fixture = asked_at_once();
+    let answers: Vec<_> = (1..4).map(|item| fixture.handle.submit(item)).collect();
+    assert_eq!(*fixture.batches.lock().unwrap(), vec![1, 1, 1], "before anybody waits");
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.now_or_never().unwrap().unwrap()).collect();
+    assert_eq!(answers, [2, 4, 6]);
+    assert!(fixture.handle.is_idle() && fixture.handle.is_healthy());
+}
+
+#[test]
+fn what_fails_or_panics_twice_at_once_is_set_aside_and_what_fails_once_passes() {
+    let fixture = asked_at_once();
+    assert_eq!(fixture.handle.submit(15).now_or_never().unwrap().unwrap(), 30, "the first batch fails");
+    for guilty in [13, 14] {
+        let error = fixture.handle.submit(guilty).now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.class, ErrorClass::Permanent(DeadLetterReason::PoisonPill), "{guilty}");
+        assert_eq!(fixture.handle.submit(1).now_or_never().unwrap().unwrap(), 2, "after {guilty}");
+    }
+    assert_eq!(fixture.batches.lock().unwrap().len(), 8);
+}
+
+#[test]
+fn a_device_that_is_gone_at_once_is_told_once_and_everybody_hears_of_it() {
+    let fixture = asked_at_once();
+    for item in [99, 1] {
+        let error = fixture.handle.submit(item).now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.class, ErrorClass::Fatal, "{item}");
+    }
+    assert_eq!(*fixture.fatal.lock().unwrap(), ["assert"]);
+    assert!(!fixture.handle.is_healthy());
 }
 
 struct Fixture {

@@ -5,14 +5,16 @@
 //! bisection and failure are tested without libtorch.
 //!
 //! Why threads of our own: libtorch keeps state per thread and its memory grows with their number (pytorch #64412),
-//! and its no-grad guard is thread-local; a blocking pool that grows is the wrong home for it.
+//! and its no-grad guard is thread-local; a blocking pool that grows is the wrong home for it. A network without libtorch that answers
+//! within microseconds needs none ([`at_once`]).
 
 mod backend;
 mod batch;
 mod device_thread;
+mod runner;
 mod stub;
 
-pub use backend::{Backend, BackendError, BoxedBackend, FatalHook};
+pub use backend::{Backend, BackendError, BoxedBackend, FatalHook, SendBackend};
 pub use batch::{BatchLimits, BatchLimitsError, take_batch};
-pub use device_thread::{InferenceHandle, InferenceParams, spawn};
+pub use device_thread::{InferenceHandle, InferenceParams, at_once, spawn};
 pub use stub::StubBackend;

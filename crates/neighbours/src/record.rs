@@ -68,9 +68,9 @@ fn check_name(what: &'static str, name: &str, max_bytes: usize) -> Result<(), In
 }
 
 fn unpacked(kind: VectorKind, vector: &Vector) -> Result<UnitVector, IndexError> {
-    // Before anything is made of it: base64 has four characters for three bytes.
-    let dimensions = (vector.dimensions as usize).max(vector.f16_le_base64.len() / 8 * 3);
-    if dimensions > MAX_DIMENSIONS + 3 {
+    // Before anything is made of it.
+    let dimensions = (vector.dimensions as usize).max(vector.f16_le.len() / 2);
+    if dimensions > MAX_DIMENSIONS {
         return Err(IndexError::TooLong { kind, dimensions, max: MAX_DIMENSIONS });
     }
     unit(kind, &vector.unpack().map_err(|source| IndexError::Vector { kind, source })?)

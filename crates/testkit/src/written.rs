@@ -67,7 +67,7 @@ pub fn embedding_of(sentiment: &SentimentV1, fused: Vector) -> EmbeddingV1 {
 /// # Errors
 /// A vector that was not packed.
 pub fn write_of(sentiment: &SentimentV1, embedding: &EmbeddingV1, source: Source) -> Result<LabelWrite, VectorError> {
-    let packed = |vector: Option<&Vector>| Ok(vector.map(Vector::f16_le).transpose()?.map(Into::into));
+    let packed = |vector: Option<&Vector>| vector.map(Vector::packed).transpose();
     let modalities = &embedding.modalities;
     Ok(LabelWrite {
         post_id: sentiment.post_id.clone(),
@@ -82,7 +82,7 @@ pub fn write_of(sentiment: &SentimentV1, embedding: &EmbeddingV1, source: Source
         probability: sentiment.probability,
         lang: sentiment.lang.clone(),
         sentiment_json: serde_json::to_vec(sentiment).expect("Invariant: a record is JSON").into(),
-        u: embedding.fused.f16_le()?.into(),
+        u: embedding.fused.packed()?,
         modalities: PerModality {
             text: packed(modalities.text.as_ref())?,
             audio: packed(modalities.audio.as_ref())?,

@@ -45,7 +45,7 @@ pub fn schema_round_trip(bytes: &[u8]) {
         3 => {
             read_written_and_read::<EmbeddingV1>(json);
             if let Ok(record) = serde_json::from_slice::<EmbeddingV1>(json)
-                && let Ok(packed) = record.fused.f16_le()
+                && let Ok(packed) = record.fused.packed()
             {
                 assert_eq!(packed.len(), 2 * record.fused.dimensions as usize, "two bytes a component");
                 let values = record.fused.unpack().expect("Invariant: packed bytes of the stated length unpack");

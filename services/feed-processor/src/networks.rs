@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use jtav_audio_encoder::AudioBackend;
 use jtav_fusion::FusionBackend;
 use jtav_image_encoder::ImageBackend;
-use jtav_inference::{Backend, BackendError, BatchLimits, BoxedBackend, FatalHook, InferenceHandle, InferenceParams};
+use jtav_inference::{Backend, BackendError, BatchLimits, FatalHook, InferenceHandle, InferenceParams};
 use jtav_model::{Checkpoint, Choice, Manifest, Placement, TextFrontEnd};
 use jtav_pipeline::{CoveredLanguages, Stage};
 use jtav_settings::{CpuEngine, CpuPrecision, Device, Media, Model, Settings, existing_or_bundled};
@@ -146,7 +146,7 @@ impl Loader<'_> {
             text: self.start(TEXT, model.text_stream_count(), move || TextBackend::load(&text, placement))?,
             audio: self.start(AUDIO, 1, move || AudioBackend::load(&audio, placement))?,
             image: self.start(IMAGE, model.image_stream_count(), move || ImageBackend::load(&image, placement))?,
-            fusion: self.start(FUSION, 1, move || FusionBackend::load(&fusion, placement))?,
+            fusion: self.fusion(fusion, placement)?,
             model_version: checkpoint.model_version().into(),
             languages: languages(checkpoint.manifest()),
             on_fatal: Arc::clone(&self.on_fatal),
@@ -165,7 +165,7 @@ impl Loader<'_> {
             text: self.start(TEXT, 1, || Ok(jtav_text_encoder::stub()))?,
             audio: self.start(AUDIO, 1, || Ok(jtav_audio_encoder::stub()))?,
             image: self.start(IMAGE, 1, || Ok(jtav_image_encoder::stub()))?,
-            fusion: self.start(FUSION, 1, || Ok(jtav_fusion::stub()))?,
+            fusion: jtav_inference::at_once(self.params(FUSION, 1), jtav_fusion::stub()),
             model_version: STUB_VERSION.into(),
             languages: None,
             on_fatal: Arc::clone(&self.on_fatal),
@@ -174,16 +174,26 @@ impl Loader<'_> {
         })
     }
 
-    fn start<I: Send + 'static, O: Send + 'static>(
+    fn fusion(&self, checkpoint: Arc<Checkpoint>, placement: Placement) -> anyhow::Result<jtav_fusion::Handle> {
+        let backend = FusionBackend::load(&checkpoint, placement).map_err(|error| anyhow!("fusion: {error}"))?;
+        if backend.answers_at_once() {
+            return Ok(jtav_inference::at_once(self.params(FUSION, 1), Box::new(backend)));
+        }
+        // libtorch's tensors stay on the thread that made them.
+        self.start(FUSION, 1, move || Ok(Box::new(FusionBackend::load(&checkpoint, placement)?) as _))
+    }
+
+    fn start<B: Backend>(
         &self,
         kind: ModelKind,
         streams: usize,
-        build: impl Fn() -> Result<BoxedBackend<I, O>, BackendError> + Send + Sync + 'static,
-    ) -> anyhow::Result<InferenceHandle<BoxedBackend<I, O>>>
-    where
-        BoxedBackend<I, O>: Backend<Item = I, Output = O>,
-    {
-        let params = InferenceParams {
+        build: impl Fn() -> Result<B, BackendError> + Send + Sync + 'static,
+    ) -> anyhow::Result<InferenceHandle<B>> {
+        Ok(jtav_inference::spawn(self.params(kind, streams), build)?)
+    }
+
+    fn params(&self, kind: ModelKind, streams: usize) -> InferenceParams {
+        InferenceParams {
             model: kind.name,
             stage: kind.stage,
             streams,
@@ -195,8 +205,7 @@ impl Loader<'_> {
             // An item a post and attempt: permits bound it, the factor covers posts that were given up meanwhile.
             queue_capacity: self.settings.ingest.max_in_flight_posts * 2,
             on_fatal: Arc::clone(&self.on_fatal),
-        };
-        Ok(jtav_inference::spawn(params, build)?)
+        }
     }
 }
 

@@ -114,6 +114,11 @@ impl FusionNetwork {
         Ok(results)
     }
 
+    /// Whether it computes over slices, without libtorch.
+    pub fn is_on_slices(&self) -> bool {
+        self.on_slices.is_some()
+    }
+
     /// What each modality's own head says of its vector, in order: logits of text, audio and image before calibration
     /// and bounds, whatever the other parts are; 0 where a modality is absent. Errors as [`fuse`](Self::fuse).
     pub fn own_logits(&self, inputs: &[FusionInput]) -> Result<Vec<[f32; 3]>, ModelError> {

@@ -136,7 +136,7 @@ pub struct Model {
     pub audio_max_batch_items: usize,
     /// Images in one forward pass. Default: `16`.
     pub image_max_batch_items: usize,
-    /// Posts in one fusion pass. Default: `64`.
+    /// Posts in one fusion pass on a GPU; on a CPU each is fused by itself. Default: `64`.
     pub fusion_max_batch_items: usize,
     /// Milliseconds to wait for a batch to fill. 0: a batch is what arrived while the last one ran; waiting costs
     /// latency when idle. Default: `0`.
