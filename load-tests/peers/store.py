@@ -95,7 +95,7 @@ def label_write(
     model_version: str,
     fields: list[Any],
 ) -> tuple[Any, ...]:
-    """Keys and arguments of the script; `fields` are names and values in turn."""
+    """Keys and arguments of the script; `fields` are names and values in turn, without those that the script makes of the rest."""
     tag = f"jtav:{{{post_id}}}:"
     return (
         tag + model_version,
@@ -106,9 +106,5 @@ def label_write(
         revision,
         partition,
         offset,
-        b"revision",
-        revision,
-        b"source",
-        f"{partition}:{offset}",
         *fields,
     )

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -11,24 +11,7 @@ use jtav_telemetry::Metric;
 use tokio::sync::oneshot;
 
 use crate::runner::{Answer, Entry, Reply, Runner, Shared, panic_text};
-use crate::{Backend, BackendError, BatchLimits, FatalHook, take_batch};
-
-/// How to run one model.
-#[derive(Clone)]
-pub struct InferenceParams {
-    /// Name in metrics, logs and thread names.
-    pub model: &'static str,
-    /// Stage that errors are attributed to.
-    pub stage: Stage,
-    /// Threads, each with its own copy of the network, that share one queue.
-    pub streams: usize,
-    /// Bounds of a batch.
-    pub limits: BatchLimits,
-    /// Items that may wait. At least the number of permits, so that a full queue is a bug and not a state.
-    pub queue_capacity: usize,
-    /// Called when the device fails for good.
-    pub on_fatal: FatalHook,
-}
+use crate::{Backend, BackendError, InferenceParams, take_batch};
 
 /// Hands items to the threads of one model, or computes them at once. Cheap to clone; when the last clone is gone the threads
 /// end.
@@ -211,7 +194,11 @@ impl<B: Backend> Worker<B> {
         }));
         if let Err(panic) = worked {
             // A network without its thread answers nobody, and what state the device is in nobody knows.
-            self.runner.device_failed(&format!("the thread of model {} panicked: {}", self.runner.params.model, panic_text(&*panic)));
+            self.runner.device_failed(&format!(
+                "the thread of model {} panicked: {}",
+                self.runner.params.model,
+                panic_text(&*panic)
+            ));
         }
     }
 

@@ -6,6 +6,7 @@ use jtav_pipeline::ErrorClass;
 use jtav_schemas::DeadLetterReason;
 
 use super::*;
+use crate::BatchLimits;
 
 /// Doubles numbers; fails batches that hold 13 and the first that holds 15, panics on 14, loses its device on 99, and
 /// panics outside the forward pass on 98. Notes the batch sizes.

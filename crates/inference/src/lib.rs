@@ -11,10 +11,12 @@
 mod backend;
 mod batch;
 mod device_thread;
+mod params;
 mod runner;
 mod stub;
 
 pub use backend::{Backend, BackendError, BoxedBackend, FatalHook, SendBackend};
 pub use batch::{BatchLimits, BatchLimitsError, take_batch};
-pub use device_thread::{InferenceHandle, InferenceParams, at_once, spawn};
+pub use device_thread::{InferenceHandle, at_once, spawn};
+pub use params::InferenceParams;
 pub use stub::StubBackend;

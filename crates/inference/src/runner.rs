@@ -12,8 +12,7 @@ use jtav_schemas::DeadLetterReason;
 use jtav_telemetry::Metric;
 use tokio::sync::oneshot;
 
-use crate::device_thread::InferenceParams;
-use crate::{Backend, BackendError};
+use crate::{Backend, BackendError, InferenceParams};
 
 pub(crate) struct Entry<B: Backend> {
     pub(crate) item: B::Item,
@@ -130,7 +129,13 @@ impl Runner {
 
     /// Runs `items`; on failure halves them, so that the guilty one is found in log2(n) steps and the others pass. One
     /// that failed alone and never before (`is_first`) gets a second try: what fails once may pass.
-    fn forward_slice<B: Backend>(&self, backend: &mut B, items: &[B::Item], replies: &mut VecDeque<Reply<B>>, is_first: bool) {
+    fn forward_slice<B: Backend>(
+        &self,
+        backend: &mut B,
+        items: &[B::Item],
+        replies: &mut VecDeque<Reply<B>>,
+        is_first: bool,
+    ) {
         if self.shared.failed.load(Ordering::Relaxed) {
             return self.give_up(items.len(), replies, "device failed earlier");
         }

@@ -15,8 +15,6 @@ static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("appl
 static ERASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("erase.lua")));
 static STANDING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("standing.lua")));
 
-/// Longest value of a field that is asked for with every publication; a revision has 20 digits, a source 31.
-const MAX_IDENTITY_BYTES: usize = 64;
 /// Largest label that is read. Ours have a few kilobytes; a larger one was written by somebody else.
 pub(crate) const MAX_LABEL_BYTES: u64 = 1 << 20;
 
@@ -46,10 +44,7 @@ pub(crate) const FIELDS: [&str; 18] = [
     field::SEMANTIC,
 ];
 
-/// Fields that say which record a label came from, as [`identity`] takes them.
-pub(crate) const STANDING_FIELDS: [&str; 2] = [field::REVISION, field::SOURCE];
-
-/// Reads the values of [`STANDING_FIELDS`]; `None` where the key is not there.
+/// Reads the fields that say which record a label came from; `None` where the key is not there.
 pub(crate) fn identity(
     key: &str,
     revision: Option<Bytes>,
@@ -102,10 +97,6 @@ pub(crate) fn apply(write: &LabelWrite) -> ScriptCall {
         .arg(write.revision)
         .arg(write.source.partition)
         .arg(write.source.offset)
-        .arg(field::REVISION)
-        .arg(write.revision)
-        .arg(field::SOURCE)
-        .arg(write.source.to_string())
         .arg(field::EVENT_ID)
         .arg(&write.event_id)
         .arg(field::LABEL)
@@ -162,11 +153,9 @@ pub(crate) fn erase(post_id: &str, revision: u64, ttl: Duration, old: OldMarker)
     call
 }
 
-/// Answers whether the post is erased, then [`STANDING_FIELDS`].
+/// Answers whether the post is erased, then revision and source of its label, a revision of 20 digits at most and a source of 31.
 pub(crate) fn standing(post_id: &str, label_key: &str) -> ScriptCall {
-    let mut call = ScriptCall::new(&STANDING, &[label_key.to_owned(), erased_key(post_id)], MAX_SMALL_BYTES);
-    call.command.arg(MAX_IDENTITY_BYTES).arg(&STANDING_FIELDS);
-    call
+    ScriptCall::new(&STANDING, &[label_key.to_owned(), erased_key(post_id)], MAX_SMALL_BYTES)
 }
 
 /// The lengths of [`FIELDS`].

@@ -1,12 +1,10 @@
--- KEYS: 1 label hash, 2 erased marker. ARGV: 1 bytes that a field may have at most, then the fields.
--- Gives whether the marker is there, then the fields. One that is longer is foreign and comes back as `?`, which is no
--- value of any field: it must not be read into the memory of everybody who asks.
-local answer = { redis.call('EXISTS', KEYS[2]) }
-for i = 2, #ARGV do
-  if redis.call('HSTRLEN', KEYS[1], ARGV[i]) > tonumber(ARGV[1]) then
-    answer[i] = '?'
-  else
-    answer[i] = redis.call('HGET', KEYS[1], ARGV[i])
+-- KEYS: 1 label hash, 2 erased marker.
+-- Gives whether the marker is there, then revision and source. One that is longer than ours can be is foreign and comes back as `?`,
+-- which is no value of either: it must not be read into the memory of everybody who asks.
+local held = redis.call('HMGET', KEYS[1], 'revision', 'source')
+for i = 1, 2 do
+  if held[i] and #held[i] > 64 then
+    held[i] = '?'
   end
 end
-return answer
+return { redis.call('EXISTS', KEYS[2]), held[1], held[2] }

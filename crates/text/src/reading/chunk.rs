@@ -65,7 +65,11 @@ fn run_end(chunk: &[Glyph], at: usize) -> usize {
         looked_at(1);
         let goes_on = match here {
             // Most of what is written: letters of one script, where no link begins.
-            'a'..='g' | 'i'..='z' | 'A'..='G' | 'I'..='Z' | '0'..='9' if c(end - 1).is_some_and(|c| c.is_ascii_alphanumeric()) => true,
+            'a'..='g' | 'i'..='z' | 'A'..='G' | 'I'..='Z' | '0'..='9'
+                if c(end - 1).is_some_and(|c| c.is_ascii_alphanumeric()) =>
+            {
+                true
+            }
             // A script without blanks parts from one with them.
             _ if here.is_alphanumeric() => {
                 !scheme_at(chunk, end) && !base_before(chunk, end).is_some_and(|before| part(before, here))
